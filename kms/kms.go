@@ -64,27 +64,76 @@ type KeyInfo struct {
 	CreatedBy string
 }
 
-// Service is the key service as its users in this program see it. All methods
-// are safe for concurrent use.
+// State says how the key service's store is doing.
+type State struct {
+	// Latency is the time the store took to answer; 0 if not measured.
+	Latency time.Duration
+}
+
+// Service is the key service as its users see it: *Local in process, or a
+// client of a remote server. All methods are safe for concurrent use.
 //
 // The encryption context is passed as the bytes that are authenticated; use
 // Context.Canonical to make them. A nil or empty slice is the empty context.
+// Besides the errors named below every method may return ErrNotPermitted,
+// ErrUnavailable, ErrCorruptKey or the context's error.
 type Service interface {
-	// CreateKey creates a random KMS key. ErrKeyExists, ErrInvalidKeyName,
-	// ErrNotPermitted, ErrUnavailable.
+	// CreateKey creates a random KMS key. ErrKeyExists, ErrInvalidKeyName.
 	CreateKey(ctx context.Context, name string) error
+	// ImportKey stores key as the KMS key name. ErrKeyExists, ErrInvalidKeyName.
+	ImportKey(ctx context.Context, name string, key [DEKSize]byte, algorithm Algorithm) error
 	// DeleteKey removes a KMS key; all that was sealed under it is lost.
-	// ErrKeyNotFound, ErrNotPermitted, ErrUnavailable.
+	// ErrKeyNotFound.
 	DeleteKey(ctx context.Context, name string) error
 	// DescribeKey returns what is known of a key. ErrKeyNotFound.
 	DescribeKey(ctx context.Context, name string) (KeyInfo, error)
-	// ListKeys returns all names that begin with prefix, sorted.
+	// ListKeys returns all names that begin with prefix, sorted, each once.
 	ListKeys(ctx context.Context, prefix string) ([]string, error)
 	// GenerateDEK returns a fresh random DEK sealed under the KMS key name and
-	// bound to the context. ErrKeyNotFound, ErrNotPermitted, ErrUnavailable.
+	// bound to the context. ErrKeyNotFound.
 	GenerateDEK(ctx context.Context, name string, encContext []byte) (DEK, error)
 	// DecryptDEK unseals what GenerateDEK sealed. ErrDecrypt if name, context
-	// or ciphertext are not those of a DEK, ErrKeyNotFound, ErrNotPermitted,
-	// ErrUnavailable. The caller zeroes the result.
+	// or ciphertext are not those of one DEK; ErrKeyNotFound. The caller zeroes
+	// the result.
 	DecryptDEK(ctx context.Context, name string, ciphertext, encContext []byte) ([DEKSize]byte, error)
+	// Encrypt seals a short plaintext (up to 1 MB). ErrKeyNotFound.
+	Encrypt(ctx context.Context, name string, plaintext, encContext []byte) ([]byte, error)
+	// Decrypt unseals what Encrypt or GenerateDEK sealed. ErrDecrypt, ErrKeyNotFound.
+	Decrypt(ctx context.Context, name string, ciphertext, encContext []byte) ([]byte, error)
+	// HMAC returns the HMAC-SHA256 of message under the key's own HMAC key.
+	// ErrKeyNotFound; ErrNotSupported for a key that has none.
+	HMAC(ctx context.Context, name string, message []byte) ([]byte, error)
+	// Status asks the store how it is. ErrUnavailable.
+	Status(ctx context.Context) (State, error)
+}
+
+// Store is where KMS keys live. Values are opaque to it: what Local stores is
+// KES's record of a key. All methods are safe for concurrent use, by several
+// processes too. Names passed in satisfy ValidateKeyName.
+//
+// Implementations return the sentinels named, wrapped; everything that says
+// nothing about the key itself is ErrUnavailable, or ErrNotPermitted where the
+// store refused us.
+type Store interface {
+	// Create stores value under name, durably, only if the name is free:
+	// ErrKeyExists. Of rival calls exactly one succeeds.
+	Create(ctx context.Context, name string, value []byte) error
+	// Get returns the value: ErrKeyNotFound.
+	Get(ctx context.Context, name string) ([]byte, error)
+	// Delete removes the value: ErrKeyNotFound.
+	Delete(ctx context.Context, name string) error
+	// List returns all names that begin with prefix, sorted, each once.
+	List(ctx context.Context, prefix string) ([]string, error)
+	// Status reaches the store and says how long that took: ErrUnavailable.
+	Status(ctx context.Context) (State, error)
+	// Close frees what the store holds.
+	Close() error
+}
+
+// Stamper is a Store that can tell in about a microsecond whether a value may
+// have changed: while Stamp returns an equal string, Get would return an equal
+// value. Local trusts a cached key of such a store for as long as its stamp
+// holds, so that a key removed by another process is gone at once.
+type Stamper interface {
+	Stamp(name string) (string, error)
 }
