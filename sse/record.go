@@ -1,0 +1,234 @@
+package sse
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"math"
+)
+
+const (
+	recordVersion = 0x01
+	// MaxRecordLength bounds a record's text form in bytes.
+	MaxRecordLength = 4096
+
+	tagMode       = 0x01
+	tagKMSKey     = 0x02
+	tagKeyVersion = 0x03
+	tagContext    = 0x04
+	tagSealedDEK  = 0x05
+	tagBucketKey  = 0x06
+	tagSealedKey  = 0x07
+	tagPlainSize  = 0x08
+	tagPrivate    = 0x10
+
+	maxKMSKeyLength    = 128
+	maxSealedDEKLength = 1024
+)
+
+// Record is what an object carries to be read again. Its public fields can be
+// read without a key and are authentic only after Open.
+type Record struct {
+	Mode Mode
+	// KMSKey and KMSKeyVersion name the KMS key that sealed the DEK; "" and 0
+	// for SSE-C.
+	KMSKey        string
+	KMSKeyVersion uint32
+	// ClientContext is the client's encryption context as it sent it, decoded
+	// from base64; nil if it sent none. SSE-KMS only.
+	ClientContext []byte
+	// SealedDEK is the DEK's ciphertext; nil for SSE-C.
+	SealedDEK []byte
+	// BucketKey says that the client is told a bucket key was used. SSE-KMS only.
+	BucketKey bool
+	// PlainSize is the object's size in bytes before encryption.
+	PlainSize int64
+
+	sealed  sealedKey
+	public  []byte // everything before the private section
+	private []byte // nonce, ciphertext, tag
+}
+
+// Seal seals key for the binding, and private under key, and returns the
+// record's text form. r gives the public fields that the binding does not.
+func (r *Record) Seal(b *Binding, secret *Secret, key *ObjectKey, private *Private) (string, error) {
+	r.Mode, r.KMSKey, r.KMSKeyVersion = b.Mode, b.KMSKey, b.KMSKeyVersion
+	r.sealed = b.seal(secret, key)
+	r.public = r.appendPublic(nil)
+
+	recordKey := key.record()
+	defer clear(recordKey[:])
+	r.private = make([]byte, nonceSize, nonceSize+privateMaxSize+tagSize)
+	_, _ = rand.Read(r.private)
+	r.private = newGCM(recordKey[:]).Seal(r.private, r.private[:nonceSize], private.encode(), r.aad(b.Name))
+
+	text := base64.RawURLEncoding.EncodeToString(appendField(r.public, tagPrivate, r.private))
+	if len(text) > MaxRecordLength {
+		return "", fmt.Errorf("record of %d bytes: %w", len(text), ErrRecord)
+	}
+	if _, err := ParseRecord(text); err != nil { // what is written can be read
+		return "", err
+	}
+	return text, nil
+}
+
+// ParseRecord reads a record's text form. It returns ErrRecord for everything
+// that docs/format.md does not define.
+func ParseRecord(text string) (*Record, error) {
+	if len(text) > MaxRecordLength {
+		return nil, fmt.Errorf("record of %d bytes: %w", len(text), ErrRecord)
+	}
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || base64.RawURLEncoding.EncodedLen(len(raw)) != len(text) { // the decoder skips line ends
+		return nil, fmt.Errorf("record is not base64url: %w", ErrRecord)
+	}
+	if len(raw) == 0 || raw[0] != recordVersion {
+		return nil, fmt.Errorf("unknown record version: %w", ErrRecord)
+	}
+	r := new(Record)
+	var seen uint32
+	var last byte
+	for rest := raw[1:]; len(rest) > 0; {
+		var f field
+		start := len(raw) - len(rest)
+		if f, rest, err = nextField(rest, last); err != nil {
+			return nil, err
+		}
+		if err = r.setField(f); err != nil {
+			return nil, err
+		}
+		if f.tag == tagPrivate {
+			r.public = raw[:start:start]
+		}
+		last = f.tag
+		seen |= 1 << f.tag
+	}
+	if err := r.checkFields(seen); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *Record) setField(f field) error {
+	v := f.value
+	bad := func() error { return fmt.Errorf("value of tag %#x: %w", f.tag, ErrRecord) }
+	switch f.tag {
+	case tagMode:
+		if len(v) != 1 || Mode(v[0]) < ModeS3 || Mode(v[0]) > ModeC {
+			return bad()
+		}
+		r.Mode = Mode(v[0])
+	case tagKMSKey:
+		if len(v) == 0 || len(v) > maxKMSKeyLength {
+			return bad()
+		}
+		r.KMSKey = string(v)
+	case tagKeyVersion:
+		n, err := wholeUvarint(v)
+		if err != nil || n == 0 || n > math.MaxUint32 {
+			return bad()
+		}
+		r.KMSKeyVersion = uint32(n)
+	case tagContext:
+		if len(v) == 0 {
+			return bad()
+		}
+		r.ClientContext = v
+	case tagSealedDEK:
+		if len(v) == 0 || len(v) > maxSealedDEKLength {
+			return bad()
+		}
+		r.SealedDEK = v
+	case tagBucketKey:
+		if len(v) != 0 {
+			return bad()
+		}
+		r.BucketKey = true
+	case tagSealedKey:
+		if len(v) != sealedKeySize {
+			return bad()
+		}
+		r.sealed = sealedKey(v)
+	case tagPlainSize:
+		n, err := wholeUvarint(v)
+		if err != nil || n > MaxPlainSize {
+			return bad()
+		}
+		r.PlainSize = int64(n)
+	case tagPrivate:
+		if len(v) < nonceSize+tagSize {
+			return bad()
+		}
+		r.private = v
+	default:
+		return fmt.Errorf("unknown tag %#x: %w", f.tag, ErrRecord)
+	}
+	return nil
+}
+
+// checkFields refuses a record that lacks a field its mode needs, or has one
+// that its mode does not have.
+func (r *Record) checkFields(seen uint32) error {
+	const common = 1<<tagMode | 1<<tagSealedKey | 1<<tagPlainSize | 1<<tagPrivate
+	const withDEK = common | 1<<tagKMSKey | 1<<tagKeyVersion | 1<<tagSealedDEK
+	need, may := uint32(common), uint32(common)
+	switch r.Mode {
+	case ModeS3:
+		need, may = withDEK, withDEK
+	case ModeKMS:
+		need, may = withDEK, withDEK|1<<tagContext|1<<tagBucketKey
+	}
+	if seen&need != need || seen&^may != 0 {
+		return fmt.Errorf("fields %#x do not make a record of %v: %w", seen, r.Mode, ErrRecord)
+	}
+	return nil
+}
+
+func (r *Record) appendPublic(dst []byte) []byte {
+	dst = append(dst, recordVersion)
+	dst = appendField(dst, tagMode, []byte{byte(r.Mode)})
+	if r.Mode != ModeC {
+		dst = appendField(dst, tagKMSKey, []byte(r.KMSKey))
+		dst = appendField(dst, tagKeyVersion, binary.AppendUvarint(nil, uint64(r.KMSKeyVersion)))
+		if len(r.ClientContext) > 0 {
+			dst = appendField(dst, tagContext, r.ClientContext)
+		}
+		dst = appendField(dst, tagSealedDEK, r.SealedDEK)
+		if r.BucketKey {
+			dst = appendField(dst, tagBucketKey, nil)
+		}
+	}
+	dst = appendField(dst, tagSealedKey, r.sealed[:])
+	return appendField(dst, tagPlainSize, binary.AppendUvarint(nil, uint64(r.PlainSize)))
+}
+
+func (r *Record) aad(name Name) []byte {
+	return associated("record", r.public, []byte(name.Bucket), []byte(name.Key))
+}
+
+// Open unseals the object key and the private section. context is the
+// canonical context that the DEK was requested with; nil for SSE-C.
+// ErrWrongKey: secret, context or name are not those the record was sealed
+// for; ErrTampered: public or private fields were altered; ErrRecord: sealed
+// by somebody who has the key, but not in this format.
+func (r *Record) Open(name Name, secret *Secret, context []byte) (ObjectKey, *Private, error) {
+	b := Binding{Mode: r.Mode, Name: name, KMSKey: r.KMSKey, KMSKeyVersion: r.KMSKeyVersion, Context: context}
+	key, err := b.unseal(secret, &r.sealed)
+	if err != nil {
+		return ObjectKey{}, nil, err
+	}
+	recordKey := key.record()
+	defer clear(recordKey[:])
+	plain, err := newGCM(recordKey[:]).Open(nil, r.private[:nonceSize], r.private[nonceSize:], r.aad(name))
+	if err != nil {
+		key.Zero()
+		return ObjectKey{}, nil, fmt.Errorf("open private section: %w", ErrTampered)
+	}
+	private, err := parsePrivate(plain, r.PlainSize)
+	if err != nil {
+		key.Zero()
+		return ObjectKey{}, nil, err
+	}
+	return key, private, nil
+}
