@@ -1,0 +1,104 @@
+# Everything a contributor or a build machine needs is a target here; `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+# Pinned tools, all installed by `go install` into $(BIN). A changed version
+# re-installs the tool the next time a target needs it.
+MINIO_PKG     := github.com/minio/minio
+MINIO_VERSION := v0.0.0-20260212201848-7aac2a2c5b7c
+MC_PKG        := github.com/minio/mc
+MC_VERSION    := v0.0.0-20251106162529-77f82e18b540
+LINT_PKG      := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+LINT_VERSION  := v2.15.0
+FUMPT_PKG     := mvdan.cc/gofumpt
+FUMPT_VERSION := v0.12.0
+
+# `make run`: where the two servers listen, and where they keep their data.
+PROXY_ADDRESS ?= 127.0.0.1:8080
+MINIO_ADDRESS ?= 127.0.0.1:9000
+DATA          ?= .data
+# Added to the command line of `bucketseal server`, as in RUN_ARGS="--plain-read old-*".
+RUN_ARGS      ?=
+
+# Seconds for each fuzz function, and which benchmarks `make bench` runs.
+FUZZTIME ?= 20s
+BENCH    ?= .
+
+GO  ?= go
+BIN := $(CURDIR)/.bin
+
+# A build machine may check the repository out as another user than the one that
+# builds; git then refuses to tell the revision, and go would refuse to build.
+BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
+# The race detector needs a C compiler; without one the tests run without it.
+RACE := $(shell command -v "$$($(GO) env CC)" >/dev/null 2>&1 && echo -race)
+UNIT := $$($(GO) list ./... | grep -v /integration)
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build .bin/bucketseal
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(BUILDVCS) -o $(BIN)/bucketseal ./cmd/bucketseal
+
+.PHONY: run
+run: build $(BIN)/minio $(BIN)/mc ## Start MinIO and bucketseal in front of it, until Ctrl-C
+	@BIN='$(BIN)' DATA='$(DATA)' PROXY_ADDRESS='$(PROXY_ADDRESS)' MINIO_ADDRESS='$(MINIO_ADDRESS)' \
+		exec scripts/run.sh $(RUN_ARGS)
+
+.PHONY: test
+test: unit integration ## Run all tests: unit tests, then the binary against a real MinIO
+
+.PHONY: unit
+unit: ## Run the unit tests
+	$(GO) test $(RACE) -timeout 5m $(UNIT)
+
+# -count=1: what these tests depend on are binaries, which go's test cache does not see.
+.PHONY: integration
+integration: build $(BIN)/minio $(BIN)/mc ## Run the black-box tests against a real MinIO and real clients
+	BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' MC_BIN='$(BIN)/mc' \
+		$(GO) test -count=1 -timeout 9m ./integration/...
+
+.PHONY: lint
+lint: $(BIN)/golangci-lint $(BIN)/gofumpt ## Check formatting, go.mod, import directions and the usual mistakes
+	@unformatted=$$($(BIN)/gofumpt -l .); \
+	if [[ -n $$unformatted ]]; then echo "not formatted (make fmt):" $$unformatted; exit 1; fi
+	$(GO) mod tidy -diff
+	$(BIN)/golangci-lint run ./...
+
+.PHONY: fmt
+fmt: $(BIN)/gofumpt ## Format the Go source
+	$(BIN)/gofumpt -w .
+
+.PHONY: fuzz
+fuzz: ## Fuzz every parser for FUZZTIME (20s)
+	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' scripts/fuzz.sh
+
+.PHONY: bench
+bench: ## Run the benchmarks (BENCH=name to choose)
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(UNIT)
+
+.PHONY: tools
+tools: $(BIN)/minio $(BIN)/mc $(BIN)/golangci-lint $(BIN)/gofumpt ## Install the pinned tools into .bin/
+
+.PHONY: clean
+clean: ## Remove what make built and installed; the data of `make run` stays
+	rm -rf $(BIN) dist
+
+# tool(name, package, version): $(BIN)/name, rebuilt when the stamp that names
+# its version is missing. A binary of that version that lies there already is taken as it is.
+define tool
+$(BIN)/$(1): $(BIN)/.stamp/$(1)@$(3)
+	@GO='$(GO)' scripts/install-tool.sh '$(BIN)' '$(1)' '$(2)' '$(3)'
+
+$(BIN)/.stamp/$(1)@$(3):
+	@mkdir -p $(BIN)/.stamp && rm -f $(BIN)/.stamp/$(1)@* && touch $$@
+endef
+$(eval $(call tool,minio,$(MINIO_PKG),$(MINIO_VERSION)))
+$(eval $(call tool,mc,$(MC_PKG),$(MC_VERSION)))
+$(eval $(call tool,golangci-lint,$(LINT_PKG),$(LINT_VERSION)))
+$(eval $(call tool,gofumpt,$(FUMPT_PKG),$(FUMPT_VERSION)))
