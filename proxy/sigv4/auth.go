@@ -1,0 +1,293 @@
+package sigv4
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// claim is what a request says of its signature, parsed but not yet verified.
+type claim struct {
+	accessKey     string
+	day, region   string
+	date          time.Time
+	signedHeaders []string // lower case, sorted, distinct
+	signature     string
+}
+
+// scope returns the credential without the access key.
+func (c *claim) scope() string {
+	return c.day + "/" + c.region + "/" + service + "/" + terminal
+}
+
+// verifyHeader verifies a request with an Authorization header.
+func (v *Verifier) verifyHeader(r *http.Request, auth []string, q query) (*Request, error) {
+	if len(auth) != 1 {
+		return nil, fmt.Errorf("%w: Authorization", ErrDuplicateAuth)
+	}
+	switch {
+	case auth[0] == "AWS" || strings.HasPrefix(auth[0], "AWS "):
+		return nil, ErrSigV2NotSupported
+	case auth[0] != algorithm && !strings.HasPrefix(auth[0], algorithm+" "):
+		return nil, ErrUnsupportedAuth
+	}
+	date, err := headerDate(r.Header)
+	if err != nil {
+		return nil, err
+	}
+	if skew := v.now().Sub(date); skew > v.maxSkew || skew < -v.maxSkew {
+		return nil, ErrRequestTimeTooSkewed
+	}
+	c, err := parseAuthorization(auth[0][len(algorithm):])
+	if err != nil {
+		return nil, err
+	}
+	c.date = date
+
+	declared, _, err := singleHeader(r.Header, "X-Amz-Content-Sha256")
+	if err != nil {
+		return nil, err
+	}
+	token, _, err := singleHeader(r.Header, "X-Amz-Security-Token")
+	if err != nil {
+		return nil, err
+	}
+	if declared == "" {
+		declared = emptySHA256
+	}
+	key, err := v.check(r, c, q, Header, declared)
+	if err != nil {
+		return nil, err
+	}
+	out := v.request(Header, c, token)
+	if err := out.setPayload(declared); err != nil {
+		return nil, err
+	}
+	if out.Payload.signedChunks() {
+		out.seed = newChunkSeed(key, c)
+	}
+	return out, nil
+}
+
+// request returns the Request of a claim that holds.
+func (v *Verifier) request(kind AuthKind, c *claim, token string) *Request {
+	return &Request{
+		Kind: kind, AccessKey: c.accessKey, SessionToken: token, Region: c.region, Date: c.date,
+		SignedHeaders: c.signedHeaders, verifier: v,
+	}
+}
+
+// headerDate returns when a request was signed: X-Amz-Date, else Date.
+func headerDate(h http.Header) (time.Time, error) {
+	value, ok, err := singleHeader(h, "X-Amz-Date")
+	if err != nil {
+		return time.Time{}, err
+	}
+	if ok {
+		t, err := time.Parse(timeFormat, value)
+		if err != nil {
+			return time.Time{}, ErrMalformedDate
+		}
+		return t, nil
+	}
+	value, ok, err = singleHeader(h, "Date")
+	if err != nil {
+		return time.Time{}, err
+	}
+	if !ok {
+		return time.Time{}, ErrMissingDate
+	}
+	for _, format := range []string{timeFormat, time.RFC1123, time.RFC1123Z} {
+		if t, err := time.Parse(format, value); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, ErrMalformedDate
+}
+
+// parseAuthorization parses what follows the algorithm in the header:
+// Credential, SignedHeaders and Signature, in any order and with any spaces
+// around commas, as clients send them.
+func parseAuthorization(s string) (*claim, error) {
+	if strings.Count(s, ",") != 2 {
+		return nil, ErrMissingFields
+	}
+	names := [3]string{"Credential", "SignedHeaders", "Signature"}
+	missing := [3]error{ErrMissingCredential, ErrMissingSignedHeaders, ErrMissingSignature}
+	var values [3]string
+	for field := range strings.SplitSeq(s, ",") {
+		name, value, _ := strings.Cut(strings.Trim(field, " \t"), "=")
+		if value == "" {
+			return nil, ErrMissingFields
+		}
+		if i := slices.Index(names[:], name); i >= 0 {
+			values[i] = value
+		}
+	}
+	for i, value := range values {
+		if value == "" {
+			return nil, missing[i]
+		}
+	}
+	return newClaim(values[0], values[1], values[2])
+}
+
+// newClaim parses a credential and a list of signed headers.
+func newClaim(credential, signedHeaders, signature string) (*claim, error) {
+	c := &claim{signature: signature}
+	if err := c.parseCredential(credential); err != nil {
+		return nil, err
+	}
+	c.signedHeaders = strings.Split(strings.ToLower(signedHeaders), ";")
+	if !slices.IsSorted(c.signedHeaders) {
+		slices.Sort(c.signedHeaders)
+	}
+	for i := 1; i < len(c.signedHeaders); i++ {
+		if c.signedHeaders[i] == c.signedHeaders[i-1] {
+			return nil, fmt.Errorf("%w: header listed twice", ErrSignatureDoesNotMatch)
+		}
+	}
+	return c, nil
+}
+
+// parseCredential parses ACCESSKEY/DAY/REGION/s3/aws4_request. Slashes may
+// also stand in the access key, so it is taken apart from its end.
+func (c *claim) parseCredential(s string) error {
+	var parts [4]string
+	for i := len(parts) - 1; i >= 0; i-- {
+		slash := strings.LastIndexByte(s, '/')
+		if slash < 0 {
+			return ErrMalformedCredential
+		}
+		s, parts[i] = s[:slash], s[slash+1:]
+	}
+	c.accessKey, c.day, c.region = s, parts[0], parts[1]
+	if _, err := time.Parse(dayFormat, c.day); err != nil {
+		return ErrMalformedCredentialDate
+	}
+	if parts[2] != service {
+		return ErrInvalidService
+	}
+	if parts[3] != terminal {
+		return ErrInvalidTerminal
+	}
+	return nil
+}
+
+// verifyPresigned verifies a request with its signature in the query.
+func (v *Verifier) verifyPresigned(r *http.Request, q query) (*Request, error) {
+	c, expires, err := parsePresigned(q)
+	if err != nil {
+		return nil, err
+	}
+	now := v.now()
+	if c.date.Sub(now) > v.maxSkew {
+		return nil, ErrRequestNotReadyYet
+	}
+	if now.Sub(c.date) > expires {
+		return nil, ErrExpiredPresign
+	}
+	token, err := sessionToken(r.Header, q)
+	if err != nil {
+		return nil, err
+	}
+	declared, err := presignedPayload(r.Header, q)
+	if err != nil {
+		return nil, err
+	}
+	// AWS signs presigned requests with UNSIGNED-PAYLOAD, whatever the body;
+	// some SDKs sign the hash that the request will declare.
+	payloads := []string{unsignedPayload}
+	if declared != unsignedPayload {
+		payloads = append(payloads, declared)
+	}
+	if _, err := v.check(r, c, q, Presigned, payloads...); err != nil {
+		return nil, err
+	}
+	out := v.request(Presigned, c, token)
+	out.Expires = expires
+	if err := out.setPayload(declared); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// parsePresigned parses the parameters of a presigned query.
+func parsePresigned(q query) (*claim, time.Duration, error) {
+	var values [6]string
+	for i, name := range []string{
+		"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature",
+	} {
+		value, ok, err := q.auth(name)
+		if err != nil {
+			return nil, 0, err
+		}
+		if !ok {
+			return nil, 0, fmt.Errorf("%w: %s", ErrMissingQueryParams, name)
+		}
+		values[i] = value
+	}
+	if values[0] != algorithm {
+		return nil, 0, ErrInvalidQueryAlgorithm
+	}
+	c, err := newClaim(values[1], values[4], values[5])
+	if err != nil {
+		return nil, 0, err
+	}
+	if c.date, err = time.Parse(timeFormat, values[2]); err != nil {
+		return nil, 0, ErrMalformedPresignedDate
+	}
+	seconds, err := strconv.ParseInt(values[3], 10, 64)
+	switch {
+	case err != nil:
+		return nil, 0, ErrMalformedExpires
+	case seconds < 0:
+		return nil, 0, ErrNegativeExpires
+	case seconds > int64(maxExpires/time.Second):
+		return nil, 0, ErrExpiresTooLong
+	}
+	return c, time.Duration(seconds) * time.Second, nil
+}
+
+// sessionToken returns the token of a presigned request, from the query or a
+// header, not both.
+func sessionToken(h http.Header, q query) (string, error) {
+	token, inQuery, err := q.auth("X-Amz-Security-Token")
+	if err != nil {
+		return "", err
+	}
+	header, inHeader, err := singleHeader(h, "X-Amz-Security-Token")
+	if err != nil {
+		return "", err
+	}
+	if inQuery && inHeader {
+		return "", fmt.Errorf("%w: X-Amz-Security-Token", ErrDuplicateAuth)
+	}
+	return token + header, nil
+}
+
+// presignedPayload returns what a presigned request declares of its body, in
+// the query or a header; if in both, they must agree.
+func presignedPayload(h http.Header, q query) (string, error) {
+	declared, _, err := q.auth("X-Amz-Content-Sha256")
+	if err != nil {
+		return "", err
+	}
+	header, _, err := singleHeader(h, "X-Amz-Content-Sha256")
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case declared == "" && header == "":
+		return unsignedPayload, nil
+	case declared == "":
+		return header, nil
+	case header == "" || header == declared:
+		return declared, nil
+	default:
+		return "", fmt.Errorf("%w: X-Amz-Content-Sha256", ErrDuplicateAuth)
+	}
+}

@@ -1,0 +1,72 @@
+package sigv4
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"sync"
+)
+
+// maxCachedKeys bounds the cache: callers times regions times a few days.
+const maxCachedKeys = 1024
+
+// signingKey is derived from a secret for one day and region.
+type signingKey [sha256.Size]byte
+
+// keyID names a signing key.
+type keyID struct{ accessKey, day, region string }
+
+// cachedKey is a signing key and the digest of the secret it came from, so
+// that it is not used once the secret has changed.
+type cachedKey struct {
+	secret [sha256.Size]byte
+	key    *signingKey
+}
+
+// keyCache keeps signing keys. The zero value is empty and ready.
+type keyCache struct {
+	mu   sync.RWMutex
+	keys map[keyID]cachedKey
+}
+
+// get returns the signing key of a claim and whether it was cached.
+func (k *keyCache) get(c *claim, secret string) (key *signingKey, cached bool) {
+	k.mu.RLock()
+	e, ok := k.keys[keyID{c.accessKey, c.day, c.region}]
+	k.mu.RUnlock()
+	if ok {
+		sum := sha256.Sum256([]byte(secret))
+		if subtle.ConstantTimeCompare(sum[:], e.secret[:]) == 1 {
+			return e.key, true
+		}
+	}
+	return deriveKey(secret, c.day, c.region), false
+}
+
+// put keeps a key, in place of any other if there is no room.
+func (k *keyCache) put(c *claim, secret string, key *signingKey) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.keys == nil {
+		k.keys = make(map[keyID]cachedKey)
+	}
+	id := keyID{c.accessKey, c.day, c.region}
+	if _, ok := k.keys[id]; !ok && len(k.keys) >= maxCachedKeys {
+		for old := range k.keys {
+			delete(k.keys, old)
+			break
+		}
+	}
+	k.keys[id] = cachedKey{secret: sha256.Sum256([]byte(secret)), key: key}
+}
+
+// deriveKey derives a signing key as AWS specifies.
+func deriveKey(secret, day, region string) *signingKey {
+	key := []byte("AWS4" + secret)
+	for _, part := range []string{day, region, service, terminal} {
+		mac := hmac.New(sha256.New, key)
+		mac.Write([]byte(part))
+		key = mac.Sum(nil)
+	}
+	return (*signingKey)(key)
+}
