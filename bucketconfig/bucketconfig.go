@@ -5,8 +5,8 @@
 // # The fence
 //
 // A process answers from its copy of the index for one lease, counted from before the read was sent. Whoever changes a
-// rule returns two leases after the change was stored: by then every copy read before it has ended, on any clock that
-// runs at least at half and at most at twice the right speed.
+// rule returns two leases after the change was stored: by then every copy read before it has ended, unless one
+// process's clock runs twice as fast as another's.
 //
 // # What is refused
 //

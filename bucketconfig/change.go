@@ -23,11 +23,10 @@ type edit func(cur entry, has bool) (next entry, keep bool)
 // Init creates the empty index of a deployment that never had one. If an index exists it is left alone. The caller must
 // know from elsewhere that none was lost: Init only refuses if this very process has seen one.
 func (r *Rules) Init(ctx context.Context) error {
-	_, err := r.loads.fresh(ctx)
-	if err == nil || !errors.Is(err, ErrNotFound) {
-		return err
-	}
-	if r.cur.Load() != nil {
+	ctx, cancel := r.detach(ctx)
+	defer cancel()
+	_, err := r.load(ctx)
+	if err == nil || !errors.Is(err, ErrNotFound) || r.cur.Load() != nil {
 		return err
 	}
 	empty := &index{generation: 1}
@@ -35,16 +34,15 @@ func (r *Rules) Init(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := r.detach(ctx)
-	defer cancel()
-	if _, err = r.backend.Save(ctx, data, ""); err == nil {
-		return nil
+	if _, err = r.backend.Save(ctx, data, ""); err != nil && !errors.Is(err, ErrConflict) {
+		err = unavailable("create index", err)
 	}
-	// Somebody else was first, or the outcome is unknown: an index that can be read is what was wanted.
-	if _, loadErr := r.loads.fresh(ctx); loadErr == nil {
-		return nil
+	// Whether this call or another one created it, or its outcome is unknown: an index that can be read is what was
+	// wanted, and from here on this process knows that there is one.
+	if _, loadErr := r.load(ctx); loadErr != nil {
+		return errors.Join(err, loadErr)
 	}
-	return unavailable("create index", err)
+	return nil
 }
 
 // Set stores the rule of bucket and returns when every process obeys it, two leases later. Errors: *InvalidRuleError,
@@ -120,7 +118,7 @@ func (r *Rules) change(ctx context.Context, bucket string, e edit) (*snapshot, e
 	case r.changing <- struct{}{}:
 		defer func() { <-r.changing }()
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, ctx.Err()
 	}
 	pause := conflictPause
 	for range maxConflicts {

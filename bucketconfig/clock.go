@@ -32,7 +32,9 @@ func (i instant) since(start instant) time.Duration {
 }
 
 // systemClock is the machine's clock.
-type systemClock struct{}
+type systemClock struct {
+	epoch time.Time // where boot time counts from on systems that do not tell it
+}
 
 func (systemClock) sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
@@ -44,6 +46,6 @@ func (systemClock) sleep(ctx context.Context, d time.Duration) error {
 	case <-t.C:
 		return nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return ctx.Err()
 	}
 }

@@ -84,7 +84,7 @@ func (d *dates) exists(ctx context.Context, bucket string, created int64) (bool,
 	}
 	m, err := d.flights.fresh(ctx)
 	if ctx.Err() != nil {
-		return false, context.Cause(ctx)
+		return false, ctx.Err()
 	}
 	if err != nil || m.has(bucket, created) {
 		return true, nil

@@ -60,7 +60,7 @@ func (fl *flight[T]) wait(ctx context.Context) (T, error) {
 		return fl.val, fl.err
 	case <-ctx.Done():
 		var zero T
-		return zero, context.Cause(ctx)
+		return zero, ctx.Err()
 	}
 }
 

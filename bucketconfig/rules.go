@@ -88,7 +88,7 @@ func (o *Options) setDefaults() {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.clock == nil {
-		o.clock = systemClock{}
+		o.clock = systemClock{epoch: time.Now()}
 	}
 }
 

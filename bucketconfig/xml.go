@@ -15,7 +15,7 @@ const (
 
 	// maxXMLSize bounds the document, in bytes. A valid one has a few hundred, a long key id and comments included.
 	maxXMLSize = 64 << 10
-	// maxXMLDepth bounds the nesting, the root being 1. A valid document has 4, and 5 with elements S3 knows and we do not.
+	// maxXMLDepth bounds the nesting, the root being 1. A valid document has 4.
 	maxXMLDepth = 16
 )
 
