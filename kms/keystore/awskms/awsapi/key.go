@@ -2,7 +2,6 @@ package awsapi
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -14,9 +13,16 @@ import (
 	"github.com/bucketseal/bucketseal/kms"
 )
 
-// ErrKeyUnusable says that an AWS KMS key exists but cannot be used: it is
-// disabled, about to be deleted, or not a symmetric encryption key.
-var ErrKeyUnusable = errors.New("AWS KMS key cannot be used")
+// ErrKeyUnusable says that an AWS KMS key cannot be used: it does not exist, is
+// in another region, disabled, about to be deleted, or no symmetric encryption
+// key. It is a kms.ErrUnavailable, without saying that nobody answered.
+var ErrKeyUnusable error = keyUnusable{}
+
+type keyUnusable struct{}
+
+func (keyUnusable) Error() string { return "AWS KMS key cannot be used" }
+
+func (keyUnusable) Unwrap() error { return kms.ErrUnavailable }
 
 // KeyCheck verifies an AWS KMS key.
 type KeyCheck struct {
@@ -35,7 +41,7 @@ type KeyCheck struct {
 // Its errors name the missing permission or the setting to change.
 func (c KeyCheck) Run(ctx context.Context) error {
 	if region := arnRegion(c.Key); region != "" && region != c.Region {
-		return fmt.Errorf("%s.%s: key %s is in region %s, but the region in use is %s: %w", c.Section, c.Setting, c.Key, region, c.Region, kms.ErrUnavailable)
+		return fmt.Errorf("%s.%s: key %s is in region %s, but the region in use is %s: %w", c.Section, c.Setting, c.Key, region, c.Region, ErrKeyUnusable)
 	}
 	out, err := Attempt(ctx, c.Timeout, func(ctx context.Context) (*awskms.DescribeKeyOutput, error) {
 		return c.Client.DescribeKey(ctx, &awskms.DescribeKeyInput{KeyId: aws.String(c.Key)})
@@ -44,7 +50,7 @@ func (c KeyCheck) Run(ctx context.Context) error {
 	case err == nil:
 		return c.judge(out.KeyMetadata)
 	case code == "NotFoundException" || code == "InvalidArnException":
-		return fmt.Errorf("%s.%s: AWS KMS key %q does not exist in region %s: %w: %v", c.Section, c.Setting, c.Key, c.Region, kms.ErrUnavailable, err)
+		return fmt.Errorf("%s.%s: AWS KMS key %q does not exist in region %s: %w: %v", c.Section, c.Setting, c.Key, c.Region, ErrKeyUnusable, err)
 	case code == "UnknownOperationException" || code == "InvalidAction" || code == "InvalidParameterValue":
 		return fmt.Errorf("%s.%s: what answers there is not AWS KMS: %w: %v", c.Section, c.EndpointSetting, kms.ErrUnavailable, err)
 	default:
@@ -58,10 +64,10 @@ func (c KeyCheck) judge(meta *types.KeyMetadata) error {
 	}
 	switch {
 	case meta.KeyState != types.KeyStateEnabled:
-		return fmt.Errorf("%s.%s: AWS KMS key %q is in state %s, not Enabled: %w: %w", c.Section, c.Setting, c.Key, meta.KeyState, ErrKeyUnusable, kms.ErrUnavailable)
-	case meta.KeyUsage != types.KeyUsageTypeEncryptDecrypt || (meta.KeySpec != "" && meta.KeySpec != types.KeySpecSymmetricDefault):
-		return fmt.Errorf("%s.%s: AWS KMS key %q is for %s with %s; a symmetric encryption key is needed: %w: %w",
-			c.Section, c.Setting, c.Key, meta.KeyUsage, meta.KeySpec, ErrKeyUnusable, kms.ErrUnavailable)
+		return fmt.Errorf("%s.%s: AWS KMS key %q is in state %s, not Enabled: %w", c.Section, c.Setting, c.Key, meta.KeyState, ErrKeyUnusable)
+	case (meta.KeyUsage != "" && meta.KeyUsage != types.KeyUsageTypeEncryptDecrypt) || (meta.KeySpec != "" && meta.KeySpec != types.KeySpecSymmetricDefault):
+		return fmt.Errorf("%s.%s: AWS KMS key %q is for %s with %s; a symmetric encryption key is needed: %w",
+			c.Section, c.Setting, c.Key, meta.KeyUsage, meta.KeySpec, ErrKeyUnusable)
 	}
 	return nil
 }
