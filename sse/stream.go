@@ -166,10 +166,13 @@ func (h *headerCheck) Read(p []byte) (int, error) {
 }
 
 func (h *headerCheck) next() error {
+	last := packages(h.stream.PlainSize) - 1
 	if _, err := io.ReadFull(h.src, h.header[:]); err != nil {
+		if err == io.EOF && h.number > last {
+			return io.EOF // the one place where the end belongs
+		}
 		return notEOF(err)
 	}
-	last := packages(h.stream.PlainSize) - 1
 	length := int64(PackageSize)
 	if h.number == last {
 		length = h.stream.PlainSize - last*PackageSize

@@ -1,0 +1,82 @@
+package proxy
+
+import (
+	"fmt"
+	"io"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+)
+
+// copyBufferSize is what a streamed answer is copied with: two DARE packages.
+const copyBufferSize = 128 << 10
+
+// minBuffer is the smallest class of upload buffers in bytes.
+const minBuffer = 4 << 10
+
+// bufferBudget hands out buffers for small uploads, bounded in sum.
+type bufferBudget struct {
+	free    atomic.Int64
+	classes [20]sync.Pool // class n holds buffers of minBuffer << n bytes
+	copies  sync.Pool
+}
+
+func newBufferBudget(limit int64) *bufferBudget {
+	b := &bufferBudget{}
+	b.free.Store(limit)
+	b.copies.New = func() any { return new([copyBufferSize]byte) }
+	return b
+}
+
+// take returns a buffer of size bytes, or nil if the budget has none left.
+// It never waits: a slow client must not hold up others.
+func (b *bufferBudget) take(size int64) []byte {
+	class := bufferClass(size)
+	if class >= len(b.classes) || b.free.Add(-minBuffer<<class) < 0 {
+		if class < len(b.classes) {
+			b.free.Add(minBuffer << class)
+		}
+		return nil
+	}
+	if p, ok := b.classes[class].Get().(*[]byte); ok {
+		return (*p)[:size]
+	}
+	return make([]byte, minBuffer<<class)[:size]
+}
+
+// give takes a buffer back; reuse is false while somebody may still read it.
+func (b *bufferBudget) give(buffer []byte, reuse bool) {
+	buffer = buffer[:cap(buffer)]
+	b.free.Add(int64(len(buffer)))
+	if reuse {
+		clear(buffer) // plaintext
+		b.classes[bufferClass(int64(len(buffer)))].Put(&buffer)
+	}
+}
+
+func bufferClass(size int64) int {
+	return bits.Len64(uint64(max(size-1, 0)) / minBuffer)
+}
+
+// copy copies until src ends, with a buffer that begins with the n bytes that
+// the caller read already into it. errClientGone if dst fails, else src's error.
+func (b *bufferBudget) copy(dst io.Writer, src io.Reader, buffer []byte, n int) error {
+	for {
+		if n > 0 {
+			if _, err := dst.Write(buffer[:n]); err != nil {
+				return fmt.Errorf("%w (%w)", errClientGone, err)
+			}
+		}
+		var err error
+		n, err = src.Read(buffer)
+		if err == io.EOF {
+			if n == 0 {
+				return nil
+			}
+			continue // src repeats its end
+		}
+		if err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,120 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/bucketseal/bucketseal/bucketconfig"
+	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+)
+
+// errUpstreamEncrypts says that MinIO has a KMS of its own, which this design
+// rules out: it would encrypt ciphertext again and keep rules of its own.
+var errUpstreamEncrypts = errors.New("upstream has a key service of its own; bucketseal needs one without")
+
+const noEncryptionRule = "ServerSideEncryptionConfigurationNotFoundError"
+
+// mayRule asks upstream whether the caller may do what it asks with the
+// bucket's rule: upstream has no KMS and no rules, and says so only to those it
+// would have let.
+func (s *Server) mayRule(r *request) error {
+	up := r.upstreamRequest(r.Method)
+	up.Query = url.Values{"encryption": {""}}
+	var body []byte
+	if r.Method == http.MethodPut {
+		up.Header.Set("Content-Type", "application/xml")
+		body = bucketconfig.Rule{Algorithm: bucketconfig.AES256}.XML()
+	}
+	setDocument(up, body, true)
+	resp, err := s.opts.Upstream.Do(r.Context(), up)
+	if err != nil {
+		return err
+	}
+	if r.Method == http.MethodDelete && resp.StatusCode == http.StatusNoContent {
+		upstream.Discard(resp)
+		return nil
+	}
+	if resp.StatusCode < 300 {
+		upstream.Discard(resp)
+		return errUpstreamEncrypts
+	}
+	answer := upstream.ReadError(resp)
+	switch {
+	case r.Method == http.MethodPut && answer.Status == http.StatusNotImplemented,
+		r.Method == http.MethodGet && answer.Status == http.StatusNotFound && answer.Code == noEncryptionRule:
+		return nil
+	}
+	return answer
+}
+
+// putBucketEncryption serves PutBucketEncryption. It answers when every proxy
+// obeys the new rule.
+func (s *Server) putBucketEncryption(w http.ResponseWriter, r *request) error {
+	body, err := s.document(r)
+	if err != nil {
+		return err
+	}
+	if err := s.mayRule(r); err != nil {
+		return err
+	}
+	rule, err := bucketconfig.ParseXML(bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	if rule.Algorithm == bucketconfig.AWSKMS {
+		name, err := s.keys.name(rule.KMSKeyID)
+		if err != nil {
+			return err
+		}
+		if _, err := s.opts.KMS.DescribeKey(r.Context(), name); err != nil && !errors.Is(err, kms.ErrNotPermitted) {
+			return fmt.Errorf("KMS key of the rule: %w", err)
+		}
+	}
+	if err := s.setup.ensure(r.Context()); err != nil {
+		return err
+	}
+	if err := s.rules.Set(r.Context(), r.bucket, rule); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// getBucketEncryption serves GetBucketEncryption.
+func (s *Server) getBucketEncryption(w http.ResponseWriter, r *request) error {
+	if err := s.mayRule(r); err != nil {
+		return err
+	}
+	if err := s.setup.ensure(r.Context()); err != nil {
+		return err
+	}
+	rule, ok, err := s.rules.Get(r.Context(), r.bucket)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return &apiError{404, noEncryptionRule, "The server side encryption configuration was not found", nil}
+	}
+	writeXML(w, http.StatusOK, rule.XML())
+	return nil
+}
+
+// deleteBucketEncryption serves DeleteBucketEncryption. It answers when every
+// proxy has forgotten the rule.
+func (s *Server) deleteBucketEncryption(w http.ResponseWriter, r *request) error {
+	if err := s.mayRule(r); err != nil {
+		return err
+	}
+	if err := s.setup.ensure(r.Context()); err != nil {
+		return err
+	}
+	if err := s.rules.Delete(r.Context(), r.bucket); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}

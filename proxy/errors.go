@@ -1,0 +1,189 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/bucketseal/bucketseal/bucketconfig"
+	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// apiError is what a client sees of an error.
+type apiError struct {
+	status  int
+	code    string
+	message string
+	header  http.Header // extra headers of the answer; may be nil
+}
+
+// Error returns code and message.
+func (e *apiError) Error() string { return e.code + ": " + e.message }
+
+// Sentinels of this package.
+var (
+	errUnknownOperation  = errors.New("unknown operation")
+	errNotOffered        = errors.New("operation is not offered")
+	errRepeatedParameter = errors.New("repeated query parameter")
+	errMalformedQuery    = errors.New("malformed query")
+	errMalformedPath     = errors.New("malformed path")
+	errInvalidBucketName = errors.New("invalid bucket name")
+	errInvalidObjectName = errors.New("invalid object name")
+	errKeyTooLong        = errors.New("object key is too long")
+	errInvalidToken      = errors.New("session token of no known session")
+	errReservedMetadata  = errors.New("reserved metadata name")
+	errMissingLength     = errors.New("missing content length")
+	errTooLarge          = errors.New("body is too large")
+	errBodyTooLarge      = errors.New("document is too large")
+	errInvalidRange      = errors.New("range is not satisfiable")
+	errPlainObject       = errors.New("object is stored without encryption, in a bucket that plain_read does not list")
+	errUpstreamLied      = errors.New("upstream's answer contradicts the object's record")
+	errPrecondition      = errors.New("precondition failed")
+	errNotModified       = errors.New("not modified")
+	errNotReady          = errors.New("the proxy is not set up yet")
+	errPlainHTTP         = errors.New("customer keys over plain http")
+	errNoCustomerKey     = errors.New("object needs a customer key")
+	errCustomerKeyUnused = errors.New("customer key for an object that needs none")
+	errReadWithMethod    = errors.New("server-side encryption header on a read")
+	errKMSKeyName        = errors.New("KMS key id")
+	errEncodingType      = errors.New("unknown encoding type")
+	errPartNumber        = errors.New("part does not exist")
+	errClientGone        = errors.New("the client went away")
+	errPartAndRange      = errors.New("both a part number and a range")
+)
+
+const invalidRequest, invalidArgument = "InvalidRequest", "InvalidArgument"
+
+// errorTable maps sentinels to what clients see: codes, statuses and messages
+// are MinIO's where it has them. The first match wins.
+var errorTable = []struct {
+	err error
+	is  apiError
+}{
+	{errUnknownOperation, apiError{501, "NotImplemented", "A header or query you provided implies functionality that is not implemented", nil}},
+	{errNotOffered, apiError{501, "NotImplemented", "A header or query you provided implies functionality that is not implemented", nil}},
+	{errRepeatedParameter, apiError{400, invalidArgument, "A query parameter is given more than once.", nil}},
+	{errMalformedQuery, apiError{400, invalidArgument, "The query string is malformed.", nil}},
+	{errMalformedPath, apiError{400, "InvalidURI", "Couldn't parse the specified URI.", nil}},
+	{errInvalidBucketName, apiError{400, "InvalidBucketName", "The specified bucket is not valid.", nil}},
+	{errInvalidObjectName, apiError{400, "XMinioInvalidObjectName", "Object name contains unsupported characters.", nil}},
+	{errKeyTooLong, apiError{400, "KeyTooLongError", "Your key is too long", nil}},
+	{errInvalidToken, apiError{403, "InvalidTokenId", "The security token included in the request is invalid", nil}},
+	{errReservedMetadata, apiError{400, invalidArgument, "Your metadata headers are not supported.", nil}},
+	{errMissingLength, apiError{411, "MissingContentLength", "You must provide the Content-Length HTTP header.", nil}},
+	{errTooLarge, apiError{400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.", nil}},
+	{errBodyTooLarge, apiError{400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.", nil}},
+	{errInvalidRange, apiError{416, "InvalidRange", "The requested range is not satisfiable", nil}},
+	{errPartNumber, apiError{416, "InvalidPartNumber", "The requested partnumber is not satisfiable", nil}},
+	{errPartAndRange, apiError{400, invalidRequest, "Cannot specify both Range header and partNumber query parameter", nil}},
+	{errPlainObject, apiError{403, "AccessDenied", "The object is stored without encryption, and the bucket is not listed in the plain_read setting of this bucketseal.", nil}},
+	{errPrecondition, apiError{412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", nil}},
+	{errNotModified, apiError{304, "NotModified", "", nil}},
+	{errKeyAccess, apiError{403, "AccessDenied", "Access Denied.", nil}},
+	{errNotReady, apiError{503, "ServiceUnavailable", "The encryption gateway is not set up yet. Please try again.", nil}},
+	{errPlainHTTP, apiError{400, invalidRequest, "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.", nil}},
+	{errNoCustomerKey, apiError{400, invalidRequest, "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.", nil}},
+	{errCustomerKeyUnused, apiError{400, invalidRequest, "The encryption parameters are not applicable to this object.", nil}},
+	{errReadWithMethod, apiError{400, "BadRequest", "400 BadRequest", nil}},
+	{errKMSKeyName, apiError{400, invalidArgument, "The KMS key id is not valid.", nil}},
+	{errEncodingType, apiError{400, invalidArgument, "Invalid Encoding Method specified in Request", nil}},
+	{errUpstreamLied, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
+
+	{sse.ErrTampered, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
+	{sse.ErrTruncated, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
+	{sse.ErrRecord, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
+	{sse.ErrWrongKey, apiError{403, "AccessDenied", "Access Denied.", nil}},
+	{sse.ErrSource, apiError{400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.", nil}},
+
+	{kms.ErrKeyNotFound, apiError{404, "kms:KeyNotFound", "key with given key ID does not exist", nil}},
+	{kms.ErrKeyExists, apiError{409, "kms:KeyAlreadyExists", "key with given key ID already exits", nil}},
+	{kms.ErrNotPermitted, apiError{403, "kms:NotAuthorized", "insufficient permissions to perform KMS operation", nil}},
+	{kms.ErrDecrypt, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
+	{kms.ErrInvalidKeyName, apiError{400, invalidArgument, "The KMS key id is not valid.", nil}},
+	{kms.ErrUnavailable, apiError{503, "SlowDown", "The key service cannot be reached. Please try again.", nil}},
+	{kms.ErrCorruptKey, apiError{500, "kms:KeyDecryptionFailed", "failed to decrypt data key with KMS key", nil}},
+	{kms.ErrNotSupported, apiError{501, "kms:NotSupported", "requested functionality is not supported", nil}},
+
+	{bucketconfig.ErrUnavailable, apiError{503, "ServiceUnavailable", "The bucket's encryption settings cannot be read. Please try again.", nil}},
+	{bucketconfig.ErrNoSuchBucket, apiError{404, "NoSuchBucket", "The specified bucket does not exist", nil}},
+
+	{upstream.ErrUnreachable, apiError{503, "SlowDown", "The storage cannot be reached. Please try again.", nil}},
+	{errClientGone, apiError{499, "ClientDisconnected", "Client disconnected before response was ready", nil}},
+	{context.DeadlineExceeded, apiError{503, "SlowDown", "Resource requested is unreadable, please reduce your request rate", nil}},
+	{context.Canceled, apiError{499, "ClientDisconnected", "Client disconnected before response was ready", nil}},
+}
+
+var internalError = apiError{500, "InternalError", "We encountered an internal error, please try again.", nil}
+
+// asAPIError returns what a client sees of err. Internal detail stays in the log.
+func asAPIError(err error) *apiError {
+	if err == nil {
+		return nil
+	}
+	var own *apiError
+	if errors.As(err, &own) {
+		return own
+	}
+	var answered *upstream.Error
+	if errors.As(err, &answered) {
+		return relayed(answered)
+	}
+	var malformed *bucketconfig.InvalidRuleError
+	if errors.As(err, &malformed) {
+		return &apiError{400, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema. (" + malformed.Reason + ")", nil}
+	}
+	for i := range errorTable {
+		if errors.Is(err, errorTable[i].err) {
+			return &errorTable[i].is
+		}
+	}
+	if e, ok := signatureError(err); ok {
+		return e
+	}
+	return &internalError
+}
+
+// relayed is an upstream error as the client sees it. What upstream answers is
+// its word about its own state; only answers that are no S3 error are replaced.
+func relayed(e *upstream.Error) *apiError {
+	if e.Code == "" || e.Status < 300 || e.Status > 599 {
+		if e.Status == http.StatusServiceUnavailable || e.Status == http.StatusBadGateway || e.Status == http.StatusGatewayTimeout {
+			return &apiError{503, "SlowDown", "The storage cannot be reached. Please try again.", nil}
+		}
+		if e.Status == http.StatusNotFound {
+			return &apiError{404, "NoSuchKey", "The specified key does not exist.", nil}
+		}
+		if e.Status == http.StatusForbidden {
+			return &apiError{403, "AccessDenied", "Access Denied.", nil}
+		}
+		return &internalError
+	}
+	out := &apiError{status: e.Status, code: e.Code, message: e.Message, header: http.Header{}}
+	for _, name := range []string{"X-Amz-Delete-Marker", "X-Amz-Version-Id", "Last-Modified", "Allow", "Retry-After"} {
+		if v := e.Header.Values(name); len(v) > 0 {
+			out.header[name] = v
+		}
+	}
+	return out
+}
+
+// errReservedBucket hides the system bucket: it does not exist, and cannot be
+// made to.
+func errReservedBucket(op string) error {
+	if op == "CreateBucket" {
+		return errInvalidBucketName
+	}
+	return &apiError{404, "NoSuchBucket", "The specified bucket does not exist", nil}
+}
+
+// errArguments is MinIO's answer to bad encryption headers of a write.
+func errArguments(r *request, reason error) error {
+	text := reason.Error()
+	if !strings.HasPrefix(text, "(") {
+		text = "(" + text + ")"
+	}
+	return &apiError{400, invalidArgument, "Invalid arguments provided for " + r.bucket + "/" + r.key + ": " + text, nil}
+}

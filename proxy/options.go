@@ -1,0 +1,107 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// Options are a Server's dependencies and settings.
+type Options struct {
+	// Upstream talks to MinIO. Required.
+	Upstream *upstream.Client
+	// Service is the proxy's own credential at MinIO: for the system bucket, and
+	// never for what a client asks. Required.
+	Service upstream.Credential
+	// Credentials are the clients'. Required.
+	Credentials sigv4.CredentialStore
+	// KMS is the key service. Required.
+	KMS kms.Service
+
+	// SystemBucket is the reserved bucket; "" means bucketseal-system.
+	SystemBucket string
+	// Deployment names this installation in everything that is sealed in the
+	// system bucket; "" means default.
+	Deployment string
+	// AutoEncryption is what a write gets that asks for no encryption, in a
+	// bucket without a rule: sse.ModeS3, or sse.ModeNone for plain storage.
+	AutoEncryption sse.Mode
+	// DefaultKey is the KMS key of SSE-KMS requests without a key id. Required.
+	DefaultKey string
+	// S3Key is the KMS key of SSE-S3; "" means DefaultKey.
+	S3Key string
+	// FormerS3Keys are KMS keys under which older SSE-S3 objects may be sealed.
+	FormerS3Keys []string
+	// AllowAnonymous lists the buckets whose encrypted objects callers without a
+	// signature may read and write, if MinIO lets them.
+	AllowAnonymous Patterns
+	// PlainRead lists the buckets whose unencrypted objects may be read.
+	PlainRead Patterns
+	// SmallObject is the size in bytes up to which an upload is read whole before
+	// it is sent on; 0 means 8 MiB.
+	SmallObject int64
+	// SmallObjectBudget bounds the memory for such uploads, all together, in
+	// bytes; 0 means 128 MiB. Uploads that find none left are streamed.
+	SmallObjectBudget int64
+	// CustomerKeysOverHTTP accepts SSE-C keys on connections without TLS.
+	CustomerKeysOverHTTP bool
+	// MaxSkew is the tolerated difference of clocks; 0 means 15 minutes.
+	MaxSkew time.Duration
+	// Lease is how long a bucket rule may be trusted unseen; 0 means 1 s.
+	Lease time.Duration
+	// Logger gets one line for each failed request and debug lines for others;
+	// nil means slog.Default().
+	Logger *slog.Logger
+	// Metrics registers the proxy's metrics; nil means none.
+	Metrics prometheus.Registerer
+}
+
+// systemKey seals what lies in the system bucket. systemReadyKey exists in the
+// key service once the system bucket has been set up: from then on a missing
+// index of bucket rules is an error and never an empty one.
+const (
+	systemKey      = "bucketseal-system"
+	systemReadyKey = "bucketseal-system-ready"
+)
+
+func (o *Options) setDefaults() error {
+	switch {
+	case o.Upstream == nil:
+		return errors.New("proxy: no upstream")
+	case o.Credentials == nil:
+		return errors.New("proxy: no credentials")
+	case o.KMS == nil:
+		return errors.New("proxy: no key service")
+	case o.Service.AccessKey == "" || o.Service.SecretKey == "":
+		return errors.New("proxy: no service credential for the upstream")
+	case o.DefaultKey == "":
+		return errors.New("proxy: no default KMS key")
+	case o.AutoEncryption != sse.ModeS3 && o.AutoEncryption != sse.ModeNone:
+		return fmt.Errorf("proxy: automatic encryption with %v is not possible", o.AutoEncryption)
+	}
+	setDefault(&o.SystemBucket, "bucketseal-system")
+	setDefault(&o.Deployment, "default")
+	setDefault(&o.S3Key, o.DefaultKey)
+	setDefault(&o.SmallObject, 8<<20)
+	setDefault(&o.SmallObjectBudget, 128<<20)
+	setDefault(&o.Lease, time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return nil
+}
+
+func setDefault[T comparable](v *T, value T) {
+	var zero T
+	if *v == zero {
+		*v = value
+	}
+}

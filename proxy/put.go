@@ -1,0 +1,457 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+
+	"github.com/bucketseal/bucketseal/bucketconfig"
+	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// maxObjectSize is S3's limit for one PUT at MinIO, in bytes.
+const maxObjectSize = 5 << 40
+
+// expectContinueFrom is the body size in bytes from which upstream is asked
+// first whether it wants the body: a refusal then costs no transfer.
+const expectContinueFrom = 1 << 20
+
+// putObject serves PutObject.
+func (s *Server) putObject(w http.ResponseWriter, r *request) error {
+	asked, err := s.writeEncryption(r)
+	if err != nil {
+		return err
+	}
+	defer asked.CustomerKey.Zero()
+	size, err := declaredSize(r)
+	if err != nil {
+		return err
+	}
+	up := &upload{server: s, request: r, size: size, asked: asked}
+	if err := up.conditions(r.Context()); err != nil {
+		return err
+	}
+	return up.run(w)
+}
+
+// writeEncryption returns how a write is encrypted: as its headers ask, else by
+// the bucket's rule, else by the automatic default.
+func (s *Server) writeEncryption(r *request) (*sse.Request, error) {
+	asked, err := sse.ParseWrite(r.Header)
+	if err != nil {
+		return nil, writeHeaderError(r, err)
+	}
+	if asked.Mode == sse.ModeC && r.TLS == nil && !s.opts.CustomerKeysOverHTTP {
+		return nil, errPlainHTTP
+	}
+	if len(asked.ClientContext) > 0 {
+		if _, err := kms.ParseClientContext(asked.ClientContext); err != nil {
+			return nil, errArguments(r, err)
+		}
+	}
+	if asked.Mode != sse.ModeNone {
+		return &asked, nil
+	}
+	rule, ok, err := s.rule(r.Context(), r.bucket)
+	switch {
+	case err != nil:
+		return nil, err
+	case !ok:
+		asked.Mode = s.opts.AutoEncryption
+	case rule.Algorithm == bucketconfig.AWSKMS:
+		asked.Mode, asked.KMSKeyID = sse.ModeKMS, rule.KMSKeyID
+	default:
+		asked.Mode = sse.ModeS3
+	}
+	return &asked, nil
+}
+
+func writeHeaderError(r *request, err error) error {
+	if errors.Is(err, sse.ErrIncompatible) {
+		return &apiError{400, invalidArgument, sse.ErrIncompatible.Error(), nil}
+	}
+	return errArguments(r, err)
+}
+
+// rule returns the bucket's rule, once the system bucket is set up.
+func (s *Server) rule(ctx context.Context, bucket string) (bucketconfig.Rule, bool, error) {
+	if err := s.setup.ensure(ctx); err != nil {
+		return bucketconfig.Rule{}, false, err
+	}
+	return s.rules.Effective(ctx, bucket)
+}
+
+// declaredSize returns the plaintext size that the request declares.
+func declaredSize(r *request) (int64, error) {
+	size := r.ContentLength
+	if v := r.Header.Get("X-Amz-Decoded-Content-Length"); v != "" {
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil || n < 0 {
+			return 0, sigv4.ErrIncompleteBody
+		}
+		size = n
+	}
+	switch {
+	case size < 0:
+		return 0, errMissingLength
+	case size > maxObjectSize:
+		return 0, errTooLarge
+	}
+	return size, nil
+}
+
+// upload is one PutObject on its way.
+type upload struct {
+	server  *Server
+	request *request
+	size    int64
+	asked   *sse.Request
+	body    *sigv4.Body
+	// match is the upstream ETag that the current object must have, "" for any.
+	match string
+
+	md5    []byte // of the plaintext, nil if not known before the write begins
+	nonce  sse.StreamNonce
+	stream sse.Stream
+	record *sse.Record
+	text   string // the record's
+}
+
+func (u *upload) run(w http.ResponseWriter) error {
+	r, s := u.request, u.server
+	plain := u.asked.Mode == sse.ModeNone
+	var buffer []byte
+	if !plain && u.size > 0 && u.size <= s.opts.SmallObject {
+		buffer = s.buffers.take(u.size)
+	}
+	var err error
+	u.body, err = r.auth.Body(r.Request, sigv4.BodyOptions{
+		ComputeMD5: u.asked.Mode == sse.ModeS3 && (buffer != nil || u.size == 0),
+	})
+	if err != nil {
+		if buffer != nil {
+			s.buffers.give(buffer, true)
+		}
+		return err
+	}
+	if u.body.Size() != u.size {
+		return sigv4.ErrIncompleteBody
+	}
+	switch {
+	case plain:
+		return u.sendPlain(w)
+	case buffer != nil:
+		return u.sendSmall(w, buffer)
+	case u.size == 0:
+		if err := drain(u.body); err != nil {
+			return err
+		}
+	}
+	if err := u.prepare(); err != nil {
+		return err
+	}
+	return u.sendStream(w)
+}
+
+// drain reads a body that must be empty, so that its digests are checked.
+func drain(body io.Reader) error {
+	var one [1]byte
+	n, err := body.Read(one[:])
+	switch {
+	case n > 0:
+		return sigv4.ErrIncompleteBody
+	case err == io.EOF:
+		return nil
+	case err != nil:
+		return err
+	}
+	return nil
+}
+
+// prepare gets the keys and writes the record: what is known of the object is
+// what goes with it.
+func (u *upload) prepare() error {
+	r, s := u.request, u.server
+	if err := s.mayUseKeys(r.caller, r.bucket); err != nil {
+		return err
+	}
+	key, err := s.keys.forWrite(r.Context(), sse.Name{Bucket: r.bucket, Key: r.key}, u.asked)
+	if err != nil {
+		return err
+	}
+	defer key.zero()
+	objectKey := sse.NewObjectKey()
+	defer objectKey.Zero()
+	u.nonce = sse.NewStreamNonce()
+	private := sse.NewPrivate(u.size, u.nonce)
+	if u.asked.Mode == sse.ModeS3 {
+		private.MD5 = u.knownMD5()
+		u.md5 = private.MD5
+	}
+	private.Checksum = u.knownChecksum()
+	u.record = &key.record
+	u.record.PlainSize = u.size
+	if u.text, err = u.record.Seal(&key.binding, &key.secret, &objectKey, private); err != nil {
+		return fmt.Errorf("seal record: %w", err)
+	}
+	u.stream = sse.Stream{Key: objectKey.Part(1), Nonce: u.nonce, PlainSize: u.size}
+	return nil
+}
+
+// knownMD5 returns the plaintext's MD5 if it is known before the body is sent:
+// computed over a small body, or declared, and then verified before the last
+// byte goes upstream.
+func (u *upload) knownMD5() []byte {
+	if sum, ok := u.body.MD5(); ok {
+		return sum[:]
+	}
+	if sum, ok := u.body.DeclaredMD5(); ok {
+		return sum[:]
+	}
+	return nil
+}
+
+var checksumTypes = map[sigv4.ChecksumAlgorithm]sse.ChecksumType{
+	sigv4.CRC32: sse.CRC32, sigv4.CRC32C: sse.CRC32C, sigv4.CRC64NVME: sse.CRC64NVME,
+	sigv4.SHA1: sse.SHA1, sigv4.SHA256: sse.SHA256,
+}
+
+// knownChecksum returns the client's checksum if it is known before the body is
+// sent.
+func (u *upload) knownChecksum() *sse.Checksum {
+	for algorithm, value := range u.body.Checksums() {
+		return &sse.Checksum{Type: checksumTypes[algorithm], Value: value}
+	}
+	if algorithm, value, ok := u.body.DeclaredChecksum(); ok {
+		return &sse.Checksum{Type: checksumTypes[algorithm], Value: value}
+	}
+	return nil
+}
+
+// sendSmall reads the body whole, so that every digest is known and checked
+// before upstream hears of the object, and sends it in one request.
+func (u *upload) sendSmall(w http.ResponseWriter, buffer []byte) error {
+	var sent *guardedBody
+	defer func() { u.server.buffers.give(buffer, sent == nil || sent.wasClosed()) }()
+	if _, err := io.ReadFull(u.body, buffer); err != nil {
+		return bodyError(u.body, err)
+	}
+	if err := drain(u.body); err != nil {
+		return err
+	}
+	if err := u.prepare(); err != nil {
+		return err
+	}
+	var err error
+	if sent, err = newGuardedBody(&u.stream, buffer); err != nil {
+		return err
+	}
+	up := u.upstreamRequest(sent)
+	resp, err := u.server.opts.Upstream.Do(u.request.Context(), up)
+	if err != nil {
+		return err
+	}
+	return u.answer(w, resp)
+}
+
+// sendStream encrypts the body as it comes.
+func (u *upload) sendStream(w http.ResponseWriter) error {
+	enc, err := u.stream.Encrypt(u.body)
+	if err != nil {
+		return err
+	}
+	resp, err := u.server.opts.Upstream.Do(u.request.Context(), u.upstreamRequest(io.NopCloser(enc)))
+	if err != nil {
+		return bodyError(u.body, err)
+	}
+	return u.answer(w, resp)
+}
+
+// bodyError returns the client's fault if there is one, since upstream's failure
+// then only follows from it.
+func bodyError(body *sigv4.Body, err error) error {
+	if own := body.Err(); own != nil && own != io.EOF {
+		return own
+	}
+	return err
+}
+
+func (u *upload) upstreamRequest(body io.ReadCloser) *upstream.Request {
+	up := u.request.upstreamRequest(http.MethodPut)
+	up.Header = u.request.writeHeaders()
+	up.Query = url.Values{recordHeader: {u.text}}
+	up.Body, up.Length = body, sse.EncSize(u.size)
+	if g, ok := body.(*guardedBody); ok {
+		up.GetBody = g.again
+	}
+	u.setConditions(up)
+	return up
+}
+
+func (u *upload) setConditions(up *upstream.Request) {
+	if u.match != "" {
+		up.Header.Set("If-Match", u.match)
+	}
+	if u.request.Header.Get("If-None-Match") == "*" {
+		up.Header.Set("If-None-Match", "*")
+	}
+	if up.Length >= expectContinueFrom {
+		up.Header.Set("Expect", "100-continue")
+	}
+}
+
+// answer passes upstream's verdict on.
+func (u *upload) answer(w http.ResponseWriter, resp *http.Response) error {
+	if resp.StatusCode != http.StatusOK {
+		return upstream.ReadError(resp)
+	}
+	defer upstream.Discard(resp)
+	h := w.Header()
+	for _, name := range []string{"X-Amz-Version-Id", "X-Amz-Expiration"} {
+		if v := resp.Header.Values(name); len(v) > 0 {
+			h[name] = v
+		}
+	}
+	h.Set("ETag", clientETag(u.record, u.md5, resp.Header.Get("ETag")))
+	if u.record != nil {
+		setEncryptionHeaders(h, u.record, u.asked.CustomerKeyMD5)
+	}
+	if sum := u.answeredChecksum(); sum != nil {
+		setChecksumHeaders(h, sum)
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// answeredChecksum is the verified checksum, wherever it stood in the request.
+func (u *upload) answeredChecksum() *sse.Checksum {
+	for algorithm, value := range u.body.Checksums() {
+		return &sse.Checksum{Type: checksumTypes[algorithm], Value: value}
+	}
+	return nil
+}
+
+// sendPlain stores the body as it is: the bucket is, explicitly, not encrypted.
+// Where somebody on the way could change it, its chunks are signed.
+func (u *upload) sendPlain(w http.ResponseWriter) error {
+	up := u.request.upstreamRequest(http.MethodPut)
+	up.Header = u.request.writeHeaders()
+	for name := range u.request.Header {
+		if name == "Content-Md5" || isChecksumHeader(name) {
+			up.Header[name] = u.request.Header[name]
+		}
+	}
+	up.Body, up.Length = io.NopCloser(&sourceReader{src: u.body, remaining: u.size}), u.size
+	up.SignBody = !u.server.opts.Upstream.Secure()
+	u.setConditions(up)
+	resp, err := u.server.opts.Upstream.Do(u.request.Context(), up)
+	if err != nil {
+		return bodyError(u.body, err)
+	}
+	return u.answer(w, resp)
+}
+
+// sourceReader holds the last byte of a plain body back until the body's
+// digests are verified.
+type sourceReader struct {
+	src       io.Reader
+	remaining int64
+	last      [1]byte
+	held      bool
+}
+
+func (r *sourceReader) Read(p []byte) (int, error) {
+	switch {
+	case len(p) == 0:
+		return 0, nil
+	case r.remaining > 1:
+		n, err := r.src.Read(p[:min(int64(len(p)), r.remaining-1)])
+		r.remaining -= int64(n)
+		return n, err
+	case r.remaining == 1 && !r.held:
+		n, err := r.src.Read(r.last[:])
+		r.held = n == 1
+		if !r.held || err != nil && err != io.EOF {
+			return 0, err
+		}
+		return 0, nil
+	}
+	if err := drain(r.src); err != nil {
+		return 0, err
+	}
+	if r.held {
+		r.held, r.remaining = false, 0
+		p[0] = r.last[0]
+		return 1, io.EOF
+	}
+	return 0, io.EOF
+}
+
+// guardedBody is the encrypted body of a small upload. It can be read again from
+// the start, and tells when nobody reads its buffer any more.
+type guardedBody struct {
+	stream *sse.Stream
+	buffer []byte
+	open   *openReaders
+	enc    io.Reader
+	once   sync.Once
+}
+
+// openReaders counts the readers of one buffer.
+type openReaders struct {
+	mu sync.Mutex
+	n  int
+}
+
+func newGuardedBody(stream *sse.Stream, buffer []byte) (*guardedBody, error) {
+	g := &guardedBody{stream: stream, buffer: buffer, open: new(openReaders)}
+	return g, g.start()
+}
+
+func (g *guardedBody) start() (err error) {
+	g.enc, err = g.stream.Encrypt(bytes.NewReader(g.buffer))
+	if err == nil {
+		g.open.mu.Lock()
+		g.open.n++
+		g.open.mu.Unlock()
+	}
+	return err
+}
+
+// again returns the same encrypted bytes once more: same key, same nonce, same
+// plaintext.
+func (g *guardedBody) again() (io.ReadCloser, error) {
+	next := &guardedBody{stream: g.stream, buffer: g.buffer, open: g.open}
+	return next, next.start()
+}
+
+// Read returns encrypted bytes.
+func (g *guardedBody) Read(p []byte) (int, error) { return g.enc.Read(p) }
+
+// Close says that this reader is done with the buffer.
+func (g *guardedBody) Close() error {
+	g.once.Do(func() {
+		g.open.mu.Lock()
+		g.open.n--
+		g.open.mu.Unlock()
+	})
+	return nil
+}
+
+func (g *guardedBody) wasClosed() bool {
+	g.open.mu.Lock()
+	defer g.open.mu.Unlock()
+	return g.open.n == 0
+}
+
+func base64Std(b []byte) string { return base64.StdEncoding.EncodeToString(b) }

@@ -1,0 +1,230 @@
+// Package proxy is the S3 front: the route table, one file per family of
+// operations, and the error table. It is the only package that serves S3.
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/bucketseal/bucketseal/bucketconfig"
+	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/system"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+)
+
+// Server answers S3 requests. It is an http.Handler, safe for concurrent use.
+type Server struct {
+	opts     Options
+	log      *slog.Logger
+	verifier *sigv4.Verifier
+	table    *routeTable
+	router   http.Handler
+	service  *upstream.Service
+	rules    *bucketconfig.Rules
+	setup    *setup
+	keys     *keyring
+	buffers  *bufferBudget
+	metrics  *metrics
+}
+
+// New checks the options and returns a server that has made no request yet.
+func New(o Options) (*Server, error) {
+	if err := o.setDefaults(); err != nil {
+		return nil, err
+	}
+	verifier, err := sigv4.New(sigv4.Options{Credentials: o.Credentials, MaxSkew: o.MaxSkew})
+	if err != nil {
+		return nil, err
+	}
+	table, err := newRouteTable(routes())
+	if err != nil {
+		return nil, err
+	}
+	service, err := o.Upstream.NewService(o.Service, o.SystemBucket)
+	if err != nil {
+		return nil, err
+	}
+	store, err := system.New(system.Options{Service: service, KMS: o.KMS, Key: systemKey, Deployment: o.Deployment})
+	if err != nil {
+		return nil, err
+	}
+	rules, err := bucketconfig.New(bucketconfig.Options{
+		Backend: rulesBackend{store}, Buckets: service, Lease: o.Lease, Logger: o.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		opts: o, log: o.Logger, verifier: verifier, table: table, service: service, rules: rules,
+		setup:   newSetup(o.KMS, service, rules, o.Logger),
+		keys:    &keyring{kms: o.KMS, defaultKey: o.DefaultKey, s3Key: o.S3Key, formerS3Keys: o.FormerS3Keys},
+		buffers: newBufferBudget(o.SmallObjectBudget),
+		metrics: newMetrics(o.Metrics),
+	}
+	s.router = newRouter(s.serve)
+	return s, nil
+}
+
+// Start sets the system bucket up in the background, again and again until it
+// succeeds or ctx ends. Requests that need it before then try by themselves.
+func (s *Server) Start(ctx context.Context) error {
+	go s.setup.run(ctx)
+	return nil
+}
+
+// request is one client request on its way through the proxy.
+type request struct {
+	*http.Request
+	id     string
+	route  *route
+	bucket string
+	key    string
+	query  url.Values // only what the route accepts
+	auth   *sigv4.Request
+	caller caller
+	began  time.Time
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.serveHealth(w, r) {
+		return
+	}
+	s.router.ServeHTTP(w, r)
+}
+
+// serve is the one adapter between net/http and the handlers: it maps their
+// errors, logs once and counts once.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, sc scope, bucket, key string) {
+	req := &request{Request: r, id: newRequestID(), began: time.Now()}
+	out := &responseWriter{ResponseWriter: w}
+	h := w.Header()
+	h.Set("X-Amz-Request-Id", req.id)
+	h.Set("Server", "bucketseal")
+	h.Set("X-Content-Type-Options", "nosniff")
+	s.metrics.active.Inc()
+	defer s.metrics.active.Dec()
+
+	err := s.handle(out, req, sc, bucket, key)
+	answer := asAPIError(err)
+	cut := err != nil && out.started
+	if err != nil && !cut {
+		writeError(out, req, answer)
+	}
+	s.metrics.observe(req, out.status)
+	s.logRequest(req, out.status, cut, err, answer)
+	if cut { // what the client has so far must not look like a complete answer
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func (s *Server) handle(w *responseWriter, r *request, sc scope, bucket, key string) error {
+	if err := r.setName(sc, bucket, key); err != nil {
+		return err
+	}
+	auth, err := s.verifier.Verify(r.Request)
+	if err != nil {
+		return fmt.Errorf("verify signature: %w", err)
+	}
+	r.auth = auth
+	if err := auth.HoistQuery(r.Request); err != nil {
+		return err
+	}
+	if r.caller, err = s.identify(auth); err != nil {
+		return err
+	}
+	if err := refuseHeaders(r.Header); err != nil {
+		return err
+	}
+	if r.query, err = requestQuery(r.Request); err != nil {
+		return err
+	}
+	if r.route, err = s.table.find(sc, r.Method, r.query, r.Header); err != nil {
+		return err
+	}
+	if strings.EqualFold(r.bucket, s.opts.SystemBucket) {
+		return errReservedBucket(r.route.op)
+	}
+	switch r.route.action {
+	case translate:
+		return r.route.handler(s, w, r)
+	case forward:
+		return s.forward(w, r)
+	default:
+		return fmt.Errorf("%s: %s: %w", r.route.op, r.route.why, errNotOffered)
+	}
+}
+
+// setName decodes the escaped path segments once.
+func (r *request) setName(sc scope, bucket, key string) (err error) {
+	if sc == scopeService {
+		return nil
+	}
+	if r.bucket, err = url.PathUnescape(bucket); err == nil {
+		r.key, err = url.PathUnescape(key)
+	}
+	switch {
+	case err != nil:
+		return errMalformedPath
+	case r.bucket == "" || strings.ContainsAny(r.bucket, "/\\\x00"):
+		return errInvalidBucketName
+	case len(r.key) > 1024:
+		return errKeyTooLong
+	case !utf8.ValidString(r.key) || strings.ContainsRune(r.key, 0) || hasDotSegment(r.key):
+		return errInvalidObjectName
+	}
+	return nil
+}
+
+// hasDotSegment finds "." and ".." between slashes, which MinIO refuses and
+// which something on the way to it might resolve.
+func hasDotSegment(key string) bool {
+	for segment := range strings.SplitSeq(key, "/") {
+		if segment == "." || segment == ".." {
+			return true
+		}
+	}
+	return false
+}
+
+func newRequestID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:])
+	return strings.ToUpper(hex.EncodeToString(b[:]))
+}
+
+func (s *Server) logRequest(r *request, status int, cut bool, err error, answer *apiError) {
+	level := slog.LevelDebug
+	attrs := []slog.Attr{
+		slog.String("id", r.id), slog.String("op", r.op()), slog.String("method", r.Method),
+		slog.String("bucket", r.bucket), slog.String("key", r.key), slog.String("caller", r.caller.String()),
+		slog.String("peer", r.RemoteAddr), slog.Int("status", status), slog.Duration("took", time.Since(r.began)),
+	}
+	if err != nil {
+		level = slog.LevelInfo
+		if answer.status >= 500 || cut {
+			level = slog.LevelError
+		}
+		if errors.Is(err, context.Canceled) {
+			level = slog.LevelInfo
+		}
+		attrs = append(attrs, slog.String("code", answer.code), slog.String("error", err.Error()))
+	}
+	s.log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+func (r *request) op() string {
+	if r.route == nil {
+		return "unknown"
+	}
+	return r.route.op
+}

@@ -1,0 +1,124 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bucketseal/bucketseal/bucketconfig"
+	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/system"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+)
+
+const (
+	rulesKind = "bucket-rules"
+	rulesName = "rules/index"
+)
+
+// rulesBackend keeps the index of bucket rules in the system bucket.
+type rulesBackend struct{ store *system.Store }
+
+// Load implements bucketconfig.Backend.
+func (b rulesBackend) Load(ctx context.Context, etag string) (data []byte, newETag string, err error) {
+	data, newETag, err = b.store.Get(ctx, rulesKind, rulesName, etag)
+	switch {
+	case errors.Is(err, upstream.ErrNotModified):
+		return nil, "", bucketconfig.ErrNotModified
+	case errors.Is(err, upstream.ErrNotFound):
+		return nil, "", bucketconfig.ErrNotFound
+	}
+	return data, newETag, err
+}
+
+// Save implements bucketconfig.Backend.
+func (b rulesBackend) Save(ctx context.Context, data []byte, etag string) (newETag string, err error) {
+	newETag, err = b.store.Put(ctx, rulesKind, rulesName, data, etag)
+	if errors.Is(err, upstream.ErrConflict) {
+		return "", bucketconfig.ErrConflict
+	}
+	return newETag, err
+}
+
+// setup brings the system bucket into being, once for all proxies: keys first,
+// then bucket and empty index, and last a second key whose existence says that
+// it was done. Each step can be repeated, by any number of proxies at once.
+type setup struct {
+	kms     kms.Service
+	service *upstream.Service
+	rules   *bucketconfig.Rules
+	log     *slog.Logger
+
+	done atomic.Bool
+	mu   sync.Mutex // held by the one that tries
+}
+
+func newSetup(k kms.Service, service *upstream.Service, rules *bucketconfig.Rules, log *slog.Logger) *setup {
+	return &setup{kms: k, service: service, rules: rules, log: log}
+}
+
+// run repeats the setup until it succeeds.
+func (s *setup) run(ctx context.Context) {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
+		err := s.ensure(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		s.log.Error("cannot set up the system bucket; writes are refused until it succeeds", "bucket", s.service.Bucket(), "error", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// ensure does what is left to do. errNotReady with the reason.
+func (s *setup) ensure(ctx context.Context) error {
+	if s.done.Load() {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.done.Load() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := s.steps(ctx); err != nil {
+		return fmt.Errorf("set up system bucket: %w (%w)", errNotReady, err)
+	}
+	s.done.Store(true)
+	return nil
+}
+
+func (s *setup) steps(ctx context.Context) error {
+	_, err := s.kms.DescribeKey(ctx, systemReadyKey)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, kms.ErrKeyNotFound) {
+		return err
+	}
+	if err := createKey(ctx, s.kms, systemKey); err != nil {
+		return err
+	}
+	if err := s.service.CreateBucket(ctx); err != nil {
+		return err
+	}
+	if err := s.rules.Init(ctx); err != nil {
+		return err
+	}
+	return createKey(ctx, s.kms, systemReadyKey)
+}
+
+func createKey(ctx context.Context, k kms.Service, name string) error {
+	if err := k.CreateKey(ctx, name); err != nil && !errors.Is(err, kms.ErrKeyExists) {
+		return fmt.Errorf("create KMS key %q: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+package upstream
+
+import (
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net/http"
+)
+
+// maxErrorBody bounds how much of an error answer is read, in bytes.
+const maxErrorBody = 64 << 10
+
+// Error is an S3 error that MinIO answered.
+type Error struct {
+	Status  int    `xml:"-"`
+	Code    string `xml:"Code"`
+	Message string `xml:"Message"`
+	// Header holds the answer's headers; some errors carry an ETag or a version.
+	Header http.Header `xml:"-"`
+}
+
+// Error returns status, code and message.
+func (e *Error) Error() string {
+	return fmt.Sprintf("upstream answered %d %s: %s", e.Status, e.Code, e.Message)
+}
+
+// ReadError reads an answer whose status is not one of success and closes it.
+func ReadError(resp *http.Response) *Error {
+	defer func() { _ = resp.Body.Close() }()
+	e := &Error{}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+	if err == nil && len(body) > 0 {
+		_ = xml.Unmarshal(body, e) // what is no S3 error keeps its status
+	}
+	if e.Code == "" { // HEAD
+		e.Code = resp.Header.Get("X-Minio-Error-Code")
+		e.Message = trimQuotes(resp.Header.Get("X-Minio-Error-Desc"))
+	}
+	e.Status, e.Header = resp.StatusCode, resp.Header
+	return e
+}
+
+func trimQuotes(s string) string {
+	if len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"' {
+		return s[1 : len(s)-1]
+	}
+	return s
+}
+
+// Discard reads a little of what is left of an answer, so that its connection
+// can be used again, and closes it.
+func Discard(resp *http.Response) {
+	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
+	_ = resp.Body.Close()
+}

@@ -1,0 +1,132 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+)
+
+// Sentinels of the system bucket's objects.
+var (
+	ErrNotFound    = errors.New("system object does not exist")
+	ErrNotModified = errors.New("system object is unchanged")
+	ErrConflict    = errors.New("system object was changed by somebody else")
+)
+
+// maxSystemObject bounds a system object that is read into memory, in bytes.
+const maxSystemObject = 64 << 20
+
+// Service is the proxy's own access to MinIO, under its service credential: the
+// system bucket and nothing that a client asks for. It is safe for concurrent use.
+type Service struct {
+	core   *minio.Core
+	bucket string
+}
+
+// NewService returns the service access to the system bucket named bucket.
+func (c *Client) NewService(cred Credential, bucket string) (*Service, error) {
+	core, err := minio.NewCore(c.endpoint.Host, &minio.Options{
+		Creds:        credentials.NewStaticV4(cred.AccessKey, cred.SecretKey, cred.SessionToken),
+		Secure:       c.endpoint.Scheme == "https",
+		Transport:    c.transport,
+		Region:       c.region,
+		BucketLookup: minio.BucketLookupPath,
+		MaxRetries:   1,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("service access to upstream: %w", err)
+	}
+	return &Service{core: core, bucket: bucket}, nil
+}
+
+// Bucket returns the system bucket's name.
+func (s *Service) Bucket() string { return s.bucket }
+
+// CreateBucket creates the system bucket if it is missing and turns its
+// versioning on.
+func (s *Service) CreateBucket(ctx context.Context) error {
+	err := s.core.MakeBucket(ctx, s.bucket, minio.MakeBucketOptions{})
+	var answer minio.ErrorResponse
+	if err != nil && (!errors.As(err, &answer) || answer.Code != minio.BucketAlreadyOwnedByYou) {
+		return serviceError("create system bucket", err)
+	}
+	return serviceError("turn on versioning of the system bucket", s.core.EnableVersioning(ctx, s.bucket))
+}
+
+// CreationDates returns when each bucket was created.
+func (s *Service) CreationDates(ctx context.Context) (map[string]time.Time, error) {
+	buckets, err := s.core.ListBuckets(ctx)
+	if err != nil {
+		return nil, serviceError("list buckets", err)
+	}
+	dates := make(map[string]time.Time, len(buckets))
+	for _, b := range buckets {
+		dates[b.Name] = b.CreationDate
+	}
+	return dates, nil
+}
+
+// Get reads a system object. If etag is not empty and still current, it
+// returns ErrNotModified. ErrNotFound, ErrUnreachable.
+func (s *Service) Get(ctx context.Context, name, etag string) (data []byte, newETag string, err error) {
+	var o minio.GetObjectOptions
+	if etag != "" {
+		if err := o.SetMatchETagExcept(etag); err != nil {
+			return nil, "", err
+		}
+	}
+	body, info, _, err := s.core.GetObject(ctx, s.bucket, name, o)
+	if err != nil {
+		return nil, "", serviceError("read system object", err)
+	}
+	defer func() { _ = body.Close() }()
+	data, err = io.ReadAll(io.LimitReader(body, maxSystemObject+1))
+	if err != nil || len(data) > maxSystemObject || int64(len(data)) != info.Size {
+		return nil, "", fmt.Errorf("read system object: %w (%d of %d bytes, %v)", ErrUnreachable, len(data), info.Size, err)
+	}
+	return data, info.ETag, nil
+}
+
+// Put stores a system object if the current one has the given ETag; "" means
+// only if there is none. ErrConflict, ErrUnreachable; after any error but
+// ErrConflict the object may have been stored all the same.
+func (s *Service) Put(ctx context.Context, name string, data []byte, etag string) (newETag string, err error) {
+	o := minio.PutObjectOptions{ContentType: "application/octet-stream", DisableContentSha256: true}
+	if etag == "" {
+		o.SetMatchETagExcept("*")
+	} else {
+		o.SetMatchETag(etag)
+	}
+	info, err := s.core.PutObject(ctx, s.bucket, name, bytes.NewReader(data), int64(len(data)), "", "", o)
+	if err != nil {
+		return "", serviceError("write system object", err)
+	}
+	return info.ETag, nil
+}
+
+func serviceError(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var answer minio.ErrorResponse
+	if !errors.As(err, &answer) {
+		return fmt.Errorf("%s: %w (%w)", what, ErrUnreachable, err)
+	}
+	switch {
+	case answer.StatusCode == http.StatusNotModified:
+		return ErrNotModified
+	case answer.Code == minio.NoSuchKey, answer.Code == minio.NoSuchBucket:
+		return fmt.Errorf("%s: %w", what, ErrNotFound)
+	case answer.StatusCode == http.StatusPreconditionFailed, answer.StatusCode == http.StatusConflict:
+		return fmt.Errorf("%s: %w", what, ErrConflict)
+	default:
+		return fmt.Errorf("%s: %w", what, err)
+	}
+}

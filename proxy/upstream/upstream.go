@@ -1,0 +1,216 @@
+// Package upstream talks to MinIO: the only package of the proxy that does. It
+// knows requests, signatures and answers, and nothing of the S3 handlers'
+// logic.
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/minio/minio-go/v7/pkg/s3utils"
+	"github.com/minio/minio-go/v7/pkg/signer"
+)
+
+// ErrUnreachable says that MinIO did not answer: no connection, a broken one,
+// or none of the answer's headers in time. It may pass.
+var ErrUnreachable = errors.New("upstream is unreachable")
+
+// UnsignedPayload is the payload hash of requests whose body DARE
+// authenticates already.
+const UnsignedPayload = "UNSIGNED-PAYLOAD"
+
+// Credential signs upstream requests. It prints without its secrets.
+type Credential struct {
+	AccessKey    string
+	SecretKey    string
+	SessionToken string // "" for none
+}
+
+// String hides the secrets.
+func (c Credential) String() string { return c.AccessKey + ":[redacted]" }
+
+// GoString hides the secrets.
+func (c Credential) GoString() string { return c.String() }
+
+// Options configure a Client.
+type Options struct {
+	// Endpoint is MinIO's URL: scheme and host, nothing else.
+	Endpoint *url.URL
+	// Region is signed into requests; "" means us-east-1.
+	Region string
+	// TLS configures https endpoints; nil means the system's defaults.
+	TLS *tls.Config
+	// HeaderTimeout bounds the wait for the answer's headers once the request is
+	// sent; 0 means two minutes.
+	HeaderTimeout time.Duration
+}
+
+// Client sends requests to one MinIO. It is safe for concurrent use.
+type Client struct {
+	endpoint  *url.URL
+	region    string
+	transport *http.Transport
+}
+
+// New returns a client; it makes no request.
+func New(o Options) (*Client, error) {
+	if o.Endpoint == nil || o.Endpoint.Host == "" || o.Endpoint.Scheme != "http" && o.Endpoint.Scheme != "https" {
+		return nil, fmt.Errorf("upstream endpoint %q is not http(s)://HOST[:PORT]", o.Endpoint)
+	}
+	if strings.Trim(o.Endpoint.Path, "/") != "" || o.Endpoint.RawQuery != "" || o.Endpoint.User != nil {
+		return nil, fmt.Errorf("upstream endpoint %q has more than a scheme and a host", o.Endpoint.Redacted())
+	}
+	if o.Region == "" {
+		o.Region = "us-east-1"
+	}
+	if o.HeaderTimeout == 0 {
+		o.HeaderTimeout = 2 * time.Minute
+	}
+	return &Client{
+		endpoint: o.Endpoint,
+		region:   o.Region,
+		transport: &http.Transport{
+			DialContext:         (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+			TLSClientConfig:     o.TLS,
+			TLSHandshakeTimeout: 5 * time.Second,
+			MaxIdleConns:        1024,
+			MaxIdleConnsPerHost: 1024,
+			// MinIO closes idle connections after 30 s; a request that is sent on one
+			// that is being closed cannot always be repeated.
+			IdleConnTimeout:       20 * time.Second,
+			ResponseHeaderTimeout: o.HeaderTimeout,
+			// MinIO refuses a large body before it is sent; a server that never
+			// answers the expectation gets the body after this time.
+			ExpectContinueTimeout: 2 * time.Second,
+			DisableCompression:    true,
+			WriteBufferSize:       64 << 10,
+			ReadBufferSize:        16 << 10,
+		},
+	}, nil
+}
+
+// Secure says that what is sent cannot be read or changed on the way: TLS, or
+// the same machine.
+func (c *Client) Secure() bool {
+	if c.endpoint.Scheme == "https" {
+		return true
+	}
+	host := c.endpoint.Hostname()
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Close drops idle connections.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
+// Request is one upstream request.
+type Request struct {
+	Method string
+	// Bucket and Key are raw names; Key needs Bucket, both empty is the service.
+	Bucket, Key string
+	Query       url.Values
+	// Header is sent as it is, besides what signing adds. Do takes it over.
+	Header http.Header
+	// Body may be nil. Do closes it.
+	Body io.ReadCloser
+	// GetBody, if not nil, gives the same body again, for a connection that was
+	// closed before anything was sent on it.
+	GetBody func() (io.ReadCloser, error)
+	// Length is the exact length of Body in bytes.
+	Length int64
+	// PayloadHash is the hex SHA-256 of Body, or "" for UNSIGNED-PAYLOAD.
+	PayloadHash string
+	// SignBody signs Body chunk by chunk instead, for bodies that nothing else
+	// protects on a connection without TLS.
+	SignBody bool
+	// Credential signs; nil sends the request anonymously.
+	Credential *Credential
+}
+
+// Do sends the request and returns MinIO's answer, whatever its status. The
+// caller closes the answer's body. ErrUnreachable, or the body's own error if
+// reading it failed, or the context's.
+func (c *Client) Do(ctx context.Context, r *Request) (*http.Response, error) {
+	req := c.build(ctx, r)
+	if cred := r.Credential; cred != nil && r.SignBody && r.Length > 0 {
+		req = signer.StreamingSignV4(req, cred.AccessKey, cred.SecretKey, cred.SessionToken, c.region, r.Length, time.Now().UTC(), newSHA256())
+	} else if cred != nil {
+		if r.PayloadHash == "" {
+			r.PayloadHash = UnsignedPayload
+		}
+		req.Header.Set("X-Amz-Content-Sha256", r.PayloadHash)
+		req = signer.SignV4(*req, cred.AccessKey, cred.SecretKey, cred.SessionToken, c.region)
+	}
+	resp, err := c.transport.RoundTrip(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("%s to upstream: %w (%w)", r.Method, ErrUnreachable, err)
+	}
+	return resp, nil
+}
+
+func (c *Client) build(ctx context.Context, r *Request) *http.Request {
+	path := "/"
+	if r.Bucket != "" {
+		path += r.Bucket
+	}
+	if r.Key != "" {
+		path += "/" + r.Key
+	}
+	header := r.Header
+	if header == nil {
+		header = make(http.Header)
+	}
+	if header.Get("User-Agent") == "" {
+		header.Set("User-Agent", "bucketseal")
+	}
+	req := &http.Request{
+		Method: r.Method,
+		URL: &url.URL{
+			Scheme: c.endpoint.Scheme,
+			Host:   c.endpoint.Host,
+			Path:   path,
+			// '+' and ' ' differ in a signature's canonical form.
+			RawPath:  s3utils.EncodePath(path),
+			RawQuery: strings.ReplaceAll(r.Query.Encode(), "+", "%20"),
+		},
+		Proto:         "HTTP/1.1",
+		ProtoMajor:    1,
+		ProtoMinor:    1,
+		Header:        header,
+		Host:          c.endpoint.Host,
+		Body:          r.Body,
+		GetBody:       r.GetBody,
+		ContentLength: r.Length,
+	}
+	if r.Length == 0 {
+		if r.Body != nil {
+			_ = r.Body.Close()
+		}
+		req.Body, req.GetBody = http.NoBody, nil
+	}
+	return req.WithContext(ctx)
+}
+
+// Alive asks MinIO whether it runs. ErrUnreachable.
+func (c *Client) Alive(ctx context.Context) error {
+	resp, err := c.Do(ctx, &Request{Method: http.MethodGet, Bucket: "minio", Key: "health/live"})
+	if err != nil {
+		return err
+	}
+	Discard(resp)
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("MinIO's health check answers %d: %w", resp.StatusCode, ErrUnreachable)
+	}
+	return nil
+}
