@@ -1,4 +1,4 @@
-package deps
+package integration
 import (
  _ "github.com/minio/minio-go/v7"
  _ "github.com/minio/minio-go/v7/pkg/signer"
