@@ -258,6 +258,7 @@ func inWorld(t *testing.T, fn func(t *testing.T, w *world)) {
 		}
 		w.backend.loads, w.backend.saves, w.backend.notModified = 0, 0, 0
 		fn(t, w)
+		time.Sleep(time.Hour) // what runs in the background ends by itself, else the bubble reports a deadlock
 	})
 }
 

@@ -102,6 +102,7 @@ func (r *Rules) Effective(ctx context.Context, bucket string) (rule Rule, ok boo
 		if s, err = r.refresh(ctx); err != nil {
 			return Rule{}, false, err
 		}
+		now = r.clock.now()
 	} else if !now.within(s.start, r.lease/2) {
 		r.refreshAhead(now)
 	}
@@ -109,7 +110,7 @@ func (r *Rules) Effective(ctx context.Context, bucket string) (rule Rule, ok boo
 	if !ok {
 		return Rule{}, false, nil
 	}
-	ok, err = r.dates.exists(ctx, bucket, e.created)
+	ok, err = r.dates.exists(ctx, now, bucket, e.created)
 	if err != nil || !ok {
 		return Rule{}, false, err
 	}

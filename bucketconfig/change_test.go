@@ -1,0 +1,290 @@
+package bucketconfig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestInit(t *testing.T) {
+	const empty = `{"version":1,"generation":1,"rules":[]}`
+	for name, c := range map[string]struct {
+		stored string
+		save   fault
+		want   string
+		err    bool
+	}{
+		"creates":                   {want: empty},
+		"leaves an index alone":     {stored: exampleJSON, want: exampleJSON},
+		"does not repair":           {stored: "torn", want: "torn", err: true},
+		"failed but stored":         {save: fault{err: errBroken}, want: empty},
+		"failed and nothing stored": {save: fault{err: errBroken, lost: true}, err: true},
+		"somebody else was first":   {save: fault{err: ErrConflict}, want: empty},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.backend.put(nil)
+				if c.stored != "" {
+					w.backend.put([]byte(c.stored))
+				}
+				w.backend.hooks(nil, first(c.save))
+				err := w.process().Init(t.Context())
+				if c.err != errors.Is(err, ErrUnavailable) || c.err != (err != nil) {
+					t.Errorf("error %v", err)
+				}
+				if got := string(w.backend.blob()); got != c.want {
+					t.Errorf("index %q, want %q", got, c.want)
+				}
+			})
+		})
+	}
+}
+
+func TestManyProcessesInitOneIndex(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.backend.put(nil)
+		w.backend.hooks(always(fault{before: time.Millisecond}), always(fault{before: time.Millisecond}))
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				if err := w.process().Init(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+func TestInitRefusesToReplaceAnIndexItHasSeen(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		r := w.process()
+		wantRule(t, r, "b0", Rule{})
+		w.backend.put(nil)
+		if err := r.Init(t.Context()); !errors.Is(err, ErrUnavailable) || w.backend.blob() != nil {
+			t.Errorf("error %v, index %s", err, w.backend.blob())
+		}
+	})
+}
+
+func TestSetReturnsTwoLeasesAfterTheStore(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		r := w.process()
+		w.backend.hooks(nil, always(fault{before: 200 * time.Millisecond, after: 300 * time.Millisecond}))
+		for _, c := range []struct {
+			name string
+			call func() error
+			want time.Duration
+		}{
+			{"set", func() error { return r.Set(t.Context(), "b0", kmsRule("k")) }, 500*time.Millisecond + 2*DefaultLease},
+			{"set the same", func() error { return r.Set(t.Context(), "b0", kmsRule("k")) }, 0},
+			{"delete", func() error { return r.Delete(t.Context(), "b0") }, 500*time.Millisecond + 2*DefaultLease},
+			{"delete none", func() error { return r.Delete(t.Context(), "b0") }, 0},
+			{"set again", func() error { return r.Set(t.Context(), "b0", kmsRule("k")) }, 500*time.Millisecond + 2*DefaultLease},
+			{"bucket removed", func() error { w.buckets.remove("b0"); return r.BucketRemoved(t.Context(), "b0") }, 500 * time.Millisecond},
+			{"bucket without rule removed", func() error { return r.BucketRemoved(t.Context(), "b1") }, 0},
+		} {
+			start := time.Now()
+			if err := c.call(); err != nil {
+				t.Fatalf("%s: %v", c.name, err)
+			}
+			if d := time.Since(start); d != c.want {
+				t.Errorf("%s took %v, want %v", c.name, d, c.want)
+			}
+		}
+		if _, saves := w.backend.counts(); saves != 4 {
+			t.Errorf("%d stores, want 4", saves)
+		}
+	})
+}
+
+// Another process may have dropped the rule a moment ago and be waiting still: then a third one may obey it still.
+func TestDeleteOfNothingWaitsForAnotherProcessesDelete(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.set("b0", kmsRule("k"))
+		obeys, deletes, finds := w.process(), w.process(), w.process()
+		wantRule(t, obeys, "b0", kmsRule("k"))
+		go func() {
+			if err := deletes.Delete(t.Context(), "b0"); err != nil {
+				t.Error(err)
+			}
+		}()
+		time.Sleep(10 * time.Millisecond)
+		wantRule(t, obeys, "b0", kmsRule("k"))
+		start := time.Now()
+		if err := finds.Delete(t.Context(), "b0"); err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(start); d != 2*DefaultLease {
+			t.Errorf("took %v", d)
+		}
+		wantRule(t, obeys, "b0", Rule{})
+	})
+}
+
+func TestSetOutcomes(t *testing.T) {
+	unreadable := func() fault { return fault{err: errBroken} }
+	for name, c := range map[string]struct {
+		load   func() fault
+		save   func() fault
+		err    error // nil: success
+		stored bool
+	}{
+		"failed but stored":                       {save: first(fault{err: errBroken}), stored: true},
+		"timed out but stored":                    {save: first(fault{after: time.Hour}), stored: true},
+		"failed and nothing stored":               {save: first(fault{err: errBroken, lost: true}), err: errBroken},
+		"hangs and nothing stored":                {save: first(fault{before: time.Hour}), err: context.DeadlineExceeded},
+		"failed but stored, cannot be read":       {load: afterCalls(1, unreadable), save: first(fault{err: errBroken}), err: errBroken, stored: true},
+		"cannot be read":                          {load: unreadable, err: errBroken},
+		"conflict":                                {save: first(fault{err: ErrConflict, lost: true}, fault{err: ErrConflict, lost: true}), stored: true},
+		"stored, but said to be a conflict":       {save: first(fault{err: ErrConflict}), stored: true},
+		"conflict for ever":                       {save: always(fault{err: ErrConflict, lost: true}), err: ErrConflict},
+		"failed, stored later than it is checked": {save: first(fault{err: errBroken, lost: true, late: time.Minute}), err: errBroken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				r := w.process()
+				w.backend.hooks(c.load, c.save)
+				start := time.Now()
+				err := r.Set(t.Context(), "b0", kmsRule("k"))
+				took := time.Since(start)
+				if c.err == nil && (err != nil || took < 2*DefaultLease) {
+					t.Errorf("error %v after %v, want success after two leases", err, took)
+				}
+				if c.err != nil && (!errors.Is(err, c.err) || !errors.Is(err, ErrUnavailable)) {
+					t.Errorf("error %v, want %v", err, c.err)
+				}
+				w.backend.hooks(nil, nil)
+				want := Rule{}
+				if c.stored {
+					want = kmsRule("k")
+				}
+				wantRule(t, w.process(), "b0", want)
+			})
+		})
+	}
+}
+
+// afterCalls lets n calls go well and gives the others to next.
+func afterCalls(n int, next func() fault) func() fault {
+	var mu sync.Mutex
+	return func() fault {
+		mu.Lock()
+		defer mu.Unlock()
+		if n--; n >= 0 {
+			return fault{}
+		}
+		return next()
+	}
+}
+
+func TestSetRefuses(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		r := w.process()
+		for _, c := range []struct {
+			bucket string
+			rule   Rule
+			want   error
+		}{
+			{"nowhere", kmsRule("k"), ErrNoSuchBucket},
+			{"", kmsRule("k"), ErrNoSuchBucket},
+			{"b\xff", kmsRule("k"), ErrNoSuchBucket},
+			{"b0", Rule{}, ErrMalformedXML},
+			{"b0", Rule{Algorithm: AES256, KMSKeyID: "k"}, ErrMalformedXML},
+			{"b0", kmsRule("k\xff"), ErrMalformedXML},
+		} {
+			if err := r.Set(t.Context(), c.bucket, c.rule); !errors.Is(err, c.want) {
+				t.Errorf("Set(%q, %+v): %v, want %v", c.bucket, c.rule, err, c.want)
+			}
+		}
+		w.buckets.set(fault{err: errBroken})
+		if err := r.Set(t.Context(), "b0", kmsRule("k")); !errors.Is(err, ErrUnavailable) || !errors.Is(err, errBroken) {
+			t.Errorf("without creation dates: %v", err)
+		}
+		if _, saves := w.backend.counts(); saves != 0 {
+			t.Errorf("%d stores", saves)
+		}
+	})
+}
+
+func TestFullIndexRefusesOneMoreRule(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		large := kmsRule(strings.Repeat("k", maxKeyID))
+		x := &index{generation: 2, rules: map[string]entry{"full-00000": {rule: large}}}
+		one, err := x.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range maxIndexSize/len(one) - 1 { // leaves room for a few
+			x.rules[fmt.Sprintf("full-%05d", i)] = entry{rule: large}
+		}
+		full, err := x.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; len(full)+len(one) <= maxIndexSize; i++ {
+			x.rules[fmt.Sprintf("more-%05d", i)] = entry{rule: large}
+			if full, err = x.encode(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.backend.put(full)
+		if err := w.process().Set(t.Context(), "b0", large); !errors.Is(err, ErrIndexFull) {
+			t.Errorf("error %v", err)
+		}
+		if err := w.process().Delete(t.Context(), "full-00000"); err != nil {
+			t.Errorf("a full index can still be emptied: %v", err)
+		}
+	})
+}
+
+func TestClientThatGoesAwayDoesNotEndTheStore(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		r := w.process()
+		w.backend.hooks(nil, always(fault{before: 300 * time.Millisecond}))
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if err := r.Set(ctx, "b0", kmsRule("k")); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+		wantRule(t, r, "b0", kmsRule("k"))
+		// While one change of this process is stuck, another one's client need not wait for it.
+		go func() { _ = r.Delete(t.Context(), "b0") }()
+		synctest.Wait()
+		ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		if err := r.Delete(ctx, "b1"); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 100*time.Millisecond {
+			t.Errorf("error %v after %v", err, time.Since(start))
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestRivalChangesAllLand(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.backend.hooks(always(fault{before: 3 * time.Millisecond, after: 2 * time.Millisecond}), always(fault{before: 5 * time.Millisecond, after: time.Millisecond}))
+		var wg sync.WaitGroup
+		for i := range 10 {
+			r, bucket := w.process(), "b"+strconv.Itoa(i)
+			for j := range 5 {
+				wg.Go(func() {
+					if err := r.Set(t.Context(), bucket, kmsRule(strconv.Itoa(j))); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
+		wg.Wait()
+		x, err := decodeIndex(w.backend.blob())
+		if err != nil || x.generation != 51 || len(x.rules) != 10 {
+			t.Errorf("index %+v, %v; want generation 51 and 10 rules", x, err)
+		}
+	})
+}

@@ -1,0 +1,158 @@
+package bucketconfig
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+)
+
+func TestRuleDoesNotApplyToAnotherBucketOfThatName(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.set("b0", kmsRule("old"))
+		r := w.process()
+		wantRule(t, r, "b0", kmsRule("old"))
+
+		w.buckets.create("b0", time.Unix(5000, 0))
+		time.Sleep(DefaultDatesInterval)
+		before := w.buckets.count()
+		wantRule(t, r, "b0", Rule{})
+		if n := w.buckets.count() - before; n != 1 {
+			t.Errorf("%d requests for creation dates, want 1", n)
+		}
+
+		// One outcome is remembered: no request for each call.
+		before = w.buckets.count()
+		for range 1000 {
+			wantRule(t, r, "b0", Rule{})
+			time.Sleep(10 * time.Millisecond)
+		}
+		if n := w.buckets.count() - before; n > 2 {
+			t.Errorf("%d requests for creation dates in %v", n, DefaultDatesInterval)
+		}
+
+		// A rule for the new bucket is another rule: nothing remembered stands against it.
+		w.set("b0", kmsRule("new"))
+		wantRule(t, r, "b0", kmsRule("new"))
+	})
+}
+
+func TestRuleOfABucketCreatedSinceTheLastListIsObeyedAtOnce(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.set("b0", kmsRule("k"))
+		r := w.process()
+		wantRule(t, r, "b0", kmsRule("k")) // r has a list of buckets now
+		w.buckets.create("young", time.Now())
+		w.set("young", kmsRule("y"))
+		before := w.buckets.count()
+		wantRule(t, r, "young", kmsRule("y"))
+		wantRule(t, r, "young", kmsRule("y"))
+		if n := w.buckets.count() - before; n != 1 {
+			t.Errorf("%d requests for creation dates, want 1", n)
+		}
+	})
+}
+
+func TestRuleOfARemovedBucketIsAskedForOncePerInterval(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.set("b0", kmsRule("k"))
+		w.buckets.remove("b0")
+		r, before := w.process(), w.buckets.count()
+		for range 100 {
+			wantRule(t, r, "b0", Rule{})
+		}
+		if n := w.buckets.count() - before; n != 1 {
+			t.Errorf("%d requests for creation dates, want 1", n)
+		}
+		time.Sleep(DefaultDatesInterval)
+		wantRule(t, r, "b0", Rule{})
+		if n := w.buckets.count() - before; n != 2 {
+			t.Errorf("%d requests for creation dates, want 2", n)
+		}
+	})
+}
+
+func TestCreationDatesCompareInMilliseconds(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		at := time.Date(2025, 1, 2, 3, 4, 5, 678_901_234, time.UTC)
+		w.buckets.create("b0", at)
+		w.set("b0", kmsRule("k"))
+		for _, c := range []struct {
+			date time.Time
+			want Rule
+		}{
+			{at.Truncate(time.Millisecond), kmsRule("k")},
+			{at.Truncate(time.Millisecond).In(time.FixedZone("", 3600)), kmsRule("k")},
+			{at.Add(time.Millisecond), Rule{}},
+			{at.Truncate(time.Second), Rule{}},
+		} {
+			w.buckets.create("b0", c.date)
+			wantRule(t, w.process(), "b0", c.want)
+		}
+	})
+}
+
+// Whoever stored a rule wanted the bucket's data encrypted: not knowing the date is no reason not to.
+func TestRuleAppliesWhileCreationDatesAreUnknown(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.set("b0", kmsRule("k"))
+		w.buckets.create("b0", time.Unix(5000, 0))
+		w.buckets.set(fault{err: errBroken})
+		r, before := w.process(), w.buckets.count()
+		for range 100 {
+			wantRule(t, r, "b0", kmsRule("k"))
+			time.Sleep(DefaultDatesInterval / 100)
+		}
+		if n := w.buckets.count() - before; n < 5 || n > 10 {
+			t.Errorf("%d requests while they fail, want about one each tenth of %v", n, DefaultDatesInterval)
+		}
+		w.buckets.set(fault{})
+		time.Sleep(DefaultDatesInterval / 10)
+		wantRule(t, r, "b0", Rule{})
+	})
+}
+
+func TestCallerDoesNotWaitForCreationDatesLongerThanItWants(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.set("b0", kmsRule("k"))
+		w.buckets.set(fault{after: time.Hour})
+		r := w.process()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, ok, err := r.Effective(ctx, "b0"); ok || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v, %v", ok, err)
+		}
+		start := time.Now()
+		wantRule(t, r, "b0", kmsRule("k"))
+		if d := time.Since(start); d > 2*DefaultTimeout {
+			t.Errorf("waited %v", d)
+		}
+	})
+}
+
+func TestBucketRemovedKeepsTheRuleOfTheNextBucket(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.set("b0", kmsRule("old"))
+		// b0 is deleted and created again, and the new one gets a rule, before the first deletion is reported.
+		w.buckets.create("b0", time.Unix(5000, 0))
+		w.set("b0", kmsRule("new"))
+		r := w.process()
+		if err := r.BucketRemoved(t.Context(), "b0"); err != nil {
+			t.Fatal(err)
+		}
+		wantRule(t, r, "b0", kmsRule("new"))
+
+		w.buckets.set(fault{err: errBroken})
+		if err := r.BucketRemoved(t.Context(), "b0"); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("without creation dates: %v", err)
+		}
+		w.buckets.set(fault{})
+		w.buckets.remove("b0")
+		if err := r.BucketRemoved(t.Context(), "b0"); err != nil {
+			t.Fatal(err)
+		}
+		if x, err := decodeIndex(w.backend.blob()); err != nil || len(x.rules) != 0 {
+			t.Errorf("index %+v, %v", x, err)
+		}
+	})
+}
