@@ -97,9 +97,21 @@ func TestListingsFoldAndPageAsMinIODoes(t *testing.T) {
 	newBucketOnce(t, ref, bucket)
 	fillBucket(t, ref, bucket)
 	for _, pairs := range [][]string{
-		{}, {"delimiter", "/"}, {"prefix", "b/", "delimiter", "/"}, {"prefix", "b"}, {"prefix", "nothing"}, {"max-keys", "0"}, {"max-keys", "3"},
-		{"marker", "b/1"}, {"start-after", "b/1"}, {"prefix", "d ", "encoding-type", "url"}, {"delimiter", "c"}, {"max-keys", "2", "delimiter", "/"},
-		{"max-keys", "1000"}, {"max-keys", "5000"}, {"prefix", "ü"},
+		{},
+		{"delimiter", "/"},
+		{"prefix", "b/", "delimiter", "/"},
+		{"prefix", "b"},
+		{"prefix", "nothing"},
+		{"max-keys", "0"},
+		{"max-keys", "3"},
+		{"marker", "b/1"},
+		{"start-after", "b/1"},
+		{"prefix", "d ", "encoding-type", "url"},
+		{"delimiter", "c"},
+		{"max-keys", "2", "delimiter", "/"},
+		{"max-keys", "1000"},
+		{"max-keys", "5000"},
+		{"prefix", "ü"},
 	} {
 		for _, version := range []string{"", "2"} {
 			all := pairs
@@ -137,7 +149,9 @@ func TestPagesTogetherAreTheWholeListing(t *testing.T) {
 	bucket := newBucket(t, c)
 	sizes, _ := fillBucket(t, c, bucket)
 	for name, next := range map[string]func(listing) []string{
-		"V2 token": func(l listing) []string { return []string{"list-type", "2", "continuation-token", l.NextContinuationToken} },
+		"V2 token": func(l listing) []string {
+			return []string{"list-type", "2", "continuation-token", l.NextContinuationToken}
+		},
 		"V1 last key": func(l listing) []string {
 			return []string{"marker", l.Contents[len(l.Contents)-1].Key}
 		},

@@ -77,9 +77,13 @@ func TestSystemBucketIsInvisibleAndOutOfReach(t *testing.T) {
 	}
 	for _, path := range paths {
 		for _, r := range []request{
-			{method: http.MethodGet, path: path}, {method: http.MethodHead, path: path}, {method: http.MethodDelete, path: path},
-			{method: http.MethodPut, path: path, body: []byte("x")}, {method: http.MethodGet, path: path, query: "list-type=2"},
-			{method: http.MethodGet, path: path, query: "versions="}, {method: http.MethodPut, path: path, query: "policy=", body: []byte("{}")},
+			{method: http.MethodGet, path: path},
+			{method: http.MethodHead, path: path},
+			{method: http.MethodDelete, path: path},
+			{method: http.MethodPut, path: path, body: []byte("x")},
+			{method: http.MethodGet, path: path, query: "list-type=2"},
+			{method: http.MethodGet, path: path, query: "versions="},
+			{method: http.MethodPut, path: path, query: "policy=", body: []byte("{}")},
 			{method: http.MethodPost, path: path, query: "delete=", body: []byte("<Delete/>")},
 		} {
 			mark := s.liar.mark()

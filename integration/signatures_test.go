@@ -33,14 +33,22 @@ func TestWrongSignaturesAreRefused(t *testing.T) {
 		code    string
 		message string
 	}{
-		{"wrong secret", func(c *client) { c.secret += "x" }, 403, "SignatureDoesNotMatch",
-			"The request signature we calculated does not match the signature you provided. Check your key and signing method."},
-		{"unknown key", func(c *client) { c.access = "nobody-we-know" }, 403, "InvalidAccessKeyId",
-			"The Access Key Id you provided does not exist in our records."},
-		{"clock behind", func(c *client) { c.now = func() time.Time { return time.Now().Add(-20 * time.Minute) } }, 403, "RequestTimeTooSkewed",
-			"The difference between the request time and the server's time is too large."},
-		{"clock ahead", func(c *client) { c.now = func() time.Time { return time.Now().Add(20 * time.Minute) } }, 403, "RequestTimeTooSkewed",
-			"The difference between the request time and the server's time is too large."},
+		{
+			"wrong secret", func(c *client) { c.secret += "x" }, 403, "SignatureDoesNotMatch",
+			"The request signature we calculated does not match the signature you provided. Check your key and signing method.",
+		},
+		{
+			"unknown key", func(c *client) { c.access = "nobody-we-know" }, 403, "InvalidAccessKeyId",
+			"The Access Key Id you provided does not exist in our records.",
+		},
+		{
+			"clock behind", func(c *client) { c.now = func() time.Time { return time.Now().Add(-20 * time.Minute) } }, 403, "RequestTimeTooSkewed",
+			"The difference between the request time and the server's time is too large.",
+		},
+		{
+			"clock ahead", func(c *client) { c.now = func() time.Time { return time.Now().Add(20 * time.Minute) } }, 403, "RequestTimeTooSkewed",
+			"The difference between the request time and the server's time is too large.",
+		},
 		{"anonymous", func(c *client) { c.access = "" }, 403, "AccessDenied", "Access Denied."},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

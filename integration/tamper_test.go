@@ -192,8 +192,14 @@ func TestExchangedAndPlantedObjectsAreErrors(t *testing.T) {
 	storeRaw(t, s, bucket, "emptied", nil, a.header)
 	storeRaw(t, s, bucket, "a", b.body, a.header)
 	for _, at := range []struct{ bucket, key string }{
-		{bucket, "moved"}, {other, "a"}, {bucket, "body-of-b"}, {bucket, "no-record"}, {bucket, "planted"},
-		{bucket, "planted-with-record"}, {bucket, "emptied"}, {bucket, "a"},
+		{bucket, "moved"},
+		{other, "a"},
+		{bucket, "body-of-b"},
+		{bucket, "no-record"},
+		{bucket, "planted"},
+		{bucket, "planted-with-record"},
+		{bucket, "emptied"},
+		{bucket, "a"},
 	} {
 		for _, header := range []map[string]string{nil, {"Range": "bytes=3-9"}} {
 			got, err := c.try(request{method: http.MethodGet, bucket: at.bucket, key: at.key, header: header})
