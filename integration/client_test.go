@@ -281,18 +281,13 @@ func contentMD5(data []byte) string {
 
 // escapePath escapes a key as SigV4 wants it: everything but unreserved
 // characters and the slash.
-func escapePath(s string) string { return escape(s, true) }
-
-// escapeQuery escapes a query name or value as SigV4 wants it.
-func escapeQuery(s string) string { return escape(s, false) }
-
-func escape(s string, keepSlash bool) string {
+func escapePath(s string) string {
 	var b strings.Builder
 	for i := range len(s) {
 		c := s[i]
 		switch {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9',
-			c == '-', c == '_', c == '.', c == '~', c == '/' && keepSlash:
+			c == '-', c == '_', c == '.', c == '~', c == '/':
 			b.WriteByte(c)
 		default:
 			fmt.Fprintf(&b, "%%%02X", c)
