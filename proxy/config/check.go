@@ -1,0 +1,151 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"slices"
+)
+
+// originOf returns where a setting, or the section it is in, was given.
+func (c *Config) originOf(path string) origin { return c.origin[path] }
+
+// finish fills what follows from other settings and checks how they fit.
+func (c *Config) finish(errs *Errors) {
+	if c.Upstream.Region == "" {
+		c.Upstream.Region = c.Region
+	}
+	if c.SSES3.Key == "" {
+		c.SSES3.Key = c.DefaultKey
+	}
+	if slices.Contains(c.SSES3.FormerKeys, c.SSES3.Key) {
+		errs.add(c.originOf("sse_s3.former_keys"), "sse_s3.former_keys", "%q is the current SSE-S3 key; list former ones only", c.SSES3.Key)
+	}
+	if c.SmallObject.Budget < c.SmallObject.Size {
+		errs.add(c.originOf("small_object"), "small_object", "the budget is smaller than the size of one small object; raise budget or lower size")
+	}
+	c.finishService(errs)
+	c.finishTLS(errs)
+	c.finishKMS(errs)
+	if c.File != "" && c.inlineSecrets() {
+		c.warnReadable(c.File)
+	}
+}
+
+// finishService completes the proxy's own credential.
+func (c *Config) finishService(errs *Errors) {
+	const path = "upstream.credentials"
+	own, at := &c.Upstream.Credentials, c.originOf(path)
+	secret, err := oneSecret(c, "secret_key", own.SecretKey, own.SecretKeyFile, checkSecretKey)
+	switch {
+	case err != nil:
+		errs.add(at, path, "%v", err)
+	case secret.IsZero() && own.AccessKey != "":
+		errs.add(at, path, "access key %q has no secret; add secret_key or secret_key_file", own.AccessKey)
+	case !secret.IsZero() && own.AccessKey == "":
+		errs.add(at, path, "there is a secret without an access_key")
+	}
+	own.SecretKey = secret
+	for _, client := range c.Credentials {
+		if client.AccessKey == own.AccessKey && client.SecretKey != secret && err == nil {
+			errs.add(at, path, "access key %q has another secret in credentials; MinIO knows only one", own.AccessKey)
+		}
+	}
+}
+
+func (c *Config) finishTLS(errs *Errors) {
+	at := c.originOf("tls")
+	switch t := c.TLS; {
+	case t.CertsDir != "" && (t.Cert != "" || t.Key != ""):
+		errs.add(at, "tls", "both certs_dir and cert or key are given; give one of the two")
+	case t.Cert != "" && t.Key == "":
+		errs.add(at, "tls", "cert is given without key")
+	case t.Cert == "" && t.Key != "":
+		errs.add(at, "tls", "key is given without cert")
+	case t.Key != "":
+		c.warnReadable(t.Key)
+	}
+}
+
+func (c *Config) finishKMS(errs *Errors) {
+	if !c.KMS.IsZero() && c.DataDir != "" {
+		c.Warnings = append(c.Warnings, "data_dir is not used: the keys come from where kms says")
+	}
+	r := c.KMS.Remote
+	if r == nil {
+		return
+	}
+	const path = "kms.remote"
+	at := c.originOf(path)
+	var err error
+	if r.APIKey, err = oneSecret(c, "api_key", r.APIKey, r.APIKeyFile, notEmpty); err != nil {
+		errs.add(at, path, "%v", err)
+		return
+	}
+	if r.KeyPassword, err = oneSecret(c, "key_password", r.KeyPassword, r.KeyPasswordFile, notEmpty); err != nil {
+		errs.add(at, path, "%v", err)
+		return
+	}
+	certificate := r.Cert != "" && r.Key != ""
+	switch {
+	case len(r.Endpoints) == 0:
+		errs.add(at, path, "there are no endpoints; list at least one, as in https://127.0.0.1:7373")
+	case (r.Cert == "") != (r.Key == ""):
+		errs.add(at, path, "a client certificate needs both cert and key")
+	case certificate && !r.APIKey.IsZero():
+		errs.add(at, path, "both an API key and a certificate are given; give one of the two")
+	case !certificate && r.APIKey.IsZero():
+		errs.add(at, path, "nothing says who we are; give api_key, api_key_file, or cert and key")
+	case certificate:
+		c.warnReadable(r.Key)
+	}
+}
+
+// inlineSecrets says whether the file itself holds secrets. Those that came from
+// the environment by ${NAME} count too: it is only a warning.
+func (c *Config) inlineSecrets() bool {
+	inline := func(one Credential) bool {
+		return !one.SecretKey.IsZero() && one.SecretKeyFile == "" && one != c.Root
+	}
+	return inline(c.Upstream.Credentials) || slices.ContainsFunc(c.Credentials, inline)
+}
+
+// CheckServer says what `bucketseal server` misses. ErrInvalid.
+func (c *Config) CheckServer() error {
+	var errs Errors
+	root := fmt.Sprintf("or set %s and %s", EnvRootUser, EnvRootPassword)
+	if len(c.Credentials) == 0 {
+		errs.add(c.fileOrigin(), "credentials", "there are none, so nobody could sign a request; list access_key and secret_key of each client, %s", root)
+	}
+	if c.Upstream.Credentials.AccessKey == "" {
+		errs.add(c.fileOrigin(), "upstream.credentials", "the proxy needs a credential of its own at MinIO, for its system bucket; give access_key and secret_key, %s", root)
+	}
+	for _, file := range []struct{ setting, path string }{
+		{"tls.certs_dir", c.TLS.CertsDir},
+		{"tls.cert", c.TLS.Cert},
+		{"tls.key", c.TLS.Key},
+		{"upstream.ca", c.Upstream.CA},
+		{"kms.config", c.KMS.File},
+	} {
+		if file.path == "" {
+			continue
+		}
+		if _, err := os.Stat(file.path); err != nil {
+			errs.add(c.originOf(file.setting), file.setting, "%v", err)
+		}
+	}
+	if err := c.CheckKeys(); err != nil {
+		errs = append(errs, err.(Errors)...) //nolint:errorlint // CheckKeys returns nothing else
+	}
+	return errs.err()
+}
+
+// CheckKeys says what is missing to find the keys. ErrInvalid.
+func (c *Config) CheckKeys() error {
+	var errs Errors
+	if c.KMS.IsZero() && c.DataDir == "" {
+		errs.add(c.fileOrigin(), "data_dir", "nothing says where keys are kept; give data_dir, --data-dir or BUCKETSEAL_DATA_DIR, or a kms section")
+	}
+	return errs.err()
+}
+
+func (c *Config) fileOrigin() origin { return origin{name: c.File} }

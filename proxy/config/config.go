@@ -1,0 +1,208 @@
+// Package config reads what `bucketseal server` is told: a YAML file, the
+// environment and the command line, of which the last wins.
+//
+// Everything is checked before anything is started. What is wrong is reported
+// with file, line and column, or with the name of the variable or flag, and with
+// what to do about it.
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"time"
+)
+
+// Config is a complete, checked configuration. It prints without its secrets.
+type Config struct {
+	// File is the YAML file it was read from; "" without one.
+	File string
+
+	// Address is where S3 is served, HOST:PORT.
+	Address string
+	// Region is this server's; clients may sign for any.
+	Region string
+	// Upstream is the MinIO that stores the objects.
+	Upstream Upstream
+	// Credentials are the clients'. Each also signs that client's requests
+	// upstream.
+	Credentials []Credential
+	// Root is a credential from the environment, for clients and upstream where
+	// the file names none.
+	Root Credential
+
+	// AutoEncryption is what a write gets that asks for none, in a bucket without
+	// a rule: SSES3 or Off.
+	AutoEncryption AutoEncryption
+	// DefaultKey is the KMS key of SSE-KMS requests without a key id.
+	DefaultKey string
+	// SSES3 names the KMS keys of SSE-S3.
+	SSES3 SSES3Keys
+
+	// AllowAnonymous and PlainRead are patterns of bucket names.
+	AllowAnonymous, PlainRead []string
+	// CustomerKeysOverHTTP accepts SSE-C keys on connections without TLS.
+	CustomerKeysOverHTTP bool
+
+	// SystemBucket is the proxy's own bucket.
+	SystemBucket string
+	// Deployment names this installation in what is sealed.
+	Deployment string
+
+	TLS         TLS
+	SmallObject SmallObject
+	Limits      Limits
+	Log         Log
+
+	// DataDir holds the key store; "" if keys live elsewhere.
+	DataDir string
+	// MasterKeyFile holds the key that seals the key store; MasterKey is that key
+	// itself, from the environment, and takes the file's place.
+	MasterKeyFile string
+	MasterKey     Secret
+	// KMS says where keys come from, if not from DataDir.
+	KMS KMS
+
+	// Warnings are what is allowed and yet probably not meant.
+	Warnings []string
+
+	origin map[string]origin
+}
+
+// Upstream is a MinIO and the proxy's own credential there.
+type Upstream struct {
+	Endpoint    *url.URL
+	Region      string
+	CA          string // PEM file; "" for the system's certificate authorities
+	Credentials Credential
+}
+
+// Credential is an access key and its secret.
+type Credential struct {
+	AccessKey     string
+	SecretKey     Secret
+	SecretKeyFile string // where SecretKey was read from
+}
+
+// AutoEncryption is what objects get that nobody asked to encrypt.
+type AutoEncryption string
+
+// Values of AutoEncryption.
+const (
+	SSES3 AutoEncryption = "sse-s3"
+	Off   AutoEncryption = "off"
+)
+
+// SSES3Keys are the KMS keys of SSE-S3: the one for new objects, and those that
+// older objects may be sealed under.
+type SSES3Keys struct {
+	Key        string
+	FormerKeys []string
+}
+
+// TLS is where the server's certificate lies; all empty means plain HTTP.
+type TLS struct {
+	// CertsDir holds public.crt and private.key.
+	CertsDir string
+	// Cert and Key are PEM files.
+	Cert, Key string
+}
+
+// Enabled says whether the server speaks TLS.
+func (t TLS) Enabled() bool { return t.CertsDir != "" || t.Cert != "" }
+
+// SmallObject says which uploads are read whole before they are sent on, and
+// how much memory all of them may take, in bytes.
+type SmallObject struct{ Size, Budget int64 }
+
+// Limits bound what a request may take.
+type Limits struct {
+	Shutdown       time.Duration // for running transfers, once the server is asked to end
+	ReadHeader     time.Duration
+	Idle           time.Duration
+	MaxHeader      int64 // bytes
+	MaxClockSkew   time.Duration
+	UpstreamHeader time.Duration // for the headers of MinIO's answer
+	RuleLease      time.Duration
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  slog.Level
+	Format string // text or json
+}
+
+// KMS says where keys come from. At most one of its fields is set.
+type KMS struct {
+	// File is a KES configuration file.
+	File string
+	// Section is a KES configuration inside this file.
+	Section *Section
+	// Remote is a KES-compatible server.
+	Remote *RemoteKMS
+}
+
+// IsZero says that keys lie in the data directory.
+func (k KMS) IsZero() bool { return k.File == "" && k.Section == nil && k.Remote == nil }
+
+// Section is a part of the file that another package reads. YAML is that part
+// alone, in its place: the lines before it are empty, so that line and column
+// of an error in it are those of the file.
+type Section struct {
+	File         string
+	YAML         []byte
+	Line, Column int
+}
+
+// String names the place and not the content, which may be secret.
+func (s *Section) String() string { return fmt.Sprintf("%s:%d:%d", s.File, s.Line, s.Column) }
+
+// GoString is String.
+func (s *Section) GoString() string { return s.String() }
+
+// RemoteKMS is a KES-compatible key server: an API key or a certificate says who
+// we are.
+type RemoteKMS struct {
+	Endpoints       []string
+	APIKey          Secret
+	APIKeyFile      string
+	Cert, Key       string
+	KeyPassword     Secret
+	KeyPasswordFile string
+	CA              string
+}
+
+// Secret is text that is not printed, logged or marshalled.
+type Secret struct{ text string }
+
+// NewSecret wraps text.
+func NewSecret(text string) Secret { return Secret{text} }
+
+// Reveal returns the text.
+func (s Secret) Reveal() string { return s.text }
+
+// IsZero says that there is none.
+func (s Secret) IsZero() bool { return s.text == "" }
+
+const redacted = "[redacted]"
+
+// String returns [redacted], or nothing for no secret.
+func (s Secret) String() string {
+	if s.text == "" {
+		return ""
+	}
+	return redacted
+}
+
+// Format prints String for every verb.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
+
+// LogValue implements slog.LogValuer.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalJSON implements json.Marshaler.
+func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
+
+// MarshalText implements encoding.TextMarshaler, for YAML too.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

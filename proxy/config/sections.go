@@ -1,0 +1,226 @@
+package config
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// credentials reads the list of the clients' credentials.
+func (r *fileReader) credentials(e entry) {
+	const path = "credentials"
+	sequence, ok := e.value.(*ast.SequenceNode)
+	if !ok {
+		r.errs.add(r.at(e.value), path, "this is %s; it must be a list of \"- access_key: ...\" with \"secret_key: ...\" below it", kindOf(e.value))
+		return
+	}
+	r.config.Credentials = nil
+	seen := make(map[string]origin)
+	for _, item := range sequence.Values {
+		at := r.at(item)
+		c, ok := r.credential(path, item)
+		if !ok {
+			continue
+		}
+		if before, twice := seen[c.AccessKey]; twice {
+			r.errs.add(at, path, "access key %q is listed twice, first in line %d; remove one", c.AccessKey, before.line)
+			continue
+		}
+		seen[c.AccessKey] = at
+		r.config.Credentials = append(r.config.Credentials, c)
+	}
+}
+
+func (r *fileReader) credential(path string, n ast.Node) (Credential, bool) {
+	var c Credential
+	before := len(*r.errs)
+	entries, ok := r.entries(path, n)
+	if !ok {
+		return c, false
+	}
+	for _, e := range entries {
+		switch e.name {
+		case "access_key":
+			r.value(path, e, checkAccessKey, func(v string) { c.AccessKey = v })
+		case "secret_key":
+			r.value(path, e, checkSecretKey, func(v string) { c.SecretKey = NewSecret(v) })
+		case "secret_key_file":
+			r.value(path, e, notEmpty, func(v string) { c.SecretKeyFile = r.path(v) })
+		default:
+			r.errs.add(e.at, join(path, e.name), "unknown setting; a credential has access_key, and secret_key or secret_key_file")
+		}
+	}
+	if len(*r.errs) > before {
+		return c, false
+	}
+	at := r.at(n)
+	if c.AccessKey == "" {
+		r.errs.add(at, path, "this credential has no access_key")
+		return c, false
+	}
+	return c, r.secretOf(path, at, &c)
+}
+
+// secretOf reads a credential's secret from its file, if that is where it lies.
+func (r *fileReader) secretOf(path string, at origin, c *Credential) bool {
+	secret, err := oneSecret(r.config, "secret_key", c.SecretKey, c.SecretKeyFile, checkSecretKey)
+	switch {
+	case err != nil:
+		r.errs.add(at, path, "%v", err)
+	case secret.IsZero():
+		r.errs.add(at, path, "access key %q has no secret; add secret_key or secret_key_file", c.AccessKey)
+	default:
+		c.SecretKey = secret
+		return true
+	}
+	return false
+}
+
+func (r *fileReader) value(path string, e entry, check func(string) error, set func(string)) {
+	full := join(path, e.name)
+	v, ok := r.scalar(full, TypeString, e.value)
+	if !ok {
+		return
+	}
+	if err := check(v); err != nil {
+		r.errs.add(r.at(e.value), full, "%v", err)
+		return
+	}
+	set(v)
+}
+
+// kms reads where keys come from: a reference to a file, to servers, or a KES
+// configuration in this place, which is left to its own parser.
+func (r *fileReader) kms(e entry) {
+	if _, empty := e.value.(*ast.NullNode); empty {
+		return
+	}
+	entries, ok := r.entries("kms", e.value)
+	if !ok {
+		return
+	}
+	ours := slices.ContainsFunc(entries, func(e entry) bool { return e.name == "config" || e.name == "remote" })
+	if !ours {
+		r.rawKMS(e)
+		return
+	}
+	for _, inner := range entries {
+		full := join("kms", inner.name)
+		r.config.origin[full] = inner.at
+		switch s, known := r.settings[full]; {
+		case len(entries) > 1:
+			r.errs.add(inner.at, full, "kms takes one of: config, remote, or a KES configuration with a keystore; remove the others")
+			return
+		case known:
+			r.setting(s, inner)
+		default:
+			r.config.KMS.Remote = &RemoteKMS{}
+			r.section(full, inner.value)
+		}
+	}
+}
+
+// rawKMS cuts the section out, in its place.
+func (r *fileReader) rawKMS(e entry) {
+	at := r.at(e.value)
+	prefix := r.line(e.at.line)
+	if e.at.column != 1 || !strings.HasPrefix(prefix, "kms") {
+		r.errs.add(e.at, "kms", "write this section in block style: \"kms:\" at the beginning of a line, its settings indented below it")
+		return
+	}
+	lines := bytes.SplitAfter(r.source, []byte("\n"))
+	end := len(lines)
+	for i := e.at.line; i < len(lines); i++ {
+		if topLevel(lines[i]) {
+			end = i
+			break
+		}
+	}
+	var out bytes.Buffer
+	for i := range end {
+		switch {
+		case i < e.at.line-1:
+			out.WriteByte('\n')
+		case i == e.at.line-1:
+			colon := bytes.IndexByte(lines[i], ':') // "kms" holds none
+			out.WriteString(strings.Repeat(" ", colon+1))
+			out.Write(lines[i][colon+1:])
+		default:
+			out.Write(lines[i])
+		}
+	}
+	r.config.KMS.Section = &Section{File: r.file, YAML: out.Bytes(), Line: at.line, Column: at.column}
+}
+
+// topLevel says whether a line begins a new setting of the document, or ends it.
+func topLevel(line []byte) bool {
+	if len(line) == 0 {
+		return false
+	}
+	return !bytes.ContainsRune([]byte(" \t#\r\n}]"), rune(line[0]))
+}
+
+// unknown refuses a setting that does not exist and says which one may be meant.
+func (r *fileReader) unknown(path string, e entry) {
+	var siblings []string
+	add := func(full string) {
+		rest, below := full, true
+		if path != "" {
+			rest, below = strings.CutPrefix(full, path+".")
+		}
+		name, _, _ := strings.Cut(rest, ".")
+		if below && name != "" && !slices.Contains(siblings, name) {
+			siblings = append(siblings, name)
+		}
+	}
+	for full := range r.settings {
+		add(full)
+	}
+	if path == "" {
+		siblings = append(siblings, "credentials")
+	}
+	slices.Sort(siblings)
+	full := join(path, e.name)
+	if best := nearest(e.name, siblings); best != "" {
+		r.errs.add(e.at, full, "unknown setting; do you mean %s?", best)
+		return
+	}
+	r.errs.add(e.at, full, "unknown setting; possible here: %s", strings.Join(siblings, ", "))
+}
+
+// nearest returns the word that differs least from name, "" if all differ much.
+func nearest(name string, words []string) string {
+	best, least := "", len(name)/3+2
+	for _, w := range words {
+		if d := distance(name, w); d < least {
+			best, least = w, d
+		}
+	}
+	return best
+}
+
+// distance is the number of letters to insert, drop or change (Levenshtein).
+func distance(a, b string) int {
+	if len(a) > 64 || len(b) > 64 {
+		return 64
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
