@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
@@ -31,6 +30,7 @@ var (
 	errMalformedQuery    = errors.New("malformed query")
 	errMalformedPath     = errors.New("malformed path")
 	errInvalidBucketName = errors.New("invalid bucket name")
+	errDotSegment        = errors.New("object name with a dot segment")
 	errInvalidObjectName = errors.New("invalid object name")
 	errKeyTooLong        = errors.New("object key is too long")
 	errInvalidToken      = errors.New("session token of no known session")
@@ -69,6 +69,7 @@ var errorTable = []struct {
 	{errMalformedQuery, apiError{400, invalidArgument, "The query string is malformed.", nil}},
 	{errMalformedPath, apiError{400, "InvalidURI", "Couldn't parse the specified URI.", nil}},
 	{errInvalidBucketName, apiError{400, "InvalidBucketName", "The specified bucket is not valid.", nil}},
+	{errDotSegment, apiError{400, "XMinioInvalidResourceName", "Resource name contains bad components such as \"..\" or \".\".", nil}},
 	{errInvalidObjectName, apiError{400, "XMinioInvalidObjectName", "Object name contains unsupported characters.", nil}},
 	{errKeyTooLong, apiError{400, "KeyTooLongError", "Your key is too long", nil}},
 	{errInvalidToken, apiError{403, "InvalidTokenId", "The security token included in the request is invalid", nil}},
@@ -181,9 +182,6 @@ func errReservedBucket(op string) error {
 
 // errArguments is MinIO's answer to bad encryption headers of a write.
 func errArguments(r *request, reason error) error {
-	text := reason.Error()
-	if !strings.HasPrefix(text, "(") {
-		text = "(" + text + ")"
-	}
-	return &apiError{400, invalidArgument, "Invalid arguments provided for " + r.bucket + "/" + r.key + ": " + text, nil}
+	message := "Invalid arguments provided for " + r.bucket + "/" + r.key + ": (" + reason.Error() + ")"
+	return &apiError{400, invalidArgument, message, nil}
 }

@@ -56,12 +56,12 @@ func (s *Server) newDownload(r *request) (d *download, err error) {
 	if _, ok := r.Header[sse.HeaderMethod]; ok {
 		return nil, errReadWithMethod
 	}
+	if err := s.checkCustomerTransport(r); err != nil {
+		return nil, err
+	}
 	d = &download{server: s, request: r, head: r.Method == http.MethodHead}
 	if d.customer, d.hasKey, err = sse.ParseCustomer(r.Header); err != nil {
 		return nil, readHeaderError(err)
-	}
-	if d.hasKey && r.TLS == nil && !s.opts.CustomerKeysOverHTTP {
-		return nil, errPlainHTTP
 	}
 	header := r.Header.Get("Range")
 	if v := r.query.Get("partNumber"); v != "" {
@@ -118,7 +118,7 @@ func (d *download) fetch(ctx context.Context) (*http.Response, error) {
 func (d *download) fetchBeyond(ctx context.Context, refused *http.Response) (*http.Response, error) {
 	upstream.Discard(refused)
 	if !d.server.opts.PlainRead.Match(d.request.bucket) {
-		return nil, errInvalidRange
+		return nil, d.rng.unsatisfiable()
 	}
 	up := d.upstreamRequest()
 	up.Header.Set("Range", d.request.Header.Get("Range"))
@@ -132,7 +132,7 @@ func (d *download) fetchBeyond(ctx context.Context, refused *http.Response) (*ht
 	}
 	upstream.Discard(resp)
 	if err == nil {
-		err = errInvalidRange
+		err = d.rng.unsatisfiable()
 	}
 	return nil, err
 }

@@ -120,7 +120,8 @@ func copyObjectHeaders(dst, src http.Header) {
 	}
 	for name, values := range src {
 		if strings.HasPrefix(name, metaPrefix) && !isReservedMeta(name) {
-			dst[name] = values
+			// In small letters, as AWS sends them: SDKs make dictionaries of them.
+			dst[strings.ToLower(name)] = values
 		}
 	}
 	dst.Set("Accept-Ranges", "bytes")

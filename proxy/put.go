@@ -47,12 +47,12 @@ func (s *Server) putObject(w http.ResponseWriter, r *request) error {
 // writeEncryption returns how a write is encrypted: as its headers ask, else by
 // the bucket's rule, else by the automatic default.
 func (s *Server) writeEncryption(r *request) (*sse.Request, error) {
+	if err := s.checkCustomerTransport(r); err != nil {
+		return nil, err
+	}
 	asked, err := sse.ParseWrite(r.Header)
 	if err != nil {
 		return nil, writeHeaderError(r, err)
-	}
-	if asked.Mode == sse.ModeC && r.TLS == nil && !s.opts.CustomerKeysOverHTTP {
-		return nil, errPlainHTTP
 	}
 	if len(asked.ClientContext) > 0 {
 		if _, err := kms.ParseClientContext(asked.ClientContext); err != nil {
@@ -74,6 +74,15 @@ func (s *Server) writeEncryption(r *request) (*sse.Request, error) {
 		asked.Mode = sse.ModeS3
 	}
 	return &asked, nil
+}
+
+// checkCustomerTransport refuses customer keys that anybody on the way could
+// have read, before it looks at anything else of them.
+func (s *Server) checkCustomerTransport(r *request) error {
+	if sse.HasCustomerKey(r.Header) && r.TLS == nil && !s.opts.CustomerKeysOverHTTP {
+		return errPlainHTTP
+	}
+	return nil
 }
 
 func writeHeaderError(r *request, err error) error {

@@ -61,7 +61,7 @@ func parseOffset(s string) (int64, error) {
 	return strconv.ParseInt(s, 10, 63)
 }
 
-// of returns the range within an object of size bytes, or errInvalidRange.
+// of returns the range within an object of size bytes, or an InvalidRange.
 // Like MinIO, the end of an empty object is a range of no bytes.
 func (b *byteRange) of(size int64) (sse.Range, error) {
 	switch {
@@ -69,12 +69,19 @@ func (b *byteRange) of(size int64) (sse.Range, error) {
 		n := min(b.suffix, size)
 		return sse.Range{Offset: size - n, Length: n}, nil
 	case b.first >= size:
-		return sse.Range{}, errInvalidRange
+		return sse.Range{}, b.unsatisfiable()
 	case b.last < 0 || b.last >= size:
 		return sse.Range{Offset: b.first, Length: size - b.first}, nil
 	default:
 		return sse.Range{Offset: b.first, Length: b.last - b.first + 1}, nil
 	}
+}
+
+// unsatisfiable is errInvalidRange with the range in its message, as MinIO
+// writes it.
+func (b *byteRange) unsatisfiable() error {
+	message := fmt.Sprintf("The requested range 'bytes=%d-%d' is not satisfiable", b.first, b.last)
+	return &apiError{416, "InvalidRange", message, nil}
 }
 
 // upstream returns the Range header that fetches the packages of the range,

@@ -56,6 +56,9 @@ func writeError(w http.ResponseWriter, r *request, e *apiError) {
 	if r.Method == http.MethodHead {
 		h.Set("X-Minio-Error-Code", e.code)
 		h.Set("X-Minio-Error-Desc", strconv.Quote(e.message))
+		if e.status != http.StatusNotModified {
+			h.Set("Content-Length", "0")
+		}
 		w.WriteHeader(e.status)
 		return
 	}

@@ -79,7 +79,7 @@ func serviceRoutes() []route {
 
 func bucketRoutes() []route {
 	listV1 := []string{"prefix", "delimiter", "marker", "max-keys", "encoding-type"}
-	listV2 := []string{"prefix", "delimiter", "start-after", "continuation-token", "max-keys", "encoding-type", "fetch-owner", "metadata"}
+	listV2 := []string{"prefix", "delimiter", "start-after", "continuation-token", "max-keys", "encoding-type", "fetch-owner", "metadata", "marker"}
 	return []route{
 		{op: "ListObjects", scope: scopeBucket, method: "GET", params: listV1, handler: (*Server).listObjectsV1},
 		{op: "ListObjectsV2", scope: scopeBucket, method: "GET", sub: []string{"list-type=2"}, params: listV2, handler: (*Server).listObjectsV2},

@@ -175,14 +175,33 @@ func (r *request) setName(sc scope, bucket, key string) (err error) {
 	switch {
 	case err != nil:
 		return errMalformedPath
-	case r.bucket == "" || strings.ContainsAny(r.bucket, "/\\\x00"):
+	case !validBucketName(r.bucket):
 		return errInvalidBucketName
 	case len(r.key) > 1024:
 		return errKeyTooLong
-	case !utf8.ValidString(r.key) || strings.ContainsRune(r.key, 0) || hasDotSegment(r.key):
+	case hasDotSegment(r.key):
+		return errDotSegment
+	case !utf8.ValidString(r.key) || strings.ContainsRune(r.key, 0):
 		return errInvalidObjectName
 	}
 	return nil
+}
+
+// validBucketName accepts what MinIO accepts, names from before today's rules
+// included; whether a new bucket may have it is MinIO's to say.
+func validBucketName(name string) bool {
+	const inner = ".-_:"
+	if len(name) < 3 || len(name) > 63 || strings.IndexByte(inner, name[0]) >= 0 || strings.IndexByte(inner, name[len(name)-1]) >= 0 {
+		return false
+	}
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte(inner, c) >= 0:
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // hasDotSegment finds "." and ".." between slashes, which MinIO refuses and
@@ -210,16 +229,26 @@ func (s *Server) logRequest(r *request, status int, cut bool, err error, answer 
 		slog.String("peer", r.RemoteAddr), slog.Int("status", status), slog.Duration("took", time.Since(r.began)),
 	}
 	if err != nil {
-		level = slog.LevelInfo
-		if answer.status >= 500 || cut {
-			level = slog.LevelError
-		}
-		if errors.Is(err, context.Canceled) {
-			level = slog.LevelInfo
-		}
+		level = failureLevel(err, answer, cut)
 		attrs = append(attrs, slog.String("code", answer.code), slog.String("error", err.Error()))
 	}
 	s.log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// failureLevel keeps the everyday "not found" and "not modified" out of the log,
+// and what needs somebody's attention apart from clients' mistakes.
+func failureLevel(err error, answer *apiError, cut bool) slog.Level {
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, errClientGone), errors.Is(err, sigv4.ErrClientGone):
+		return slog.LevelInfo
+	case cut, answer.status >= 500 && answer.status != http.StatusNotImplemented:
+		return slog.LevelError
+	case answer.status < 400, answer.status == http.StatusNotFound, answer.status == http.StatusPreconditionFailed,
+		answer.status == http.StatusRequestedRangeNotSatisfiable:
+		return slog.LevelDebug
+	default:
+		return slog.LevelInfo
+	}
 }
 
 func (r *request) op() string {

@@ -60,7 +60,7 @@ type Request struct {
 func ParseWrite(h map[string][]string) (Request, error) {
 	header := textproto.MIMEHeader(h)
 	method, hasMethod := first(h, HeaderMethod)
-	if hasCustomer(h) {
+	if HasCustomerKey(h) {
 		if hasMethod {
 			return Request{}, ErrIncompatible
 		}
@@ -83,7 +83,7 @@ func ParseWrite(h map[string][]string) (Request, error) {
 	if hasContext {
 		raw, err := base64.StdEncoding.DecodeString(encoded)
 		if err != nil {
-			return Request{}, ErrHeaderContext
+			return Request{}, contextError{err}
 		}
 		req.ClientContext = raw
 	}
@@ -100,14 +100,15 @@ func ParseWrite(h map[string][]string) (Request, error) {
 // ParseCustomer reads the customer key of a read; ok is false if the request
 // has no SSE-C header at all.
 func ParseCustomer(h map[string][]string) (req Request, ok bool, err error) {
-	if !hasCustomer(h) {
+	if !HasCustomerKey(h) {
 		return Request{}, false, nil
 	}
 	req, err = parseCustomer(h)
 	return req, true, err
 }
 
-func hasCustomer(h map[string][]string) bool {
+// HasCustomerKey says whether a request has any SSE-C header.
+func HasCustomerKey(h map[string][]string) bool {
 	for _, name := range []string{HeaderCustomerAlgorithm, HeaderCustomerKey, HeaderCustomerKeyMD5} {
 		if _, ok := h[name]; ok {
 			return true
@@ -141,6 +142,13 @@ func parseCustomer(h map[string][]string) (Request, error) {
 	}
 	return Request{Mode: ModeC, CustomerKey: Secret(key), CustomerKeyMD5: sum}, nil
 }
+
+// contextError is ErrHeaderContext with the decoder's own words, which MinIO
+// shows.
+type contextError struct{ cause error }
+
+func (e contextError) Error() string        { return e.cause.Error() }
+func (e contextError) Is(target error) bool { return target == ErrHeaderContext }
 
 func first(h map[string][]string, name string) (string, bool) {
 	v, ok := h[name]
