@@ -94,6 +94,9 @@ func (l *lister) walk(ctx context.Context, prefix, asked, next string) error {
 		}
 	}
 	after := p.ContinueAt
+	if after != "" && !strings.HasPrefix(after, query) {
+		return fmt.Errorf("%s: %w: %w: the listing leaves its prefix", l.path, kms.ErrUnavailable, errNotReadable)
+	}
 	if after == "" || (after > prefix && !strings.HasPrefix(after, prefix)) {
 		return nil
 	}

@@ -1,35 +1,22 @@
 package client
 
 import (
-	"crypto"
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/bucketseal/bucketseal/kms/identity"
 )
 
-const (
-	apiKeyPrefix = "kes:v1:"
-	// apiKeyCertFor is the validity of the certificate that is made from an
-	// API key; it is made anew when half of that has passed.
-	apiKeyCertFor = 90 * 24 * time.Hour
-)
-
-// errAPIKey never holds the key.
-var errAPIKey = errors.New("the API key is not kes:v1: and the base64 of an Ed25519 key")
+// renewAfter is when the certificate of an API key, valid for 90 days, is made
+// anew.
+const renewAfter = 45 * 24 * time.Hour
 
 // certSource gives the client certificate to each handshake: from an API key,
 // made anew in time, or from files, read again when they change.
@@ -70,8 +57,7 @@ func (s *certSource) get(*tls.CertificateRequestInfo) (*tls.Certificate, error) 
 func (s *certSource) identity() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sum := sha256.Sum256(s.cert.Leaf.RawSubjectPublicKeyInfo)
-	return hex.EncodeToString(sum[:])
+	return identity.Of(s.cert.Leaf).String()
 }
 
 func (s *certSource) current() (*tls.Certificate, error) {
@@ -104,58 +90,16 @@ func (s *certSource) fromAPIKey() (*tls.Certificate, error) {
 	if s.cert != nil && s.now().Before(s.renewAt) {
 		return s.cert, nil
 	}
-	key, err := parseAPIKey(s.opts.APIKey)
+	key, err := identity.ParseAPIKey(s.opts.APIKey)
 	if err != nil {
 		return s.cert, err
 	}
-	cert, err := selfSigned(key, s.now())
+	cert, err := key.Certificate()
 	if err != nil {
 		return s.cert, err
 	}
-	s.cert, s.renewAt = cert, s.now().Add(apiKeyCertFor/2)
-	return cert, nil
-}
-
-// parseAPIKey reads kes:v1: and base64 of a zero byte, for Ed25519, and the
-// seed. The prefix may be missing.
-func parseAPIKey(text string) (ed25519.PrivateKey, error) {
-	raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(strings.TrimSpace(text), apiKeyPrefix))
-	if err != nil || len(raw) != 1+ed25519.SeedSize || raw[0] != 0 {
-		return nil, errAPIKey
-	}
-	defer clear(raw)
-	return ed25519.NewKeyFromSeed(raw[1:]), nil
-}
-
-func selfSigned(key ed25519.PrivateKey, now time.Time) (*tls.Certificate, error) {
-	spki, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		return nil, fmt.Errorf("client certificate: %w", err)
-	}
-	sum := sha256.Sum256(spki)
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
-	if err != nil {
-		return nil, fmt.Errorf("client certificate: %w", err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: serial,
-		Subject:      pkix.Name{CommonName: hex.EncodeToString(sum[:])},
-		// An hour back, for servers whose clock is behind.
-		NotBefore:             now.Add(-time.Hour),
-		NotAfter:              now.Add(apiKeyCertFor),
-		KeyUsage:              x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-		BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return nil, fmt.Errorf("client certificate: %w", err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, fmt.Errorf("client certificate: %w", err)
-	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: crypto.PrivateKey(key), Leaf: leaf}, nil
+	s.cert, s.renewAt = &cert, s.now().Add(renewAfter)
+	return s.cert, nil
 }
 
 func loadCert(opts Options) (*tls.Certificate, error) {
