@@ -118,11 +118,12 @@ func TestListingsFoldAndPageAsMinIODoes(t *testing.T) {
 			if version != "" {
 				all = append([]string{"list-type", version}, pairs...)
 			}
-			got, want := c.list(t, bucket, all...), ref.list(t, bucket, all...)
-			g, w := shape(got), shape(want)
-			if !reflect.DeepEqual(g, w) {
-				t.Errorf("%v:\n got %v\nwant %v", all, g, w)
-			}
+			t.Run(version+strings.Join(pairs, " "), func(t *testing.T) {
+				g, w := shape(c.list(t, bucket, all...)), shape(ref.list(t, bucket, all...))
+				if !reflect.DeepEqual(g, w) {
+					t.Errorf("\n got %v\nwant %v", g, w)
+				}
+			})
 		}
 	}
 	for _, bad := range []string{"max-keys=-1", "max-keys=x", "encoding-type=foo", "list-type=2&encoding-type=foo", "list-type=2&max-keys=-1", "list-type=2&continuation-token="} {

@@ -21,7 +21,8 @@ func TestObjectsOfEverySizeComeBackInEveryMode(t *testing.T) {
 				key := fmt.Sprintf("%s-%d", strings.ReplaceAll(mode.name, " ", "-"), size)
 				put := c.put(t, bucket, key, data, mode.put).wantStatus(t, http.StatusOK).wantHeader(t, mode.want)
 				etag := put.header.Get("Etag")
-				if mode.md5 != (etag == md5ETag(data)) {
+				// The MD5 of nothing says nothing.
+				if size > 0 && mode.md5 != (etag == md5ETag(data)) {
 					t.Errorf("ETag %s; is it the MD5 of the plaintext: want %t", etag, mode.md5)
 				}
 

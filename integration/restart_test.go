@@ -127,7 +127,7 @@ func TestShutdownLetsRunningTransfersFinish(t *testing.T) {
 	}
 }
 
-// slowReader gives at most 1 MiB at a time, with a pause before each.
+// slowReader pauses before every MiB.
 type slowReader struct {
 	*generator
 	delay   time.Duration
@@ -139,8 +139,11 @@ func (s *slowReader) Read(p []byte) (int, error) {
 	if s.offset > 4<<20 {
 		s.once.Do(func() { close(s.started) })
 	}
-	time.Sleep(s.delay)
-	return s.generator.Read(p[:min(len(p), 1<<20)])
+	const step = 1 << 20
+	if s.offset%step == 0 {
+		time.Sleep(s.delay)
+	}
+	return s.generator.Read(p[:min(int64(len(p)), step-s.offset%step)])
 }
 
 func TestServerRefusesToStartOnBadSettings(t *testing.T) {

@@ -92,7 +92,8 @@ func TestSystemBucketIsInvisibleAndOutOfReach(t *testing.T) {
 				t.Errorf("%s %s?%s: status %d: %s", r.method, path, r.query, a.status, a.body)
 			}
 			for _, seen := range s.liar.since(mark, "/"+systemBucket) {
-				if seen.method == r.method && seen.query == r.query {
+				whole := seen.path == "/"+systemBucket || strings.HasPrefix(seen.path, "/"+systemBucket+"/")
+				if whole && seen.method == r.method && seen.query == r.query {
 					t.Errorf("%s %s?%s reached the system bucket: %v", r.method, path, r.query, seen)
 				}
 			}
@@ -153,7 +154,7 @@ func TestForwardedBucketOperationsWork(t *testing.T) {
 	if a := c.do(t, request{method: http.MethodGet, bucket: bucket, query: "tagging="}); !strings.Contains(string(a.body), "<Key>a</Key>") {
 		t.Errorf("tagging: %d %s", a.status, a.body)
 	}
-	for _, q := range []string{"acl=", "notification=", "object-lock=", "lifecycle=", "uploads="} {
+	for _, q := range []string{"acl=", "notification=", "object-lock=", "lifecycle="} {
 		ref := referenceClient(t)
 		want := ref.do(t, request{method: http.MethodGet, bucket: newBucketOnce(t, ref, bucket), query: q})
 		got := c.do(t, request{method: http.MethodGet, bucket: bucket, query: q})

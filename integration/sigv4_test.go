@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -53,7 +54,8 @@ func scope(at time.Time) string {
 	return at.Format("20060102") + "/" + region + "/s3/aws4_request"
 }
 
-// canonicalQuery sorts the pairs of a raw query and gives each a "=".
+// canonicalQuery sorts the pairs of a raw query, by name and then by value, and
+// gives each a "=".
 func canonicalQuery(raw string) string {
 	if raw == "" {
 		return ""
@@ -64,7 +66,11 @@ func canonicalQuery(raw string) string {
 			pairs[i] = p + "="
 		}
 	}
-	sort.Strings(pairs)
+	slices.SortFunc(pairs, func(a, b string) int {
+		aName, aValue, _ := strings.Cut(a, "=")
+		bName, bValue, _ := strings.Cut(b, "=")
+		return cmp.Or(strings.Compare(aName, bName), strings.Compare(aValue, bValue))
+	})
 	return strings.Join(pairs, "&")
 }
 
