@@ -30,7 +30,7 @@ func (r *Rules) Init(ctx context.Context) error {
 		return err
 	}
 	empty := &index{generation: 1}
-	data, err := empty.encode()
+	data, err := empty.encode(r.maxSize)
 	if err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (s *snapshot) apply(bucket string, e edit) (*index, error) {
 // store saves next over base. If the outcome is unknown it reads what is there. A client that goes away does not end a
 // store that has begun.
 func (r *Rules) store(ctx context.Context, base *snapshot, next *index, bucket string, e edit) (*snapshot, error) {
-	data, err := next.encode()
+	data, err := next.encode(r.maxSize)
 	if err != nil {
 		return nil, err
 	}

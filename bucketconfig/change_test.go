@@ -3,9 +3,7 @@ package bucketconfig
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -128,6 +126,46 @@ func TestDeleteOfNothingWaitsForAnotherProcessesDelete(t *testing.T) {
 	})
 }
 
+// A read that was sent before the change was asked for may be from before a rule that was acknowledged.
+func TestDeleteReliesOnNoReadSentBeforeIt(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		r := w.process()
+		w.backend.hooks(first(fault{after: 4 * time.Second}), nil)
+		r.loads.join() // finds no rule, and says so late
+		time.Sleep(time.Second)
+		w.set("b0", kmsRule("k"))
+		if err := r.Delete(t.Context(), "b0"); err != nil {
+			t.Fatal(err)
+		}
+		wantRule(t, w.process(), "b0", Rule{})
+	})
+}
+
+func TestRestOfTheFenceCountsOnNoClockThatWasSet(t *testing.T) {
+	for name, c := range map[string]struct{ jump, want time.Duration }{
+		"neither":  {0, 2*DefaultLease - time.Second},
+		"forward":  {time.Hour, 2*DefaultLease - time.Second},
+		"set back": {-time.Hour, 2 * DefaultLease},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				c0 := &fakeClock{}
+				r := w.processWith(c0)
+				wantRule(t, r, "b0", Rule{}) // from here on this generation is known
+				time.Sleep(time.Second)
+				c0.jump(c.jump, 0)
+				start := time.Now()
+				if err := r.Delete(t.Context(), "b0"); err != nil {
+					t.Fatal(err)
+				}
+				if d := time.Since(start); d != c.want {
+					t.Errorf("took %v, want %v", d, c.want)
+				}
+			})
+		})
+	}
+}
+
 func TestSetOutcomes(t *testing.T) {
 	unreadable := func() fault { return fault{err: errBroken} }
 	for name, c := range map[string]struct {
@@ -215,30 +253,16 @@ func TestSetRefuses(t *testing.T) {
 
 func TestFullIndexRefusesOneMoreRule(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		large := kmsRule(strings.Repeat("k", maxKeyID))
-		x := &index{generation: 2, rules: map[string]entry{"full-00000": {rule: large}}}
-		one, err := x.encode()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range maxIndexSize/len(one) - 1 { // leaves room for a few
-			x.rules[fmt.Sprintf("full-%05d", i)] = entry{rule: large}
-		}
-		full, err := x.encode()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := 0; len(full)+len(one) <= maxIndexSize; i++ {
-			x.rules[fmt.Sprintf("more-%05d", i)] = entry{rule: large}
-			if full, err = x.encode(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		w.backend.put(full)
-		if err := w.process().Set(t.Context(), "b0", large); !errors.Is(err, ErrIndexFull) {
+		w.set("b0", kmsRule("k"))
+		r := w.process()
+		r.maxSize = len(w.backend.blob()) + 1
+		if err := r.Set(t.Context(), "b1", kmsRule("k")); !errors.Is(err, ErrIndexFull) {
 			t.Errorf("error %v", err)
 		}
-		if err := w.process().Delete(t.Context(), "full-00000"); err != nil {
+		if err := r.Set(t.Context(), "b0", kmsRule("kk")); err != nil {
+			t.Errorf("a rule that fits: %v", err)
+		}
+		if err := r.Delete(t.Context(), "b0"); err != nil {
 			t.Errorf("a full index can still be emptied: %v", err)
 		}
 	})
@@ -287,4 +311,61 @@ func TestRivalChangesAllLand(t *testing.T) {
 			t.Errorf("index %+v, %v; want generation 51 and 10 rules", x, err)
 		}
 	})
+}
+
+// The answer to a store comes after this process has read what another one stored on top of it.
+func TestStoreOvertakenByAnotherProcess(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		a, b := w.process(), w.process()
+		w.backend.hooks(nil, first(fault{after: 3 * time.Second}))
+		done := make(chan error)
+		go func() { done <- a.Set(t.Context(), "b0", kmsRule("a")) }()
+		time.Sleep(time.Second)
+		go func() { done <- b.Set(t.Context(), "b1", kmsRule("b")) }()
+		time.Sleep(time.Second)
+		wantRule(t, a, "b1", kmsRule("b"))
+		for range 2 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		wantRule(t, a, "b0", kmsRule("a"))
+		wantRule(t, a, "b1", kmsRule("b"))
+	})
+}
+
+// On the machine's own clocks, not a test's.
+func TestFenceOnSystemClock(t *testing.T) {
+	t.Parallel()
+	const lease = 30 * time.Millisecond
+	backend, buckets := &fakeBackend{}, &fakeBuckets{}
+	buckets.create("b0", time.Unix(1, 0))
+	var processes [2]*Rules
+	for i := range processes {
+		var err error
+		if processes[i], err = New(Options{Backend: backend, Buckets: buckets, Lease: lease}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := processes[0].Init(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 5 {
+		want := kmsRule("k" + strconv.Itoa(n))
+		wantRule(t, processes[1], "b1", Rule{}) // fills its cache
+		start := time.Now()
+		if err := processes[0].Set(t.Context(), "b0", want); err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(start); d < 2*lease {
+			t.Errorf("acknowledged after %v", d)
+		}
+		wantRule(t, processes[1], "b0", want)
+	}
+	var c systemClock
+	before := c.now()
+	time.Sleep(lease)
+	if d := c.now().since(before); d < lease*9/10 || d > time.Minute {
+		t.Errorf("%v passed on the clocks, %v in fact", d, lease)
+	}
 }

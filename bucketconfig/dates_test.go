@@ -37,6 +37,33 @@ func TestRuleDoesNotApplyToAnotherBucketOfThatName(t *testing.T) {
 	})
 }
 
+func TestRememberedOutcomeDoesNotBindTheNextRule(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.set("b0", kmsRule("first"))
+		w.buckets.create("b0", time.Unix(5000, 0))
+		r := w.process()
+		wantRule(t, r, "b0", Rule{})
+		w.buckets.create("b0", time.Unix(6000, 0)) // r's list has another date
+		w.set("b0", kmsRule("second"))
+		wantRule(t, r, "b0", kmsRule("second"))
+	})
+}
+
+func TestSuccessEndsThePauseAfterAFailure(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.set("b0", kmsRule("k"))
+		w.buckets.create("b0", time.Unix(5000, 0))
+		w.buckets.set(fault{err: errBroken})
+		r := w.process()
+		wantRule(t, r, "b0", kmsRule("k"))
+		w.buckets.set(fault{})
+		if _, ok, err := r.creationDate(t.Context(), "b0"); err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		wantRule(t, r, "b0", Rule{})
+	})
+}
+
 func TestRuleOfABucketCreatedSinceTheLastListIsObeyedAtOnce(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.set("b0", kmsRule("k"))

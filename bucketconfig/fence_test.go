@@ -198,7 +198,7 @@ func TestOldRuleIsObeyedForOneLeaseAtMost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		data, err := x.encode()
+		data, err := x.encode(maxIndexSize)
 		if err != nil {
 			t.Fatal(err)
 		}

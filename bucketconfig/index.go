@@ -67,8 +67,8 @@ type (
 	}
 )
 
-// encode returns the index's only encoding, or ErrIndexFull.
-func (x *index) encode() ([]byte, error) {
+// encode returns the index's only encoding, or ErrIndexFull if that has more than limit bytes.
+func (x *index) encode(limit int) ([]byte, error) {
 	w := wireIndex{Version: indexVersion, Generation: x.generation, Rules: make([]wireRule, 0, len(x.rules))}
 	for _, bucket := range slices.Sorted(maps.Keys(x.rules)) {
 		e := x.rules[bucket]
@@ -84,8 +84,8 @@ func (x *index) encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode index: %w", err)
 	}
-	if len(data) > maxIndexSize {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrIndexFull, len(data), maxIndexSize)
+	if len(data) > limit {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrIndexFull, len(data), limit)
 	}
 	return data, nil
 }

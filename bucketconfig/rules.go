@@ -40,6 +40,7 @@ type Rules struct {
 	cache
 	logger  *slog.Logger
 	timeout time.Duration
+	maxSize int // of the encoded index, in bytes
 	loads   *flights[*snapshot]
 	dates   *dates
 	// ahead is the boot time in nanoseconds before which no other load is begun ahead of time.
@@ -61,6 +62,7 @@ func New(o Options) (*Rules, error) {
 		cache:    cache{backend: o.Backend, clock: o.clock, lease: o.Lease},
 		logger:   o.Logger,
 		timeout:  o.Timeout,
+		maxSize:  maxIndexSize,
 		dates:    newDates(o.Buckets, o.clock, o.Logger, o.DatesInterval, o.Timeout),
 		changing: make(chan struct{}, 1),
 	}

@@ -232,10 +232,12 @@ func TestIndexThatCannotBeTrustedIsUnavailable(t *testing.T) {
 				good := w.backend.blob()
 				w.backend.put(blob)
 				time.Sleep(DefaultLease)
+				loads, _ := w.backend.counts()
 				for range 3 {
 					wantUnavailable(t, r, "b0")
 					wantUnavailable(t, r, "b1")
 				}
+				wantLoads(t, w, loads+6) // one look each: what was put back is not asked for again and again
 				for what, err := range map[string]error{
 					"Set":           r.Set(t.Context(), "b0", kmsRule("k3")),
 					"Delete":        r.Delete(t.Context(), "b0"),
