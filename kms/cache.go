@@ -3,225 +3,367 @@ package kms
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 )
 
 // CacheOptions say how long keys may be used without asking the store again;
-// the words are KES's. They do not concern a store that is a Stamper, which is
-// asked on every use.
+// the words are KES's. Any and Unused do not concern a store that is a Stamper,
+// which is asked on every use.
 type CacheOptions struct {
-	// Any is how long a key may be used at most; 0 means 5 minutes.
+	// Any is how long a key may be used at most. 0 means 5 minutes, less than 0
+	// no limit.
 	Any time.Duration
-	// Unused is how long a key may lie unused; 0 means 30 seconds.
+	// Unused is how long a key may lie unused. 0 means 30 seconds, less than 0
+	// no limit.
 	Unused time.Duration
-	// Offline is how long keys may be used while the store does not answer; 0
-	// means not at all beyond Any.
+	// Offline is how long, while the store does not answer, keys may be used
+	// that were usable before, counted from when that was noticed. 0 means that
+	// an outage changes nothing: keys go when Any and Unused say so.
 	Offline time.Duration
-	// Size bounds the number of keys; 0 means 10,000.
+	// Size bounds the number of keys; 0 means 10,000. The least recently used
+	// go first, roughly.
 	Size int
 }
 
 const (
 	defaultAny    = 5 * time.Minute
 	defaultUnused = 30 * time.Second
-	defaultSize   = 10000
-	// negativeTime is how long it is remembered that a key does not exist.
-	negativeTime = time.Second
-	// sweepInterval is the pace of the background pass.
-	sweepInterval = 10 * time.Second
+	defaultSize   = 10_000
+	noLimit       = time.Duration(1 << 62)
+	// missingTime is how long it is remembered that a key does not exist, and
+	// missingSize of how many names: they may come from strangers.
+	missingTime = time.Second
+	missingSize = 1024
+	// loadTime bounds a read of the store, and offlineLoadTime one while the
+	// store does not answer: requests must not queue up behind an outage.
+	loadTime        = 10 * time.Second
+	offlineLoadTime = 2 * time.Second
+	// evictionSample is among how many keys the least recently used is sought.
+	evictionSample = 16
 )
 
-// keyCache holds parsed keys of a store.
+func (o CacheOptions) withDefaults() CacheOptions {
+	limit := func(d, byDefault time.Duration) time.Duration {
+		switch {
+		case d == 0:
+			return byDefault
+		case d < 0:
+			return noLimit
+		}
+		return d
+	}
+	o.Any, o.Unused = limit(o.Any, defaultAny), limit(o.Unused, defaultUnused)
+	if o.Size <= 0 {
+		o.Size = defaultSize
+	}
+	return o
+}
+
+// keyCache holds parsed keys of a store. Keys are shared and never zeroed while
+// the cache may have handed them out: a request that derives from a key just
+// zeroed would seal data under a key that everybody knows. All times are
+// counted from start, so that they can be atomic.
 type keyCache struct {
 	store   Store
 	stamper Stamper // nil unless store is one
 	opts    CacheOptions
-	now     func() time.Time
-	flight  singleflight.Group
+	clock   func() time.Time
+	start   time.Time
+	log     *slog.Logger
 
-	mu           sync.Mutex
-	entries      map[string]*cacheEntry
-	offlineSince time.Time // zero while the store answers
-	generation   uint64    // grows with every change made through this cache
+	// base ends the loads when the cache is closed.
+	base  context.Context
+	close context.CancelFunc
+	loads sync.WaitGroup
+
+	mu      sync.RWMutex
+	entries map[string]*cacheEntry
+	missing map[string]time.Duration // until when a name is known to be free
+	flights map[string]*flight
+	offline bool
+	since   time.Duration // when the store was found offline
 }
 
 type cacheEntry struct {
-	key     *Key // nil: the key does not exist
+	key     *Key
 	stamp   string
-	expires time.Time
-	used    time.Time
+	expires time.Duration
+	used    atomic.Int64 // a time.Duration
 }
 
-func newKeyCache(store Store, o CacheOptions, now func() time.Time) *keyCache {
-	if o.Any <= 0 {
-		o.Any = defaultAny
+// flight is a read of the store that several requests may wait for. Key and err
+// are set before done is closed.
+type flight struct {
+	done chan struct{}
+	key  *Key
+	err  error
+}
+
+func newKeyCache(o LocalOptions) *keyCache {
+	c := &keyCache{
+		store: o.Store, opts: o.Cache.withDefaults(), clock: o.Now, start: o.Now(), log: o.Logger,
+		entries: make(map[string]*cacheEntry), missing: make(map[string]time.Duration), flights: make(map[string]*flight),
 	}
-	if o.Unused <= 0 {
-		o.Unused = defaultUnused
-	}
-	if o.Size <= 0 {
-		o.Size = defaultSize
-	}
-	c := &keyCache{store: store, opts: o, now: now, entries: make(map[string]*cacheEntry)}
-	c.stamper, _ = store.(Stamper)
+	c.stamper, _ = o.Store.(Stamper)
+	c.base, c.close = context.WithCancel(context.Background())
 	return c
 }
 
-// get returns the key of that name. Keys are shared and never zeroed while the
-// cache hands them out: zeroing under a request that derives from one would
-// seal data under a key of zeros.
+func (c *keyCache) now() time.Duration { return c.clock().Sub(c.start) }
+
+// get returns the key of that name, from the cache or from the store.
 func (c *keyCache) get(ctx context.Context, name string) (*Key, error) {
-	if c.stamper != nil {
-		return c.getStamped(ctx, name)
-	}
-	if e := c.lookup(name, false); e != nil {
-		return e.result()
-	}
-	key, err := c.load(ctx, name, "")
-	if err != nil && errors.Is(err, ErrUnavailable) {
-		if e := c.lookup(name, true); e != nil {
-			return e.result()
+	// A key whose load was under way already may have changed since, and a
+	// stamp tells. Who finds one that changes all the time takes what he has.
+	for tries := 2; ; tries-- {
+		key, old, err := c.cached(name)
+		if key != nil || err != nil {
+			return key, err
+		}
+		key, joined, err := c.load(ctx, name, old)
+		if !joined || c.stamper == nil || tries == 0 || errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+			return key, err
 		}
 	}
-	return key, err
 }
 
-func (c *keyCache) getStamped(ctx context.Context, name string) (*Key, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	stamp, err := c.stamper.Stamp(name)
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	e := c.entries[name]
-	c.mu.Unlock()
-	if e != nil && e.stamp == stamp {
-		return e.key, nil
-	}
-	return c.load(ctx, name, stamp)
-}
-
-func (e *cacheEntry) result() (*Key, error) {
-	if e.key == nil {
-		return nil, ErrKeyNotFound
-	}
-	return e.key, nil
-}
-
-// lookup returns an entry that may still be used; stale asks for one that may
-// be used because the store does not answer.
-func (c *keyCache) lookup(name string, stale bool) *cacheEntry {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e := c.entries[name]
-	if e == nil {
-		return nil
-	}
+// cached returns a key that may be used as it is. If there is none, old is the
+// key that may be used if the store does not answer, if any.
+func (c *keyCache) cached(name string) (key, old *Key, err error) {
 	now := c.now()
-	offline := !c.offlineSince.IsZero() && now.Sub(c.offlineSince) < c.opts.Offline && e.key != nil
-	fresh := now.Before(e.expires) && now.Sub(e.used) < c.opts.Unused
-	if !fresh && !offline || stale && !offline {
-		return nil
-	}
-	e.used = now
-	return e
-}
-
-// load reads the key from the store, once for all who wait for it. A waiter that
-// gives up does not end it for the others.
-func (c *keyCache) load(ctx context.Context, name, stamp string) (*Key, error) {
-	done := c.flight.DoChan(name+"\x00"+stamp, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-		defer cancel()
-		return c.read(ctx, name, stamp)
-	})
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case r := <-done:
-		if r.Err != nil {
-			return nil, r.Err
-		}
-		return r.Val.(*Key), nil
-	}
-}
-
-func (c *keyCache) read(ctx context.Context, name, stamp string) (*Key, error) {
-	c.mu.Lock()
-	generation := c.generation
-	c.mu.Unlock()
-	value, err := c.store.Get(ctx, name)
-	c.note(err)
-	if errors.Is(err, ErrKeyNotFound) && c.stamper == nil {
-		c.put(name, &cacheEntry{expires: c.now().Add(negativeTime), used: c.now()}, generation)
-	}
-	if err != nil {
-		return nil, err
-	}
-	key, err := ParseRecord(value)
-	clear(value)
-	if err != nil {
-		return nil, err
-	}
-	// Jitter keeps many keys of one start from expiring together.
-	lifetime := c.opts.Any - time.Duration(rand.Int64N(int64(c.opts.Any)/10+1))
-	c.put(name, &cacheEntry{key: key, stamp: stamp, expires: c.now().Add(lifetime), used: c.now()}, generation)
-	return key, nil
-}
-
-// note keeps when the store stopped answering.
-func (c *keyCache) note(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.mu.RLock()
+	e := c.entries[name]
+	missing := e == nil && c.missing[name] > now
+	offline := c.offline && now-c.since < c.opts.Offline
+	c.mu.RUnlock()
 	switch {
-	case err == nil || errors.Is(err, ErrKeyNotFound) || errors.Is(err, ErrKeyExists):
-		c.offlineSince = time.Time{}
-	case errors.Is(err, ErrUnavailable) && c.offlineSince.IsZero():
-		c.offlineSince = c.now()
+	case missing:
+		return nil, nil, ErrKeyNotFound
+	case e == nil:
+		return nil, nil, nil
+	case c.stamper != nil:
+		return c.stamped(name, e, now)
+	case offline || e.fresh(now, c.opts):
+		e.used.Store(int64(now))
+		return e.key, nil, nil
+	case c.opts.Offline > 0:
+		return nil, e.key, nil
+	}
+	return nil, nil, nil
+}
+
+func (c *keyCache) stamped(name string, e *cacheEntry, now time.Duration) (key, old *Key, err error) {
+	stamp, err := c.stamper.Stamp(name)
+	switch {
+	case err == nil && stamp == e.stamp:
+		e.used.Store(int64(now))
+		return e.key, nil, nil
+	case err == nil:
+		return nil, nil, nil // the value changed: the old one is nobody's key any more
+	case errors.Is(err, ErrKeyNotFound):
+		c.forget(name)
+		return nil, nil, err
+	case c.opts.Offline > 0:
+		return nil, e.key, nil
+	}
+	return nil, nil, nil
+}
+
+func (e *cacheEntry) fresh(now time.Duration, o CacheOptions) bool {
+	return now < e.expires && now-time.Duration(e.used.Load()) < o.Unused
+}
+
+// load reads the key from the store, once for all who wait for it; joined says
+// that the read was under way. A waiter that gives up does not end it for the
+// others. If the store does not answer, old is returned within the time that
+// Offline gives.
+func (c *keyCache) load(ctx context.Context, name string, old *Key) (key *Key, joined bool, err error) {
+	c.mu.Lock()
+	if c.base.Err() != nil {
+		c.mu.Unlock()
+		return nil, false, fmt.Errorf("key service is closed: %w", ErrUnavailable)
+	}
+	f, joined := c.flights[name]
+	if !joined {
+		f = &flight{done: make(chan struct{})}
+		c.flights[name] = f
+		limit := loadTime
+		if c.offline {
+			limit = offlineLoadTime
+		}
+		c.loads.Go(func() { c.run(name, f, limit) })
+	}
+	c.mu.Unlock()
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		return nil, joined, ctx.Err()
+	}
+	if old != nil && errors.Is(f.err, ErrUnavailable) && c.mayUseOld() {
+		return old, joined, nil
+	}
+	return f.key, joined, f.err
+}
+
+func (c *keyCache) mayUseOld() bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.offline && c.now()-c.since < c.opts.Offline
+}
+
+func (c *keyCache) run(name string, f *flight, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(c.base, limit)
+	defer cancel()
+	e, err := c.read(ctx, name)
+	if c.base.Err() == nil {
+		c.note(err)
+	}
+	c.mu.Lock()
+	if c.flights[name] == f { // else the key was changed meanwhile, and forgotten
+		delete(c.flights, name)
+		c.keep(name, e, err)
+	}
+	c.mu.Unlock()
+	if f.err = err; err == nil {
+		f.key = e.key
+	}
+	close(f.done)
+}
+
+func (c *keyCache) read(ctx context.Context, name string) (*cacheEntry, error) {
+	e := new(cacheEntry)
+	if c.stamper != nil { // before the value: if it changes in between, the stamp is too old, never too new
+		var err error
+		if e.stamp, err = c.stamper.Stamp(name); err != nil {
+			return nil, storeError(err)
+		}
+	}
+	value, err := c.store.Get(ctx, name)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	e.key, err = ParseRecord(value)
+	clear(value)
+	return e, err
+}
+
+// keep remembers what was read. c.mu is held.
+func (c *keyCache) keep(name string, e *cacheEntry, err error) {
+	now := c.now()
+	switch {
+	case err == nil:
+		if c.base.Err() != nil {
+			return
+		}
+		e.expires = noLimit
+		if c.opts.Any < noLimit { // jitter: what was loaded together must not expire together
+			e.expires = now + c.opts.Any - time.Duration(rand.Int64N(int64(c.opts.Any)/10+1))
+		}
+		e.used.Store(int64(now))
+		c.makeRoom(name)
+		c.entries[name] = e
+	case errors.Is(err, ErrKeyNotFound):
+		delete(c.entries, name)
+		if c.stamper == nil && len(c.missing) < missingSize {
+			c.missing[name] = now + missingTime
+		}
+	case errors.Is(err, ErrCorruptKey):
+		delete(c.entries, name)
 	}
 }
 
-// put stores what was read, unless something was changed meanwhile.
-func (c *keyCache) put(name string, e *cacheEntry, generation uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if generation != c.generation {
+func (c *keyCache) makeRoom(name string) {
+	if c.entries[name] != nil || len(c.entries) < c.opts.Size {
 		return
 	}
-	if len(c.entries) >= c.opts.Size {
-		for victim := range c.entries { // any: the map's order is random
-			delete(c.entries, victim)
+	victim, oldest, seen := "", int64(0), 0
+	for other, e := range c.entries { // in random order
+		if used := e.used.Load(); seen == 0 || used < oldest {
+			victim, oldest = other, used
+		}
+		if seen++; seen == evictionSample {
 			break
 		}
 	}
-	c.entries[name] = e
+	delete(c.entries, victim)
 }
 
-// forget drops a key that is being changed.
+// storeError lets through what the contract of Store allows, and makes
+// ErrUnavailable of the rest.
+func storeError(err error) error {
+	for _, sentinel := range []error{
+		ErrKeyNotFound, ErrKeyExists, ErrNotPermitted, ErrUnavailable, ErrCorruptKey, ErrInvalidKeyName, ErrNotSupported,
+	} {
+		if errors.Is(err, sentinel) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// note keeps whether the store answers, from the result of a call to it. What
+// came of a caller's own impatience must not be noted.
+func (c *keyCache) note(err error) {
+	offline := errors.Is(err, ErrUnavailable)
+	c.mu.Lock()
+	changed := offline != c.offline
+	if changed {
+		c.offline, c.since = offline, c.now()
+	}
+	c.mu.Unlock()
+	switch {
+	case changed && offline:
+		c.log.Warn("key store is not reachable", "error", err)
+	case changed:
+		c.log.Info("key store is reachable again")
+	}
+}
+
+// forget drops what is known of a key, and of a read under way: it may have
+// seen the key as it was before.
 func (c *keyCache) forget(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.generation++
 	delete(c.entries, name)
+	delete(c.missing, name)
+	delete(c.flights, name)
 }
 
-// sweep drops what may not be used any more.
+// sweep drops what may not be used any more, so that secrets do not stay in
+// memory longer than they serve.
 func (c *keyCache) sweep() {
+	now := c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := c.now()
-	if !c.offlineSince.IsZero() && now.Sub(c.offlineSince) < c.opts.Offline {
+	for name, until := range c.missing {
+		if until <= now {
+			delete(c.missing, name)
+		}
+	}
+	if c.offline && now-c.since < c.opts.Offline {
 		return
 	}
 	for name, e := range c.entries {
-		if now.Sub(e.used) >= c.opts.Unused || !now.Before(e.expires) && c.stamper == nil {
+		idle := now-time.Duration(e.used.Load()) >= c.opts.Unused
+		if idle || c.stamper == nil && now >= e.expires {
 			delete(c.entries, name)
 		}
 	}
+}
+
+// shut ends the reads under way and drops all keys.
+func (c *keyCache) shut() {
+	c.mu.Lock()
+	c.close()
+	c.mu.Unlock()
+	c.loads.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.entries)
+	clear(c.missing)
 }

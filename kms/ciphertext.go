@@ -2,117 +2,166 @@ package kms
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/binary"
-	"encoding/json"
+	"slices"
 )
 
-// sealed is one reading of a ciphertext.
+const (
+	ivSize    = 16
+	nonceSize = 12
+	tagSize   = 16
+	// overhead is how much longer than its plaintext a raw ciphertext is.
+	overhead = tagSize + ivSize + nonceSize
+)
+
+// sealed is a ciphertext taken apart. Its slices are parts of the ciphertext.
 type sealed struct {
+	version   uint32
+	algorithm Algorithm // 0: the key's
 	iv, nonce []byte
-	box       []byte    // ciphertext and tag
-	algorithm Algorithm // 0 if the form does not name one
-	head      []byte    // authenticated before the context; nil but for versioned forms
+	box       []byte // ciphertext and tag
+	header    []byte // authenticated before the context; nil but for versions after 1
 }
 
-// versionMagic begins ciphertexts of key versions after the first; the version
-// follows as four bytes, big-endian, and both are authenticated. No version but
-// the first exists yet.
-var versionMagic = [8]byte{'b', 's', 'e', 'a', 'l', 'k', 'v', 0x01}
+// ciphertextMagic begins the ciphertexts of all key versions but the first; the
+// version follows as four bytes, big-endian. It begins neither as JSON nor as
+// msgpack does.
+const ciphertextMagic = "\x89BSKEY\x1a\n"
 
-// parseCiphertext returns all readings of a ciphertext: one of the older forms
-// if it has that shape, and always the plain layout, since a ciphertext of
-// random bytes may begin as those forms do.
-func parseCiphertext(b []byte) []sealed {
-	var out []sealed
-	if len(b) > 0 && b[0] == '{' {
-		if s, ok := parseJSONCiphertext(b); ok {
-			out = append(out, s)
-		}
-	}
-	if len(b) > 0 && b[0] == 0x95 {
-		if s, ok := parseMsgpackCiphertext(b); ok {
-			out = append(out, s)
-		}
-	}
-	if head := len(versionMagic) + 4; len(b) >= head+overhead && bytes.HasPrefix(b, versionMagic[:]) {
-		tail := b[len(b)-ivSize-nonceSize:]
-		out = append(out, sealed{iv: tail[:ivSize], nonce: tail[ivSize:], box: b[head : len(b)-ivSize-nonceSize], head: b[:head]})
-	}
-	if len(b) >= overhead {
-		tail := b[len(b)-ivSize-nonceSize:]
-		out = append(out, sealed{iv: tail[:ivSize], nonce: tail[ivSize:], box: b[:len(b)-ivSize-nonceSize]})
-	}
-	return out
+const ciphertextHeaderSize = len(ciphertextMagic) + 4
+
+func ciphertextHeader(version uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte(ciphertextMagic), version)
 }
 
-func parseJSONCiphertext(b []byte) (sealed, bool) {
-	var v struct {
-		AEAD  string `json:"aead"`
-		ID    string `json:"id"`
-		IV    []byte `json:"iv"`
-		Nonce []byte `json:"nonce"`
-		Bytes []byte `json:"bytes"`
-	}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if dec.Decode(&v) != nil {
+// parseRaw takes apart what has no header: ciphertext, tag, IV, nonce.
+func parseRaw(b []byte) (sealed, bool) {
+	if len(b) < overhead {
 		return sealed{}, false
 	}
-	s := sealed{iv: v.IV, nonce: v.Nonce, box: v.Bytes}
-	switch v.AEAD {
-	case "AES-256-GCM-HMAC-SHA-256":
-		s.algorithm = AES256
-	case "ChaCha20Poly1305":
-		s.algorithm = ChaCha20
+	box, tail := b[:len(b)-ivSize-nonceSize], b[len(b)-ivSize-nonceSize:]
+	return sealed{version: 1, iv: tail[:ivSize], nonce: tail[ivSize:], box: box}, true
+}
+
+// parseMarked takes apart the forms that a ciphertext's first byte tells.
+func parseMarked(b []byte) (sealed, bool) {
+	if len(b) == 0 {
+		return sealed{}, false
 	}
-	return s, s.valid()
+	switch b[0] {
+	case ciphertextMagic[0]:
+		return parseVersioned(b)
+	case '{':
+		return parseJSONCiphertext(b)
+	case 0x95:
+		return parseMsgpackCiphertext(b)
+	}
+	return sealed{}, false
 }
 
-func (s sealed) valid() bool {
-	return s.algorithm != 0 && len(s.iv) == ivSize && len(s.nonce) == nonceSize && len(s.box) >= tagSize
+// parseVersioned refuses version 1, whose ciphertexts have no header: with one,
+// a caller could have "header || context" authenticated as a context of his, and
+// present the result as sealed under a context that he may not use.
+func parseVersioned(b []byte) (sealed, bool) {
+	if !bytes.HasPrefix(b, []byte(ciphertextMagic)) || len(b) < ciphertextHeaderSize {
+		return sealed{}, false
+	}
+	header := b[:ciphertextHeaderSize]
+	s, ok := parseRaw(b[ciphertextHeaderSize:])
+	s.header, s.version = header, binary.BigEndian.Uint32(header[len(ciphertextMagic):])
+	return s, ok && s.version > 1
 }
 
-// parseMsgpackCiphertext reads an array of five: algorithm, key id, IV, nonce,
-// bytes.
-func parseMsgpackCiphertext(b []byte) (sealed, bool) {
-	rest := b[1:]
-	var fields [5][]byte
-	for i := range fields {
-		var ok bool
-		if fields[i], rest, ok = nextMsgpack(rest); !ok {
+// parseJSONCiphertext reads the oldest form that KES wrote. The key id in it
+// says nothing: the ciphertext is the same without.
+func parseJSONCiphertext(b []byte) (sealed, bool) {
+	members, err := parseStringObject(b)
+	if err != nil {
+		return sealed{}, false
+	}
+	s := sealed{version: 1}
+	for name, value := range members {
+		var field *[]byte
+		switch name {
+		case "aead":
+			switch value {
+			case "AES-256-GCM-HMAC-SHA-256":
+				s.algorithm = AES256
+			case "ChaCha20Poly1305":
+				s.algorithm = ChaCha20
+			}
+			continue
+		case "id":
+			continue
+		case "iv":
+			field = &s.iv
+		case "nonce":
+			field = &s.nonce
+		case "bytes":
+			field = &s.box
+		default:
+			return sealed{}, false
+		}
+		if *field, err = base64.StdEncoding.Strict().DecodeString(value); err != nil {
 			return sealed{}, false
 		}
 	}
-	s := sealed{iv: fields[2], nonce: fields[3], box: fields[4]}
+	return s, s.complete()
+}
+
+// parseMsgpackCiphertext reads the form KES wrote after that: an array of
+// algorithm, key id, IV, nonce and bytes.
+func parseMsgpackCiphertext(b []byte) (sealed, bool) {
+	var (
+		fields [5][]byte
+		rest   = b[1:]
+		texts  = 2 // the first two are strings, the others binary
+	)
+	for i := range fields {
+		var ok bool
+		if fields[i], rest, ok = cutMsgpack(rest, i < texts); !ok {
+			return sealed{}, false
+		}
+	}
+	s := sealed{version: 1, iv: fields[2], nonce: fields[3], box: fields[4]}
 	switch string(fields[0]) {
 	case "AES256-GCM_SHA256":
 		s.algorithm = AES256
 	case "XCHACHA20-POLY1305":
 		s.algorithm = ChaCha20
 	}
-	return s, len(rest) == 0 && s.valid()
+	return s, len(rest) == 0 && s.complete()
 }
 
-// nextMsgpack splits one string or byte string off b.
-func nextMsgpack(b []byte) (value, rest []byte, ok bool) {
+func (s sealed) complete() bool {
+	return s.algorithm != 0 && len(s.iv) == ivSize && len(s.nonce) == nonceSize && len(s.box) >= tagSize
+}
+
+// cutMsgpack splits a string, or else a byte string, off b.
+func cutMsgpack(b []byte, text bool) (value, rest []byte, ok bool) {
 	if len(b) == 0 {
 		return nil, nil, false
 	}
-	var n, head int
-	switch c := b[0]; {
-	case c >= 0xa0 && c <= 0xbf: // fixstr
-		n, head = int(c&0x1f), 1
-	case (c == 0xd9 || c == 0xc4) && len(b) >= 2: // str 8, bin 8
-		n, head = int(b[1]), 2
-	case (c == 0xda || c == 0xc5) && len(b) >= 3: // str 16, bin 16
-		n, head = int(binary.BigEndian.Uint16(b[1:])), 3
-	case (c == 0xdb || c == 0xc6) && len(b) >= 5: // str 32, bin 32
-		n, head = int(binary.BigEndian.Uint32(b[1:])), 5
+	kinds := []byte{0xc4, 0xc5, 0xc6} // with a length of one, two, four bytes
+	if text {
+		kinds = []byte{0xd9, 0xda, 0xdb}
+	}
+	first, rest := b[0], b[1:]
+	var size uint64
+	switch at := slices.Index(kinds, first); {
+	case text && first >= 0xa0 && first <= 0xbf:
+		size = uint64(first & 0x1f)
+	case at >= 0 && len(rest) >= 1<<at:
+		for _, c := range rest[:1<<at] {
+			size = size<<8 | uint64(c)
+		}
+		rest = rest[1<<at:]
 	default:
 		return nil, nil, false
 	}
-	if n < 0 || n > len(b)-head {
+	if size > uint64(len(rest)) {
 		return nil, nil, false
 	}
-	return b[head : head+n], b[head+n:], true
+	return rest[:size], rest[size:], true
 }

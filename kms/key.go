@@ -7,135 +7,195 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"hash"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/chacha20"
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-const (
-	ivSize    = 16
-	nonceSize = 12
-	tagSize   = 16
-	overhead  = ivSize + nonceSize + tagSize
-)
-
-// secretBytes is a key that prints as [redacted].
-type secretBytes [DEKSize]byte
-
-// String hides the key.
-func (secretBytes) String() string { return "[redacted]" }
-
-// GoString hides the key.
-func (secretBytes) GoString() string { return "[redacted]" }
-
-// MarshalText hides the key.
-func (secretBytes) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
-
-// Key is one version of a KMS key with its secret. It prints without it.
+// Key is a KMS key with its secrets: one version or several, and the key of
+// HMAC. It is safe for concurrent use, and prints as [redacted].
 type Key struct {
-	Algorithm Algorithm
-	CreatedAt time.Time
-	CreatedBy string
-
-	secret secretBytes
-	// hmac is the key of HMAC; hasHMAC is false for keys from before KES had it.
-	hmac    secretBytes
-	hasHMAC bool
+	// versions are in ascending order; the first is always version 1.
+	versions []*keyVersion
+	// hmacKey is nil for keys from before KES had it. It belongs to the key and
+	// not to a version: an HMAC stays the same when the key is rotated.
+	hmacKey *[DEKSize]byte
 }
 
-// NewKey draws a random AES-256 key.
+// keyVersion is one secret of a key.
+type keyVersion struct {
+	number    uint32
+	algorithm Algorithm
+	createdAt time.Time
+	createdBy string
+	secret    [DEKSize]byte
+	// derivers holds *deriver: HMAC states keyed with secret, because keying one
+	// costs more than using it.
+	derivers sync.Pool
+}
+
+// NewKey draws a random key of the algorithm that this machine does best.
 func NewKey(now time.Time, createdBy string) *Key {
 	var secret [DEKSize]byte
-	_, _ = rand.Read(secret[:])
 	defer clear(secret[:])
-	return ImportedKey(secret, AES256, now, createdBy)
+	_, _ = rand.Read(secret[:]) // never fails: crypto/rand ends the program instead
+	return ImportedKey(secret, fastestAlgorithm(), now, createdBy)
 }
 
-// ImportedKey makes a key of a given secret; its HMAC key is random.
+// ImportedKey makes a key of a given secret, which has to be AES256 or ChaCha20;
+// its HMAC key is random.
 func ImportedKey(secret [DEKSize]byte, algorithm Algorithm, now time.Time, createdBy string) *Key {
-	k := &Key{Algorithm: algorithm, CreatedAt: now.UTC(), CreatedBy: createdBy, secret: secret, hasHMAC: true}
-	_, _ = rand.Read(k.hmac[:])
+	k := &Key{
+		versions: []*keyVersion{{number: 1, algorithm: algorithm, createdAt: now.UTC(), createdBy: createdBy, secret: secret}},
+		hmacKey:  new([DEKSize]byte),
+	}
+	_, _ = rand.Read(k.hmacKey[:])
 	return k
 }
 
-// Zero overwrites the secrets.
+// Zero overwrites the secrets. Nothing may use the key any more, or begin to:
+// what is derived from zeros seals data for everybody. Go may have copied
+// secrets elsewhere, so this is best effort.
 func (k *Key) Zero() {
-	clear(k.secret[:])
-	clear(k.hmac[:])
+	for _, v := range k.versions {
+		clear(v.secret[:])
+	}
+	if k.hmacKey != nil {
+		clear(k.hmacKey[:])
+	}
 }
 
-// Encrypt seals plaintext: AEAD ciphertext, tag, 16-byte IV, 12-byte nonce.
+// Info describes the key; when and by whom it was created is said of version 1.
+func (k *Key) Info(name string) KeyInfo {
+	first, latest := k.versions[0], k.latest()
+	return KeyInfo{
+		Name: name, Algorithm: latest.algorithm, Version: latest.number,
+		CreatedAt: first.createdAt, CreatedBy: first.createdBy,
+	}
+}
+
+// Encrypt seals plaintext under the latest version of the key (docs/keys.md,
+// section 3).
 func (k *Key) Encrypt(plaintext, encContext []byte) ([]byte, error) {
-	out := make([]byte, 0, len(plaintext)+overhead)
-	var random [ivSize + nonceSize]byte
-	_, _ = rand.Read(random[:])
-	aead, err := k.aead(random[:ivSize])
+	v := k.latest()
+	var header []byte
+	if v.number > 1 {
+		header = ciphertextHeader(v.number)
+		encContext = slices.Concat(header, encContext)
+	}
+	box := len(header) + len(plaintext) + tagSize
+	out := make([]byte, box+ivSize+nonceSize)
+	copy(out, header)
+	iv, nonce := out[box:box+ivSize], out[box+ivSize:]
+	_, _ = rand.Read(out[box:])
+	aead, err := v.aead(v.algorithm, iv)
 	if err != nil {
 		return nil, err
 	}
-	out = aead.Seal(out, random[ivSize:], plaintext, encContext)
-	return append(out, random[:]...), nil
+	aead.Seal(out[:len(header)], nonce, plaintext, encContext)
+	return out, nil
+}
+
+// generate draws a DEK and seals it.
+func (k *Key) generate(name string, encContext []byte) (DEK, error) {
+	dek := DEK{KeyName: name, KeyVersion: k.latest().number}
+	_, _ = rand.Read(dek.Plaintext[:])
+	if dek.Plaintext == ([DEKSize]byte{}) { // whoever broke the random source must not get data sealed with it
+		return DEK{}, fmt.Errorf("random source returned zeros: %w", ErrUnavailable)
+	}
+	var err error
+	if dek.Ciphertext, err = k.Encrypt(dek.Plaintext[:], encContext); err != nil {
+		return DEK{}, err
+	}
+	return dek, nil
 }
 
 // Decrypt unseals a ciphertext of Encrypt, of KES, or of older releases of KES.
 // ErrDecrypt.
 func (k *Key) Decrypt(ciphertext, encContext []byte) ([]byte, error) {
-	for _, c := range parseCiphertext(ciphertext) {
-		if c.algorithm != 0 && c.algorithm != k.Algorithm {
-			continue
+	if s, ok := parseMarked(ciphertext); ok {
+		if plaintext, ok := k.open(s, encContext); ok {
+			return plaintext, nil
 		}
-		aead, err := k.aead(c.iv)
-		if err != nil {
-			return nil, err
-		}
-		aad := encContext
-		if c.head != nil {
-			aad = slices.Concat(c.head, encContext)
-		}
-		if plain, err := aead.Open(nil, c.nonce, c.box, aad); err == nil {
-			return plain, nil
+	}
+	// A raw ciphertext begins at random, maybe as a marked one does.
+	if s, ok := parseRaw(ciphertext); ok {
+		if plaintext, ok := k.open(s, encContext); ok {
+			return plaintext, nil
 		}
 	}
 	return nil, ErrDecrypt
 }
 
-// HMAC returns the HMAC-SHA256 of message. ErrNotSupported.
+func (k *Key) open(s sealed, encContext []byte) ([]byte, bool) {
+	i, ok := slices.BinarySearchFunc(k.versions, s.version, func(v *keyVersion, number uint32) int {
+		return int(int64(v.number) - int64(number))
+	})
+	if !ok {
+		return nil, false
+	}
+	v := k.versions[i]
+	if s.algorithm == 0 {
+		s.algorithm = v.algorithm
+	}
+	if len(s.header) > 0 {
+		encContext = slices.Concat(s.header, encContext)
+	}
+	aead, err := v.aead(s.algorithm, s.iv)
+	if err != nil {
+		return nil, false
+	}
+	plaintext, err := aead.Open(nil, s.nonce, s.box, encContext)
+	return plaintext, err == nil
+}
+
+// HMAC returns the HMAC-SHA256 of message. ErrNotSupported for a key that has no
+// HMAC key.
 func (k *Key) HMAC(message []byte) ([]byte, error) {
-	if !k.hasHMAC {
+	if k.hmacKey == nil {
 		return nil, fmt.Errorf("key does not support HMAC: %w", ErrNotSupported)
 	}
-	mac := hmac.New(sha256.New, k.hmac[:])
+	mac := hmac.New(sha256.New, k.hmacKey[:])
 	mac.Write(message)
 	return mac.Sum(nil), nil
 }
 
-// aead returns the cipher of one ciphertext: its key is derived from its IV.
-func (k *Key) aead(iv []byte) (cipher.AEAD, error) {
-	if k.Algorithm == ChaCha20 {
-		key, err := chacha20.HChaCha20(k.secret[:], iv)
+func (k *Key) latest() *keyVersion { return k.versions[len(k.versions)-1] }
+
+// deriver derives the key of one ciphertext with AES256.
+type deriver struct {
+	mac hash.Hash
+	key [DEKSize]byte
+}
+
+// aead returns the cipher of one ciphertext, whose key is derived from its IV.
+// The algorithm is the version's but for ciphertexts that name their own: before
+// KES kept an algorithm with a key, it chose one anew for every ciphertext.
+func (v *keyVersion) aead(algorithm Algorithm, iv []byte) (cipher.AEAD, error) {
+	if algorithm == ChaCha20 {
+		key, err := chacha20.HChaCha20(v.secret[:], iv)
 		if err != nil {
 			return nil, fmt.Errorf("derive ChaCha20 key: %w", err)
 		}
 		defer clear(key)
 		return chacha20poly1305.New(key)
 	}
-	mac := hmac.New(sha256.New, k.secret[:])
-	mac.Write(iv)
-	var key [DEKSize]byte
-	mac.Sum(key[:0])
-	defer clear(key[:])
-	block, err := aes.NewCipher(key[:])
+	d, _ := v.derivers.Get().(*deriver)
+	if d == nil {
+		d = &deriver{mac: hmac.New(sha256.New, v.secret[:])}
+	}
+	defer v.derivers.Put(d)
+	defer clear(d.key[:])
+	d.mac.Reset()
+	d.mac.Write(iv)
+	d.mac.Sum(d.key[:0])
+	block, err := aes.NewCipher(d.key[:])
 	if err != nil {
 		return nil, fmt.Errorf("derive AES key: %w", err)
 	}
 	return cipher.NewGCM(block)
-}
-
-// randomDEK draws a DEK. Its array is never all zero: 256 random bits are not.
-func randomDEK() [DEKSize]byte {
-	var dek [DEKSize]byte
-	_, _ = rand.Read(dek[:])
-	return dek
 }

@@ -137,9 +137,3 @@ type Store interface {
 type Stamper interface {
 	Stamp(name string) (string, error)
 }
-
-// String hides the key.
-func (d DEK) String() string { return "DEK of " + d.KeyName + " [redacted]" }
-
-// GoString hides the key.
-func (d DEK) GoString() string { return d.String() }

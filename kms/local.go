@@ -4,9 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
+
+// MaxPlaintextSize is the longest plaintext that Encrypt takes, in bytes. It is
+// KES's limit.
+const MaxPlaintextSize = 1_000_000
+
+// defaultProbeInterval is the pace of the background pass; KES's too.
+const defaultProbeInterval = 10 * time.Second
 
 // LocalOptions configure a Local.
 type LocalOptions struct {
@@ -14,13 +23,24 @@ type LocalOptions struct {
 	Store Store
 	// Cache says how long keys may be used without the store.
 	Cache CacheOptions
-	// CreatedBy is noted in keys that are made; it may be empty.
+	// CreatedBy is noted in keys that are made, unless the context of the call
+	// names somebody (WithCreator). It may be empty.
 	CreatedBy string
+	// ProbeInterval is how often expired keys are dropped and, if Cache.Offline
+	// is set, the store is asked how it is. 0 means 10 seconds.
+	ProbeInterval time.Duration
+	// Logger is told when the store stops and begins to answer; nil means no log.
+	Logger *slog.Logger
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
 
-// Local is the key service in this process. It is safe for concurrent use.
+// Local is the key service in this process, over a store. It is safe for
+// concurrent use.
+//
+// Keys are cached (CacheOptions); what is changed through this Local counts at
+// once. That a key is missing is remembered for a second. While the store does
+// not answer, a key that is not cached is ErrUnavailable.
 type Local struct {
 	store     Store
 	cache     *keyCache
@@ -31,28 +51,33 @@ type Local struct {
 	wait sync.WaitGroup
 }
 
-// maxPlaintext bounds what Encrypt takes, in bytes: KES's limit for a request.
-const maxPlaintext = 1_000_000
+var _ Service = (*Local)(nil)
 
-// NewLocal returns a service over a store. Close ends its background pass.
+// NewLocal returns a service over a store. Close it when done, before the store.
 func NewLocal(o LocalOptions) (*Local, error) {
 	if o.Store == nil {
-		return nil, errors.New("kms: no store")
+		return nil, errors.New("kms: no key store")
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	l := &Local{store: o.Store, cache: newKeyCache(o.Store, o.Cache, o.Now), createdBy: o.CreatedBy, now: o.Now}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.ProbeInterval <= 0 {
+		o.ProbeInterval = defaultProbeInterval
+	}
+	l := &Local{store: o.Store, cache: newKeyCache(o), createdBy: o.CreatedBy, now: o.Now}
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop = stop
-	l.wait.Go(func() { l.background(ctx) })
+	l.wait.Go(func() { l.background(ctx, o.ProbeInterval) })
 	return l, nil
 }
 
-// background evicts keys and, where it matters, finds out whether the store
-// answers before a request does.
-func (l *Local) background(ctx context.Context) {
-	tick := time.NewTicker(sweepInterval)
+// background drops keys that have expired and, where it matters, finds out
+// whether the store answers before a request does.
+func (l *Local) background(ctx context.Context, interval time.Duration) {
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		select {
@@ -61,62 +86,98 @@ func (l *Local) background(ctx context.Context) {
 		case <-tick.C:
 		}
 		if l.cache.opts.Offline > 0 {
-			probe, cancel := context.WithTimeout(ctx, sweepInterval/2)
-			_, _ = l.Status(probe) // noted by the cache
-			cancel()
+			l.probe(ctx, interval)
 		}
 		l.cache.sweep()
 	}
 }
 
-// Close ends the background pass. The store stays open.
+func (l *Local) probe(ctx context.Context, limit time.Duration) {
+	asking, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	_, err := l.store.Status(asking)
+	if err != nil {
+		err = storeError(err)
+	}
+	if ctx.Err() == nil {
+		l.cache.note(err)
+	}
+}
+
+// Close ends the background pass and reads of the store that are under way, and
+// forgets all keys. Calls after it are ErrUnavailable. The store stays open.
 func (l *Local) Close() {
 	l.stop()
 	l.wait.Wait()
+	l.cache.shut()
+}
+
+type creatorKey struct{}
+
+// WithCreator returns a context under which CreateKey and ImportKey note who
+// made the key.
+func WithCreator(ctx context.Context, createdBy string) context.Context {
+	return context.WithValue(ctx, creatorKey{}, createdBy)
+}
+
+func (l *Local) creator(ctx context.Context) string {
+	if createdBy, ok := ctx.Value(creatorKey{}).(string); ok {
+		return createdBy
+	}
+	return l.createdBy
 }
 
 // CreateKey implements Service.
 func (l *Local) CreateKey(ctx context.Context, name string) error {
-	return l.create(ctx, name, NewKey(l.now(), l.createdBy))
+	return l.create(ctx, name, NewKey(l.now(), l.creator(ctx)))
 }
 
-// ImportKey implements Service.
+// ImportKey implements Service. ErrNotSupported for what is no algorithm.
 func (l *Local) ImportKey(ctx context.Context, name string, key [DEKSize]byte, algorithm Algorithm) error {
-	if algorithm != AES256 && algorithm != ChaCha20 {
-		return ErrNotSupported
+	if !algorithm.valid() {
+		return fmt.Errorf("%s: %w", algorithm, ErrNotSupported)
 	}
-	return l.create(ctx, name, ImportedKey(key, algorithm, l.now(), l.createdBy))
+	return l.create(ctx, name, ImportedKey(key, algorithm, l.now(), l.creator(ctx)))
 }
 
 func (l *Local) create(ctx context.Context, name string, key *Key) error {
 	defer key.Zero()
-	if err := ValidateKeyName(name); err != nil {
-		return err
-	}
-	record := key.MarshalRecord()
-	defer clear(record)
-	l.cache.forget(name)
-	err := l.store.Create(ctx, name, record)
-	l.cache.note(err)
-	l.cache.forget(name) // what was read meanwhile
-	if err != nil {
-		return fmt.Errorf("create key %q: %w", name, err)
-	}
-	return nil
+	return l.change(ctx, "create", name, func() error {
+		record := key.MarshalRecord()
+		defer clear(record)
+		return l.store.Create(ctx, name, record)
+	})
 }
 
 // DeleteKey implements Service.
 func (l *Local) DeleteKey(ctx context.Context, name string) error {
+	return l.change(ctx, "delete", name, func() error { return l.store.Delete(ctx, name) })
+}
+
+// change does something to a key in the store. What is known of the key is
+// forgotten afterwards, also if that failed: it may have been done all the same.
+func (l *Local) change(ctx context.Context, what, name string, do func() error) error {
 	if err := ValidateKeyName(name); err != nil {
 		return err
 	}
-	err := l.store.Delete(ctx, name)
-	l.cache.note(err)
-	l.cache.forget(name)
-	if err != nil {
-		return fmt.Errorf("delete key %q: %w", name, err)
+	defer l.cache.forget(name)
+	if err := l.noted(ctx, do()); err != nil {
+		return fmt.Errorf("%s key %q: %w", what, name, err)
 	}
 	return nil
+}
+
+// noted passes on the error of a call to the store, and notes whether the store
+// answered, unless the caller did not wait for it.
+func (l *Local) noted(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return err
+	}
+	if err != nil {
+		err = storeError(err)
+	}
+	l.cache.note(err)
+	return err
 }
 
 // DescribeKey implements Service.
@@ -125,17 +186,17 @@ func (l *Local) DescribeKey(ctx context.Context, name string) (KeyInfo, error) {
 	if err != nil {
 		return KeyInfo{}, err
 	}
-	return KeyInfo{Name: name, Algorithm: key.Algorithm, Version: 1, CreatedAt: key.CreatedAt, CreatedBy: key.CreatedBy}, nil
+	return key.Info(name), nil
 }
 
-// ListKeys implements Service.
+// ListKeys implements Service. What the store lists under names that no key can
+// have is left out.
 func (l *Local) ListKeys(ctx context.Context, prefix string) ([]string, error) {
 	names, err := l.store.List(ctx, prefix)
-	l.cache.note(err)
-	if err != nil {
+	if err = l.noted(ctx, err); err != nil {
 		return nil, fmt.Errorf("list keys: %w", err)
 	}
-	return names, nil
+	return slices.DeleteFunc(names, func(name string) bool { return !validName(name) }), nil
 }
 
 // GenerateDEK implements Service.
@@ -144,33 +205,29 @@ func (l *Local) GenerateDEK(ctx context.Context, name string, encContext []byte)
 	if err != nil {
 		return DEK{}, err
 	}
-	dek := DEK{Plaintext: randomDEK(), KeyName: name, KeyVersion: 1}
-	if dek.Ciphertext, err = key.Encrypt(dek.Plaintext[:], encContext); err != nil {
-		return DEK{}, err
-	}
-	return dek, nil
+	return key.generate(name, encContext)
 }
 
 // DecryptDEK implements Service.
 func (l *Local) DecryptDEK(ctx context.Context, name string, ciphertext, encContext []byte) ([DEKSize]byte, error) {
-	plain, err := l.Decrypt(ctx, name, ciphertext, encContext)
+	plaintext, err := l.Decrypt(ctx, name, ciphertext, encContext)
 	if err != nil {
 		return [DEKSize]byte{}, err
 	}
-	defer clear(plain)
-	if len(plain) != DEKSize {
-		return [DEKSize]byte{}, fmt.Errorf("%d bytes are no DEK: %w", len(plain), ErrDecrypt)
+	defer clear(plaintext)
+	if len(plaintext) != DEKSize {
+		return [DEKSize]byte{}, fmt.Errorf("%d bytes are no DEK: %w", len(plaintext), ErrDecrypt)
 	}
-	dek := [DEKSize]byte(plain)
+	dek := [DEKSize]byte(plaintext)
 	if dek == ([DEKSize]byte{}) {
 		return dek, fmt.Errorf("a DEK of zeros: %w", ErrDecrypt)
 	}
 	return dek, nil
 }
 
-// Encrypt implements Service.
+// Encrypt implements Service. ErrNotSupported for more than MaxPlaintextSize.
 func (l *Local) Encrypt(ctx context.Context, name string, plaintext, encContext []byte) ([]byte, error) {
-	if len(plaintext) > maxPlaintext {
+	if len(plaintext) > MaxPlaintextSize {
 		return nil, fmt.Errorf("plaintext of %d bytes: %w", len(plaintext), ErrNotSupported)
 	}
 	key, err := l.key(ctx, name)
@@ -198,11 +255,13 @@ func (l *Local) HMAC(ctx context.Context, name string, message []byte) ([]byte, 
 	return key.HMAC(message)
 }
 
-// Status implements Service.
+// Status implements Service. It always asks the store.
 func (l *Local) Status(ctx context.Context) (State, error) {
 	state, err := l.store.Status(ctx)
-	l.cache.note(err)
-	return state, err
+	if err = l.noted(ctx, err); err != nil {
+		return State{}, fmt.Errorf("status of the key store: %w", err)
+	}
+	return state, nil
 }
 
 func (l *Local) key(ctx context.Context, name string) (*Key, error) {

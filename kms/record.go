@@ -6,127 +6,226 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// The fields of a stored key, as KES writes it: base64 of a protocol buffer.
-// Numbers from 100 on are for later versions of a key; KES skips fields that it
-// does not know.
+// The fields of a stored key as KES writes it, base64 of a protocol buffer, and
+// fieldLater, which KES does not know and skips (docs/keys.md, section 2).
 const (
-	fieldSecret    = 1 // message: 1 key, 2 algorithm
-	fieldHMAC      = 2 // message: 1 key, 2 hash
-	fieldCreatedAt = 3 // message: 1 seconds, 2 nanoseconds
-	fieldCreatedBy = 4
-	hashSHA256     = 1
+	fieldSecret    protowire.Number = 1   // message: 1 key, 2 algorithm
+	fieldHMAC      protowire.Number = 2   // message: 1 key, 2 hash
+	fieldCreatedAt protowire.Number = 3   // message: 1 seconds, 2 nanoseconds
+	fieldCreatedBy protowire.Number = 4   // string
+	fieldLater     protowire.Number = 100 // message, repeated: 1 secret, 2 version, 3 created at, 4 created by
 )
 
-// MarshalRecord returns the key as it is stored, byte-compatible with KES.
+const (
+	laterNumber protowire.Number = 2
+	hashSHA256                   = 1
+)
+
+// MarshalRecord returns the key as it is stored. A key of one version is
+// byte-compatible with KES; of a key with more, KES sees the first.
 func (k *Key) MarshalRecord() []byte {
-	var raw []byte
-	raw = appendMessage(raw, fieldSecret, secretMessage(k.secret, uint64(k.Algorithm)))
-	if k.hasHMAC {
-		raw = appendMessage(raw, fieldHMAC, secretMessage(k.hmac, hashSHA256))
+	first := k.versions[0]
+	raw := appendBytes(nil, fieldSecret, secretMessage(&first.secret, uint64(first.algorithm)))
+	if k.hmacKey != nil {
+		raw = appendBytes(raw, fieldHMAC, secretMessage(k.hmacKey, hashSHA256))
 	}
-	var at []byte
-	if s := k.CreatedAt.Unix(); s != 0 {
-		at = protowire.AppendVarint(protowire.AppendTag(at, 1, protowire.VarintType), uint64(s))
-	}
-	if n := k.CreatedAt.Nanosecond(); n != 0 {
-		at = protowire.AppendVarint(protowire.AppendTag(at, 2, protowire.VarintType), uint64(n))
-	}
-	raw = appendMessage(raw, fieldCreatedAt, at)
-	if k.CreatedBy != "" {
-		raw = appendMessage(raw, fieldCreatedBy, []byte(k.CreatedBy))
+	raw = first.appendCreation(raw)
+	for _, v := range k.versions[1:] {
+		later := appendBytes(nil, fieldSecret, secretMessage(&v.secret, uint64(v.algorithm)))
+		later = appendNumber(later, laterNumber, uint64(v.number))
+		raw = appendBytes(raw, fieldLater, v.appendCreation(later))
 	}
 	defer clear(raw)
-	out := make([]byte, base64.StdEncoding.EncodedLen(len(raw)))
-	base64.StdEncoding.Encode(out, raw)
-	return out
+	return base64.StdEncoding.AppendEncode(nil, raw)
 }
 
-func appendMessage(dst []byte, field protowire.Number, value []byte) []byte {
+// appendCreation leaves out what is not known.
+func (v *keyVersion) appendCreation(dst []byte) []byte {
+	if !v.createdAt.IsZero() {
+		var at []byte
+		if s := v.createdAt.Unix(); s != 0 {
+			at = appendNumber(at, 1, uint64(s))
+		}
+		if n := v.createdAt.Nanosecond(); n != 0 {
+			at = appendNumber(at, 2, uint64(n))
+		}
+		dst = appendBytes(dst, fieldCreatedAt, at)
+	}
+	if v.createdBy != "" {
+		dst = appendBytes(dst, fieldCreatedBy, []byte(v.createdBy))
+	}
+	return dst
+}
+
+func appendBytes(dst []byte, field protowire.Number, value []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(dst, field, protowire.BytesType), value)
 }
 
-func secretMessage(key secretBytes, kind uint64) []byte {
-	b := appendMessage(nil, 1, key[:])
-	return protowire.AppendVarint(protowire.AppendTag(b, 2, protowire.VarintType), kind)
+func appendNumber(dst []byte, field protowire.Number, n uint64) []byte {
+	return protowire.AppendVarint(protowire.AppendTag(dst, field, protowire.VarintType), n)
+}
+
+func secretMessage(secret *[DEKSize]byte, kind uint64) []byte {
+	return appendNumber(appendBytes(nil, 1, secret[:]), 2, kind)
 }
 
 // ParseRecord reads a stored key: KES's protocol buffer, or the JSON of its
 // older releases. ErrCorruptKey.
-func ParseRecord(b []byte) (*Key, error) {
-	b = bytes.TrimSpace(b)
-	if len(b) > 0 && b[0] == '{' {
-		return parseJSONRecord(b)
+func ParseRecord(record []byte) (*Key, error) {
+	record = bytes.TrimSpace(record)
+	if len(record) > 0 && record[0] == '{' {
+		return parseJSONRecord(record)
 	}
-	raw := make([]byte, base64.StdEncoding.DecodedLen(len(b)))
-	n, err := base64.StdEncoding.Decode(raw, b)
+	raw := make([]byte, base64.StdEncoding.DecodedLen(len(record)))
+	defer clear(raw)
+	n, err := base64.StdEncoding.Decode(raw, record)
 	if err != nil {
 		return nil, corrupt("not base64")
 	}
-	defer clear(raw)
-	k := new(Key)
-	if err := k.unmarshal(raw[:n]); err != nil {
+	k, err := parseKey(raw[:n])
+	if err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+func corrupt(why string) error { return fmt.Errorf("%w: %s", ErrCorruptKey, why) }
+
+func parseKey(raw []byte) (*Key, error) {
+	k := &Key{versions: []*keyVersion{{number: 1}}}
+	first := k.versions[0]
+	err := eachField(raw, func(f field) error {
+		switch f.number {
+		case fieldHMAC:
+			k.hmacKey = new([DEKSize]byte)
+			if kind, err := f.secret(k.hmacKey); err != nil || kind != hashSHA256 {
+				return corrupt("HMAC key")
+			}
+			return nil
+		case fieldLater:
+			return k.addVersion(f)
+		}
+		return first.set(f)
+	})
+	if err == nil && first.algorithm == 0 {
+		err = corrupt("no secret")
+	}
+	if err != nil {
 		k.Zero()
 		return nil, err
 	}
 	return k, nil
 }
 
-func corrupt(why string) error { return fmt.Errorf("%s: %w", why, ErrCorruptKey) }
-
-func (k *Key) unmarshal(raw []byte) error {
-	seconds, nanos, hasSecret := int64(0), int64(0), false
-	err := eachField(raw, func(field protowire.Number, _ uint64, value []byte) error {
-		switch field {
-		case fieldSecret:
-			kind, err := parseSecret(value, &k.secret)
-			if err != nil || kind != uint64(AES256) && kind != uint64(ChaCha20) {
-				return corrupt("secret of the key")
-			}
-			k.Algorithm, hasSecret = Algorithm(kind), true
-		case fieldHMAC:
-			kind, err := parseSecret(value, &k.hmac)
-			if err != nil || kind != hashSHA256 {
-				return corrupt("HMAC key")
-			}
-			k.hasHMAC = true
-		case fieldCreatedAt:
-			return eachField(value, func(part protowire.Number, n uint64, _ []byte) error {
-				switch part {
-				case 1:
-					seconds = int64(n)
-				case 2:
-					nanos = int64(n)
-				}
-				return nil
-			})
-		case fieldCreatedBy:
-			k.CreatedBy = string(value)
+// set takes a field that versions of a key have in common.
+func (v *keyVersion) set(f field) (err error) {
+	switch f.number {
+	case fieldSecret:
+		var kind uint64
+		if kind, err = f.secret(&v.secret); err != nil || kind != uint64(AES256) && kind != uint64(ChaCha20) {
+			return corrupt("secret of the key")
 		}
-		return nil
-	})
-	if err == nil && !hasSecret {
-		err = corrupt("no secret")
+		v.algorithm = Algorithm(kind)
+	case fieldCreatedAt:
+		v.createdAt, err = f.time()
+	case fieldCreatedBy:
+		if f.kind != protowire.BytesType || !utf8.Valid(f.bytes) {
+			return corrupt("who created the key")
+		}
+		v.createdBy = string(f.bytes)
 	}
-	k.CreatedAt = time.Unix(seconds, nanos).UTC()
 	return err
 }
 
-func parseSecret(b []byte, key *secretBytes) (kind uint64, err error) {
+func (k *Key) addVersion(f field) error {
+	v := new(keyVersion)
+	err := f.message(func(f field) error {
+		if f.number == laterNumber {
+			if f.kind != protowire.VarintType || uint64(uint32(f.varint)) != f.varint {
+				return corrupt("number of a version")
+			}
+			v.number = uint32(f.varint)
+			return nil
+		}
+		return v.set(f)
+	})
+	if err != nil {
+		return err
+	}
+	if v.algorithm == 0 || v.number <= k.latest().number {
+		return corrupt("versions of the key")
+	}
+	k.versions = append(k.versions, v)
+	return nil
+}
+
+// field is a field of a protocol buffer.
+type field struct {
+	number protowire.Number
+	kind   protowire.Type
+	varint uint64
+	bytes  []byte
+}
+
+// eachField calls visit for every field. A field that is there twice, unless it
+// may be repeated, is ErrCorruptKey: which of two secrets is the key's must not
+// depend on who reads them.
+func eachField(b []byte, visit func(field) error) error {
+	seen := make(map[protowire.Number]bool)
+	for len(b) > 0 {
+		number, kind, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return corrupt("not a protocol buffer")
+		}
+		b = b[n:]
+		f := field{number: number, kind: kind}
+		switch kind {
+		case protowire.VarintType:
+			f.varint, n = protowire.ConsumeVarint(b)
+		case protowire.BytesType:
+			f.bytes, n = protowire.ConsumeBytes(b)
+		default:
+			n = protowire.ConsumeFieldValue(number, kind, b)
+		}
+		if n < 0 {
+			return corrupt("not a protocol buffer")
+		}
+		b = b[n:]
+		if seen[number] && number != fieldLater {
+			return corrupt("a field appears twice")
+		}
+		seen[number] = true
+		if err := visit(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f field) message(visit func(field) error) error {
+	if f.kind != protowire.BytesType {
+		return corrupt("no message where one belongs")
+	}
+	return eachField(f.bytes, visit)
+}
+
+func (f field) secret(secret *[DEKSize]byte) (kind uint64, err error) {
 	found := false
-	err = eachField(b, func(field protowire.Number, n uint64, value []byte) error {
-		switch field {
+	err = f.message(func(f field) error {
+		switch f.number {
 		case 1:
-			if len(value) != len(key) {
+			if len(f.bytes) != DEKSize {
 				return corrupt("length of a secret")
 			}
-			copy(key[:], value)
+			copy(secret[:], f.bytes)
 			found = true
 		case 2:
-			kind = n
+			kind = f.varint
 		}
 		return nil
 	})
@@ -136,55 +235,47 @@ func parseSecret(b []byte, key *secretBytes) (kind uint64, err error) {
 	return kind, err
 }
 
-// eachField calls f for every varint and byte field, and skips others.
-func eachField(b []byte, f func(field protowire.Number, n uint64, value []byte) error) error {
-	for len(b) > 0 {
-		field, kind, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return corrupt("protocol buffer")
+func (f field) time() (time.Time, error) {
+	var seconds, nanos int64
+	err := f.message(func(f field) error {
+		switch f.number {
+		case 1:
+			seconds = int64(f.varint)
+		case 2:
+			nanos = int64(f.varint)
 		}
-		b = b[n:]
-		var number uint64
-		var value []byte
-		switch kind {
-		case protowire.VarintType:
-			number, n = protowire.ConsumeVarint(b)
-		case protowire.BytesType:
-			value, n = protowire.ConsumeBytes(b)
-		default:
-			n = protowire.ConsumeFieldValue(field, kind, b)
-		}
-		if n < 0 {
-			return corrupt("protocol buffer")
-		}
-		if err := f(field, number, value); err != nil {
-			return err
-		}
-		b = b[n:]
+		return nil
+	})
+	// The range of google.protobuf.Timestamp.
+	const first, last = -62135596800, 253402300799
+	if err != nil || seconds < first || seconds > last || nanos < 0 || nanos >= int64(time.Second) {
+		return time.Time{}, corrupt("time of creation")
 	}
-	return nil
+	return time.Unix(seconds, nanos).UTC(), nil
 }
 
-func parseJSONRecord(b []byte) (*Key, error) {
+func parseJSONRecord(record []byte) (*Key, error) {
 	var v struct {
 		Bytes     []byte    `json:"bytes"`
 		Algorithm string    `json:"algorithm"`
 		CreatedAt time.Time `json:"created_at"`
 		CreatedBy string    `json:"created_by"`
 	}
-	if err := json.Unmarshal(b, &v); err != nil {
-		return nil, corrupt("JSON")
-	}
+	err := json.Unmarshal(record, &v)
 	defer clear(v.Bytes)
+	if err != nil {
+		return nil, corrupt("not JSON of a key")
+	}
 	if len(v.Bytes) != DEKSize {
-		return nil, corrupt("length of the secret")
+		return nil, corrupt("length of a secret")
 	}
 	algorithm := AES256
 	if v.Algorithm != "" {
-		var err error
 		if algorithm, err = ParseAlgorithm(v.Algorithm); err != nil {
 			return nil, corrupt("algorithm")
 		}
 	}
-	return &Key{Algorithm: algorithm, CreatedAt: v.CreatedAt, CreatedBy: v.CreatedBy, secret: secretBytes(v.Bytes)}, nil
+	return &Key{versions: []*keyVersion{{
+		number: 1, algorithm: algorithm, createdAt: v.CreatedAt.UTC(), createdBy: v.CreatedBy, secret: [DEKSize]byte(v.Bytes),
+	}}}, nil
 }
