@@ -55,10 +55,11 @@ func (v *Verifier) verifyHeader(r *http.Request, auth []string, q query) (*Reque
 	if err != nil {
 		return nil, err
 	}
-	if declared == "" {
-		declared = emptySHA256
+	payload := declared
+	if payload == "" {
+		payload = emptySHA256
 	}
-	key, err := v.check(r, c, q, Header, declared)
+	key, err := v.check(r, c, q, Header, payload)
 	if err != nil {
 		return nil, err
 	}

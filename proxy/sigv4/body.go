@@ -85,7 +85,7 @@ func decodedLength(r *http.Request) (int64, error) {
 	if err != nil {
 		return 0, ErrInvalidDecodedLength
 	}
-	return int64(n), nil //nolint:gosec // 63 bits
+	return int64(n), nil
 }
 
 // Read reads decoded payload. It returns io.EOF only, and never beside data,
@@ -106,7 +106,7 @@ func (b *Body) Read(p []byte) (int, error) {
 		b.digests.write(p[:n])
 		return n, nil
 	}
-	if err == io.EOF { //nolint:errorlint // only the bare value is a clean end
+	if err == io.EOF { // only the bare value is a clean end
 		err = b.verify()
 	}
 	b.err = err
@@ -136,7 +136,7 @@ func (b *Body) Err() error { return b.err }
 // MD5 returns the MD5 of the payload; ok is false before io.EOF and if it was
 // neither declared nor asked for.
 func (b *Body) MD5() (sum [16]byte, ok bool) {
-	if b.err != io.EOF || b.digests.md5 == nil { //nolint:errorlint // as in Read
+	if b.err != io.EOF || b.digests.md5 == nil {
 		return sum, false
 	}
 	return b.digests.md5Sum, true
@@ -154,7 +154,7 @@ func (b *Body) DeclaredMD5() (sum [16]byte, ok bool) {
 // Checksums returns the raw digests that were declared, and so verified, or
 // asked for; nil before io.EOF.
 func (b *Body) Checksums() map[ChecksumAlgorithm][]byte {
-	if b.err != io.EOF { //nolint:errorlint // as in Read
+	if b.err != io.EOF {
 		return nil
 	}
 	return b.digests.reported()
@@ -193,7 +193,7 @@ func (s *plain) read(p []byte) (int, error) {
 		}
 		return n, nil
 	}
-	if err == io.EOF && s.left > 0 { //nolint:errorlint // transport gives it bare
+	if err == io.EOF && s.left > 0 { // transport gives it bare
 		return 0, ErrIncompleteBody
 	}
 	return 0, err
@@ -226,10 +226,10 @@ type transport struct{ in io.Reader }
 func (t transport) Read(p []byte) (int, error) {
 	n, err := t.in.Read(p)
 	switch {
-	case err == nil || err == io.EOF: //nolint:errorlint // a wrapped one is no clean end
+	case err == nil || err == io.EOF: // a wrapped one is no clean end
 		return n, err
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-		return n, fmt.Errorf("%w: %v", ErrClientGone, err) //nolint:errorlint // the chain must end here
+		return n, fmt.Errorf("%w: %v", ErrClientGone, err) // the chain must end here
 	default:
 		return n, fmt.Errorf("%w: %w", ErrClientGone, err)
 	}

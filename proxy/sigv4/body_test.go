@@ -40,8 +40,8 @@ func with(more ...string) map[string]string {
 	return h
 }
 
-func replace(old, new string) func(string) string {
-	return func(s string) string { return strings.Replace(s, old, new, 1) }
+func replace(from, to string) func(string) string {
+	return func(s string) string { return strings.Replace(s, from, to, 1) }
 }
 
 func TestBodiesAreReadToTheirEnd(t *testing.T) {
@@ -132,7 +132,7 @@ func TestBadBodiesNeverEnd(t *testing.T) {
 		"no line end after data": {upload{payload: u, edit: replace("The quic\r\n", "The quicxx")}, ErrMalformedChunk},
 		"data longer than chunk": {upload{payload: u, edit: replace("The quic", "The quick")}, ErrMalformedChunk},
 		"garbage":                {upload{payload: u, edit: func(string) string { return "zzzz\r\n" }}, ErrMalformedChunk},
-		"bytes after the end":    {upload{payload: u, edit: func(s string) string { return s + "x" }}, ErrIncompleteBody},
+		"bytes after the end":    {upload{payload: u, edit: func(s string) string { return s + "x" }}, ErrMalformedChunk},
 		"second body":            {upload{payload: u, edit: func(s string) string { return s + s }}, ErrMalformedChunk},
 		"much after the end":     {upload{payload: u, edit: func(s string) string { return s + strings.Repeat("x", 5000) }}, ErrMalformedChunk},
 		"no terminator":          {upload{payload: u, edit: replace("0\r\n\r\n", "")}, ErrIncompleteBody},
@@ -451,7 +451,7 @@ func TestBodyWithoutAnyIsEmpty(t *testing.T) {
 }
 
 // Neither a chunk nor the body as a whole is held in memory.
-func TestBodyUsesConstantMemory(t *testing.T) { //nolint:paralleltest // measures the process
+func TestBodyUsesConstantMemory(t *testing.T) {
 	const size = 256 << 20
 	r := upload{
 		payload: streamingUnsignedTrailer, header: map[string]string{"x-amz-decoded-content-length": "268435456"},

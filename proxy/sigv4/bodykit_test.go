@@ -135,11 +135,11 @@ func mustNotLookFinished(t *testing.T, b *Body, err error) {
 		return
 	}
 	for range 2 {
-		if n, again := b.Read(make([]byte, 1)); n != 0 || again != err { //nolint:errorlint // the same error
+		if n, again := b.Read(make([]byte, 1)); n != 0 || again != err {
 			t.Errorf("read on after %v: %d, %v", err, n, again)
 		}
 	}
-	if _, ok := b.MD5(); ok || b.Checksums() != nil || b.Err() != err { //nolint:errorlint // the same error
+	if _, ok := b.MD5(); ok || b.Checksums() != nil || b.Err() != err {
 		t.Errorf("digests given out after %v", err)
 	}
 }

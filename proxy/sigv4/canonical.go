@@ -89,14 +89,14 @@ func equalHex(sum []byte, signature string) bool {
 // coverage checks that the host and every x-amz-* header present are signed.
 // A presigned request may declare its payload outside the signature.
 func coverage(r *http.Request, signed []string, kind AuthKind) error {
-	if !slices.Contains(signed, "host") {
+	if _, ok := slices.BinarySearch(signed, "host"); !ok {
 		return ErrUnsignedHeaders
 	}
 	for name := range r.Header {
 		if !hasAmzPrefix(name) || kind == Presigned && strings.EqualFold(name, "x-amz-content-sha256") {
 			continue
 		}
-		if !slices.ContainsFunc(signed, func(s string) bool { return strings.EqualFold(s, name) }) {
+		if _, ok := slices.BinarySearch(signed, strings.ToLower(name)); !ok {
 			return ErrUnsignedHeaders
 		}
 	}

@@ -1,7 +1,7 @@
 package sigv4
 
 import (
-	"crypto/sha1" //nolint:gosec // S3 clients choose SHA-1 as a checksum, nothing rests on it
+	"crypto/sha1" // clients choose it as a checksum, nothing rests on it
 	"crypto/sha256"
 	"hash"
 	"hash/crc32"
@@ -102,7 +102,7 @@ func (a ChecksumAlgorithm) New() hash.Hash {
 	case CRC64NVME:
 		return crc64nvme.New()
 	case SHA1:
-		return sha1.New() //nolint:gosec // see the import
+		return sha1.New()
 	case SHA256:
 		return sha256.New()
 	default:

@@ -28,6 +28,7 @@ type chunked struct {
 	left     int64 // of the current chunk
 	toCome   int64 // of the declared length, beyond the current chunk
 	open     bool  // the current chunk's end has not been verified
+	lineEnd  [2]byte
 
 	signer    *chunkSigner // nil: chunks are unsigned
 	signature string       // of the current chunk
@@ -87,7 +88,7 @@ func (c *chunked) next() error {
 	}
 	line, err := c.in.ReadSlice('\n')
 	if err != nil {
-		if err == bufio.ErrBufferFull { //nolint:errorlint // documented to be bare
+		if err == bufio.ErrBufferFull { // documented to be bare
 			return fmt.Errorf("%w: header line too long", ErrMalformedChunk)
 		}
 		return cutError(err)
@@ -119,11 +120,10 @@ func (c *chunked) next() error {
 
 // closeChunk verifies the line end and the signature of a chunk.
 func (c *chunked) closeChunk() error {
-	var crlf [2]byte
-	if _, err := io.ReadFull(c.in, crlf[:]); err != nil {
+	if _, err := io.ReadFull(c.in, c.lineEnd[:]); err != nil {
 		return cutError(err)
 	}
-	if string(crlf[:]) != "\r\n" {
+	if string(c.lineEnd[:]) != "\r\n" {
 		return fmt.Errorf("%w: no line end after a chunk", ErrMalformedChunk)
 	}
 	if c.signer != nil && !c.signer.verify(c.signature) {
@@ -226,7 +226,7 @@ func (c *chunked) readTrailer() error {
 // As transport never gives io.ErrUnexpectedEOF, that is from io.ReadFull.
 func cutError(err error) error {
 	switch {
-	case err == io.EOF || err == io.ErrUnexpectedEOF: //nolint:errorlint // both come bare
+	case err == io.EOF || err == io.ErrUnexpectedEOF: // both come bare
 		return ErrIncompleteBody
 	case errors.Is(err, ErrClientGone):
 		return err

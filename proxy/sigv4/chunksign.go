@@ -29,6 +29,7 @@ type chunkSigner struct {
 	mac      hash.Hash
 	data     hash.Hash // SHA-256 of the current chunk
 	buf      []byte
+	sum      [sha256.Size]byte // of whatever is being summed
 }
 
 func newChunkSigner(seed *chunkSeed) *chunkSigner {
@@ -44,10 +45,9 @@ func (s *chunkSigner) write(p []byte) { s.data.Write(p) }
 // verify says whether signature is that of the current chunk, and begins the
 // next one.
 func (s *chunkSigner) verify(signature string) bool {
-	var sum [sha256.Size]byte
 	s.begin(algorithm + "-PAYLOAD\n")
 	s.buf = append(s.buf, emptySHA256+"\n"...)
-	s.buf = hex.AppendEncode(s.buf, s.data.Sum(sum[:0]))
+	s.buf = hex.AppendEncode(s.buf, s.data.Sum(s.sum[:0]))
 	s.data.Reset()
 	return s.matches(signature)
 }
@@ -70,9 +70,8 @@ func (s *chunkSigner) begin(kind string) {
 
 // matches compares the signature of the string to sign in buf.
 func (s *chunkSigner) matches(signature string) bool {
-	var sum [sha256.Size]byte
 	s.mac.Reset()
 	s.mac.Write(s.buf)
 	s.previous = signature
-	return equalHex(s.mac.Sum(sum[:0]), signature)
+	return equalHex(s.mac.Sum(s.sum[:0]), signature)
 }

@@ -231,7 +231,7 @@ func TestRequestPrintsNoSecrets(t *testing.T) {
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%x", "%q"} {
 		printed += fmt.Sprintf(verb, q) + fmt.Sprintf(verb, *q) + fmt.Sprintf(verb, []*Request{q})
 	}
-	for _, secret := range []string{"hush-token", testSecret, fmt.Sprintf("%x", key), fmt.Sprint(key)[1:40]} {
+	for _, secret := range []string{"hush-token", testSecret, fmt.Sprintf("%x", key), strings.Trim(fmt.Sprintf("%d", key), "[]")} {
 		if strings.Contains(printed, secret) {
 			t.Errorf("%q is printed", secret)
 		}

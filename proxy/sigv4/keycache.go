@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
+	"strings"
 	"sync"
 )
 
@@ -50,7 +51,8 @@ func (k *keyCache) put(c *claim, secret string, key *signingKey) {
 	if k.keys == nil {
 		k.keys = make(map[keyID]cachedKey)
 	}
-	id := keyID{c.accessKey, c.day, c.region}
+	// Clones, or the key would keep the whole header it was cut from.
+	id := keyID{strings.Clone(c.accessKey), strings.Clone(c.day), strings.Clone(c.region)}
 	if _, ok := k.keys[id]; !ok && len(k.keys) >= maxCachedKeys {
 		for old := range k.keys {
 			delete(k.keys, old)

@@ -36,12 +36,15 @@ type PayloadKind int
 
 // The kinds of payload.
 const (
-	PayloadNone                     PayloadKind = iota // nothing: anonymous, without x-amz-content-sha256
-	PayloadUnsigned                                    // UNSIGNED-PAYLOAD, or a presigned request that says nothing
-	PayloadHashed                                      // a SHA-256; without the header, that of an empty body
-	PayloadStreamingSigned                             // STREAMING-AWS4-HMAC-SHA256-PAYLOAD
-	PayloadStreamingSignedTrailer                      // STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER
-	PayloadStreamingUnsignedTrailer                    // STREAMING-UNSIGNED-PAYLOAD-TRAILER
+	// PayloadNone is no x-amz-content-sha256, be the caller anonymous or not.
+	// Clients that sign without it (curl --aws-sigv4) sign the hash of an
+	// empty body also when they send one, so it says nothing of the body.
+	PayloadNone                     PayloadKind = iota
+	PayloadUnsigned                             // UNSIGNED-PAYLOAD, or a presigned request that says nothing
+	PayloadHashed                               // a SHA-256
+	PayloadStreamingSigned                      // STREAMING-AWS4-HMAC-SHA256-PAYLOAD
+	PayloadStreamingSignedTrailer               // STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER
+	PayloadStreamingUnsignedTrailer             // STREAMING-UNSIGNED-PAYLOAD-TRAILER
 )
 
 // The values of x-amz-content-sha256 that are not a hash.
@@ -105,6 +108,8 @@ func (q Request) Format(f fmt.State, _ rune) {
 // setPayload takes over a value of x-amz-content-sha256.
 func (q *Request) setPayload(declared string) error {
 	switch declared {
+	case "":
+		q.Payload = PayloadNone
 	case unsignedPayload:
 		q.Payload = PayloadUnsigned
 	case streamingUnsignedTrailer:

@@ -119,9 +119,6 @@ func (v *Verifier) anonymous(r *http.Request) (*Request, error) {
 		return nil, err
 	}
 	q := &Request{Kind: Anonymous, verifier: v}
-	if declared == "" {
-		return q, nil // PayloadNone
-	}
 	if err := q.setPayload(declared); err != nil {
 		return nil, err
 	}

@@ -21,6 +21,9 @@ type trailer struct {
 // minio-go sends it. The end is an empty line; without it the body was cut.
 func parseTrailer(rest []byte) (trailer, error) {
 	var t trailer
+	if len(rest) > 2 && strings.HasPrefix(string(rest), "\r\n") {
+		return t, fmt.Errorf("%w: bytes after the end", ErrMalformedChunk)
+	}
 	s, ok := strings.CutSuffix(string(rest), "\r\n")
 	if !ok || s != "" && s[len(s)-1] != '\n' {
 		return t, ErrIncompleteBody

@@ -246,6 +246,32 @@ func TestPresignedPayload(t *testing.T) {
 	}
 }
 
+// curl --aws-sigv4 sends no x-amz-content-sha256 and signs as if there were no
+// body.
+func TestHeaderSignatureWithoutPayloadHash(t *testing.T) {
+	t.Parallel()
+	r := signing{method: "PUT", at: now(), payload: emptySHA256, body: "hello"}.inHeader()
+	authorization := r.Header.Get("Authorization")
+	r.Header.Del("X-Amz-Content-Sha256")
+	if _, err := newVerifier(t, now()).Verify(r); !errors.Is(err, ErrUnsignedHeaders) {
+		t.Errorf("header taken out: %v", err)
+	}
+	s := signing{method: "PUT", at: now(), payload: emptySHA256, body: "hello"}
+	s.defaults()
+	names := []string{"host", "x-amz-date"}
+	_, tail, _ := strings.Cut(authorization, "Signature=")
+	r.Header.Set("Authorization", strings.NewReplacer(
+		"host;x-amz-content-sha256;x-amz-date", "host;x-amz-date",
+		tail, s.sign(names, map[string]string{"host": s.host, "x-amz-date": "20260301T120000Z"}),
+	).Replace(authorization))
+	if data, b, err := readAll(t, r, BodyOptions{}); err != nil || data != "hello" || b.Size() != 5 {
+		t.Errorf("%q, %v", data, err)
+	}
+	if q, err := newVerifier(t, now()).Verify(r); err != nil || q.Payload != PayloadNone || q.Kind != Header {
+		t.Errorf("%+v, %v", q, err)
+	}
+}
+
 func TestMaxSkewIsConfigurable(t *testing.T) {
 	t.Parallel()
 	v, err := New(Options{Credentials: secrets{testKey: testSecret}, Now: now, MaxSkew: time.Minute})
