@@ -16,6 +16,8 @@ import (
 	"github.com/bucketseal/bucketseal/kms/keystore/awskms"
 	"github.com/bucketseal/bucketseal/kms/keystore/awskms/awsfake"
 	"github.com/bucketseal/bucketseal/kms/keystore/awssecrets"
+	"github.com/bucketseal/bucketseal/kms/keystore/keystoretest"
+	"github.com/bucketseal/bucketseal/kms/keystore/mem"
 )
 
 // TestAgainstMoto runs the stores against a mock that others wrote, so that
@@ -39,6 +41,18 @@ func TestAgainstMoto(t *testing.T) {
 		opts := fresh(t)
 		opts.Tags = map[string]string{"app": "bucketseal", "env": "test"}
 		lifecycle(t, open(t, opts))
+	})
+	t.Run("conformance", func(t *testing.T) {
+		keystoretest.Run(t, func(t *testing.T) kms.Store { return open(t, fresh(t)) })
+	})
+	t.Run("envelope conformance", func(t *testing.T) {
+		keystoretest.Run(t, func(t *testing.T) kms.Store {
+			s, err := awskms.Open(t.Context(), awskms.Options{
+				Inner: mem.New(), Key: key, Endpoint: endpoint, Region: awsfake.Region, Credentials: testOptions("").Credentials,
+			})
+			must(t, err)
+			return s
+		})
 	})
 	t.Run("more than one page", func(t *testing.T) {
 		s := open(t, fresh(t))
