@@ -173,6 +173,10 @@ type RemoteKMS struct {
 	CA              string
 }
 
+// Format prints the endpoints alone. Without it fmt, given a verb that pointers
+// do not have, would print the fields without asking them.
+func (r *RemoteKMS) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, r.Endpoints) }
+
 // Secret is text that is not printed, logged or marshalled.
 type Secret struct{ text string }
 

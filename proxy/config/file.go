@@ -55,6 +55,7 @@ func (r *fileReader) read() {
 		return
 	}
 	r.source = bytes.TrimPrefix(r.source, []byte("\xef\xbb\xbf"))
+	r.source = bytes.ReplaceAll(r.source, []byte("\r\n"), []byte("\n")) // the parser miscounts lines otherwise
 	file, err := parse(r.source)
 	if err != nil {
 		r.syntaxError(err)

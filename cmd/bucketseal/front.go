@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	stdlog "log"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/config"
+)
+
+// front is the listener, the certificate and the HTTP server before a handler.
+type front struct {
+	listener net.Listener
+	tls      *tls.Config // nil for plain HTTP
+	server   *http.Server
+	shutdown time.Duration
+	log      *slog.Logger
+	stop     context.CancelFunc
+}
+
+// newFront listens. Certificates are watched until close is called.
+func (a *app) newFront(ctx context.Context, c *config.Config, log *slog.Logger) (*front, error) {
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	f := &front{
+		shutdown: c.Limits.Shutdown, log: log, stop: stop,
+		server: &http.Server{
+			ReadHeaderTimeout: c.Limits.ReadHeader,
+			IdleTimeout:       c.Limits.Idle,
+			MaxHeaderBytes:    int(c.Limits.MaxHeader),
+			ErrorLog:          stdlog.New(httpLog{log}, "", 0),
+		},
+	}
+	if c.TLS.Enabled() {
+		cert, key := c.TLS.Cert, c.TLS.Key
+		if c.TLS.CertsDir != "" {
+			cert, key = filepath.Join(c.TLS.CertsDir, "public.crt"), filepath.Join(c.TLS.CertsDir, "private.key")
+		}
+		files, err := newCertFiles(cert, key, "", log)
+		if err != nil {
+			stop()
+			return nil, err
+		}
+		f.tls = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.get}
+		hup := make(chan os.Signal, 1)
+		signal.Notify(hup, syscall.SIGHUP)
+		context.AfterFunc(watch, func() { signal.Stop(hup) })
+		go files.watch(watch, certPoll, hup)
+	}
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", c.Address)
+	if err != nil {
+		stop()
+		return nil, fmt.Errorf("address: %w", err)
+	}
+	f.listener = listener
+	return f, nil
+}
+
+func (f *front) close() {
+	f.stop()
+	_ = f.listener.Close()
+}
+
+// serve answers requests until ctx ends, and then lets those that run finish
+// within the limit. What is left is cut off.
+func (f *front) serve(ctx context.Context, handler http.Handler) error {
+	f.server.Handler = handler
+	f.server.TLSConfig = f.tls
+	failed := make(chan error, 1)
+	go func() {
+		if f.tls != nil {
+			failed <- f.server.ServeTLS(f.listener, "", "")
+		} else {
+			failed <- f.server.Serve(f.listener)
+		}
+	}()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve S3: %w", err)
+	case <-ctx.Done():
+	}
+	f.log.Info("ending: running transfers may finish", "limit", f.shutdown)
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.shutdown)
+	defer cancel()
+	err := f.server.Shutdown(limit)
+	if errors.Is(err, context.DeadlineExceeded) {
+		f.log.Warn("transfers that were still running are cut off", "limit", f.shutdown)
+		err = f.server.Close()
+	}
+	f.log.Info("ended")
+	return err
+}
+
+// httpLog is where net/http's server complains. Handshakes that fail are the
+// daily noise of port scans and health checks.
+type httpLog struct{ log *slog.Logger }
+
+// Write logs one message.
+func (h httpLog) Write(p []byte) (int, error) {
+	level := slog.LevelError
+	if bytes.Contains(p, []byte("TLS handshake error")) {
+		level = slog.LevelDebug
+	}
+	h.log.Log(context.Background(), level, "http server", "message", string(bytes.TrimSpace(p)))
+	return len(p), nil
+}

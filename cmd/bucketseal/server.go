@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy"
+	"github.com/bucketseal/bucketseal/proxy/config"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+func (a *app) serverCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "server",
+		Short: "Run the S3 encryption proxy",
+		Long: `Serves S3 in front of a MinIO. Settings come from a YAML file (--config), from the
+environment, and from flags, of which the last wins. Without a file it needs
+BUCKETSEAL_ROOT_USER and BUCKETSEAL_ROOT_PASSWORD, which are the clients' credential and the
+proxy's own at MinIO, and --data-dir for the keys:
+
+  BUCKETSEAL_ROOT_USER=user BUCKETSEAL_ROOT_PASSWORD=password \
+    bucketseal server --address :8080 --upstream http://127.0.0.1:9000 --data-dir /var/lib/bucketseal
+
+SIGTERM lets running transfers finish; a second one ends them. SIGHUP reads the certificate again.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.loadConfig(cmd)
+			if err != nil {
+				return err
+			}
+			if err := c.CheckServer(); err != nil {
+				return err
+			}
+			return a.serve(cmd.Context(), c)
+		},
+	}
+	configFlags(cmd)
+	return cmd
+}
+
+// newLogger logs to the standard error.
+func (a *app) newLogger(l config.Log) *slog.Logger {
+	o := &slog.HandlerOptions{Level: l.Level}
+	if l.Format == "json" {
+		return slog.New(slog.NewJSONHandler(a.stderr, o))
+	}
+	return slog.New(slog.NewTextHandler(a.stderr, o))
+}
+
+// serve runs the proxy until ctx ends. It returns nil after an orderly end.
+func (a *app) serve(ctx context.Context, c *config.Config) error {
+	log := a.newLogger(c.Log)
+	for _, w := range c.Warnings {
+		log.Warn(w)
+	}
+	protectMemory(log, false)
+	keys, err := a.openKeys(c, true)
+	if err != nil {
+		return err
+	}
+	defer keys.Close()
+	up, err := newUpstream(c)
+	if err != nil {
+		return err
+	}
+	defer up.Close()
+	handler, err := proxy.New(proxyOptions(c, up, keys, log))
+	if err != nil {
+		return err
+	}
+	front, err := a.newFront(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	defer front.close()
+
+	// What runs in the background outlives ctx: it serves transfers that finish.
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	if err := createKeys(background, c, keys, log); err != nil {
+		return err
+	}
+	if err := handler.Start(background); err != nil {
+		return err
+	}
+	logStart(c, keys, front, log)
+	go reportUpstream(background, c, up, log)
+	return front.serve(ctx, handler)
+}
+
+// credentials implements sigv4.CredentialStore.
+type credentials map[string]config.Secret
+
+// Secret returns the secret key of an access key.
+func (c credentials) Secret(accessKey string) (secret string, ok bool) {
+	s, ok := c[accessKey]
+	return s.Reveal(), ok
+}
+
+func proxyOptions(c *config.Config, up *upstream.Client, keys kms.Service, log *slog.Logger) proxy.Options {
+	clients := make(credentials, len(c.Credentials))
+	for _, one := range c.Credentials {
+		clients[one.AccessKey] = one.SecretKey
+	}
+	mode := sse.ModeS3
+	if c.AutoEncryption == config.Off {
+		mode = sse.ModeNone
+	}
+	own := c.Upstream.Credentials
+	return proxy.Options{
+		Upstream:             up,
+		Service:              upstream.Credential{AccessKey: own.AccessKey, SecretKey: own.SecretKey.Reveal()},
+		Credentials:          clients,
+		KMS:                  keys,
+		SystemBucket:         c.SystemBucket,
+		Deployment:           c.Deployment,
+		AutoEncryption:       mode,
+		DefaultKey:           c.DefaultKey,
+		S3Key:                c.SSES3.Key,
+		FormerS3Keys:         c.SSES3.FormerKeys,
+		AllowAnonymous:       c.AllowAnonymous,
+		PlainRead:            c.PlainRead,
+		SmallObject:          c.SmallObject.Size,
+		SmallObjectBudget:    c.SmallObject.Budget,
+		CustomerKeysOverHTTP: c.CustomerKeysOverHTTP,
+		MaxSkew:              c.Limits.MaxClockSkew,
+		Lease:                c.Limits.RuleLease,
+		Logger:               log,
+	}
+}
+
+func newUpstream(c *config.Config) (*upstream.Client, error) {
+	o := upstream.Options{Endpoint: c.Upstream.Endpoint, Region: c.Upstream.Region, HeaderTimeout: c.Limits.UpstreamHeader}
+	if c.Upstream.CA != "" {
+		pem, err := os.ReadFile(c.Upstream.CA)
+		if err != nil {
+			return nil, fmt.Errorf("upstream.ca: %w", err)
+		}
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("upstream.ca: %s holds no certificate in PEM", c.Upstream.CA)
+		}
+		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	}
+	return upstream.New(o)
+}
+
+// createKeys makes the configured keys that do not exist. A key service that
+// does not answer does not keep the server from starting: it is asked again in
+// the background.
+func createKeys(ctx context.Context, c *config.Config, keys kms.Service, log *slog.Logger) error {
+	names := []string{c.DefaultKey}
+	if c.SSES3.Key != c.DefaultKey {
+		names = append(names, c.SSES3.Key)
+	}
+	for _, name := range names {
+		err := ensureKey(ctx, keys, name, log)
+		if errors.Is(err, kms.ErrUnavailable) {
+			log.Error("the key service does not answer; requests get 503 until it does", "key", name, "error", err)
+			go retryKey(ctx, keys, name, log)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ensureKey creates a key if it does not exist. An identity that may not look at
+// keys, or not create them, may be all the same one that may use them.
+func ensureKey(ctx context.Context, keys kms.Service, name string, log *slog.Logger) error {
+	_, err := keys.DescribeKey(ctx, name)
+	if !errors.Is(err, kms.ErrKeyNotFound) && !errors.Is(err, kms.ErrNotPermitted) {
+		if err != nil {
+			return fmt.Errorf("KMS key %q: %w", name, err)
+		}
+		return nil
+	}
+	switch err = keys.CreateKey(ctx, name); {
+	case err == nil:
+		log.Info("created KMS key", "key", name)
+	case errors.Is(err, kms.ErrKeyExists):
+	case errors.Is(err, kms.ErrNotPermitted):
+		log.Warn("the key service does not let us create the KMS key; it must exist already", "key", name, "error", err)
+	default:
+		return fmt.Errorf("create KMS key %q: %w", name, err)
+	}
+	return nil
+}
+
+func retryKey(ctx context.Context, keys kms.Service, name string, log *slog.Logger) {
+	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		err := ensureKey(ctx, keys, name, log)
+		if err == nil {
+			log.Info("the key service answers again", "key", name)
+			return
+		}
+		if !errors.Is(err, kms.ErrUnavailable) {
+			log.Error("cannot create KMS key", "key", name, "error", err)
+		}
+	}
+}
+
+// reportUpstream says once whether MinIO answers. It need not: requests try anew.
+func reportUpstream(ctx context.Context, c *config.Config, up *upstream.Client, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := up.Alive(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		log.Error("the upstream does not answer; requests get 503 until it does", "upstream", c.Upstream.Endpoint.String(), "error", err)
+	}
+	if !up.Secure() {
+		log.Warn("the upstream is reached by plain HTTP: what is not encrypted by bucketseal can be read on the way", "upstream", c.Upstream.Endpoint.String())
+	}
+}
+
+// logStart logs the one line that says what runs.
+func logStart(c *config.Config, keys *keySource, front *front, log *slog.Logger) {
+	b := readBuildInfo()
+	log.Info("bucketseal server", "version", b.Version, "commit", b.Commit, "address", front.listener.Addr().String(),
+		"tls", c.TLS.Enabled(), "upstream", c.Upstream.Endpoint.String(), "auto_encryption", string(c.AutoEncryption), "keys", keys.where)
+	if addr, ok := front.listener.Addr().(*net.TCPAddr); ok && !c.TLS.Enabled() && !addr.IP.IsLoopback() {
+		log.Warn("S3 is served without TLS: passwords are safe, but objects can be read on the way; set tls", "address", addr.String())
+	}
+	if c.AutoEncryption == config.Off {
+		log.Warn("auto_encryption is off: objects that neither client nor bucket asks to encrypt are stored readable")
+	}
+}

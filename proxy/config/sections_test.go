@@ -1,0 +1,118 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+func TestAKESSectionIsHandedOverInItsPlace(t *testing.T) {
+	t.Parallel()
+	file := "# first\naddress: :1\nkms:  # ours\n  keystore:\n    fs: {path: x}\n# between\n\n  keys:\n    - name: a\nregion: x\n"
+	for name, source := range map[string]string{"block": file, "at the end": strings.TrimSuffix(file, "region: x\n"), "CRLF": strings.ReplaceAll(file, "\n", "\r\n")} {
+		c, err := Parse("f.yml", []byte(source), nil)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		s := c.KMS.Section
+		if s == nil || s.Line != 4 || s.Column != 3 || s.String() != "f.yml:4:3" {
+			t.Errorf("%s: section %v", name, s)
+			continue
+		}
+		f, err := parser.ParseBytes(s.YAML, 0)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		m := f.Docs[0].Body.(*ast.MappingNode)
+		var keys []string
+		var lines []int
+		for it := m.MapRange(); it.Next(); {
+			keys = append(keys, it.Key().GetToken().Value)
+			lines = append(lines, it.Key().GetToken().Position.Line)
+		}
+		if !slices.Equal(keys, []string{"keystore", "keys"}) || !slices.Equal(lines, []int{4, 8}) {
+			t.Errorf("%s: %v in lines %v", name, keys, lines)
+		}
+	}
+}
+
+func TestAKESSectionInOneLineIsHandedOver(t *testing.T) {
+	t.Parallel()
+	c, err := Parse("f.yml", []byte("kms: {keystore: {fs: {path: x}}}\nregion: x\n"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(c.KMS.Section.YAML); got != "     {keystore: {fs: {path: x}}}\n" || c.KMS.Section.Column != 6 {
+		t.Errorf("%q at column %d", got, c.KMS.Section.Column)
+	}
+}
+
+func TestKeysMayComeFromAFileOrFromServers(t *testing.T) {
+	t.Parallel()
+	c, err := Parse("/d/f.yml", []byte("kms:\n  config: kes.yml\n"), nil)
+	if err != nil || c.KMS.File != "/d/kes.yml" || c.KMS.IsZero() || c.CheckKeys() != nil {
+		t.Errorf("%+v, %v", c, err)
+	}
+	c, err = Parse("/d/f.yml", []byte("kms:\n  remote:\n    endpoints: [\"https://a:7373\", \"https://b:7373\"]\n    cert: c\n    key: k\n    ca: /ca\n"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := c.KMS.Remote; len(r.Endpoints) != 2 || r.Cert != "/d/c" || r.Key != "/d/k" || r.CA != "/ca" {
+		t.Errorf("%+v", r)
+	}
+	c, err = Parse("/d/f.yml", []byte("kms:\n  remote: {endpoints: [\"https://a:7373\"], api_key: \"${K}\"}\n"), []string{"K=kes:v1:abc"})
+	if err != nil || c.KMS.Remote.APIKey.Reveal() != "kes:v1:abc" {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+func TestEmptySectionsAreNothing(t *testing.T) {
+	t.Parallel()
+	for _, source := range []string{"", "\n# only a comment\n", "---\n", "log:\nkms:\ntls:\n", "\xef\xbb\xbfaddress: :8080\n", "{}\n"} {
+		c, err := Parse("f.yml", []byte(source), nil)
+		if err != nil || c.Address != ":8080" || !c.KMS.IsZero() {
+			t.Errorf("%q: %+v, %v", source, c, err)
+		}
+	}
+}
+
+func TestSettingsAreNamedOnce(t *testing.T) {
+	t.Parallel()
+	seen := make(map[string]bool)
+	for _, s := range Settings() {
+		for _, name := range []string{s.Path, s.Env, "--" + s.Flag} {
+			if name != "" && name != "--" && seen[name] {
+				t.Errorf("%s is named twice", name)
+			}
+			seen[name] = true
+		}
+		if s.set == nil || s.Usage == "" || s.Type == "" {
+			t.Errorf("%s is not complete", s.Path)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(full))
+	f.Add([]byte("kms:\n  keystore: {fs: {path: x}}\nregion: x\n"))
+	f.Add([]byte("kms: {remote: {endpoints: [a]}}"))
+	f.Add([]byte("credentials: [{access_key: abc, secret_key: \"${OWN}\"}]"))
+	f.Add([]byte("? a\n: b"))
+	f.Add([]byte("a: |\n  x\n b"))
+	f.Fuzz(func(t *testing.T, source []byte) {
+		c, err := Parse("f.yml", source, []string{"OWN=12345678a"})
+		switch {
+		case err != nil && err.Error() == "":
+			t.Error("an error without a text")
+		case err == nil && c.KMS.Section != nil && len(c.KMS.Section.YAML) > len(source):
+			t.Error("a section longer than the file")
+		case err == nil && (c.Address == "" || c.Upstream.Endpoint == nil || c.DefaultKey == ""):
+			t.Errorf("accepted without what a server needs: %+v", c)
+		}
+	})
+}
