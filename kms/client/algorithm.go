@@ -7,7 +7,7 @@ import (
 	"github.com/bucketseal/bucketseal/kms"
 )
 
-// importBody returns the request of an import. It holds the key: zero it.
+// importBody returns the request of an import. It holds the key.
 func importBody(key *[kms.DEKSize]byte, algorithm kms.Algorithm) ([]byte, error) {
 	body, err := json.Marshal(struct {
 		Key    []byte `json:"key"`

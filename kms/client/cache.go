@@ -363,16 +363,15 @@ func (c *Cache) noteMissing(name string) {
 
 // keyOf hashes what names one DEK, each field with its length before it.
 func keyOf(name string, ciphertext, encContext []byte) cacheKey {
-	h := sha256.New()
-	var length [8]byte
-	for _, field := range [][]byte{[]byte(name), ciphertext, encContext} {
-		binary.BigEndian.PutUint64(length[:], uint64(len(field)))
-		h.Write(length[:])
-		h.Write(field)
-	}
-	var key cacheKey
-	h.Sum(key[:0])
-	return key
+	var onStack [512]byte // ciphertexts have about 100 bytes, contexts a little more
+	text := onStack[:0]
+	text = binary.BigEndian.AppendUint64(text, uint64(len(name)))
+	text = append(text, name...)
+	text = binary.BigEndian.AppendUint64(text, uint64(len(ciphertext)))
+	text = append(text, ciphertext...)
+	text = binary.BigEndian.AppendUint64(text, uint64(len(encContext)))
+	text = append(text, encContext...)
+	return sha256.Sum256(text)
 }
 
 func clone(b []byte) []byte { return append([]byte(nil), b...) }

@@ -343,3 +343,14 @@ func TestOfflineGrace(t *testing.T) {
 		t.Errorf("after the grace: got %v", err)
 	}
 }
+
+func BenchmarkCachedDEK(b *testing.B) {
+	c := Cached(&fakeService{dek: [32]byte{1}}, CacheOptions{})
+	ciphertext, encContext := make([]byte, 76), []byte(`{"bucket":"bucket/some/object/name"}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := c.DecryptDEK(b.Context(), "my-key", ciphertext, encContext); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

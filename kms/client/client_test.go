@@ -296,3 +296,14 @@ func TestErrorsHoldNoSecret(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestServerMayAnswerBeforeItHasReadTheBody(t *testing.T) {
+	t.Parallel()
+	fake := startKES(t)
+	c := dial(t, fake)
+	fake.inject("/v1/key/encrypt/", fault{status: 403, message: "not authorized: insufficient permissions"})
+	for range 20 {
+		_, err := c.Encrypt(t.Context(), "k", make([]byte, 700_000), nil)
+		wantErr(t, err, kms.ErrNotPermitted)
+	}
+}

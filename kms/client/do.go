@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,8 +34,8 @@ const (
 // call is one API call.
 type call struct {
 	method, path, name string
-	body               []byte
-	limit              int64
+	body               *secretBody // nil: none
+	limit              int64       // of the answer, in bytes; 0 is maxErrorBody
 	// once is set for calls that must not be sent again when the first may
 	// have had its effect.
 	once bool
@@ -118,7 +117,11 @@ func (c *Client) try(ctx context.Context, e *endpoint, r call) ([]byte, *attempt
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 		return nil, statusAttempt(r, e, newError(resp.StatusCode, body))
 	}
-	body, err := readAll(resp, r.limit)
+	limit := r.limit
+	if limit == 0 {
+		limit = maxErrorBody
+	}
+	body, err := readAll(resp, limit)
 	switch {
 	case errors.Is(err, errTooLong):
 		return nil, &attempt{err: fmt.Errorf("%s: %s: %w: %w", e.url, r.path, kms.ErrUnavailable, err)}
@@ -129,11 +132,7 @@ func (c *Client) try(ctx context.Context, e *endpoint, r call) ([]byte, *attempt
 }
 
 func (c *Client) send(ctx context.Context, e *endpoint, r call) (*http.Response, error) {
-	var body io.Reader
-	if r.body != nil {
-		body = bytes.NewReader(r.body)
-	}
-	req, err := http.NewRequestWithContext(ctx, r.method, e.url+r.path+url.PathEscape(r.name), body)
+	req, err := http.NewRequestWithContext(ctx, r.method, e.url+r.path+url.PathEscape(r.name), http.NoBody)
 	if err != nil {
 		return nil, err
 	}
@@ -141,6 +140,11 @@ func (c *Client) send(ctx context.Context, e *endpoint, r call) (*http.Response,
 	req.Header.Set("User-Agent", "bucketseal")
 	if r.body != nil {
 		req.Header.Set("Content-Type", "application/json")
+		req.ContentLength = r.body.size()
+		req.GetBody = r.body.reader
+		if req.Body, err = r.body.reader(); err != nil {
+			return nil, err
+		}
 	}
 	return c.http.Do(req)
 }
@@ -196,12 +200,13 @@ func (c *Client) get(ctx context.Context, path, name string, limit int64, out an
 // post calls an endpoint that may be called twice and decodes its answer.
 // Bodies hold plaintext and keys: they are zeroed.
 func (c *Client) post(ctx context.Context, method, path, name string, in, out any) error {
-	body, err := json.Marshal(in)
+	text, err := json.Marshal(in)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
+	body := newSecretBody(text)
+	defer body.wipe()
 	answer, _, err := c.do(ctx, call{method: method, path: path, name: name, body: body, limit: maxKeyBody})
-	clear(body)
 	defer clear(answer)
 	if err != nil {
 		return err

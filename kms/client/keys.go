@@ -54,11 +54,12 @@ func (c *Client) ImportKey(ctx context.Context, name string, key [kms.DEKSize]by
 	if err := kms.ValidateKeyName(name); err != nil {
 		return fmt.Errorf("import key: %w", err)
 	}
-	body, err := importBody(&key, algorithm)
+	text, err := importBody(&key, algorithm)
 	if err != nil {
 		return err
 	}
-	defer clear(body)
+	body := newSecretBody(text)
+	defer body.wipe()
 	_, uncertain, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/key/import/", name: name, body: body, once: true})
 	if err != nil && uncertain && errors.Is(err, kms.ErrUnavailable) {
 		return fmt.Errorf("import key: %w: %w", ErrUnknownOutcome, err)
