@@ -450,6 +450,17 @@ func TestBodyWithoutAnyIsEmpty(t *testing.T) {
 	}
 }
 
+// A body at its end, good or bad, has given its buffer back.
+func TestBodyReleasesItsBuffer(t *testing.T) {
+	t.Parallel()
+	for _, wrongSig := range []string{"", "chunk", "last"} {
+		_, b, _ := readAll(t, upload{data: text, payload: streamingSigned, wrongSig: wrongSig}.request(), BodyOptions{})
+		if c, ok := b.src.(*chunked); !ok || c.in != nil {
+			t.Errorf("wrong signature %q: buffer kept", wrongSig)
+		}
+	}
+}
+
 // Neither a chunk nor the body as a whole is held in memory.
 func TestBodyUsesConstantMemory(t *testing.T) {
 	const size = 256 << 20
