@@ -1,8 +1,7 @@
 package integration
 
-// These imports keep modules in go.mod whose users are still to come.
-
 import (
+	// These imports keep modules in go.mod whose users are still to come.
 	_ "github.com/aws/aws-sdk-go-v2/config"
 	_ "github.com/aws/aws-sdk-go-v2/credentials"
 	_ "github.com/aws/aws-sdk-go-v2/service/kms"
