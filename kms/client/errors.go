@@ -60,8 +60,6 @@ func exact() map[string]error {
 		"decryption failed: ciphertext is not authentic": kms.ErrDecrypt,
 		"not authorized: insufficient permissions":       kms.ErrNotPermitted,
 		"key does not support HMAC":                      kms.ErrNotSupported,
-		"tls: client certificate is required":            kms.ErrNotPermitted,
-		"tls: received more than one client certificate": kms.ErrNotPermitted,
 		kms.ErrInvalidContext.Error():                    kms.ErrInvalidContext,
 		kms.ErrCorruptKey.Error():                        kms.ErrCorruptKey,
 	}
@@ -75,7 +73,8 @@ func sentinelOf(status int, message string) error {
 		return s
 	}
 	switch {
-	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+	case status == http.StatusUnauthorized || status == http.StatusForbidden,
+		status == http.StatusBadRequest && strings.HasPrefix(message, "tls: "):
 		return kms.ErrNotPermitted
 	case status == http.StatusBadRequest && (strings.HasPrefix(message, "key name '") || strings.HasPrefix(message, "listing pattern '")):
 		return kms.ErrInvalidKeyName

@@ -43,6 +43,9 @@ func isScheduled(err error) bool {
 	return strings.Contains(text, "deletion") || strings.Contains(text, "marked deleted") || strings.Contains(text, "was deleted")
 }
 
-// mentionsKMS tells a refusal by AWS KMS, which Secrets Manager passes on
-// ("Access to KMS is not allowed"), from one of its own.
-func mentionsKMS(err error) bool { return strings.Contains(err.Error(), "KMS") }
+// mentionsKMS tells a refusal by AWS KMS, which Secrets Manager passes on, from
+// one of its own: "Access to KMS is not allowed", or the action's name. Names of
+// secrets have no colon.
+func mentionsKMS(err error) bool {
+	return strings.Contains(err.Error(), "Access to KMS") || strings.Contains(err.Error(), "kms:")
+}

@@ -72,9 +72,10 @@ func TestAgainstMoto(t *testing.T) {
 			Inner: in, Key: key, Endpoint: endpoint, Region: awsfake.Region, Credentials: testOptions("").Credentials,
 		})
 		must(t, err)
-		must(t, s.Create(t.Context(), "sealed", []byte(kesRecord())))
+		record := kesRecord()
+		must(t, s.Create(t.Context(), "sealed", []byte(record)))
 		raw, err := in.Get(t.Context(), "sealed")
-		if err != nil || !bytes.HasPrefix(raw, []byte("bucketseal.awskms.v1:")) || bytes.Contains(raw, []byte(kesRecord())) {
+		if err != nil || !bytes.HasPrefix(raw, []byte("bucketseal.awskms.v1:")) || bytes.Contains(raw, []byte(record)) {
 			t.Fatalf("stored %q, %v", raw, err)
 		}
 		must(t, s.Delete(t.Context(), "sealed"))

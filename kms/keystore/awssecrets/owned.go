@@ -1,16 +1,12 @@
 package awssecrets
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
-	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/bucketseal/bucketseal/kms"
 )
@@ -58,56 +54,12 @@ func (s *Store) missingTag(tags []types.Tag) string {
 	return ""
 }
 
-// isKeyRecord says whether value has the shape of a key that KES stored:
-// base64 of a protobuf message whose first field is a message holding a 32 byte
-// key, or the older JSON with the base64 of 32 bytes in "bytes".
+// isKeyRecord says whether value is a key, in one of the forms that KES stores.
 func isKeyRecord(value []byte) bool {
-	value = bytes.TrimSpace(value)
-	if bytes.HasPrefix(value, []byte("{")) {
-		var old struct {
-			Bytes []byte `json:"bytes"`
-		}
-		err := json.Unmarshal(value, &old)
-		defer clear(old.Bytes)
-		return err == nil && len(old.Bytes) == kms.DEKSize
-	}
-	raw := make([]byte, base64.StdEncoding.DecodedLen(len(value)))
-	defer clear(raw)
-	n, err := base64.StdEncoding.Decode(raw, value)
+	key, err := kms.ParseRecord(value)
 	if err != nil {
 		return false
 	}
-	secret, ok := firstBytes(raw[:n])
-	if !ok {
-		return false
-	}
-	key, ok := firstBytes(secret)
-	return ok && len(key) == kms.DEKSize
-}
-
-// firstBytes returns field 1 of a protobuf message if it is of type bytes and
-// everything in the message parses.
-func firstBytes(message []byte) ([]byte, bool) {
-	var found []byte
-	for len(message) > 0 {
-		num, typ, n := protowire.ConsumeTag(message)
-		if n < 0 {
-			return nil, false
-		}
-		message = message[n:]
-		if num == 1 && typ == protowire.BytesType {
-			value, m := protowire.ConsumeBytes(message)
-			if m < 0 {
-				return nil, false
-			}
-			found, message = value, message[m:]
-			continue
-		}
-		m := protowire.ConsumeFieldValue(num, typ, message)
-		if m < 0 {
-			return nil, false
-		}
-		message = message[m:]
-	}
-	return found, found != nil
+	key.Zero()
+	return true
 }

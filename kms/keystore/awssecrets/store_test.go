@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/encoding/protowire"
-
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/keystore/awskms/awsapi"
 	"github.com/bucketseal/bucketseal/kms/keystore/awskms/awsfake"
@@ -54,19 +52,17 @@ func wantErr(t *testing.T, err, want error) {
 
 // kesRecord is a key as KES stores it.
 func kesRecord() string {
-	secret := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), bytes.Repeat([]byte{7}, 32))
-	record := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), secret)
-	record = protowire.AppendString(protowire.AppendTag(record, 4, protowire.BytesType), "creator")
-	return base64.StdEncoding.EncodeToString(record)
+	return string(kms.ImportedKey([32]byte{7}, kms.AES256, time.Unix(1, 0), "creator").MarshalRecord())
 }
 
 func TestSecretIsNamedAndFilledAsKESDoes(t *testing.T) {
 	t.Parallel()
 	fake := awsfake.Start(t)
 	s := open(t, testOptions(fake.URL))
-	must(t, s.Create(t.Context(), "my-key", []byte(kesRecord())))
+	record := kesRecord()
+	must(t, s.Create(t.Context(), "my-key", []byte(record)))
 	secret, ok := fake.Secret("my-key")
-	if !ok || secret.String != kesRecord() || secret.Binary != nil || secret.KMSKey != "" {
+	if !ok || secret.String != record || secret.Binary != nil || secret.KMSKey != "" {
 		t.Fatalf("stored %+v, %v", secret, ok)
 	}
 }

@@ -3,9 +3,11 @@ package awssecrets
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 
 	"github.com/bucketseal/bucketseal/kms/keystore/awskms/awsapi"
 )
@@ -22,14 +24,7 @@ func (s *Store) verify(ctx context.Context) error {
 	if err != nil {
 		return awsapi.Explain(ctx, s.opts.Section, `secretsmanager:ListSecrets on "*"`, s.opts.Section+".endpoint and .region", err)
 	}
-	probe := probeName
-	for i := range page.SecretList {
-		if name, ok := s.listed(&page.SecretList[i]); ok {
-			probe = name // reading a real key proves kms:Decrypt too
-			break
-		}
-	}
-	if err := s.verifyRead(ctx, probe); err != nil {
+	if err := s.verifyRead(ctx, s.probes(page.SecretList)); err != nil {
 		return err
 	}
 	if s.opts.KMSKey == "" {
@@ -41,21 +36,56 @@ func (s *Store) verify(ctx context.Context) error {
 	}.Run(ctx)
 }
 
-func (s *Store) verifyRead(ctx context.Context, name string) error {
-	_, err := s.read(ctx, s.secret(name))
-	if err == nil {
-		return nil
+// maxProbes bounds the secrets that are read at start to find a readable one.
+const maxProbes = 10
+
+// probes returns key names to read, best first. A key of this store comes
+// first: reading it proves kms:Decrypt too. Without prefix and tags, others may
+// be foreign secrets, or KES's keys under a policy that names them one by one:
+// they are tried only after the name that does not exist.
+func (s *Store) probes(listed []types.SecretListEntry) []string {
+	var ours, others []string
+	for i := range listed {
+		name, ok := s.listed(&listed[i])
+		switch {
+		case !ok:
+		case s.opts.Prefix != "" || len(s.opts.Tags) > 0 || aws.ToString(listed[i].Description) == descriptionOfKey:
+			ours = append(ours, name)
+		default:
+			others = append(others, name)
+		}
 	}
-	switch code := awsapi.Code(err); {
-	case code == codeNotFound || isScheduled(err):
-		return nil
-	case code == "DecryptionFailure":
+	return slices.Concat(ours[:min(1, len(ours))], []string{probeName}, others[:min(maxProbes, len(others))])
+}
+
+// verifyRead reads until one of the names may be read. It reports the first
+// refusal.
+func (s *Store) verifyRead(ctx context.Context, names []string) error {
+	var first error
+	for _, name := range names {
+		_, err := s.read(ctx, s.secret(name))
+		if err == nil || awsapi.Code(err) == codeNotFound || isScheduled(err) {
+			return nil
+		}
+		refused := s.explainRead(ctx, name, err)
+		if !awsapi.IsDenied(err) || mentionsKMS(err) {
+			return refused
+		}
+		if first == nil {
+			first = refused
+		}
+	}
+	return first
+}
+
+func (s *Store) explainRead(ctx context.Context, name string, err error) error {
+	switch {
+	case awsapi.Code(err) == "DecryptionFailure":
 		return awsapi.Translate(ctx, fmt.Sprintf("%s: Secrets Manager cannot decrypt secret %q: allow kms:Decrypt on its KMS key, and check that the key is enabled",
 			s.opts.Section, s.secret(name)), err, sentinels())
 	case awsapi.IsDenied(err) && mentionsKMS(err):
 		return awsapi.Explain(ctx, s.opts.Section, "kms:Decrypt on the KMS key of the secrets", "", err)
-	default:
-		return awsapi.Explain(ctx, s.opts.Section, fmt.Sprintf(`secretsmanager:GetSecretValue on "arn:aws:secretsmanager:%s:ACCOUNT:secret:%s*"`,
-			s.region, s.opts.Prefix), s.opts.Section+".endpoint", err)
 	}
+	return awsapi.Explain(ctx, s.opts.Section, fmt.Sprintf(`secretsmanager:GetSecretValue on "arn:aws:secretsmanager:%s:ACCOUNT:secret:%s*" (tried %q)`,
+		s.region, s.opts.Prefix, s.secret(name)), s.opts.Section+".endpoint", err)
 }

@@ -96,15 +96,31 @@ func TestStartWithNobodyAtTheEndpoint(t *testing.T) {
 	}
 }
 
-func TestStartReadsARealKeyWhereThereIsOne(t *testing.T) {
+func TestStartReadsAKeyOfItsOwnWhereThereIsOne(t *testing.T) {
 	t.Parallel()
 	fake := awsfake.Start(t)
-	fake.PutSecret("k", awsfake.Secret{String: "v"})
+	must(t, open(t, testOptions(fake.URL)).Create(t.Context(), "k", []byte("v")))
 	fake.Inject("GetSecretValue", awsfake.Fault{Code: "ResourceNotFoundException", Times: 1}) // deleted meanwhile
 	open(t, testOptions(fake.URL))
 	fake.Inject("GetSecretValue", awsfake.Fault{Code: "DecryptionFailure"})
 	_, err := awssecrets.Open(t.Context(), testOptions(fake.URL))
 	wantErr(t, err, kms.ErrUnavailable)
+}
+
+func TestStartReadsForeignSecretsOnlyIfNothingElseMayBeRead(t *testing.T) {
+	t.Parallel()
+	fake := awsfake.Start(t)
+	fake.PutSecret("kes-key", awsfake.Secret{String: kesRecord()})
+	open(t, testOptions(fake.URL))
+	if n := fake.Calls("GetSecretValue"); n != 1 {
+		t.Errorf("%d reads", n)
+	}
+	// A policy that allows nothing but the one key.
+	fake.Inject("GetSecretValue", awsfake.Fault{Code: "AccessDeniedException", Times: 1})
+	open(t, testOptions(fake.URL))
+	if n := fake.Calls("GetSecretValue"); n != 3 {
+		t.Errorf("%d reads", n)
+	}
 }
 
 func TestRegionAndCredentialsOfTheEnvironment(t *testing.T) {
