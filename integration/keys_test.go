@@ -61,7 +61,7 @@ func TestKeyCommandsAndTheRunningServerAgree(t *testing.T) {
 	c.put(t, bucket, "k2", data, nil).wantStatus(t, http.StatusOK).wantHeader(t, want)
 
 	for name, args := range map[string][]string{
-		"create twice": {"create", "second"}, "info of nothing": {"info", "none"}, "rm of nothing": {"rm", "none"},
+		"create twice": {"create", "second"}, "info of nothing": {"info", "none"}, "rm of nothing": {"rm", "--force", "none"},
 		"bad name": {"create", "a/b"}, "empty name": {"create", ""}, "dots": {"create", "../x"},
 	} {
 		if out, err := s.key(t, args...); err == nil {
@@ -69,7 +69,11 @@ func TestKeyCommandsAndTheRunningServerAgree(t *testing.T) {
 		}
 	}
 
-	s.mustKey(t, "rm", "second")
+	if out, err := s.key(t, "rm", "second"); err == nil {
+		t.Errorf("key rm without --force and without an answer succeeded: %s", out)
+	}
+	c.get(t, bucket, "k", nil).wantStatus(t, http.StatusOK).wantBody(t, data)
+	s.mustKey(t, "rm", "--force", "second")
 	waitFor(t, 10*time.Second, "the server to see that the key is gone", func() bool {
 		return c.get(t, bucket, "k", nil).status != http.StatusOK
 	})
