@@ -141,7 +141,10 @@ func ContainsReserved(aad []byte) bool {
 // containsReservedText finds the prefix anywhere in text without escapes: most
 // contexts have neither, and need no parsing.
 func containsReservedText(text []byte) bool {
-	for i := range text {
+	for i, c := range text {
+		if c|' ' != 'b' { // nothing else folds to the prefix's first letter
+			continue
+		}
 		if isReserved(string(text[i:min(len(text), i+len(ReservedContextPrefix)*utf8.UTFMax)])) {
 			return true
 		}

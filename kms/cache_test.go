@@ -1,0 +1,516 @@
+package kms
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// use asks for the key and says whether that reached the store.
+func use(t *testing.T, l *Local, s *fakeStore, name string) (asked bool, err error) {
+	t.Helper()
+	before := s.gets.Load()
+	_, err = l.GenerateDEK(t.Context(), name, nil)
+	return s.gets.Load() > before, err
+}
+
+func wantUse(t *testing.T, l *Local, s *fakeStore, what string, asked bool, want error) {
+	t.Helper()
+	got, err := use(t, l, s, "key")
+	if got != asked || !errors.Is(err, want) {
+		t.Errorf("%s: asked the store: %t, %v; want %t, %v", what, got, err, asked, want)
+	}
+}
+
+// inBubble runs a test with a clock of its own.
+func inBubble(t *testing.T, o LocalOptions, test func(t *testing.T, l *Local, s *fakeStore)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		o.Store = s
+		l, err := NewLocal(o)
+		noErr(t, "NewLocal", err)
+		defer l.Close()
+		noErr(t, "CreateKey", l.CreateKey(t.Context(), "key"))
+		test(t, l, s)
+	})
+}
+
+func TestKeyExpiresHoweverOftenItIsUsed(t *testing.T) {
+	t.Parallel()
+	inBubble(t, LocalOptions{}, func(t *testing.T, l *Local, s *fakeStore) {
+		wantUse(t, l, s, "first use", true, nil)
+		loads, began := 0, time.Now()
+		for time.Since(began) < 20*time.Minute {
+			time.Sleep(20 * time.Second)
+			if asked, err := use(t, l, s, "key"); asked {
+				noErr(t, "use", err)
+				loads++
+			}
+		}
+		// Jitter makes 5 minutes into 4.5 to 5, seen in steps of 20 seconds.
+		if loads < 4 || loads > 5 {
+			t.Errorf("%d loads in 20 minutes, want one in 5 minutes", loads)
+		}
+	})
+}
+
+func TestUnusedKeyExpires(t *testing.T) {
+	t.Parallel()
+	inBubble(t, LocalOptions{}, func(t *testing.T, l *Local, s *fakeStore) {
+		wantUse(t, l, s, "first use", true, nil)
+		time.Sleep(29 * time.Second)
+		wantUse(t, l, s, "after 29 s", false, nil)
+		time.Sleep(31 * time.Second)
+		synctest.Wait()
+		if len(l.cache.entries) != 0 {
+			t.Error("the key stays in memory")
+		}
+		wantUse(t, l, s, "after 31 s", true, nil)
+	})
+}
+
+func TestNegativeLimitsMeanNone(t *testing.T) {
+	t.Parallel()
+	inBubble(t, LocalOptions{Cache: CacheOptions{Any: -1, Unused: -1}}, func(t *testing.T, l *Local, s *fakeStore) {
+		wantUse(t, l, s, "first use", true, nil)
+		time.Sleep(24 * time.Hour)
+		wantUse(t, l, s, "after a day", false, nil)
+	})
+}
+
+func TestJitterSpreadsExpiryAndNeverExtendsIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		l := newTestLocal(t, LocalOptions{Store: s})
+		defer l.Close()
+		expiries := map[time.Duration]bool{}
+		for i := range 50 {
+			name := fmt.Sprintf("key%d", i)
+			s.put(name, NewKey(time.Now(), ""))
+			_, err := use(t, l, s, name)
+			noErr(t, "use", err)
+			e := l.cache.entries[name].expires
+			if e > 5*time.Minute || e < 270*time.Second {
+				t.Errorf("expires after %v", e)
+			}
+			expiries[e] = true
+		}
+		if len(expiries) < 25 {
+			t.Errorf("50 keys expire at %d instants", len(expiries))
+		}
+	})
+}
+
+func TestInjectedClockIsObeyed(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_000_000, 0)
+	s := newFakeStore()
+	l := newTestLocal(t, LocalOptions{Store: s, Now: func() time.Time { return now }})
+	noErr(t, "CreateKey", l.CreateKey(t.Context(), "key"))
+	wantUse(t, l, s, "first use", true, nil)
+	wantUse(t, l, s, "at once", false, nil)
+	now = now.Add(time.Minute)
+	wantUse(t, l, s, "a minute later", true, nil)
+}
+
+func TestMissingKeyIsRememberedForASecond(t *testing.T) {
+	t.Parallel()
+	inBubble(t, LocalOptions{}, func(t *testing.T, l *Local, s *fakeStore) {
+		s.remove("key")
+		wantUse(t, l, s, "first", true, ErrKeyNotFound)
+		wantUse(t, l, s, "second", false, ErrKeyNotFound)
+		s.put("key", NewKey(time.Now(), "")) // by another process
+		time.Sleep(999 * time.Millisecond)
+		wantUse(t, l, s, "within the second", false, ErrKeyNotFound)
+		time.Sleep(2 * time.Millisecond)
+		wantUse(t, l, s, "after it", true, nil)
+	})
+}
+
+func TestCreatedKeyIsNeverMissing(t *testing.T) {
+	t.Parallel()
+	inBubble(t, LocalOptions{}, func(t *testing.T, l *Local, s *fakeStore) {
+		noErr(t, "DeleteKey", l.DeleteKey(t.Context(), "key"))
+		wantUse(t, l, s, "deleted", true, ErrKeyNotFound)
+		noErr(t, "CreateKey", l.CreateKey(t.Context(), "key"))
+		wantUse(t, l, s, "created", true, nil)
+	})
+}
+
+// A look-up that began before the creation must neither be joined after it nor
+// leave its answer behind.
+func TestLookUpUnderWayDoesNotHideACreatedKey(t *testing.T) {
+	t.Parallel()
+	inBubble(t, LocalOptions{}, func(t *testing.T, l *Local, s *fakeStore) {
+		s.remove("key")
+		release := make(chan struct{})
+		s.set(func() { s.onGet = func(context.Context) error { <-release; return nil } })
+		var before error
+		go func() { _, before = l.DescribeKey(context.Background(), "key") }()
+		synctest.Wait()
+		s.set(func() { s.onGet = nil })
+		noErr(t, "CreateKey", l.CreateKey(t.Context(), "key"))
+		wantUse(t, l, s, "while the old look-up hangs", true, nil)
+		close(release)
+		synctest.Wait()
+		wantErr(t, "the old look-up", before, ErrKeyNotFound)
+		wantUse(t, l, s, "after it", false, nil)
+	})
+}
+
+func TestLookUpUnderWayDoesNotReviveADeletedKey(t *testing.T) {
+	t.Parallel()
+	inBubble(t, LocalOptions{}, func(t *testing.T, l *Local, s *fakeStore) {
+		release := make(chan struct{})
+		s.set(func() { s.onGet = func(context.Context) error { <-release; return nil } })
+		go func() { _, _ = l.DescribeKey(context.Background(), "key") }()
+		synctest.Wait()
+		s.set(func() { s.onGet = nil })
+		noErr(t, "DeleteKey", l.DeleteKey(t.Context(), "key"))
+		close(release)
+		synctest.Wait()
+		wantUse(t, l, s, "after the old look-up", true, ErrKeyNotFound)
+	})
+}
+
+func TestMissesAreReadOnceForAll(t *testing.T) {
+	t.Parallel()
+	inBubble(t, LocalOptions{}, func(t *testing.T, l *Local, s *fakeStore) {
+		s.set(func() { s.onGet = func(context.Context) error { time.Sleep(time.Second); return nil } })
+		var wait sync.WaitGroup
+		for range 100 {
+			wait.Go(func() {
+				if _, err := l.GenerateDEK(context.Background(), "key", nil); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wait.Wait()
+		if n := s.gets.Load(); n != 1 {
+			t.Errorf("100 requests read the store %d times", n)
+		}
+	})
+}
+
+func TestWaiterThatGivesUpFailsAlone(t *testing.T) {
+	t.Parallel()
+	inBubble(t, LocalOptions{}, func(t *testing.T, l *Local, s *fakeStore) {
+		s.set(func() {
+			s.onGet = func(ctx context.Context) error {
+				select {
+				case <-ctx.Done():
+					return ctx.Err()
+				case <-time.After(5 * time.Second):
+					return nil
+				}
+			}
+		})
+		hasty, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		var patient error
+		var wait sync.WaitGroup
+		wait.Go(func() { // begins the read
+			_, err := l.GenerateDEK(hasty, "key", nil)
+			wantErr(t, "hasty", err, context.DeadlineExceeded)
+		})
+		synctest.Wait()
+		wait.Go(func() { _, patient = l.GenerateDEK(context.Background(), "key", nil) })
+		wait.Wait()
+		noErr(t, "patient", patient)
+		if n := s.gets.Load(); n != 1 {
+			t.Errorf("%d reads", n)
+		}
+	})
+}
+
+func TestSlowStoreIsUnavailableInTime(t *testing.T) {
+	t.Parallel()
+	inBubble(t, LocalOptions{}, func(t *testing.T, l *Local, s *fakeStore) {
+		s.set(func() { s.onGet = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() } })
+		began := time.Now()
+		wantUse(t, l, s, "store hangs", true, ErrUnavailable)
+		if d := time.Since(began); d != loadTime {
+			t.Errorf("took %v", d)
+		}
+		began = time.Now()
+		wantUse(t, l, s, "store known to hang", true, ErrUnavailable)
+		if d := time.Since(began); d != offlineLoadTime {
+			t.Errorf("took %v", d)
+		}
+	})
+}
+
+func TestCloseEndsReadsUnderWay(t *testing.T) {
+	t.Parallel()
+	inBubble(t, LocalOptions{}, func(t *testing.T, l *Local, s *fakeStore) {
+		s.set(func() { s.onGet = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() } })
+		var err error
+		go func() { _, err = l.GenerateDEK(context.Background(), "key", nil) }()
+		synctest.Wait()
+		l.Close()
+		synctest.Wait()
+		wantErr(t, "GenerateDEK", err, ErrUnavailable)
+	})
+}
+
+func TestOutageWithoutOfflineEndsWithTheCache(t *testing.T) {
+	t.Parallel()
+	inBubble(t, LocalOptions{}, func(t *testing.T, l *Local, s *fakeStore) {
+		wantUse(t, l, s, "before", true, nil)
+		s.fail(ErrUnavailable)
+		time.Sleep(20 * time.Second)
+		wantUse(t, l, s, "cached", false, nil)
+		time.Sleep(31 * time.Second)
+		wantUse(t, l, s, "expired", true, ErrUnavailable)
+		if n := s.probes.Load(); n != 0 {
+			t.Errorf("%d probes that nobody needs", n)
+		}
+		s.fail(nil)
+		wantUse(t, l, s, "store back", true, nil)
+	})
+}
+
+func TestCachedKeysServeThroughAnOutage(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	o := LocalOptions{Cache: CacheOptions{Offline: time.Hour}, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	inBubble(t, o, func(t *testing.T, l *Local, s *fakeStore) {
+		wantUse(t, l, s, "before", true, nil)
+		s.fail(fmt.Errorf("%w: dial", ErrUnavailable))
+		time.Sleep(11 * time.Second) // the probe notices
+		_, err := l.Status(t.Context())
+		wantErr(t, "Status", err, ErrUnavailable)
+		for range 5 {
+			time.Sleep(10 * time.Minute) // far beyond any and unused
+			wantUse(t, l, s, "offline", false, nil)
+		}
+		_, err = use(t, l, s, "uncached")
+		wantErr(t, "a key that was not cached", err, ErrUnavailable)
+		time.Sleep(11 * time.Minute)
+		wantUse(t, l, s, "after the offline period", true, ErrUnavailable)
+		s.fail(nil)
+		time.Sleep(10 * time.Second)
+		wantUse(t, l, s, "store back", true, nil)
+		if text := log.String(); strings.Count(text, "level=WARN") != 1 || strings.Count(text, "reachable again") != 1 {
+			t.Errorf("log:\n%s", text)
+		}
+	})
+}
+
+func TestKeyThatExpiresInAnOutageNotYetNoticedServes(t *testing.T) {
+	t.Parallel()
+	o := LocalOptions{Cache: CacheOptions{Unused: 3 * time.Second, Offline: time.Hour}}
+	inBubble(t, o, func(t *testing.T, l *Local, s *fakeStore) {
+		wantUse(t, l, s, "before", true, nil)
+		s.fail(ErrUnavailable)
+		time.Sleep(4 * time.Second) // expired, before the first probe
+		wantUse(t, l, s, "expired, store fails", true, nil)
+		wantUse(t, l, s, "outage noticed", false, nil)
+	})
+}
+
+func TestRecoveredStoreIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	o := LocalOptions{Cache: CacheOptions{Offline: time.Hour}, ProbeInterval: time.Second}
+	inBubble(t, o, func(t *testing.T, l *Local, s *fakeStore) {
+		wantUse(t, l, s, "before", true, nil)
+		s.fail(ErrUnavailable)
+		time.Sleep(10 * time.Minute)
+		wantUse(t, l, s, "offline", false, nil)
+		s.remove("key") // by another process, meanwhile
+		s.fail(nil)
+		time.Sleep(time.Minute)
+		wantUse(t, l, s, "store back, key gone", true, ErrKeyNotFound)
+	})
+}
+
+func TestRefusalIsNoOutage(t *testing.T) {
+	t.Parallel()
+	inBubble(t, LocalOptions{Cache: CacheOptions{Offline: time.Hour}}, func(t *testing.T, l *Local, s *fakeStore) {
+		wantUse(t, l, s, "before", true, nil)
+		s.fail(ErrNotPermitted)
+		time.Sleep(time.Minute)
+		wantUse(t, l, s, "refused", true, ErrNotPermitted)
+	})
+}
+
+func TestImpatientCallerIsNoOutage(t *testing.T) {
+	t.Parallel()
+	s := newFakeStore()
+	l := newTestLocal(t, LocalOptions{Store: s, Cache: CacheOptions{Offline: time.Hour}})
+	s.fail(fmt.Errorf("%w: %w", ErrUnavailable, context.Canceled))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	wantErr(t, "CreateKey", l.CreateKey(ctx, "key"), context.Canceled)
+	_, err := l.Status(ctx)
+	wantErr(t, "Status", err, context.Canceled)
+	if l.cache.offline {
+		t.Error("the store is taken for down")
+	}
+}
+
+func TestCacheIsBounded(t *testing.T) {
+	t.Parallel()
+	s := newFakeStore()
+	l := newTestLocal(t, LocalOptions{Store: s, Cache: CacheOptions{Size: 8}})
+	for i := range 100 {
+		name := fmt.Sprintf("key%d", i)
+		s.put(name, NewKey(time.Now(), ""))
+		for _, n := range []string{name, "key0"} {
+			_, err := use(t, l, s, n)
+			noErr(t, "use", err)
+		}
+	}
+	if n := len(l.cache.entries); n != 8 {
+		t.Errorf("%d entries", n)
+	}
+	if asked, _ := use(t, l, s, "key0"); asked {
+		t.Error("the key that is used all the time was dropped")
+	}
+	for i := range 3 * missingSize {
+		_, err := use(t, l, s, fmt.Sprintf("missing%d", i))
+		wantErr(t, "use", err, ErrKeyNotFound)
+	}
+	if n := len(l.cache.missing); n > missingSize {
+		t.Errorf("%d missing names remembered", n)
+	}
+	if asked, _ := use(t, l, s, "key0"); asked {
+		t.Error("names that do not exist drive out keys")
+	}
+}
+
+func newStamped(t *testing.T, o CacheOptions) (*Local, *stampedStore) {
+	t.Helper()
+	s := &stampedStore{fakeStore: newFakeStore()}
+	l := newTestLocal(t, LocalOptions{Store: s, Cache: o})
+	s.put("key", NewKey(time.Now(), ""))
+	return l, s
+}
+
+func TestStampedKeyIsUsedWhileItsStampHolds(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_000_000, 0)
+	s := &stampedStore{fakeStore: newFakeStore()}
+	l := newTestLocal(t, LocalOptions{Store: s, Now: func() time.Time { return now }})
+	s.put("key", NewKey(time.Now(), ""))
+	wantUse(t, l, s.fakeStore, "first", true, nil)
+	now = now.Add(24 * time.Hour)
+	wantUse(t, l, s.fakeStore, "a day later", false, nil)
+	sealed, err := l.Encrypt(t.Context(), "key", []byte("x"), nil)
+	noErr(t, "Encrypt", err)
+	s.put("key", NewKey(time.Now(), "")) // replaced by another process
+	wantUse(t, l, s.fakeStore, "replaced", true, nil)
+	_, err = l.Decrypt(t.Context(), "key", sealed, nil)
+	wantErr(t, "Decrypt under the key in its place", err, ErrDecrypt)
+	s.remove("key")
+	wantUse(t, l, s.fakeStore, "removed", false, ErrKeyNotFound)
+	s.put("key", NewKey(time.Now(), ""))
+	wantUse(t, l, s.fakeStore, "created again: missing is not remembered", true, nil)
+}
+
+func TestStampedKeyServesThroughAnOutage(t *testing.T) {
+	t.Parallel()
+	down := fmt.Errorf("%w: no folder", ErrUnavailable)
+	l, s := newStamped(t, CacheOptions{Offline: time.Hour})
+	wantUse(t, l, s.fakeStore, "before", true, nil)
+	s.fail(down)
+	s.stampDown.Store(&down)
+	wantUse(t, l, s.fakeStore, "down", false, nil)
+	s.stampDown.Store(nil)
+	s.put("key", NewKey(time.Now(), ""))
+	wantUse(t, l, s.fakeStore, "down, but known to have changed", true, ErrUnavailable)
+
+	l, s = newStamped(t, CacheOptions{})
+	wantUse(t, l, s.fakeStore, "before", true, nil)
+	s.stampDown.Store(&down)
+	wantUse(t, l, s.fakeStore, "down without offline", false, ErrUnavailable)
+}
+
+// Whoever joins a read that began before a key was removed must not get it.
+func TestJoinedReadOfAStampedKeyIsChecked(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &stampedStore{fakeStore: newFakeStore()}
+		l := newTestLocal(t, LocalOptions{Store: s})
+		defer l.Close()
+		s.put("key", NewKey(time.Now(), ""))
+		s.set(func() { s.onGet = func(context.Context) error { time.Sleep(time.Second); return nil } })
+		go func() { _, _ = l.DescribeKey(context.Background(), "key") }()
+		synctest.Wait()
+		s.remove("key")
+		_, err := l.DescribeKey(t.Context(), "key")
+		wantErr(t, "DescribeKey after the removal", err, ErrKeyNotFound)
+	})
+}
+
+func TestStoreThatReturnsRivalStampsIsSafe(t *testing.T) {
+	t.Parallel()
+	l, s := newStamped(t, CacheOptions{})
+	stop := make(chan struct{})
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				s.put("key", NewKey(time.Now(), ""))
+			}
+		}
+	})
+	for range 8 {
+		wait.Go(func() {
+			for range 200 {
+				dek, err := l.GenerateDEK(context.Background(), "key", nil)
+				if err != nil || len(dek.Ciphertext) == 0 {
+					t.Errorf("GenerateDEK: %v", err)
+				}
+			}
+		})
+	}
+	time.Sleep(50 * time.Millisecond)
+	close(stop)
+	wait.Wait()
+}
+
+func TestConcurrentUseAndChange(t *testing.T) {
+	t.Parallel()
+	s := newFakeStore()
+	l := newTestLocal(t, LocalOptions{Store: s, Cache: CacheOptions{Size: 4, Offline: time.Millisecond}, ProbeInterval: time.Millisecond})
+	var wait sync.WaitGroup
+	for worker := range 8 {
+		wait.Go(func() {
+			ctx := context.Background()
+			mine := fmt.Sprintf("mine%d", worker)
+			for range 50 {
+				if err := l.CreateKey(ctx, mine); err != nil {
+					t.Errorf("CreateKey: %v", err)
+				}
+				dek, err := l.GenerateDEK(ctx, mine, nil)
+				if err != nil {
+					t.Errorf("GenerateDEK: %v", err)
+				}
+				if got, err := l.DecryptDEK(ctx, mine, dek.Ciphertext, nil); err != nil || got != dek.Plaintext {
+					t.Errorf("DecryptDEK: %v", err)
+				}
+				_, _ = l.GenerateDEK(ctx, fmt.Sprintf("mine%d", (worker+1)%8), nil)
+				if err := l.DeleteKey(ctx, mine); err != nil {
+					t.Errorf("DeleteKey: %v", err)
+				}
+				if _, err := l.GenerateDEK(ctx, mine, nil); !errors.Is(err, ErrKeyNotFound) {
+					t.Errorf("GenerateDEK under a deleted key: %v", err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+}
