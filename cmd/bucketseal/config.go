@@ -27,7 +27,7 @@ func (a *app) checkConfig(file string) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(c.CheckServer(), checkKeySource(c))
+	err = errors.Join(c.CheckServer(), a.checkKMS(c))
 	for _, w := range c.Warnings {
 		fmt.Fprintln(a.stderr, "warning:", w)
 	}

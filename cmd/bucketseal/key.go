@@ -13,32 +13,17 @@ import (
 	"github.com/bucketseal/bucketseal/kms"
 )
 
-// keyCommands makes the commands under `key`. withKeys opens the key service
-// that flags and environment name.
 func (a *app) keyCommand() *cobra.Command {
-	return group("key", "Manage KMS keys",
+	return group("key", "Manage and use KMS keys",
 		a.keyCreateCommand(),
+		a.keyImportCommand(),
 		a.keyListCommand(),
 		a.keyInfoCommand(),
 		a.keyRemoveCommand(),
+		a.keyDEKCommand(),
+		a.keyEncryptCommand(),
+		a.keyDecryptCommand(),
 	)
-}
-
-// keyFlags adds the flags that say which key service is meant.
-func keyFlags(cmd *cobra.Command) { configFlags(cmd, "data-dir") }
-
-// withKeys calls f with the key service.
-func (a *app) withKeys(cmd *cobra.Command, create bool, f func(ctx context.Context, keys kms.Service) error) error {
-	c, err := a.loadConfig(cmd)
-	if err != nil {
-		return err
-	}
-	keys, err := a.openKeys(c, create)
-	if err != nil {
-		return err
-	}
-	defer keys.Close()
-	return f(cmd.Context(), keys)
 }
 
 func (a *app) keyCreateCommand() *cobra.Command {

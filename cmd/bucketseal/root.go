@@ -73,6 +73,12 @@ service, which can also be run alone and speaks the API of MinIO KES.`,
 		a.serverCommand(),
 		a.configCommand(),
 		a.keyCommand(),
+		a.identityCommand(),
+		a.policyCommand(),
+		a.kmsCommand(),
+		a.statusCommand(),
+		a.metricCommand(),
+		a.logCommand(),
 		a.healthCommand(),
 		a.versionCommand(),
 	)
@@ -111,10 +117,10 @@ func group(use, short string, subs ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// getenv returns a variable's value; of several, the last counts.
-func (a *app) getenv(name string) string {
-	for i := len(a.environ) - 1; i >= 0; i-- {
-		if value, ok := strings.CutPrefix(a.environ[i], name+"="); ok {
+// getenv returns the value of the first variable that has one.
+func (a *app) getenv(names ...string) string {
+	for _, name := range names {
+		if value, _ := a.lookupEnv(name); value != "" {
 			return value
 		}
 	}

@@ -65,7 +65,7 @@ func (a *app) serve(ctx context.Context, c *config.Config) error {
 		log.Warn(w)
 	}
 	protectMemory(log, false)
-	keys, err := a.openKeys(c, true)
+	keys, err := a.openKeys(ctx, c, true, log)
 	if err != nil {
 		return err
 	}
@@ -88,6 +88,9 @@ func (a *app) serve(ctx context.Context, c *config.Config) error {
 	// What runs in the background outlives ctx: it serves transfers that finish.
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	if err := keys.createListed(background); err != nil {
+		return err
+	}
 	if err := createKeys(background, c, keys, log); err != nil {
 		return err
 	}

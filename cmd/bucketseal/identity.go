@@ -1,0 +1,277 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bucketseal/bucketseal/kms/client"
+	"github.com/bucketseal/bucketseal/kms/identity"
+)
+
+func (a *app) identityCommand() *cobra.Command {
+	return group("identity", "Make and look at identities of key server clients",
+		a.identityNewCommand(),
+		a.identityOfCommand(),
+		a.identityListCommand(),
+		a.identityInfoCommand(),
+	)
+}
+
+// newCertificate is what `identity new` is asked for.
+type newCertificate struct {
+	keyFile, certFile string
+	expiry            time.Duration
+	ips               []net.IP
+	dns               []string
+	force             bool
+}
+
+func (a *app) identityNewCommand() *cobra.Command {
+	var n newCertificate
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "new [NAME]",
+		Short: "Make an API key, or with --key and --cert a private key and its certificate",
+		Long: `Prints a new API key and its identity, which goes into a key server's policy. With --key
+and --cert it writes a private key and a self-signed certificate instead; with --ip or --dns
+a server can use that too.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if n.keyFile == "" && n.certFile == "" {
+				if n.dns != nil || n.ips != nil || len(args) > 0 {
+					return usageError{errors.New("a name, --ip and --dns are for certificates; give --key and --cert too")}
+				}
+				return a.newAPIKey(asJSON)
+			}
+			if n.keyFile == "" || n.certFile == "" {
+				return usageError{errors.New("give both --key and --cert")}
+			}
+			id, err := n.write(strings.Join(args, ""))
+			if err != nil {
+				return err
+			}
+			return a.printIdentity(asJSON, "", id)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&n.keyFile, "key", "", "write the private key to this file")
+	flags.StringVar(&n.certFile, "cert", "", "write the certificate to this file")
+	flags.DurationVar(&n.expiry, "expiry", 10*365*24*time.Hour, "how long the certificate is valid")
+	flags.IPSliceVar(&n.ips, "ip", nil, "IP addresses of a server")
+	flags.StringSliceVar(&n.dns, "dns", nil, "host names of a server")
+	flags.BoolVar(&n.force, "force", false, "overwrite files")
+	flags.BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func (a *app) newAPIKey(asJSON bool) error {
+	key := identity.New()
+	return a.printIdentity(asJSON, key.Reveal(), key.Identity())
+}
+
+// printIdentity prints an identity, and the API key if there is one: the only
+// place where one is shown.
+func (a *app) printIdentity(asJSON bool, apiKey string, id identity.Identity) error {
+	if asJSON {
+		return a.printJSON(struct {
+			APIKey   string `json:"api_key,omitempty"`
+			Identity string `json:"identity"`
+		}{apiKey, id.String()})
+	}
+	if apiKey != "" {
+		fmt.Fprintf(a.stdout, "API key:  %s\n", apiKey)
+	}
+	fmt.Fprintf(a.stdout, "identity: %s\n", id)
+	if apiKey != "" {
+		fmt.Fprintln(a.stderr, "Keep the API key secret: it is shown this once. The identity is public; a policy names it.")
+	}
+	return nil
+}
+
+// write makes the key and a self-signed certificate of it.
+func (n *newCertificate) write(name string) (identity.Identity, error) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return "", err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 126))
+	if err != nil {
+		return "", err
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: name},
+		NotBefore: now.Add(-time.Minute), NotAfter: now.Add(n.expiry),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+		IPAddresses: n.ips, DNSNames: n.dns, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
+	if err != nil {
+		return "", err
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return "", err
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return "", err
+	}
+	defer clear(secret)
+	if err := n.writePEM(n.keyFile, 0o600, &pem.Block{Type: "PRIVATE KEY", Bytes: secret}); err != nil {
+		return "", err
+	}
+	if err := n.writePEM(n.certFile, 0o644, &pem.Block{Type: "CERTIFICATE", Bytes: der}); err != nil {
+		return "", err
+	}
+	return identity.Of(cert), nil
+}
+
+// writePEM does not overwrite a file unless it is told to: a lost private key
+// is a lost identity.
+func (n *newCertificate) writePEM(file string, mode os.FileMode, block *pem.Block) error {
+	if n.force {
+		if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		if errors.Is(err, os.ErrExist) {
+			return fmt.Errorf("%w; use --force to overwrite it", err)
+		}
+		return err
+	}
+	if err := pem.Encode(f, block); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+func (a *app) identityOfCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "of [FILE]",
+		Short: "Show the identity of a certificate or an API key",
+		Long: `Reads a certificate (PEM) or an API key from FILE; from the standard input with "-". Without
+FILE it is the API key in MINIO_KES_API_KEY, or the certificate that MINIO_KES_CERT_FILE names.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			id, err := a.identityOf(args)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return a.printIdentity(true, "", id)
+			}
+			_, err = fmt.Fprintln(a.stdout, id)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func (a *app) identityOf(args []string) (identity.Identity, error) {
+	if len(args) > 0 && strings.HasPrefix(args[0], "kes:") {
+		return "", usageError{errors.New("an API key on the command line can be read by every user of this machine; give it on the standard input: identity of -")}
+	}
+	if len(args) == 0 {
+		if text := a.getenv("MINIO_KES_API_KEY", "KES_API_KEY"); text != "" {
+			key, err := identity.ParseAPIKey(text)
+			return key.Identity(), err
+		}
+		file := a.getenv("MINIO_KES_CERT_FILE", "KES_CLIENT_CERT")
+		if file == "" {
+			return "", usageError{errors.New("give a file, or set MINIO_KES_API_KEY or MINIO_KES_CERT_FILE")}
+		}
+		args = []string{file}
+	}
+	data, err := a.readInput(args)
+	if err != nil {
+		return "", err
+	}
+	defer clear(data)
+	block, rest := pem.Decode(data)
+	for ; block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return "", fmt.Errorf("certificate: %w", err)
+		}
+		return identity.Of(cert), nil
+	}
+	key, err := identity.ParseAPIKey(strings.TrimSpace(string(data)))
+	if err != nil {
+		return "", errors.New("this is neither a certificate in PEM nor an API key")
+	}
+	return key.Identity(), nil
+}
+
+func (a *app) identityListCommand() *cobra.Command {
+	return a.listCommand("ls [PREFIX]", "List the identities that a key server knows", (*client.Client).ListIdentities)
+}
+
+func (a *app) identityInfoCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "info [IDENTITY]",
+		Short: "Show what a key server knows of an identity, or of yours",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+				ask := c.DescribeSelf
+				if len(args) > 0 {
+					ask = func(ctx context.Context) (client.Identity, error) { return c.DescribeIdentity(ctx, args[0]) }
+				}
+				info, err := ask(ctx)
+				if err != nil {
+					return err
+				}
+				return a.printIdentityInfo(asJSON, info)
+			})
+		},
+	}
+	remoteFlags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func (a *app) printIdentityInfo(asJSON bool, i client.Identity) error {
+	if asJSON {
+		return a.printJSON(struct {
+			Identity  string   `json:"identity"`
+			Admin     bool     `json:"admin,omitempty"`
+			Policy    string   `json:"policy,omitempty"`
+			CreatedAt jsonTime `json:"created_at,omitzero"`
+			CreatedBy string   `json:"created_by,omitempty"`
+			Allow     []string `json:"allow,omitempty"`
+			Deny      []string `json:"deny,omitempty"`
+		}{i.Identity, i.Admin, i.Policy, jsonTime(i.CreatedAt), i.CreatedBy, i.Allow, i.Deny})
+	}
+	role := "policy:     " + i.Policy
+	if i.Admin {
+		role = "role:       admin"
+	}
+	fmt.Fprintf(a.stdout, "identity:   %s\n%s\n", i.Identity, role)
+	a.printOrigin(i.CreatedAt, i.CreatedBy)
+	a.printRules(i.Allow, i.Deny)
+	return nil
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/kms/client"
+)
+
+// defaultKeyServer is where a key server listens if nothing else is said.
+const defaultKeyServer = "https://127.0.0.1:7373"
+
+// remoteFlags adds the flags that say which key server is meant, and how it is
+// known. Who we are comes from the environment only: what stands on a command
+// line can be read by every user of the machine.
+func remoteFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringP("server", "s", "", "key server, HOST:PORT, several separated by commas ($MINIO_KES_SERVER)")
+	flags.String("ca", "", "PEM file or folder of the authorities that sign its certificate ($MINIO_KES_CAPATH)")
+	flags.BoolP("insecure", "k", false, "accept any server certificate")
+}
+
+// remoteServer returns the server that flags or environment name, or "".
+func (a *app) remoteServer(cmd *cobra.Command) string {
+	if s, err := cmd.Flags().GetString("server"); err == nil && s != "" {
+		return s
+	}
+	return a.getenv("MINIO_KES_SERVER", "KES_SERVER")
+}
+
+// newClient returns a client of the key server.
+func (a *app) newClient(cmd *cobra.Command) (*client.Client, error) {
+	server := a.remoteServer(cmd)
+	if server == "" {
+		server = defaultKeyServer
+	}
+	ca, _ := cmd.Flags().GetString("ca")
+	if ca == "" {
+		ca = a.getenv("MINIO_KES_CAPATH")
+	}
+	insecure, _ := cmd.Flags().GetBool("insecure")
+	o := client.Options{
+		Endpoints: strings.Split(server, ","), CAPath: ca, InsecureSkipVerify: insecure,
+		APIKey:      a.getenv("MINIO_KES_API_KEY", "KES_API_KEY"),
+		CertFile:    a.getenv("MINIO_KES_CERT_FILE", "KES_CLIENT_CERT"),
+		KeyFile:     a.getenv("MINIO_KES_KEY_FILE", "KES_CLIENT_KEY"),
+		KeyPassword: a.getenv("MINIO_KES_KEY_PASSWORD"),
+	}
+	if file := a.getenv("MINIO_KES_API_KEY_FILE"); file != "" && o.APIKey == "" {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("MINIO_KES_API_KEY_FILE: %w", err)
+		}
+		o.APIKey = strings.TrimSpace(string(data))
+	}
+	if o.APIKey != "" { // as kes does: the key wins over a certificate
+		o.CertFile, o.KeyFile = "", ""
+	} else if o.CertFile == "" || o.KeyFile == "" {
+		return nil, errors.New("nothing says who you are to the key server; set MINIO_KES_API_KEY or MINIO_KES_API_KEY_FILE, or MINIO_KES_CERT_FILE and MINIO_KES_KEY_FILE")
+	}
+	return client.New(o)
+}
+
+// withClient calls f with the key server's client.
+func (a *app) withClient(cmd *cobra.Command, f func(ctx context.Context, c *client.Client) error) error {
+	c, err := a.newClient(cmd)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return f(cmd.Context(), c)
+}
+
+// keyFlags adds the flags that say which key service is meant.
+func keyFlags(cmd *cobra.Command) {
+	configFlags(cmd, "data-dir")
+	remoteFlags(cmd)
+}
+
+// withKeys calls f with the key service that is meant: a key server, if one is
+// named and neither --data-dir nor --config is given; else the one that the
+// proxy's configuration names. Only with create may the latter be made.
+func (a *app) withKeys(cmd *cobra.Command, create bool, f func(ctx context.Context, keys kms.Service) error) error {
+	flags := cmd.Flags()
+	local := flags.Changed("data-dir") || flags.Changed("config")
+	if flags.Changed("server") && local {
+		return usageError{errors.New("--server cannot be given with --data-dir or --config")}
+	}
+	if !local && a.remoteServer(cmd) != "" {
+		return a.withClient(cmd, func(ctx context.Context, c *client.Client) error { return f(ctx, c) })
+	}
+	c, err := a.loadConfig(cmd)
+	if err != nil {
+		return err
+	}
+	if err := c.CheckKeys(); err != nil {
+		return fmt.Errorf("%w; or name a key server with --server or MINIO_KES_SERVER", err)
+	}
+	log := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	keys, err := a.openKeys(cmd.Context(), c, create, log)
+	if err != nil {
+		return err
+	}
+	defer keys.Close()
+	return f(cmd.Context(), keys)
+}
