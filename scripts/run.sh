@@ -79,8 +79,9 @@ BUCKETSEAL_ROOT_USER=$user BUCKETSEAL_ROOT_PASSWORD=$secret \
 proxy_pid=$!
 wait_ready "http://$proxy/minio/health/ready" "$proxy_pid" bucketseal "$data/log/bucketseal.log"
 
+# Shorter to read, and to paste in this directory.
+bin=${bin#"$PWD"/}
 mc=$bin/mc
-[[ $mc == "$PWD"/* ]] && mc=${mc#"$PWD"/}
 cat <<TEXT
 
 bucketseal is ready on http://$proxy, in front of MinIO on http://$minio.
