@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -94,8 +95,16 @@ type etags struct{ client, upstream string }
 
 // currentETags looks an object's ETags up, nil if there is no object.
 func (s *Server) currentETags(ctx context.Context, r *request) (*etags, error) {
+	return s.etagsOf(ctx, r, "")
+}
+
+// etagsOf looks the ETags of one version up, "" for the current one.
+func (s *Server) etagsOf(ctx context.Context, r *request, version string) (*etags, error) {
 	up := r.upstreamRequest(http.MethodHead)
 	up.Credential = &s.opts.Service
+	if version != "" {
+		up.Query = url.Values{"versionId": {version}}
+	}
 	resp, err := s.opts.Upstream.Do(ctx, up)
 	if err != nil {
 		return nil, err
@@ -116,10 +125,13 @@ func (s *Server) currentETags(ctx context.Context, r *request) (*etags, error) {
 	if err := s.mayUseKeys(r.caller, r.bucket); err != nil {
 		return nil, err
 	}
-	key, private, err := s.keys.open(ctx, sse.Name{Bucket: r.bucket, Key: r.key}, rec, nil)
+	key, private, err := s.keys.open(ctx, r.name(), rec, nil)
 	if err != nil {
 		return nil, err
 	}
 	key.Zero()
+	if err := s.completeFacts(ctx, r.name(), rec, private, false); err != nil {
+		return nil, err
+	}
 	return &etags{client: clientETag(rec, private.MD5, stored), upstream: stored}, nil
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -50,6 +52,8 @@ var (
 	errReadWithMethod    = errors.New("server-side encryption header on a read")
 	errKMSKeyName        = errors.New("KMS key id")
 	errEncodingType      = errors.New("unknown encoding type")
+	errCopySource        = errors.New("malformed copy source")
+	errCopyOntoItself    = errors.New("copy of an object onto itself that changes nothing")
 	errPartNumber        = errors.New("part does not exist")
 	errClientGone        = errors.New("the client went away")
 	errPartAndRange      = errors.New("both a part number and a range")
@@ -79,6 +83,8 @@ var errorTable = []struct {
 	{errBodyTooLarge, apiError{400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.", nil}},
 	{errInvalidRange, apiError{416, "InvalidRange", "The requested range is not satisfiable", nil}},
 	{errPartNumber, apiError{416, "InvalidPartNumber", "The requested partnumber is not satisfiable", nil}},
+	{errCopySource, apiError{400, invalidArgument, "Copy Source must mention the source bucket and key: sourcebucket/sourcekey.", nil}},
+	{errCopyOntoItself, apiError{400, invalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.", nil}},
 	{errPartAndRange, apiError{400, invalidRequest, "Cannot specify both Range header and partNumber query parameter", nil}},
 	{errPlainObject, apiError{403, "AccessDenied", "The object is stored without encryption, and the bucket is not listed in the plain_read setting of this bucketseal.", nil}},
 	{errPrecondition, apiError{412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", nil}},
@@ -99,6 +105,9 @@ var errorTable = []struct {
 	{sse.ErrWrongKey, apiError{403, "AccessDenied", "Access Denied.", nil}},
 	{sse.ErrSource, apiError{400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.", nil}},
 
+	{manifest.ErrMissing, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
+	{system.ErrTampered, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
+
 	{kms.ErrKeyNotFound, apiError{404, "kms:KeyNotFound", "key with given key ID does not exist", nil}},
 	{kms.ErrKeyExists, apiError{409, "kms:KeyAlreadyExists", "key with given key ID already exits", nil}},
 	{kms.ErrNotPermitted, apiError{403, "kms:NotAuthorized", "insufficient permissions to perform KMS operation", nil}},
@@ -111,6 +120,7 @@ var errorTable = []struct {
 	{bucketconfig.ErrUnavailable, apiError{503, "ServiceUnavailable", "The bucket's encryption settings cannot be read. Please try again.", nil}},
 	{bucketconfig.ErrNoSuchBucket, apiError{404, "NoSuchBucket", "The specified bucket does not exist", nil}},
 
+	{upstream.ErrListing, apiError{500, "InternalError", "The storage's listing cannot be read.", nil}},
 	{upstream.ErrUnreachable, apiError{503, "SlowDown", "The storage cannot be reached. Please try again.", nil}},
 	{errClientGone, apiError{499, "ClientDisconnected", "Client disconnected before response was ready", nil}},
 	{context.DeadlineExceeded, apiError{503, "SlowDown", "Resource requested is unreadable, please reduce your request rate", nil}},

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -161,11 +162,15 @@ func (d *download) serveEncrypted(w http.ResponseWriter, resp *http.Response, re
 	if d.hasKey {
 		customer = &d.customer.CustomerKey
 	}
-	key, private, err := s.keys.open(r.Context(), sse.Name{Bucket: r.bucket, Key: r.key}, rec, customer)
+	key, private, err := s.keys.open(r.Context(), r.name(), rec, customer)
 	if err != nil {
 		return err
 	}
 	defer key.Zero()
+	wantChecksum := strings.EqualFold(r.Header.Get("X-Amz-Checksum-Mode"), "ENABLED")
+	if err := s.completeFacts(r.Context(), r.name(), rec, private, wantChecksum); err != nil {
+		return err
+	}
 
 	etag := clientETag(rec, private.MD5, resp.Header.Get("ETag"))
 	modified, _ := http.ParseTime(resp.Header.Get("Last-Modified"))
@@ -184,7 +189,7 @@ func (d *download) serveEncrypted(w http.ResponseWriter, resp *http.Response, re
 	copyObjectHeaders(h, resp.Header)
 	h.Set("ETag", etag)
 	setEncryptionHeaders(h, rec, d.customer.CustomerKeyMD5)
-	if private.Checksum != nil && !part.partial && strings.EqualFold(r.Header.Get("X-Amz-Checksum-Mode"), "ENABLED") {
+	if private.Checksum != nil && !part.partial && wantChecksum {
 		setChecksumHeaders(h, private.Checksum)
 	}
 	if d.head {
@@ -205,6 +210,20 @@ func (d *download) serveEncrypted(w http.ResponseWriter, resp *http.Response, re
 		return err
 	}
 	return d.send(w, plain, part, rec.PlainSize)
+}
+
+// completeFacts gets what the record leaves to a manifest, if it is needed: the
+// MD5 that is an SSE-S3 object's ETag, or a checksum.
+func (s *Server) completeFacts(ctx context.Context, name sse.Name, rec *sse.Record, private *sse.Private, checksum bool) error {
+	if rec.Manifest == (sse.ManifestID{}) || rec.Mode != sse.ModeS3 && !checksum {
+		return nil
+	}
+	facts, err := s.manifests.Get(ctx, manifest.Ref{Name: name, ID: rec.Manifest})
+	if err != nil {
+		return err
+	}
+	private.Facts = facts
+	return nil
 }
 
 // check judges the request's conditions and, for 304, says what the client

@@ -21,6 +21,11 @@ const (
 // isReservedMeta says whether a canonical header name is the proxy's own.
 func isReservedMeta(name string) bool { return strings.HasPrefix(name, recordHeader) }
 
+// isReservedName says so of a name in any case, as listings have them.
+func isReservedName(name string) bool {
+	return len(name) >= len(recordHeader) && strings.EqualFold(name[:len(recordHeader)], recordHeader)
+}
+
 // refusedHeaders change what a request means in ways that would reach past the
 // encryption. The value says whether only "true" does.
 var refusedHeaders = map[string]bool{

@@ -3,21 +3,33 @@ package proxy
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
-// listing is one ListObjects on its way: V1 and V2 differ in their first and
-// last lines only.
+// listKind is which of S3's three listings is served.
+type listKind int
+
+const (
+	listV1 listKind = iota
+	listV2
+	listVersions
+)
+
+// listing is one listing on its way.
 type listing struct {
 	server  *Server
 	request *request
-	v1      bool
+	kind    listKind
 	// encode says that the client wants names URL-encoded.
 	encode bool
 	// metadata says that the client asked for the objects' metadata.
@@ -26,15 +38,37 @@ type listing struct {
 	marker   string // of V1
 }
 
+// listEntry is an entry with what the proxy knows of it.
+type listEntry struct {
+	*upstream.ListEntry
+	record *sse.Record // nil for a plain object
+	stored string      // upstream's ETag
+	name   sse.Name
+	facts  sse.Facts
+	opened bool // facts are known, but for a manifest's
+}
+
+func (e *listEntry) ref() manifest.Ref { return manifest.Ref{Name: e.name, ID: e.record.Manifest} }
+
+func (e *listEntry) hasManifest() bool {
+	return e.opened && e.record.Mode == sse.ModeS3 && e.record.Manifest != sse.ManifestID{}
+}
+
 // listObjectsV2 serves ListObjectsV2.
 func (s *Server) listObjectsV2(w http.ResponseWriter, r *request) error {
-	l := &listing{server: s, request: r, owner: r.query.Get("fetch-owner") == "true", metadata: r.query.Get("metadata") == "true"}
+	l := &listing{server: s, request: r, kind: listV2, owner: r.query.Get("fetch-owner") == "true"}
 	return l.serve(w)
 }
 
 // listObjectsV1 serves ListObjects, through V2: only that tells metadata.
 func (s *Server) listObjectsV1(w http.ResponseWriter, r *request) error {
-	l := &listing{server: s, request: r, v1: true, owner: true, marker: r.query.Get("marker")}
+	l := &listing{server: s, request: r, kind: listV1, owner: true, marker: r.query.Get("marker")}
+	return l.serve(w)
+}
+
+// listObjectVersions serves ListObjectVersions.
+func (s *Server) listObjectVersions(w http.ResponseWriter, r *request) error {
+	l := &listing{server: s, request: r, kind: listVersions, owner: true}
 	return l.serve(w)
 }
 
@@ -46,137 +80,231 @@ func (l *listing) serve(w http.ResponseWriter) error {
 	default:
 		return errEncodingType
 	}
+	l.metadata = l.request.query.Get("metadata") == "true"
 	ctx := l.request.Context()
-	page, err := l.fetch(ctx, l.request.caller.credential)
+	page, err := l.fetch(ctx, l.request.caller.credential, true)
+	switch {
+	case errors.Is(err, upstream.ErrListing):
+		if page, err = l.fetch(ctx, l.request.caller.credential, false); err != nil {
+			return err
+		}
+		err = l.headEach(ctx, page)
+	case err == nil:
+		err = l.completeMetadata(ctx, page)
+	}
 	if err != nil {
 		return err
 	}
-	if err := l.completeRecords(ctx, page); err != nil {
-		return err
-	}
-	for i := range page.Contents {
-		l.translate(ctx, &page.Contents[i])
-	}
-	writeXML(w, http.StatusOK, l.render(page))
+	entries := l.open(ctx, page)
+	writeXML(w, http.StatusOK, l.render(page, entries))
 	return nil
 }
 
-// fetch asks upstream for the page as the given identity. Names always come
-// URL-encoded: a single control character in one makes the page unreadable
-// otherwise.
-func (l *listing) fetch(ctx context.Context, cred *upstream.Credential) (*listPage, error) {
-	up := l.request.upstreamRequest(http.MethodGet)
-	up.Credential = cred
-	up.Query = url.Values{"list-type": {"2"}, "metadata": {"true"}, "encoding-type": {"url"}}
-	for _, name := range []string{"prefix", "delimiter", "start-after", "continuation-token", "max-keys"} {
+// fetch asks upstream for the page as the given identity.
+func (l *listing) fetch(ctx context.Context, cred *upstream.Credential, metadata bool) (*upstream.ListPage, error) {
+	r := l.request.upstreamRequest(http.MethodGet)
+	r.Credential = cred
+	query := url.Values{}
+	names := []string{"prefix", "delimiter", "max-keys", "start-after", "continuation-token"}
+	if l.kind == listVersions {
+		query.Set("versions", "")
+		names = []string{"prefix", "delimiter", "max-keys", "key-marker", "version-id-marker"}
+	} else {
+		query.Set("list-type", "2")
+	}
+	for _, name := range names {
 		if v, ok := l.request.query[name]; ok {
-			up.Query[name] = v
+			query[name] = v
 		}
 	}
-	if l.owner {
-		up.Query.Set("fetch-owner", "true")
+	if metadata {
+		query.Set("metadata", "true")
 	}
-	if l.v1 && l.marker != "" {
-		up.Query.Set("start-after", l.marker)
+	if l.owner && l.kind != listVersions {
+		query.Set("fetch-owner", "true")
 	}
-	resp, err := l.server.opts.Upstream.Do(ctx, up)
-	if err != nil {
-		return nil, err
+	if l.kind == listV1 && l.marker != "" {
+		query.Set("start-after", l.marker)
 	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, upstream.ReadError(resp)
-	}
-	defer upstream.Discard(resp)
-	page, err := parseListPage(resp.Body)
-	if err != nil {
-		return nil, fmt.Errorf("parse listing: %w (%w)", upstream.ErrUnreachable, err)
-	}
-	return page, nil
+	return l.server.opts.Upstream.List(ctx, r, query)
 }
 
-// completeRecords gets what upstream left out for a caller that may list but
+// completeMetadata gets what upstream left out for a caller that may list but
 // not read: the same page once more under the service identity, of which only
 // sizes and ETags reach the caller.
-func (l *listing) completeRecords(ctx context.Context, page *listPage) error {
+func (l *listing) completeMetadata(ctx context.Context, page *upstream.ListPage) error {
 	missing := false
-	for i := range page.Contents {
-		missing = missing || !page.Contents[i].hasMetadata
+	for i := range page.Entries {
+		missing = missing || !page.Entries[i].HasMetadata && !page.Entries[i].DeleteMarker
 	}
 	if !missing {
 		return nil
 	}
-	full, err := l.fetch(ctx, &l.server.opts.Service)
+	full, err := l.fetch(ctx, &l.server.opts.Service, true)
+	if errors.Is(err, upstream.ErrListing) {
+		return l.headEach(ctx, page)
+	}
 	if err != nil {
 		return err
 	}
-	records := make(map[string]*listEntry, len(full.Contents))
-	for i := range full.Contents {
-		records[full.Contents[i].Key] = &full.Contents[i]
+	type version struct{ key, id string }
+	known := make(map[version]*upstream.ListEntry, len(full.Entries))
+	for i := range full.Entries {
+		known[version{full.Entries[i].Key, full.Entries[i].VersionID}] = &full.Entries[i]
 	}
-	for i := range page.Contents {
-		e := &page.Contents[i]
-		if same := records[e.Key]; !e.hasMetadata && same != nil && same.ETag == e.ETag {
-			e.records = same.records
+	for i := range page.Entries {
+		e := &page.Entries[i]
+		if same := known[version{e.Key, e.VersionID}]; !e.HasMetadata && same != nil && same.ETag == e.ETag {
+			e.Metadata = reservedOnly(same.Metadata)
 		}
 	}
 	return nil
 }
 
-// translate replaces upstream's size and ETag by those the client knows. An
-// entry whose record cannot be opened keeps upstream's ETag: one bad object, or a
-// key that is out of reach, must not make a whole listing fail.
-func (l *listing) translate(ctx context.Context, e *listEntry) {
-	if len(e.records) == 0 {
-		return
+func reservedOnly(all []upstream.MetaEntry) []upstream.MetaEntry {
+	var out []upstream.MetaEntry
+	for _, m := range all {
+		if isReservedName(m.Name) {
+			out = append(out, m)
+		}
 	}
-	err := l.translateRecord(ctx, e)
-	if err != nil {
-		l.server.log.WarnContext(ctx, "listing: record cannot be opened", "id", l.request.id,
-			"bucket", l.request.bucket, "key", e.Key, "error", err)
-	}
+	return out
 }
 
-func (l *listing) translateRecord(ctx context.Context, e *listEntry) error {
-	if len(e.records) > 1 {
-		return fmt.Errorf("%d records on one object: %w", len(e.records), sse.ErrRecord)
+// headRequests bounds the look-ups of one listing that run at a time.
+const headRequests = 16
+
+// headEach gets the records of a page one by one, under the service identity:
+// for pages that upstream cannot write with metadata.
+func (l *listing) headEach(ctx context.Context, page *upstream.ListPage) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(headRequests)
+	for i := range page.Entries {
+		e := &page.Entries[i]
+		if e.DeleteMarker {
+			continue
+		}
+		group.Go(func() error { return l.head(ctx, e) })
 	}
-	rec, err := sse.ParseRecord(e.records[0])
+	return group.Wait()
+}
+
+func (l *listing) head(ctx context.Context, e *upstream.ListEntry) error {
+	key, err := url.QueryUnescape(e.Key)
+	if err != nil {
+		return fmt.Errorf("decode key: %w", err)
+	}
+	r := l.request.upstreamRequest(http.MethodHead)
+	r.Key, r.Credential = key, &l.server.opts.Service
+	if e.VersionID != "" {
+		r.Query = url.Values{"versionId": {e.VersionID}}
+	}
+	resp, err := l.server.opts.Upstream.Do(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer upstream.Discard(resp)
+	if resp.Header.Get("ETag") != e.ETag {
+		return nil // gone or changed meanwhile: listed as upstream lists it
+	}
+	for name, values := range resp.Header {
+		for _, v := range values {
+			if isReservedName(name) {
+				e.Metadata = append(e.Metadata, upstream.MetaEntry{Name: name, Value: v})
+			}
+		}
+	}
+	return nil
+}
+
+// open replaces upstream's sizes and ETags by those the client knows. An entry
+// whose record or manifest cannot be opened keeps upstream's ETag: one bad
+// object, or a key that is out of reach, must not make a whole listing fail.
+func (l *listing) open(ctx context.Context, page *upstream.ListPage) []listEntry {
+	entries := make([]listEntry, len(page.Entries))
+	var refs []manifest.Ref
+	for i := range entries {
+		e := &entries[i]
+		e.ListEntry, e.stored = &page.Entries[i], page.Entries[i].ETag
+		if err := l.openRecord(ctx, e); err != nil {
+			l.warn(ctx, e, err)
+		}
+		if e.hasManifest() {
+			refs = append(refs, e.ref())
+		}
+	}
+	var late map[manifest.Ref]sse.Facts
+	if len(refs) > 0 {
+		late = l.server.manifests.GetMany(ctx, refs)
+	}
+	for i := range entries {
+		e := &entries[i]
+		if e.hasManifest() {
+			facts, ok := late[e.ref()]
+			if !ok {
+				l.warn(ctx, e, manifest.ErrMissing)
+				continue
+			}
+			e.facts = facts
+		}
+		if e.opened {
+			e.ETag = clientETag(e.record, e.facts.MD5, e.stored)
+		}
+	}
+	return entries
+}
+
+func (l *listing) warn(ctx context.Context, e *listEntry, err error) {
+	l.server.log.WarnContext(ctx, "listing: object cannot be opened", "id", l.request.id,
+		"bucket", l.request.bucket, "key", e.Key, "error", err)
+}
+
+func (l *listing) openRecord(ctx context.Context, e *listEntry) error {
+	text := ""
+	for _, m := range e.Metadata {
+		if !isReservedName(m.Name) {
+			continue
+		}
+		if text != "" || m.Name != recordHeader {
+			return fmt.Errorf("more than one record, or one of another name: %w", sse.ErrRecord)
+		}
+		text = m.Value
+	}
+	if text == "" {
+		return nil
+	}
+	rec, err := sse.ParseRecord(text)
 	if err != nil {
 		return err
 	}
 	if sse.EncSize(rec.PlainSize) != e.Size {
 		return fmt.Errorf("listed with %d bytes: %w", e.Size, errUpstreamLied)
 	}
-	e.Size, e.record = rec.PlainSize, rec
-	if rec.Mode != sse.ModeS3 {
-		return nil
-	}
-	stored := e.ETag
-	e.ETag = clientETag(rec, nil, stored)
-	if err := l.server.mayUseKeys(l.request.caller, l.request.bucket); err != nil {
-		return nil //nolint:nilerr // such a caller sees an ETag that is no MD5
-	}
 	key, err := url.QueryUnescape(e.Key)
 	if err != nil {
 		return fmt.Errorf("decode key: %w", err)
 	}
-	object, private, err := l.server.keys.open(ctx, sse.Name{Bucket: l.request.bucket, Key: key}, rec, nil)
+	e.Size, e.record, e.name = rec.PlainSize, rec, sse.Name{Bucket: l.request.bucket, Key: key}
+	if rec.Mode != sse.ModeS3 || l.server.mayUseKeys(l.request.caller, l.request.bucket) != nil {
+		return nil // such an ETag is upstream's
+	}
+	object, private, err := l.server.keys.open(ctx, e.name, rec, nil)
 	if err != nil {
 		return err
 	}
 	object.Zero()
-	e.ETag = clientETag(rec, private.MD5, stored)
+	e.facts, e.opened = private.Facts, true
 	return nil
 }
 
 // nextMarker is V1's marker for the next page: the key inside upstream's token.
-func (p *listPage) nextMarker() string {
+func nextMarker(p *upstream.ListPage) string {
 	if token, err := base64.StdEncoding.DecodeString(p.NextToken); err == nil && len(token) > 0 {
 		return string(token)
 	}
 	last := ""
-	if n := len(p.Contents); n > 0 {
-		last, _ = url.QueryUnescape(p.Contents[n-1].Key)
+	if n := len(p.Entries); n > 0 {
+		last, _ = url.QueryUnescape(p.Entries[n-1].Key)
 	}
 	if n := len(p.Prefixes); n > 0 {
 		if prefix, _ := url.QueryUnescape(p.Prefixes[n-1]); prefix > last {
@@ -186,14 +314,14 @@ func (p *listPage) nextMarker() string {
 	return last
 }
 
-// name writes one of upstream's URL-encoded names in the client's encoding.
-func (l *listing) name(encoded string) string {
+// encoded writes one of upstream's URL-encoded names in the client's encoding.
+func (l *listing) encoded(name string) string {
 	if l.encode {
-		return encoded
+		return name
 	}
-	raw, err := url.QueryUnescape(encoded)
+	raw, err := url.QueryUnescape(name)
 	if err != nil {
-		return encoded
+		return name
 	}
 	return raw
 }

@@ -11,9 +11,11 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
@@ -125,51 +127,91 @@ type upload struct {
 	request *request
 	size    int64
 	asked   *sse.Request
-	body    *sigv4.Body
+	body    plaintext
+	// header is what goes upstream with the object.
+	header http.Header
 	// match is the upstream ETag that the current object must have, "" for any.
 	match string
 
-	md5    []byte // of the plaintext, nil if not known before the write begins
-	nonce  sse.StreamNonce
+	facts  sse.Facts // what is known of the plaintext
+	late   bool      // facts become known with the last byte, and go into a manifest
 	stream sse.Stream
-	record *sse.Record
-	text   string // the record's
+	record *sse.Record // nil for plain storage
+	text   string      // the record's
+	// etag is upstream's, once it has answered.
+	etag string
+	// copied says that the body is another object's: the request's conditions and
+	// digests are not of this body.
+	copied bool
 }
 
+// plaintext is the body of an upload: *sigv4.Body from a client, or another
+// object's data. It returns io.EOF only when everything is verified.
+type plaintext interface {
+	io.Reader
+	// MD5 and Checksums are known after io.EOF, the declared ones before.
+	MD5() (sum [16]byte, ok bool)
+	DeclaredMD5() (sum [16]byte, ok bool)
+	Checksums() map[sigv4.ChecksumAlgorithm][]byte
+	DeclaredChecksum() (alg sigv4.ChecksumAlgorithm, value []byte, ok bool)
+	// Err is the error that reading ended with, nil or io.EOF.
+	Err() error
+}
+
+// run reads the client's body and stores the object.
 func (u *upload) run(w http.ResponseWriter) error {
-	r, s := u.request, u.server
-	plain := u.asked.Mode == sse.ModeNone
-	var buffer []byte
-	if !plain && u.size > 0 && u.size <= s.opts.SmallObject {
-		buffer = s.buffers.take(u.size)
-	}
-	var err error
-	u.body, err = r.auth.Body(r.Request, sigv4.BodyOptions{
-		ComputeMD5: u.asked.Mode == sse.ModeS3 && (buffer != nil || u.size == 0),
+	r := u.request
+	body, err := r.auth.Body(r.Request, sigv4.BodyOptions{
+		ComputeMD5: u.asked.Mode == sse.ModeS3, Compute: askedChecksum(r.Header),
 	})
 	if err != nil {
-		if buffer != nil {
-			s.buffers.give(buffer, true)
-		}
 		return err
 	}
-	if u.body.Size() != u.size {
+	if body.Size() != u.size {
 		return sigv4.ErrIncompleteBody
 	}
+	u.body, u.header = body, r.writeHeaders()
+	_, trailer := body.TrailerChecksum()
+	if err := u.store(trailer || len(askedChecksum(r.Header)) > 0); err != nil {
+		return err
+	}
+	u.answer(w)
+	return nil
+}
+
+// askedChecksum is the checksum that the client wants computed; one that it
+// sends itself is verified in any case.
+func askedChecksum(h http.Header) []sigv4.ChecksumAlgorithm {
+	for _, name := range []string{"X-Amz-Sdk-Checksum-Algorithm", "X-Amz-Checksum-Algorithm"} {
+		if algorithm, ok := sigv4.ParseChecksumAlgorithm(h.Get(name)); ok {
+			return []sigv4.ChecksumAlgorithm{algorithm}
+		}
+	}
+	return nil
+}
+
+// store writes the object upstream. lateChecksum says that a checksum becomes
+// known with the last byte.
+func (u *upload) store(lateChecksum bool) error {
+	s := u.server
 	switch {
-	case plain:
-		return u.sendPlain(w)
-	case buffer != nil:
-		return u.sendSmall(w, buffer)
+	case u.asked.Mode == sse.ModeNone:
+		return u.sendPlain()
 	case u.size == 0:
 		if err := drain(u.body); err != nil {
 			return err
 		}
+	case u.size <= s.opts.SmallObject:
+		if buffer := s.buffers.take(u.size); buffer != nil {
+			return u.sendSmall(buffer)
+		}
 	}
+	u.facts = u.known()
+	u.late = u.size > 0 && (u.asked.Mode == sse.ModeS3 && u.facts.MD5 == nil || lateChecksum && u.facts.Checksum == nil)
 	if err := u.prepare(); err != nil {
 		return err
 	}
-	return u.sendStream(w)
+	return u.sendStream()
 }
 
 // drain reads a body that must be empty, so that its digests are checked.
@@ -194,40 +236,50 @@ func (u *upload) prepare() error {
 	if err := s.mayUseKeys(r.caller, r.bucket); err != nil {
 		return err
 	}
-	key, err := s.keys.forWrite(r.Context(), sse.Name{Bucket: r.bucket, Key: r.key}, u.asked)
+	key, err := s.keys.forWrite(r.Context(), r.name(), u.asked)
 	if err != nil {
 		return err
 	}
 	defer key.zero()
 	objectKey := sse.NewObjectKey()
 	defer objectKey.Zero()
-	u.nonce = sse.NewStreamNonce()
-	private := sse.NewPrivate(u.size, u.nonce)
-	if u.asked.Mode == sse.ModeS3 {
-		private.MD5 = u.knownMD5()
-		u.md5 = private.MD5
-	}
-	private.Checksum = u.knownChecksum()
+	nonce := sse.NewStreamNonce()
+	private := sse.NewPrivate(u.size, nonce)
 	u.record = &key.record
 	u.record.PlainSize = u.size
+	if u.late {
+		u.record.Manifest = sse.NewManifestID()
+	} else {
+		private.Facts = u.facts
+	}
 	if u.text, err = u.record.Seal(&key.binding, &key.secret, &objectKey, private); err != nil {
 		return fmt.Errorf("seal record: %w", err)
 	}
-	u.stream = sse.Stream{Key: objectKey.Part(1), Nonce: u.nonce, PlainSize: u.size}
+	u.stream = sse.Stream{Key: objectKey.Part(1), Nonce: nonce, PlainSize: u.size}
 	return nil
 }
 
-// knownMD5 returns the plaintext's MD5 if it is known before the body is sent:
-// computed over a small body, or declared, and then verified before the last
-// byte goes upstream.
-func (u *upload) knownMD5() []byte {
+func (r *request) name() sse.Name { return sse.Name{Bucket: r.bucket, Key: r.key} }
+
+// known returns the facts that are known now: computed, if the body was read, or
+// declared, and then verified before the last byte goes upstream.
+func (u *upload) known() sse.Facts {
+	var f sse.Facts
 	if sum, ok := u.body.MD5(); ok {
-		return sum[:]
+		f.MD5 = sum[:]
+	} else if sum, ok := u.body.DeclaredMD5(); ok {
+		f.MD5 = sum[:]
 	}
-	if sum, ok := u.body.DeclaredMD5(); ok {
-		return sum[:]
+	if u.asked.Mode != sse.ModeS3 {
+		f.MD5 = nil // the ETag is upstream's
 	}
-	return nil
+	for algorithm, value := range u.body.Checksums() {
+		f.Checksum = &sse.Checksum{Type: checksumTypes[algorithm], Value: value}
+	}
+	if algorithm, value, ok := u.body.DeclaredChecksum(); ok && f.Checksum == nil {
+		f.Checksum = &sse.Checksum{Type: checksumTypes[algorithm], Value: value}
+	}
+	return f
 }
 
 var checksumTypes = map[sigv4.ChecksumAlgorithm]sse.ChecksumType{
@@ -235,21 +287,9 @@ var checksumTypes = map[sigv4.ChecksumAlgorithm]sse.ChecksumType{
 	sigv4.SHA1: sse.SHA1, sigv4.SHA256: sse.SHA256,
 }
 
-// knownChecksum returns the client's checksum if it is known before the body is
-// sent.
-func (u *upload) knownChecksum() *sse.Checksum {
-	for algorithm, value := range u.body.Checksums() {
-		return &sse.Checksum{Type: checksumTypes[algorithm], Value: value}
-	}
-	if algorithm, value, ok := u.body.DeclaredChecksum(); ok {
-		return &sse.Checksum{Type: checksumTypes[algorithm], Value: value}
-	}
-	return nil
-}
-
 // sendSmall reads the body whole, so that every digest is known and checked
 // before upstream hears of the object, and sends it in one request.
-func (u *upload) sendSmall(w http.ResponseWriter, buffer []byte) error {
+func (u *upload) sendSmall(buffer []byte) error {
 	var sent *guardedBody
 	defer func() { u.server.buffers.give(buffer, sent == nil || sent.wasClosed()) }()
 	if _, err := io.ReadFull(u.body, buffer); err != nil {
@@ -258,6 +298,7 @@ func (u *upload) sendSmall(w http.ResponseWriter, buffer []byte) error {
 	if err := drain(u.body); err != nil {
 		return err
 	}
+	u.facts = u.known()
 	if err := u.prepare(); err != nil {
 		return err
 	}
@@ -265,30 +306,71 @@ func (u *upload) sendSmall(w http.ResponseWriter, buffer []byte) error {
 	if sent, err = newGuardedBody(&u.stream, buffer); err != nil {
 		return err
 	}
-	up := u.upstreamRequest(sent)
-	resp, err := u.server.opts.Upstream.Do(u.request.Context(), up)
-	if err != nil {
-		return err
-	}
-	return u.answer(w, resp)
+	return u.send(u.request.Context(), u.upstreamRequest(sent))
 }
 
 // sendStream encrypts the body as it comes.
-func (u *upload) sendStream(w http.ResponseWriter) error {
+func (u *upload) sendStream() error {
 	enc, err := u.stream.Encrypt(u.body)
 	if err != nil {
 		return err
 	}
-	resp, err := u.server.opts.Upstream.Do(u.request.Context(), u.upstreamRequest(io.NopCloser(enc)))
-	if err != nil {
-		return bodyError(u.body, err)
+	ctx, cancel := context.WithCancel(u.request.Context())
+	defer cancel()
+	if u.late {
+		if err := u.server.setup.ensure(ctx); err != nil {
+			return err
+		}
+		enc = &lastBytes{src: enc, remaining: sse.EncSize(u.size), commit: func() error {
+			if err := u.writeManifest(ctx); err != nil {
+				return err
+			}
+			// The janitor takes manifests without an object after a while.
+			time.AfterFunc(commitTimeout, cancel)
+			return nil
+		}}
 	}
-	return u.answer(w, resp)
+	return u.send(ctx, u.upstreamRequest(io.NopCloser(enc)))
+}
+
+// commitTimeout is how long upstream may take to accept an object's last bytes
+// once its manifest is written.
+const commitTimeout = time.Minute
+
+// writeManifest writes what is known with the last byte of the plaintext.
+func (u *upload) writeManifest(ctx context.Context) error {
+	u.facts = u.known()
+	ref := manifest.Ref{Name: u.request.name(), ID: u.record.Manifest}
+	return u.server.manifests.Put(ctx, ref, u.facts)
+}
+
+// lastBytes calls commit before it delivers the last bytes of src. DARE's last
+// package follows the verified end of the plaintext, so everything is known then.
+type lastBytes struct {
+	src       io.Reader
+	remaining int64
+	commit    func() error
+	err       error
+}
+
+func (l *lastBytes) Read(p []byte) (int, error) {
+	if l.err != nil {
+		return 0, l.err
+	}
+	n, err := l.src.Read(p)
+	l.remaining -= int64(n)
+	if l.remaining == 0 && l.commit != nil && (err == nil || err == io.EOF) {
+		if l.err = l.commit(); l.err != nil {
+			return 0, l.err
+		}
+		l.commit = nil
+	}
+	return n, err
 }
 
 // bodyError returns the client's fault if there is one, since upstream's failure
 // then only follows from it.
-func bodyError(body *sigv4.Body, err error) error {
+func bodyError(body plaintext, err error) error {
 	if own := body.Err(); own != nil && own != io.EOF {
 		return own
 	}
@@ -297,7 +379,7 @@ func bodyError(body *sigv4.Body, err error) error {
 
 func (u *upload) upstreamRequest(body io.ReadCloser) *upstream.Request {
 	up := u.request.upstreamRequest(http.MethodPut)
-	up.Header = u.request.writeHeaders()
+	up.Header = u.header
 	up.Query = url.Values{recordHeader: {u.text}}
 	up.Body, up.Length = body, sse.EncSize(u.size)
 	if g, ok := body.(*guardedBody); ok {
@@ -311,7 +393,7 @@ func (u *upload) setConditions(up *upstream.Request) {
 	if u.match != "" {
 		up.Header.Set("If-Match", u.match)
 	}
-	if u.request.Header.Get("If-None-Match") == "*" {
+	if !u.copied && u.request.Header.Get("If-None-Match") == "*" {
 		up.Header.Set("If-None-Match", "*")
 	}
 	if up.Length >= expectContinueFrom {
@@ -319,43 +401,48 @@ func (u *upload) setConditions(up *upstream.Request) {
 	}
 }
 
-// answer passes upstream's verdict on.
-func (u *upload) answer(w http.ResponseWriter, resp *http.Response) error {
+// send sends the object and keeps upstream's verdict.
+func (u *upload) send(ctx context.Context, up *upstream.Request) error {
+	resp, err := u.server.opts.Upstream.Do(ctx, up)
+	if err != nil {
+		return bodyError(u.body, err)
+	}
 	if resp.StatusCode != http.StatusOK {
 		return upstream.ReadError(resp)
 	}
 	defer upstream.Discard(resp)
-	h := w.Header()
-	for _, name := range []string{"X-Amz-Version-Id", "X-Amz-Expiration"} {
-		if v := resp.Header.Values(name); len(v) > 0 {
-			h[name] = v
-		}
-	}
-	h.Set("ETag", clientETag(u.record, u.md5, resp.Header.Get("ETag")))
-	if u.record != nil {
-		setEncryptionHeaders(h, u.record, u.asked.CustomerKeyMD5)
-	}
-	if sum := u.answeredChecksum(); sum != nil {
-		setChecksumHeaders(h, sum)
-	}
-	w.WriteHeader(http.StatusOK)
+	u.etag = resp.Header.Get("ETag")
+	u.header = resp.Header
 	return nil
 }
 
-// answeredChecksum is the verified checksum, wherever it stood in the request.
-func (u *upload) answeredChecksum() *sse.Checksum {
-	for algorithm, value := range u.body.Checksums() {
-		return &sse.Checksum{Type: checksumTypes[algorithm], Value: value}
+// answer tells the client what was stored.
+func (u *upload) answer(w http.ResponseWriter) {
+	h := w.Header()
+	for _, name := range []string{"X-Amz-Version-Id", "X-Amz-Expiration"} {
+		if v := u.header.Values(name); len(v) > 0 {
+			h[name] = v
+		}
 	}
-	return nil
+	h.Set("ETag", clientETag(u.record, u.facts.MD5, u.etag))
+	if u.record != nil {
+		setEncryptionHeaders(h, u.record, u.asked.CustomerKeyMD5)
+	}
+	if sum := u.known().Checksum; sum != nil {
+		setChecksumHeaders(h, sum)
+	}
+	w.WriteHeader(http.StatusOK)
 }
 
 // sendPlain stores the body as it is: the bucket is, explicitly, not encrypted.
 // Where somebody on the way could change it, its chunks are signed.
-func (u *upload) sendPlain(w http.ResponseWriter) error {
+func (u *upload) sendPlain() error {
 	up := u.request.upstreamRequest(http.MethodPut)
-	up.Header = u.request.writeHeaders()
+	up.Header = u.header
 	for name := range u.request.Header {
+		if u.copied {
+			break
+		}
 		if name == "Content-Md5" || isChecksumHeader(name) {
 			up.Header[name] = u.request.Header[name]
 		}
@@ -363,11 +450,7 @@ func (u *upload) sendPlain(w http.ResponseWriter) error {
 	up.Body, up.Length = io.NopCloser(&sourceReader{src: u.body, remaining: u.size}), u.size
 	up.SignBody = !u.server.opts.Upstream.Secure()
 	u.setConditions(up)
-	resp, err := u.server.opts.Upstream.Do(u.request.Context(), up)
-	if err != nil {
-		return bodyError(u.body, err)
-	}
-	return u.answer(w, resp)
+	return u.send(u.request.Context(), up)
 }
 
 // sourceReader holds the last byte of a plain body back until the body's

@@ -83,7 +83,7 @@ func bucketRoutes() []route {
 	return []route{
 		{op: "ListObjects", scope: scopeBucket, method: "GET", params: listV1, handler: (*Server).listObjectsV1},
 		{op: "ListObjectsV2", scope: scopeBucket, method: "GET", sub: []string{"list-type=2"}, params: listV2, handler: (*Server).listObjectsV2},
-		{op: "ListObjectVersions", scope: scopeBucket, method: "GET", sub: []string{"versions"}, action: refuse, params: []string{"prefix", "delimiter", "key-marker", "version-id-marker", "max-keys", "encoding-type", "metadata"}, why: later},
+		{op: "ListObjectVersions", scope: scopeBucket, method: "GET", sub: []string{"versions"}, handler: (*Server).listObjectVersions, params: []string{"prefix", "delimiter", "key-marker", "version-id-marker", "max-keys", "encoding-type", "metadata"}},
 		{op: "ListMultipartUploads", scope: scopeBucket, method: "GET", sub: []string{"uploads"}, action: refuse, params: []string{"prefix", "delimiter", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"}, why: later},
 
 		{op: "CreateBucket", scope: scopeBucket, method: "PUT", action: forward, body: smallBody, headers: []string{"X-Amz-Bucket-Object-Lock-Enabled", "X-Amz-Acl"}},
@@ -140,9 +140,9 @@ func objectRoutes() []route {
 		{op: "GetObject", scope: scopeObject, method: "GET", params: read, handler: (*Server).getObject},
 		{op: "HeadObject", scope: scopeObject, method: "HEAD", params: read, handler: (*Server).getObject},
 		{op: "PutObject", scope: scopeObject, method: "PUT", handler: (*Server).putObject},
-		{op: "DeleteObject", scope: scopeObject, method: "DELETE", action: forward, params: version, headers: []string{"X-Amz-Bypass-Governance-Retention", "X-Amz-Mfa"}},
-		{op: "CopyObject", scope: scopeObject, method: "PUT", header: "X-Amz-Copy-Source", action: refuse, why: later},
-		{op: "GetObjectAttributes", scope: scopeObject, method: "GET", sub: []string{"attributes"}, action: refuse, params: version, why: later},
+		{op: "DeleteObject", scope: scopeObject, method: "DELETE", handler: (*Server).deleteObject, params: version, headers: []string{"X-Amz-Bypass-Governance-Retention", "X-Amz-Mfa"}},
+		{op: "CopyObject", scope: scopeObject, method: "PUT", header: "X-Amz-Copy-Source", handler: (*Server).copyObject},
+		{op: "GetObjectAttributes", scope: scopeObject, method: "GET", sub: []string{"attributes"}, params: version, handler: (*Server).getObjectAttributes},
 
 		{op: "CreateMultipartUpload", scope: scopeObject, method: "POST", sub: []string{"uploads"}, action: refuse, why: later},
 		{op: "UploadPart", scope: scopeObject, method: "PUT", sub: []string{"uploadId", "partNumber"}, action: refuse, why: later},

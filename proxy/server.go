@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
+	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -23,17 +24,18 @@ import (
 
 // Server answers S3 requests. It is an http.Handler, safe for concurrent use.
 type Server struct {
-	opts     Options
-	log      *slog.Logger
-	verifier *sigv4.Verifier
-	table    *routeTable
-	router   http.Handler
-	service  *upstream.Service
-	rules    *bucketconfig.Rules
-	setup    *setup
-	keys     *keyring
-	buffers  *bufferBudget
-	metrics  *metrics
+	opts      Options
+	log       *slog.Logger
+	verifier  *sigv4.Verifier
+	table     *routeTable
+	router    http.Handler
+	service   *upstream.Service
+	rules     *bucketconfig.Rules
+	manifests *manifest.Store
+	setup     *setup
+	keys      *keyring
+	buffers   *bufferBudget
+	metrics   *metrics
 }
 
 // New checks the options and returns a server that has made no request yet.
@@ -65,10 +67,11 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		opts: o, log: o.Logger, verifier: verifier, table: table, service: service, rules: rules,
-		setup:   newSetup(o.KMS, service, rules, o.Logger),
-		keys:    &keyring{kms: o.KMS, defaultKey: o.DefaultKey, s3Key: o.S3Key, formerS3Keys: o.FormerS3Keys},
-		buffers: newBufferBudget(o.SmallObjectBudget),
-		metrics: newMetrics(o.Metrics),
+		manifests: manifest.New(store),
+		setup:     newSetup(o.KMS, service, rules, o.Logger),
+		keys:      &keyring{kms: o.KMS, defaultKey: o.DefaultKey, s3Key: o.S3Key, formerS3Keys: o.FormerS3Keys},
+		buffers:   newBufferBudget(o.SmallObjectBudget),
+		metrics:   newMetrics(o.Metrics),
 	}
 	s.router = newRouter(s.serve)
 	return s, nil
@@ -172,16 +175,22 @@ func (r *request) setName(sc scope, bucket, key string) (err error) {
 	if r.bucket, err = url.PathUnescape(bucket); err == nil {
 		r.key, err = url.PathUnescape(key)
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return errMalformedPath
-	case !validBucketName(r.bucket):
+	}
+	return checkName(r.bucket, r.key)
+}
+
+// checkName refuses names that MinIO refuses, before anything is done with them.
+func checkName(bucket, key string) error {
+	switch {
+	case !validBucketName(bucket):
 		return errInvalidBucketName
-	case len(r.key) > 1024:
+	case len(key) > 1024:
 		return errKeyTooLong
-	case hasDotSegment(r.key):
+	case hasDotSegment(key):
 		return errDotSegment
-	case !utf8.ValidString(r.key) || strings.ContainsRune(r.key, 0):
+	case !utf8.ValidString(key) || strings.ContainsRune(key, 0):
 		return errInvalidObjectName
 	}
 	return nil

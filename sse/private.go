@@ -59,14 +59,20 @@ type Checksum struct {
 	Value []byte // raw, Type.Size() bytes
 }
 
-// Private is the sealed section of a record.
-type Private struct {
-	// Nonce is the nonce of the object's stream; unused if the object is empty.
-	Nonce StreamNonce
-	// MD5 is the MD5 of the plaintext, nil if it was not known in time.
+// Facts are what is known of a plaintext: in the record if it was known when the
+// write began, else in the object's manifest.
+type Facts struct {
+	// MD5 is the MD5 of the plaintext, nil if nobody computed it.
 	MD5 []byte
 	// Checksum is the client's checksum, nil if there is none.
 	Checksum *Checksum
+}
+
+// Private is the sealed section of a record.
+type Private struct {
+	Facts
+	// Nonce is the nonce of the object's stream; unused if the object is empty.
+	Nonce StreamNonce
 	// hasNonce is false for an empty object.
 	hasNonce bool
 }
@@ -82,16 +88,43 @@ func (p *Private) encode() []byte {
 	if p.hasNonce {
 		out = appendField(out, tagNonce, p.Nonce[:])
 	}
-	if p.MD5 != nil {
-		out = appendField(out, tagMD5, p.MD5)
+	return p.Facts.append(out)
+}
+
+func (f *Facts) append(out []byte) []byte {
+	if f.MD5 != nil {
+		out = appendField(out, tagMD5, f.MD5)
 	}
-	if p.Checksum != nil {
-		out = appendField(out, byte(p.Checksum.Type), p.Checksum.Value)
+	if f.Checksum != nil {
+		out = appendField(out, byte(f.Checksum.Type), f.Checksum.Value)
 	}
 	return out
 }
 
-func parsePrivate(b []byte, plainSize int64) (*Private, error) {
+// Manifest returns the facts as a manifest's content.
+func (f *Facts) Manifest() []byte { return f.append([]byte{recordVersion}) }
+
+// ParseManifest reads a manifest's content. ErrRecord.
+func ParseManifest(b []byte) (Facts, error) {
+	if len(b) == 0 || b[0] != recordVersion {
+		return Facts{}, fmt.Errorf("unknown manifest version: %w", ErrRecord)
+	}
+	var f Facts
+	var last byte
+	for b = b[1:]; len(b) > 0; {
+		next, rest, err := nextField(b, last)
+		if err != nil {
+			return Facts{}, err
+		}
+		if err := f.setField(next); err != nil {
+			return Facts{}, err
+		}
+		b, last = rest, next.tag
+	}
+	return f, nil
+}
+
+func parsePrivate(b []byte, plainSize int64, late bool) (*Private, error) {
 	p := new(Private)
 	var last byte
 	for len(b) > 0 {
@@ -104,32 +137,35 @@ func parsePrivate(b []byte, plainSize int64) (*Private, error) {
 		}
 		b, last = rest, f.tag
 	}
-	if p.hasNonce != (plainSize > 0) {
+	switch {
+	case p.hasNonce != (plainSize > 0):
 		return nil, fmt.Errorf("stream nonce does not fit the plain size: %w", ErrRecord)
+	case late && (p.MD5 != nil || p.Checksum != nil):
+		return nil, fmt.Errorf("facts both in the record and in a manifest: %w", ErrRecord)
 	}
 	return p, nil
 }
 
 func (p *Private) setField(f field) error {
-	bad := func() error { return fmt.Errorf("private value of tag %#x: %w", f.tag, ErrRecord) }
+	if f.tag != tagNonce {
+		return p.Facts.setField(f)
+	}
+	if len(f.value) != nonceSize || f.value[0]&finalFlag != 0 {
+		return fmt.Errorf("stream nonce: %w", ErrRecord)
+	}
+	p.Nonce, p.hasNonce = StreamNonce(f.value), true
+	return nil
+}
+
+func (f *Facts) setField(v field) error {
+	size := ChecksumType(v.tag).Size()
 	switch {
-	case f.tag == tagNonce:
-		if len(f.value) != nonceSize || f.value[0]&finalFlag != 0 {
-			return bad()
-		}
-		p.Nonce, p.hasNonce = StreamNonce(f.value), true
-	case f.tag == tagMD5:
-		if len(f.value) != 16 {
-			return bad()
-		}
-		p.MD5 = f.value
-	case ChecksumType(f.tag).Size() > 0:
-		if len(f.value) != ChecksumType(f.tag).Size() || p.Checksum != nil {
-			return bad()
-		}
-		p.Checksum = &Checksum{Type: ChecksumType(f.tag), Value: f.value}
+	case v.tag == tagMD5 && len(v.value) == 16:
+		f.MD5 = v.value
+	case size > 0 && len(v.value) == size && f.Checksum == nil:
+		f.Checksum = &Checksum{Type: ChecksumType(v.tag), Value: v.value}
 	default:
-		return fmt.Errorf("unknown private tag %#x: %w", f.tag, ErrRecord)
+		return fmt.Errorf("tag %#x or its value: %w", v.tag, ErrRecord)
 	}
 	return nil
 }

@@ -21,6 +21,7 @@ const (
 	tagBucketKey  = 0x06
 	tagSealedKey  = 0x07
 	tagPlainSize  = 0x08
+	tagManifest   = 0x09
 	tagPrivate    = 0x10
 
 	maxKMSKeyLength    = 128
@@ -44,10 +45,23 @@ type Record struct {
 	BucketKey bool
 	// PlainSize is the object's size in bytes before encryption.
 	PlainSize int64
+	// Manifest names the object's manifest, which holds its facts; the zero value
+	// says that the record holds them itself.
+	Manifest ManifestID
 
 	sealed  sealedKey
 	public  []byte // everything before the private section
 	private []byte // nonce, ciphertext, tag
+}
+
+// ManifestID names a manifest. It is random, and drawn anew for every write.
+type ManifestID [16]byte
+
+// NewManifestID draws a manifest id.
+func NewManifestID() ManifestID {
+	var id ManifestID
+	_, _ = rand.Read(id[:])
+	return id
 }
 
 // Seal seals key for the binding, and private under key, and returns the
@@ -156,6 +170,11 @@ func (r *Record) setField(f field) error {
 			return bad()
 		}
 		r.PlainSize = int64(n)
+	case tagManifest:
+		if len(v) != len(r.Manifest) || ManifestID(v) == (ManifestID{}) {
+			return bad()
+		}
+		r.Manifest = ManifestID(v)
 	case tagPrivate:
 		if len(v) < nonceSize+tagSize {
 			return bad()
@@ -172,12 +191,12 @@ func (r *Record) setField(f field) error {
 func (r *Record) checkFields(seen uint32) error {
 	const common = 1<<tagMode | 1<<tagSealedKey | 1<<tagPlainSize | 1<<tagPrivate
 	const withDEK = common | 1<<tagKMSKey | 1<<tagKeyVersion | 1<<tagSealedDEK
-	need, may := uint32(common), uint32(common)
+	need, may := uint32(common), uint32(common|1<<tagManifest)
 	switch r.Mode {
 	case ModeS3:
-		need, may = withDEK, withDEK
+		need, may = withDEK, withDEK|1<<tagManifest
 	case ModeKMS:
-		need, may = withDEK, withDEK|1<<tagContext|1<<tagBucketKey
+		need, may = withDEK, withDEK|1<<tagManifest|1<<tagContext|1<<tagBucketKey
 	}
 	if seen&need != need || seen&^may != 0 {
 		return fmt.Errorf("fields %#x do not make a record of %v: %w", seen, r.Mode, ErrRecord)
@@ -200,7 +219,11 @@ func (r *Record) appendPublic(dst []byte) []byte {
 		}
 	}
 	dst = appendField(dst, tagSealedKey, r.sealed[:])
-	return appendField(dst, tagPlainSize, binary.AppendUvarint(nil, uint64(r.PlainSize)))
+	dst = appendField(dst, tagPlainSize, binary.AppendUvarint(nil, uint64(r.PlainSize)))
+	if r.Manifest != (ManifestID{}) {
+		dst = appendField(dst, tagManifest, r.Manifest[:])
+	}
+	return dst
 }
 
 func (r *Record) aad(name Name) []byte {
@@ -225,7 +248,7 @@ func (r *Record) Open(name Name, secret *Secret, context []byte) (ObjectKey, *Pr
 		key.Zero()
 		return ObjectKey{}, nil, fmt.Errorf("open private section: %w", ErrTampered)
 	}
-	private, err := parsePrivate(plain, r.PlainSize)
+	private, err := parsePrivate(plain, r.PlainSize, r.Manifest != (ManifestID{}))
 	if err != nil {
 		key.Zero()
 		return ObjectKey{}, nil, err

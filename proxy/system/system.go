@@ -6,10 +6,9 @@ package system
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/bucketseal/bucketseal/kms"
-	"github.com/bucketseal/bucketseal/sse"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
 // ErrTampered says that a system object is not what this deployment stored
@@ -23,6 +22,9 @@ const contextName = kms.ReservedContextPrefix + "system"
 type Objects interface {
 	Get(ctx context.Context, name, etag string) (data []byte, newETag string, err error)
 	Put(ctx context.Context, name string, data []byte, etag string) (newETag string, err error)
+	PutNote(ctx context.Context, name, value string) error
+	GetNote(ctx context.Context, name string) (value string, err error)
+	ListNotes(ctx context.Context, prefix, after string) (notes []upstream.Note, more bool, err error)
 }
 
 // Options are a Store's dependencies; all are required.
@@ -54,23 +56,8 @@ func (s *Store) Get(ctx context.Context, kind, name, etag string) (data []byte, 
 	if err != nil {
 		return nil, "", err
 	}
-	object, err := sse.SystemKey(sealed)
-	if err != nil || object.KMSKey != s.o.Key {
-		return nil, "", fmt.Errorf("read system object %q: %w", name, ErrTampered)
-	}
-	dek, err := s.o.KMS.DecryptDEK(ctx, object.KMSKey, object.SealedDEK, s.context(kind, name))
-	if errors.Is(err, kms.ErrDecrypt) {
-		return nil, "", fmt.Errorf("read system object %q: %w", name, ErrTampered)
-	}
-	if err != nil {
-		return nil, "", fmt.Errorf("read system object %q: %w", name, err)
-	}
-	secret := sse.Secret(dek)
-	clear(dek[:])
-	defer secret.Zero()
-	object.Deployment, object.Kind, object.Name = s.o.Deployment, kind, name
-	if data, err = sse.OpenSystem(object, &secret, sealed); err != nil {
-		return nil, "", fmt.Errorf("%w (%w)", ErrTampered, err)
+	if data, err = s.open(ctx, kind, name, sealed); err != nil {
+		return nil, "", err
 	}
 	return data, newETag, nil
 }
@@ -80,17 +67,10 @@ func (s *Store) Get(ctx context.Context, kind, name, etag string) (data []byte, 
 // the key service's errors; after other errors than these and ErrConflict it
 // may have been stored.
 func (s *Store) Put(ctx context.Context, kind, name string, data []byte, etag string) (newETag string, err error) {
-	dek, err := s.o.KMS.GenerateDEK(ctx, s.o.Key, s.context(kind, name))
+	sealed, err := s.seal(ctx, kind, name, data)
 	if err != nil {
-		return "", fmt.Errorf("seal system object %q: %w", name, err)
+		return "", err
 	}
-	secret := sse.Secret(dek.Plaintext)
-	clear(dek.Plaintext[:])
-	defer secret.Zero()
-	sealed := sse.SealSystem(sse.SystemObject{
-		Deployment: s.o.Deployment, Kind: kind, Name: name,
-		KMSKey: s.o.Key, KMSKeyVersion: dek.KeyVersion, SealedDEK: dek.Ciphertext,
-	}, &secret, data)
 	return s.o.Service.Put(ctx, name, sealed, etag)
 }
 

@@ -26,7 +26,9 @@ const maxSystemObject = 64 << 20
 // Service is the proxy's own access to MinIO, under its service credential: the
 // system bucket and nothing that a client asks for. It is safe for concurrent use.
 type Service struct {
+	client *Client
 	core   *minio.Core
+	cred   Credential
 	bucket string
 }
 
@@ -43,7 +45,7 @@ func (c *Client) NewService(cred Credential, bucket string) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("service access to upstream: %w", err)
 	}
-	return &Service{core: core, bucket: bucket}, nil
+	return &Service{client: c, core: core, cred: cred, bucket: bucket}, nil
 }
 
 // Bucket returns the system bucket's name.

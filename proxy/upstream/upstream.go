@@ -23,6 +23,10 @@ import (
 // or none of the answer's headers in time. It may pass.
 var ErrUnreachable = errors.New("upstream is unreachable")
 
+// ErrListing says that a listing does not parse: MinIO writes names as they are,
+// and some make its XML unreadable.
+var ErrListing = errors.New("upstream's listing does not parse")
+
 // UnsignedPayload is the payload hash of requests whose body DARE
 // authenticates already.
 const UnsignedPayload = "UNSIGNED-PAYLOAD"

@@ -1,0 +1,402 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5" //nolint:gosec // S3's ETags are MD5
+	"encoding/xml"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// copying is one CopyObject on its way.
+type copying struct {
+	server  *Server
+	request *request
+	source  *copySource
+	asked   *sse.Request
+	// header is what the new object is stored with.
+	header http.Header
+
+	record   *sse.Record
+	facts    sse.Facts
+	etag     string // upstream's
+	modified time.Time
+}
+
+// copyObject serves CopyObject.
+func (s *Server) copyObject(w http.ResponseWriter, r *request) error {
+	src, err := s.parseCopySource(r)
+	if err != nil {
+		return err
+	}
+	defer src.zero()
+	asked, err := s.writeEncryption(r)
+	if err != nil {
+		return err
+	}
+	defer asked.CustomerKey.Zero()
+	c := &copying{server: s, request: r, source: src, asked: asked}
+	if err := c.checkDirectives(); err != nil {
+		return err
+	}
+	if err := src.open(r.Context(), s, r); err != nil {
+		return err
+	}
+	if err := c.destinationConditions(r.Context()); err != nil {
+		return err
+	}
+	c.setHeader()
+	if err := c.run(r.Context()); err != nil {
+		return err
+	}
+	c.answer(w)
+	return nil
+}
+
+// destinationConditions judges If-Match and If-None-Match on the object that is
+// replaced: best effort, since upstream has no such condition on a copy.
+func (c *copying) destinationConditions(ctx context.Context) error {
+	h := c.request.Header
+	ifMatch, ifNoneMatch := h.Get("If-Match"), h.Get("If-None-Match")
+	if ifMatch == "" && ifNoneMatch == "" {
+		return nil
+	}
+	current, err := c.server.currentETags(ctx, c.request)
+	switch {
+	case err != nil:
+		return err
+	case current == nil && ifMatch != "":
+		return &apiError{404, "NoSuchKey", "The specified key does not exist.", nil}
+	case current != nil && (ifMatch != "" && !etagListed(ifMatch, current.client) || ifNoneMatch != "" && etagListed(ifNoneMatch, current.client)):
+		return errPrecondition
+	}
+	return nil
+}
+
+func (c *copying) onto() bool { return c.source.name == c.request.name() }
+
+func (c *copying) replace() bool {
+	return strings.EqualFold(c.request.Header.Get("X-Amz-Metadata-Directive"), "REPLACE")
+}
+
+// checkDirectives refuses unknown directives, and copies of an object onto
+// itself that change nothing.
+func (c *copying) checkDirectives() error {
+	h := c.request.Header
+	for name, invalid := range map[string]string{"X-Amz-Metadata-Directive": "Unknown metadata directive.", "X-Amz-Tagging-Directive": "Unknown tagging directive."} {
+		if v := h.Get(name); v != "" && v != "COPY" && v != "REPLACE" {
+			return &apiError{400, invalidArgument, invalid, nil}
+		}
+	}
+	_, encryption := h[sse.HeaderMethod]
+	encryption = encryption || sse.HasCustomerKey(h) || c.source.hasKey
+	if c.onto() && c.source.version == "" && !c.replace() && !encryption && h.Get("X-Amz-Storage-Class") == "" && h.Get("X-Amz-Tagging-Directive") != "REPLACE" {
+		return errCopyOntoItself
+	}
+	return nil
+}
+
+// setHeader decides what the new object is stored with: the request's headers,
+// or the source's with what the request adds.
+func (c *copying) setHeader() {
+	c.header = c.request.writeHeaders()
+	if c.replace() {
+		return
+	}
+	for _, name := range []string{"Content-Type", "Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Expires", "X-Amz-Website-Redirect-Location"} {
+		delete(c.header, name)
+		if v := c.source.head.Values(name); len(v) > 0 {
+			c.header[name] = v
+		}
+	}
+	for name := range c.header {
+		if strings.HasPrefix(name, metaPrefix) {
+			delete(c.header, name)
+		}
+	}
+	for name, values := range c.source.head {
+		if strings.HasPrefix(name, metaPrefix) && !isReservedMeta(name) {
+			c.header[name] = values
+		}
+	}
+}
+
+// run takes one of three ways. Between SSE-S3 and SSE-KMS, and from plain to
+// plain, upstream copies what it has, and no data moves through the proxy;
+// everything else is read and written anew.
+func (c *copying) run(ctx context.Context) error {
+	from := sse.ModeNone
+	if c.source.record != nil {
+		from = c.source.record.Mode
+	}
+	to := c.asked.Mode
+	wrapped := func(m sse.Mode) bool { return m == sse.ModeS3 || m == sse.ModeKMS }
+	switch {
+	case wrapped(from) && wrapped(to):
+		return c.rewrap(ctx)
+	case from == sse.ModeNone && to == sse.ModeNone:
+		return c.copyUpstream(ctx, nil)
+	default:
+		return c.stream(ctx)
+	}
+}
+
+// rewrap seals the source's object key and facts for the new name, mode and KMS
+// key, and has upstream copy the ciphertext beneath them.
+func (c *copying) rewrap(ctx context.Context) error {
+	r, s := c.request, c.server
+	if err := s.mayUseKeys(r.caller, r.bucket); err != nil {
+		return err
+	}
+	key, err := s.keys.forWrite(ctx, r.name(), c.asked)
+	if err != nil {
+		return err
+	}
+	defer key.zero()
+	c.facts = c.source.private.Facts
+	private := *c.source.private
+	key.record.PlainSize = c.source.size
+	text, err := key.record.Seal(&key.binding, &key.secret, &c.source.key, &private)
+	if err != nil {
+		return fmt.Errorf("seal record: %w", err)
+	}
+	c.record = &key.record
+	return c.copyUpstream(ctx, url.Values{recordHeader: {text}})
+}
+
+// copyResult is upstream's answer to a copy.
+type copyResult struct {
+	XMLName      xml.Name
+	ETag         string    `xml:"ETag"`
+	LastModified time.Time `xml:"LastModified"`
+	Code         string    `xml:"Code"`
+	Message      string    `xml:"Message"`
+}
+
+// copyUpstream has upstream copy the source, if it is still what was looked up.
+func (c *copying) copyUpstream(ctx context.Context, record url.Values) error {
+	r := c.request
+	up := r.upstreamRequest(http.MethodPut)
+	up.Header, up.Query = c.header, record
+	up.Header.Set("X-Amz-Copy-Source", c.source.header())
+	up.Header.Set("X-Amz-Copy-Source-If-Match", c.source.stored)
+	up.Header.Set("X-Amz-Metadata-Directive", "REPLACE")
+	if v := r.Header.Get("X-Amz-Tagging-Directive"); v != "" {
+		up.Header.Set("X-Amz-Tagging-Directive", v)
+	}
+	if c.onto() && c.source.version == "" {
+		// With a checksum to compute, MinIO writes data and metadata together; else
+		// a PUT that comes between would get this record on its data.
+		up.Header.Set("X-Amz-Checksum-Algorithm", "CRC64NVME")
+	}
+	resp, err := c.server.opts.Upstream.Do(ctx, up)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return upstream.ReadError(resp)
+	}
+	defer upstream.Discard(resp)
+	var result copyResult
+	if err := xml.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&result); err != nil {
+		return fmt.Errorf("parse upstream's answer to a copy: %w (%w)", upstream.ErrUnreachable, err)
+	}
+	if result.XMLName.Local == "Error" {
+		return &upstream.Error{Status: http.StatusInternalServerError, Code: result.Code, Message: result.Message, Header: resp.Header}
+	}
+	c.etag, c.modified, c.header = result.ETag, result.LastModified, resp.Header
+	return nil
+}
+
+// stream reads the source and writes a new object with keys of its own.
+func (c *copying) stream(ctx context.Context) error {
+	r, s := c.request, c.server
+	if c.source.size > maxObjectSize {
+		return errTooLarge
+	}
+	if err := c.copyTags(ctx); err != nil {
+		return err
+	}
+	d, resp, err := c.source.read(ctx, s, r)
+	if err != nil {
+		return err
+	}
+	defer upstream.Discard(resp)
+	body := &copiedBody{size: c.source.size}
+	if c.source.record == nil {
+		if err := checkLength(resp, c.source.size); err != nil {
+			return err
+		}
+		body.src = resp.Body
+	} else {
+		whole := sse.Range{Length: c.source.size}
+		src, err := d.source(resp, c.source.size, whole)
+		if err != nil {
+			return err
+		}
+		stream := sse.Stream{Key: c.source.key.Part(1), Nonce: c.source.private.Nonce, PlainSize: c.source.size}
+		if body.src, err = stream.Decrypt(src, whole); err != nil {
+			return err
+		}
+		body.known = c.source.private.Facts
+	}
+	if c.asked.Mode == sse.ModeS3 && body.known.MD5 == nil {
+		body.md5 = md5.New() //nolint:gosec // see above
+	}
+	up := &upload{server: s, request: r, size: c.source.size, asked: c.asked, body: body, header: c.header, copied: true}
+	if err := up.store(false); err != nil {
+		return err
+	}
+	c.record, c.facts, c.etag, c.header = up.record, up.facts, up.etag, up.header
+	return c.lookUp(ctx)
+}
+
+// copyTags gives the new object the source's tags, which upstream copies only
+// when it copies the object.
+func (c *copying) copyTags(ctx context.Context) error {
+	if strings.EqualFold(c.request.Header.Get("X-Amz-Tagging-Directive"), "REPLACE") {
+		return nil
+	}
+	delete(c.header, "X-Amz-Tagging")
+	if n, _ := strconv.Atoi(c.source.head.Get("X-Amz-Tagging-Count")); n == 0 {
+		return nil
+	}
+	up := c.source.upstreamRequest(c.request, http.MethodGet)
+	if up.Query == nil {
+		up.Query = url.Values{}
+	}
+	up.Query.Set("tagging", "")
+	resp, err := c.server.opts.Upstream.Do(ctx, up)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return upstream.ReadError(resp)
+	}
+	defer upstream.Discard(resp)
+	var tags struct {
+		Tags []struct{ Key, Value string } `xml:"TagSet>Tag"`
+	}
+	if err := xml.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&tags); err != nil {
+		return fmt.Errorf("parse tags: %w (%w)", upstream.ErrUnreachable, err)
+	}
+	values := url.Values{}
+	for _, t := range tags.Tags {
+		values.Set(t.Key, t.Value)
+	}
+	c.header.Set("X-Amz-Tagging", values.Encode())
+	return nil
+}
+
+// lookUp asks when upstream stored the new object; a PUT's answer does not say.
+func (c *copying) lookUp(ctx context.Context) error {
+	up := c.request.upstreamRequest(http.MethodHead)
+	up.Credential = &c.server.opts.Service
+	if id := c.header.Get("X-Amz-Version-Id"); id != "" {
+		up.Query = url.Values{"versionId": {id}}
+	}
+	resp, err := c.server.opts.Upstream.Do(ctx, up)
+	if err != nil {
+		return err
+	}
+	defer upstream.Discard(resp)
+	if c.modified, err = http.ParseTime(resp.Header.Get("Last-Modified")); err != nil {
+		c.modified = time.Now() // overwritten meanwhile, or gone
+	}
+	return nil
+}
+
+// answer tells the client what was copied.
+func (c *copying) answer(w http.ResponseWriter) {
+	h := w.Header()
+	if v := c.header.Get("X-Amz-Version-Id"); v != "" {
+		h.Set("X-Amz-Version-Id", v)
+	}
+	if v := c.source.head.Get("X-Amz-Version-Id"); v != "" {
+		h.Set("X-Amz-Copy-Source-Version-Id", v)
+	}
+	if c.record != nil {
+		setEncryptionHeaders(h, c.record, c.asked.CustomerKeyMD5)
+	}
+	etag := clientETag(c.record, c.facts.MD5, c.etag)
+	h.Set("ETag", etag)
+	var b bytes.Buffer
+	b.WriteString(xml.Header + `<CopyObjectResult xmlns="` + s3Namespace + `">`)
+	element(&b, "LastModified", c.modified.UTC().Format("2006-01-02T15:04:05.000Z"))
+	element(&b, "ETag", etag)
+	if sum := c.facts.Checksum; sum != nil {
+		name := checksumHeaders[sum.Type]
+		element(&b, checksumElements[name], base64Std(sum.Value))
+		element(&b, "ChecksumType", "FULL_OBJECT")
+	}
+	b.WriteString("</CopyObjectResult>")
+	writeXML(w, http.StatusOK, b.Bytes())
+}
+
+// copiedBody is another object's plaintext as the body of an upload.
+type copiedBody struct {
+	src   io.Reader
+	size  int64
+	known sse.Facts // of the source
+	md5   hash.Hash // nil if nobody asks for it
+	err   error
+}
+
+// Read implements plaintext.
+func (b *copiedBody) Read(p []byte) (int, error) {
+	n, err := b.src.Read(p)
+	if b.md5 != nil {
+		b.md5.Write(p[:n])
+	}
+	if err != nil {
+		if err != io.EOF {
+			err = readError(err)
+		}
+		b.err = err
+	}
+	return n, err
+}
+
+// MD5 implements plaintext.
+func (b *copiedBody) MD5() (sum [16]byte, ok bool) {
+	if b.md5 == nil || b.err != io.EOF {
+		return sum, false
+	}
+	b.md5.Sum(sum[:0])
+	return sum, true
+}
+
+// DeclaredMD5 implements plaintext.
+func (b *copiedBody) DeclaredMD5() (sum [16]byte, ok bool) {
+	return sum, copy(sum[:], b.known.MD5) == len(sum)
+}
+
+// Checksums implements plaintext.
+func (b *copiedBody) Checksums() map[sigv4.ChecksumAlgorithm][]byte { return nil }
+
+// DeclaredChecksum implements plaintext.
+func (b *copiedBody) DeclaredChecksum() (sigv4.ChecksumAlgorithm, []byte, bool) {
+	if b.known.Checksum == nil {
+		return 0, nil, false
+	}
+	for algorithm, kind := range checksumTypes {
+		if kind == b.known.Checksum.Type {
+			return algorithm, b.known.Checksum.Value, true
+		}
+	}
+	return 0, nil, false
+}
+
+// Err implements plaintext.
+func (b *copiedBody) Err() error { return b.err }

@@ -1,0 +1,207 @@
+// Package manifest keeps what becomes known only at the end of a write:
+// manifests of objects (DESIGN: they are written before upstream commits, created
+// only if absent, and never changed).
+package manifest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bucketseal/bucketseal/proxy/system"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// ErrMissing says that an object's manifest does not exist or does not open:
+// the object cannot be read, or somebody could have exchanged its parts.
+var ErrMissing = errors.New("the object's manifest is missing or not authentic")
+
+const (
+	kind = "late"
+
+	// mirrored begins names that mirror the object's, so that the manifests of a
+	// listing's page are one range of names; hashed those that could not.
+	mirrored = "late/"
+	hashed   = "late-h/"
+	// separator sorts before every other character of keys and keeps their order.
+	separator = "\x01"
+
+	maxName    = 1024
+	maxSegment = 255
+
+	// cacheSize bounds the number of manifests kept in memory. They never change.
+	cacheSize = 16384
+	// parallel bounds the requests of one GetMany.
+	parallel = 16
+	// few manifests are read one by one rather than by listing a range.
+	few = 4
+	// maxRangePages bounds the listing requests of one GetMany.
+	maxRangePages = 2
+)
+
+// Ref names the manifest of one write of one object.
+type Ref struct {
+	Name sse.Name
+	ID   sse.ManifestID
+}
+
+// Store reads and writes manifests. It is safe for concurrent use.
+type Store struct {
+	system *system.Store
+
+	mu    sync.Mutex
+	cache map[Ref]sse.Facts
+}
+
+// New returns a store of manifests in the system bucket.
+func New(s *system.Store) *Store {
+	return &Store{system: s, cache: make(map[Ref]sse.Facts)}
+}
+
+// Put writes a manifest. upstream.ErrUnreachable, or the key service's errors.
+func (s *Store) Put(ctx context.Context, ref Ref, facts sse.Facts) error {
+	if err := s.system.PutNote(ctx, kind, ref.objectName(), facts.Manifest()); err != nil {
+		return fmt.Errorf("write manifest: %w", err)
+	}
+	return nil
+}
+
+// Get reads a manifest. ErrMissing, upstream.ErrUnreachable, or the key
+// service's errors.
+func (s *Store) Get(ctx context.Context, ref Ref) (sse.Facts, error) {
+	if facts, ok := s.cached(ref); ok {
+		return facts, nil
+	}
+	content, err := s.system.GetNote(ctx, kind, ref.objectName())
+	if errors.Is(err, upstream.ErrNotFound) {
+		return sse.Facts{}, fmt.Errorf("manifest %x: %w", ref.ID, ErrMissing)
+	}
+	if err != nil {
+		return sse.Facts{}, fmt.Errorf("manifest %x: %w", ref.ID, err)
+	}
+	return s.parse(ref, content)
+}
+
+// GetMany reads the manifests of a listing's page, all of one bucket and in the
+// order of their keys: with few requests where their names are one range. What
+// cannot be read is left out of the result.
+func (s *Store) GetMany(ctx context.Context, refs []Ref) map[Ref]sse.Facts {
+	found := make(map[Ref]sse.Facts, len(refs))
+	wanted := make(map[string]Ref)
+	first, last := "", ""
+	for _, ref := range refs {
+		if facts, ok := s.cached(ref); ok {
+			found[ref] = facts
+			continue
+		}
+		name := ref.objectName()
+		wanted[name] = ref
+		if strings.HasPrefix(name, mirrored) && (first == "" || name < first) {
+			first = name
+		}
+		last = max(last, name)
+	}
+	if len(wanted) > few && first != "" {
+		s.readRange(ctx, wanted, found, refs[0].Name.Bucket, first, last)
+	}
+	s.readEach(ctx, wanted, found)
+	return found
+}
+
+// readRange lists the names from first to last and takes what is wanted.
+func (s *Store) readRange(ctx context.Context, wanted map[string]Ref, found map[Ref]sse.Facts, bucket, first, last string) {
+	after := first[:len(first)-1] // comes before first, and after every name before it
+	for range maxRangePages {
+		notes, more, err := s.system.ListNotes(ctx, mirrored+bucket+"/", after)
+		if err != nil {
+			return // readEach says what cannot be read
+		}
+		for _, n := range notes {
+			after = n.Name
+			ref, ok := wanted[n.Name]
+			if !ok {
+				continue
+			}
+			content, err := s.system.OpenNote(ctx, kind, n)
+			if err != nil {
+				continue
+			}
+			if facts, err := s.parse(ref, content); err == nil {
+				found[ref] = facts
+				delete(wanted, n.Name)
+			}
+		}
+		if !more || after >= last || len(wanted) == 0 {
+			return
+		}
+	}
+}
+
+// readEach reads what is still wanted, one request each, some at a time.
+func (s *Store) readEach(ctx context.Context, wanted map[string]Ref, found map[Ref]sse.Facts) {
+	var mu sync.Mutex
+	var group errgroup.Group
+	group.SetLimit(parallel)
+	for _, ref := range wanted {
+		group.Go(func() error {
+			if facts, err := s.Get(ctx, ref); err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				found[ref] = facts
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // its functions return no errors
+}
+
+func (s *Store) parse(ref Ref, content []byte) (sse.Facts, error) {
+	facts, err := sse.ParseManifest(content)
+	if err != nil {
+		return sse.Facts{}, fmt.Errorf("manifest %x: %w (%w)", ref.ID, ErrMissing, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.cache) >= cacheSize {
+		for victim := range s.cache { // any: the map's order is random
+			delete(s.cache, victim)
+			break
+		}
+	}
+	s.cache[ref] = facts
+	return facts, nil
+}
+
+func (s *Store) cached(ref Ref) (sse.Facts, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	facts, ok := s.cache[ref]
+	return facts, ok
+}
+
+// objectName is the manifest's name in the system bucket (docs/format.md).
+func (r Ref) objectName() string {
+	id := hex.EncodeToString(r.ID[:])
+	name := mirrored + r.Name.Bucket + "/" + r.Name.Key + separator + id
+	if len(name) <= maxName && !strings.HasPrefix(r.Name.Key, "/") && segmentsFit(name) {
+		return name
+	}
+	sum := sha256.Sum256([]byte(r.Name.Key))
+	return hashed + r.Name.Bucket + "/" + hex.EncodeToString(sum[:]) + "-" + id
+}
+
+func segmentsFit(name string) bool {
+	for segment := range strings.SplitSeq(name, "/") {
+		if len(segment) > maxSegment {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,85 @@
+package system
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+
+	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// PutNote seals data as the note name, which must not exist: upstream.ErrConflict.
+// A note is a small object whose content is in its metadata, so that a listing
+// shows it.
+func (s *Store) PutNote(ctx context.Context, kind, name string, data []byte) error {
+	sealed, err := s.seal(ctx, kind, name, data)
+	if err != nil {
+		return err
+	}
+	return s.o.Service.PutNote(ctx, name, base64.RawURLEncoding.EncodeToString(sealed))
+}
+
+// GetNote reads and opens a note. upstream.ErrNotFound, upstream.ErrUnreachable,
+// ErrTampered, or the key service's errors.
+func (s *Store) GetNote(ctx context.Context, kind, name string) ([]byte, error) {
+	value, err := s.o.Service.GetNote(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return s.OpenNote(ctx, kind, upstream.Note{Name: name, Value: value})
+}
+
+// OpenNote opens a note that was listed.
+func (s *Store) OpenNote(ctx context.Context, kind string, n upstream.Note) ([]byte, error) {
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(n.Value)
+	if err != nil {
+		return nil, fmt.Errorf("note %q: %w", n.Name, ErrTampered)
+	}
+	return s.open(ctx, kind, n.Name, sealed)
+}
+
+// ListNotes returns up to 1,000 notes whose names begin with prefix and follow
+// after, in order, and whether there are more.
+func (s *Store) ListNotes(ctx context.Context, prefix, after string) (notes []upstream.Note, more bool, err error) {
+	return s.o.Service.ListNotes(ctx, prefix, after)
+}
+
+func (s *Store) seal(ctx context.Context, kind, name string, data []byte) ([]byte, error) {
+	dek, err := s.o.KMS.GenerateDEK(ctx, s.o.Key, s.context(kind, name))
+	if err != nil {
+		return nil, fmt.Errorf("seal system object %q: %w", name, err)
+	}
+	secret := sse.Secret(dek.Plaintext)
+	clear(dek.Plaintext[:])
+	defer secret.Zero()
+	return sse.SealSystem(sse.SystemObject{
+		Deployment: s.o.Deployment, Kind: kind, Name: name,
+		KMSKey: s.o.Key, KMSKeyVersion: dek.KeyVersion, SealedDEK: dek.Ciphertext,
+	}, &secret, data), nil
+}
+
+func (s *Store) open(ctx context.Context, kind, name string, sealed []byte) ([]byte, error) {
+	object, err := sse.SystemKey(sealed)
+	if err != nil || object.KMSKey != s.o.Key {
+		return nil, fmt.Errorf("read system object %q: %w", name, ErrTampered)
+	}
+	dek, err := s.o.KMS.DecryptDEK(ctx, object.KMSKey, object.SealedDEK, s.context(kind, name))
+	if errors.Is(err, kms.ErrDecrypt) {
+		return nil, fmt.Errorf("read system object %q: %w", name, ErrTampered)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read system object %q: %w", name, err)
+	}
+	secret := sse.Secret(dek)
+	clear(dek[:])
+	defer secret.Zero()
+	object.Deployment, object.Kind, object.Name = s.o.Deployment, kind, name
+	data, err := sse.OpenSystem(object, &secret, sealed)
+	if err != nil {
+		return nil, fmt.Errorf("%w (%w)", ErrTampered, err)
+	}
+	return data, nil
+}
