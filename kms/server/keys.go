@@ -1,0 +1,234 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/bucketseal/bucketseal/kms"
+)
+
+// creator is a kms.Service that notes in a key on whose behalf it was made.
+type creator interface {
+	CreateKeyAs(ctx context.Context, name, createdBy string) error
+	ImportKeyAs(ctx context.Context, name string, key [kms.DEKSize]byte, algorithm kms.Algorithm, createdBy string) error
+}
+
+// keyName checks the name that follows the path. *nameError.
+func (r *request) keyName() error {
+	if kms.ValidateKeyName(r.name) != nil {
+		return &nameError{r.name}
+	}
+	return nil
+}
+
+// allowContext refuses contexts of the proxy's own records, so that nobody with
+// rights on this API can make or open one. *denied.
+func (r *request) allowContext(encContext []byte) error {
+	r.encContext = encContext
+	if kms.ContainsReserved(encContext) {
+		return &denied{policy: r.policy, reason: "the encryption context has a name that is reserved for the proxy"}
+	}
+	return nil
+}
+
+func createKey(s *Server, _ http.ResponseWriter, r *request) error {
+	if err := r.keyName(); err != nil {
+		return err
+	}
+	var err error
+	if c, ok := s.service.(creator); ok {
+		err = c.CreateKeyAs(r.Context(), r.name, r.caller.String())
+	} else {
+		err = s.service.CreateKey(r.Context(), r.name)
+	}
+	return keyFailure("create", err)
+}
+
+func importKey(s *Server, w http.ResponseWriter, r *request) error {
+	if err := r.keyName(); err != nil {
+		return err
+	}
+	var in struct {
+		Key    []byte `json:"key"`
+		Cipher string `json:"cipher"`
+	}
+	if err := r.read(w, &in, false); err != nil {
+		return err
+	}
+	defer clear(in.Key)
+	algorithm, err := kms.ParseAlgorithm(in.Cipher)
+	if err != nil {
+		return errCipher
+	}
+	if len(in.Key) != kms.DEKSize {
+		return errKeySize
+	}
+	key := [kms.DEKSize]byte(in.Key)
+	defer clear(key[:])
+	if c, ok := s.service.(creator); ok {
+		err = c.ImportKeyAs(r.Context(), r.name, key, algorithm, r.caller.String())
+	} else {
+		err = s.service.ImportKey(r.Context(), r.name, key, algorithm)
+	}
+	if errors.Is(err, kms.ErrNotSupported) {
+		return errCipher
+	}
+	return keyFailure("create", err)
+}
+
+func describeKey(s *Server, w http.ResponseWriter, r *request) error {
+	if err := r.keyName(); err != nil {
+		return err
+	}
+	info, err := s.service.DescribeKey(r.Context(), r.name)
+	if err != nil {
+		return keyFailure("read", err)
+	}
+	out := struct {
+		Name      string    `json:"name"`
+		Algorithm string    `json:"algorithm"`
+		CreatedAt time.Time `json:"created_at"`
+		CreatedBy string    `json:"created_by"`
+		Version   uint32    `json:"key_version,omitempty"` // not KES's; absent for 1
+	}{Name: r.name, Algorithm: info.Algorithm.String(), CreatedAt: info.CreatedAt, CreatedBy: info.CreatedBy}
+	if info.Version > 1 {
+		out.Version = info.Version
+	}
+	return write(w, out)
+}
+
+func deleteKey(s *Server, _ http.ResponseWriter, r *request) error {
+	if err := r.keyName(); err != nil {
+		return err
+	}
+	return keyFailure("delete", s.service.DeleteKey(r.Context(), r.name))
+}
+
+// listKeys answers with all names at once: KES's paging cannot be continued, as
+// clients send the next name as if it were a prefix.
+func listKeys(s *Server, w http.ResponseWriter, r *request) error {
+	if kms.ValidateListPattern(r.name) != nil {
+		return &patternError{r.name}
+	}
+	names, err := s.service.ListKeys(r.Context(), strings.TrimSuffix(r.name, "*"))
+	if err != nil {
+		return keyFailure("list", err)
+	}
+	return write(w, nameList{notNil(names)})
+}
+
+type nameList struct {
+	Names []string `json:"names"`
+}
+
+func notNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+func generateKey(s *Server, w http.ResponseWriter, r *request) error {
+	if err := r.keyName(); err != nil {
+		return err
+	}
+	var in struct {
+		Context []byte `json:"context"`
+	}
+	if err := r.read(w, &in, true); err != nil {
+		return err
+	}
+	if err := r.allowContext(in.Context); err != nil {
+		return err
+	}
+	dek, err := s.service.GenerateDEK(r.Context(), r.name, in.Context)
+	defer clear(dek.Plaintext[:])
+	if err != nil {
+		return keyFailure("read", err)
+	}
+	return write(w, struct {
+		Plaintext  []byte `json:"plaintext"`
+		Ciphertext []byte `json:"ciphertext"`
+	}{dek.Plaintext[:], dek.Ciphertext})
+}
+
+func encryptKey(s *Server, w http.ResponseWriter, r *request) error {
+	if err := r.keyName(); err != nil {
+		return err
+	}
+	var in struct {
+		Plaintext []byte `json:"plaintext"`
+		Context   []byte `json:"context"`
+	}
+	if err := r.read(w, &in, false); err != nil {
+		return err
+	}
+	defer clear(in.Plaintext)
+	if err := r.allowContext(in.Context); err != nil {
+		return err
+	}
+	ciphertext, err := s.service.Encrypt(r.Context(), r.name, in.Plaintext, in.Context)
+	if err != nil {
+		return keyFailure("read", err)
+	}
+	return write(w, struct {
+		Ciphertext []byte `json:"ciphertext"`
+	}{ciphertext})
+}
+
+func decryptKey(s *Server, w http.ResponseWriter, r *request) error {
+	if err := r.keyName(); err != nil {
+		return err
+	}
+	var in struct {
+		Ciphertext []byte `json:"ciphertext"`
+		Context    []byte `json:"context"`
+	}
+	if err := r.read(w, &in, false); err != nil {
+		return err
+	}
+	if err := r.allowContext(in.Context); err != nil {
+		return err
+	}
+	plaintext, err := s.service.Decrypt(r.Context(), r.name, in.Ciphertext, in.Context)
+	defer clear(plaintext)
+	if err != nil {
+		return keyFailure("read", err)
+	}
+	return write(w, struct {
+		Plaintext []byte `json:"plaintext"`
+	}{notNil(plaintext)})
+}
+
+func hmacKey(s *Server, w http.ResponseWriter, r *request) error {
+	if err := r.keyName(); err != nil {
+		return err
+	}
+	var in struct {
+		Message []byte `json:"message"`
+	}
+	if err := r.read(w, &in, false); err != nil {
+		return err
+	}
+	sum, err := s.service.HMAC(r.Context(), r.name, in.Message)
+	if errors.Is(err, kms.ErrNotSupported) {
+		return errNoHMAC
+	}
+	if err != nil {
+		return keyFailure("read", err)
+	}
+	return write(w, struct {
+		HMAC []byte `json:"hmac"`
+	}{sum})
+}
+
+// keyFailure says what was being done; nil stays nil.
+func keyFailure(verb string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &keyError{verb, err}
+}

@@ -1,0 +1,217 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/bucketseal/bucketseal/kms/identity"
+)
+
+// writeMargin is how much longer than a request's timeout its answer may take
+// to be written, so that a slow store ends in an error and not in silence.
+const writeMargin = 3 * time.Second
+
+// maxLoggedPath bounds what a path may put into the log, in bytes.
+const maxLoggedPath = 512
+
+// request is an HTTP request and what became known of it.
+type request struct {
+	*http.Request
+	state *state
+	route *route
+	// name is what follows the route's path.
+	name string
+	// caller is empty without a certificate, and policy for the admin and for
+	// whom no policy names.
+	caller identity.Identity
+	policy string
+	ip     string
+	// encContext is the encryption context, whose hash goes to the audit log.
+	encContext []byte
+}
+
+// recorder knows what was answered.
+type recorder struct {
+	http.ResponseWriter
+	code int
+}
+
+func (w *recorder) WriteHeader(code int) {
+	if w.code == 0 {
+		w.code = code
+	}
+	w.ResponseWriter.WriteHeader(code)
+}
+
+func (w *recorder) Write(b []byte) (int, error) {
+	if w.code == 0 {
+		w.code = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController through.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// ServeHTTP is the one adapter around all handlers: it answers errors, logs
+// once, audits and counts.
+func (s *Server) ServeHTTP(writer http.ResponseWriter, hr *http.Request) {
+	start := s.opts.Now()
+	s.metrics.active.Inc()
+	defer s.metrics.active.Dec()
+
+	w := &recorder{ResponseWriter: writer}
+	r := &request{Request: hr, state: s.state.Load(), ip: remoteIP(hr.RemoteAddr)}
+	err := s.guarded(w, r)
+
+	code := http.StatusOK
+	if err != nil {
+		var message string
+		code, message = answer(err)
+		if w.code == 0 {
+			writeError(w, r, err, code, message)
+		}
+	} else if w.code == 0 {
+		w.Header().Set("Content-Length", "0")
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.code != 0 {
+		code = w.code
+	}
+	elapsed := s.opts.Now().Sub(start)
+	s.metrics.count(code, elapsed, r.route != nil && r.route.timeout > 0)
+	s.logFailure(r, code, err)
+	s.audit(r, code, elapsed, err)
+}
+
+// guarded turns a panic into an error.
+func (s *Server) guarded(w *recorder, r *request) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			if p == http.ErrAbortHandler { //nolint:errorlint // compared as net/http does
+				panic(p)
+			}
+			err = fmt.Errorf("%w: panic: %v\n%s", errInternal, p, debug.Stack())
+		}
+	}()
+	return s.dispatch(w, r)
+}
+
+func (s *Server) dispatch(w *recorder, r *request) error {
+	found, name, slash := find(r.state.routes, r.URL.Path)
+	if slash {
+		target := *r.URL
+		target.Path += "/"
+		target.RawPath = ""
+		http.Redirect(w, r.Request, target.RequestURI(), http.StatusTemporaryRedirect)
+		return nil
+	}
+	if found == nil {
+		return errNotFound
+	}
+	r.route, r.name = found, name
+	if !found.accepts(r.Method) {
+		return &methodError{got: r.Method, want: found.method}
+	}
+	if found.timeout > 0 {
+		ctx, cancel := context.WithTimeout(r.Context(), found.timeout)
+		defer cancel()
+		r.Request = r.WithContext(ctx)
+		// Not every writer knows deadlines; those of net/http do.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(found.timeout + writeMargin))
+	}
+	if err := r.state.authenticate(w, r); err != nil {
+		return err
+	}
+	if err := r.state.authorize(r); err != nil {
+		return err
+	}
+	return found.handle(s, w, r)
+}
+
+// read decodes the body into v and forgets its bytes: they may be keys. An
+// empty body is an error unless it is optional. errBody.
+func (r *request) read(w http.ResponseWriter, v any, optional bool) error {
+	limit := r.route.maxBody
+	if r.ContentLength > limit {
+		return fmt.Errorf("%d bytes: %w", r.ContentLength, errBody)
+	}
+	controller := http.NewResponseController(w)
+	_ = controller.SetReadDeadline(time.Now().Add(r.route.timeout))
+	body, err := readAll(r.Body, r.ContentLength, limit)
+	defer clear(body)
+	_ = controller.SetReadDeadline(time.Time{})
+	switch {
+	case err != nil && r.Context().Err() != nil && errors.Is(r.Context().Err(), context.Canceled):
+		return r.Context().Err()
+	case err != nil:
+		return fmt.Errorf("%w: %v", errBody, err)
+	case int64(len(body)) > limit:
+		return fmt.Errorf("more than %d bytes: %w", limit, errBody)
+	case len(body) == 0 && optional:
+		return nil
+	}
+	if err := json.Unmarshal(body, v); err != nil {
+		// The decoder's own error may quote the body.
+		return fmt.Errorf("not the expected JSON: %w", errBody)
+	}
+	return nil
+}
+
+// readAll reads up to a byte more than limit.
+func readAll(body io.Reader, length, limit int64) ([]byte, error) {
+	if length >= 0 {
+		b := make([]byte, length)
+		_, err := io.ReadFull(body, b)
+		return b, err
+	}
+	return io.ReadAll(io.LimitReader(body, limit+1))
+}
+
+// write answers with JSON and forgets its bytes: they may be keys.
+func write(w http.ResponseWriter, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	b = append(b, '\n')
+	defer clear(b)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	w.WriteHeader(http.StatusOK)
+	_, _ = w.Write(b) // a client that is gone is nobody to tell
+	return nil
+}
+
+func writeError(w http.ResponseWriter, r *request, err error, code int, message string) {
+	if code == statusClientGone {
+		panic(http.ErrAbortHandler)
+	}
+	if errors.Is(err, errNotFound) {
+		http.NotFound(w, r.Request)
+		return
+	}
+	var method *methodError
+	if errors.As(err, &method) {
+		w.Header().Set("Accept", method.want) // as KES does
+		w.Header().Set("Allow", method.want)  // as RFC 9110 wants
+	}
+	b, err := json.Marshal(struct {
+		Message string `json:"message"`
+	}{message})
+	if err != nil {
+		panic(err) // a string can always be encoded
+	}
+	b = append(b, '\n')
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	w.WriteHeader(code)
+	_, _ = w.Write(b)
+}

@@ -1,0 +1,218 @@
+// Package server serves a kms.Service over the KES wire API: mutual TLS,
+// identities, policies, logs and metrics.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/kms/config"
+)
+
+const (
+	readHeaderTimeout = 5 * time.Second
+	idleTimeout       = 90 * time.Second
+	maxHeaderBytes    = 64 << 10
+
+	// DefaultWatchInterval is how often files are looked at for changes.
+	DefaultWatchInterval = 5 * time.Second
+	// DefaultGrace is how long requests may go on when a server ends.
+	DefaultGrace = 5 * time.Second
+)
+
+// Options configure a Server.
+type Options struct {
+	// Config with an address. Required.
+	Config *config.Config
+	// Service is served. Required; the server does not close it. If it has
+	// methods CreateKeyAs and ImportKeyAs, they are told who creates a key.
+	Service kms.Service
+	// Load reads the configuration anew for Reload; nil: Reload only reads the
+	// TLS files of the present one.
+	Load func() (*config.Config, error)
+	// Watch are files, beside those of the tls section, whose change reloads:
+	// the configuration itself.
+	Watch []string
+	// WatchInterval; 0 is DefaultWatchInterval, less than 0 watches nothing.
+	WatchInterval time.Duration
+	// Grace; 0 is DefaultGrace.
+	Grace time.Duration
+	// Version and Commit of the program.
+	Version, Commit string
+	// ErrorLog and AuditLog; nil is standard error and standard output.
+	ErrorLog, AuditLog io.Writer
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+// Server serves the API. It is safe for concurrent use.
+type Server struct {
+	opts    Options
+	service kms.Service
+	started time.Time
+	metrics *metrics
+	state   atomic.Pointer[state]
+
+	errorHub, auditHub *hub
+
+	update sync.Mutex // one change of state at a time
+
+	closeOnce sync.Once
+	closing   chan struct{} // ends log streams
+}
+
+// New returns a server. It reads the TLS files and creates the keys that the
+// configuration lists; if that fails, there is no server.
+func New(ctx context.Context, opts Options) (*Server, error) {
+	if opts.Config == nil || opts.Service == nil {
+		return nil, errors.New("key server: Config and Service are required")
+	}
+	if opts.ErrorLog == nil {
+		opts.ErrorLog = os.Stderr
+	}
+	if opts.AuditLog == nil {
+		opts.AuditLog = os.Stdout
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.WatchInterval == 0 {
+		opts.WatchInterval = DefaultWatchInterval
+	}
+	if opts.Grace <= 0 {
+		opts.Grace = DefaultGrace
+	}
+	s := &Server{
+		opts: opts, service: opts.Service, started: opts.Now(),
+		metrics:  newMetrics(opts.Now(), opts.Now),
+		errorHub: newHub(), auditHub: newHub(), closing: make(chan struct{}),
+	}
+	if err := s.Update(ctx, opts.Config); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Update puts a configuration into force for all requests that come: admin,
+// tls, policy, api and log; keys that it lists are created. If it cannot be
+// used, everything stays as it was. Address, key store and cache belong to who
+// made the server; a change there is only logged.
+func (s *Server) Update(ctx context.Context, c *config.Config) error {
+	s.update.Lock()
+	defer s.update.Unlock()
+	next, err := s.newState(c)
+	if err != nil {
+		return err
+	}
+	if err := CreateKeys(ctx, s.service, c.Keys); err != nil {
+		return err
+	}
+	before := s.state.Swap(next)
+	for _, w := range c.Warnings {
+		next.errors.Warn(w.Text, "file", c.Name, "line", w.Line)
+	}
+	if before == nil {
+		return nil
+	}
+	next.errors.Info("configuration reloaded", "file", c.Name)
+	if old := before.config; old.Address != c.Address || old.Cache != c.Cache || !reflect.DeepEqual(old.KeyStore, c.KeyStore) {
+		next.errors.Warn("changes of address, cache and keystore take effect when the server is started again", "file", c.Name)
+	}
+	return nil
+}
+
+// CreateKeys creates those of the keys that do not exist.
+func CreateKeys(ctx context.Context, service kms.Service, names []string) error {
+	for _, name := range names {
+		if err := service.CreateKey(ctx, name); err != nil && !errors.Is(err, kms.ErrKeyExists) {
+			return fmt.Errorf("create key %q, which the configuration lists under keys: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// Reload reads configuration and TLS files again. If they cannot be used,
+// everything stays as it was.
+func (s *Server) Reload(ctx context.Context) error {
+	c := s.state.Load().config
+	if s.opts.Load != nil {
+		var err error
+		if c, err = s.opts.Load(); err != nil {
+			return fmt.Errorf("reload: %w", err)
+		}
+	}
+	return s.Update(ctx, c)
+}
+
+func (s *Server) newState(c *config.Config) (*state, error) {
+	st := &state{config: c, routes: configured(c.API), since: s.opts.Now().UTC()}
+	optional := false
+	for _, r := range st.routes {
+		optional = optional || r.access == open
+	}
+	t, err := loadTransport(c.TLS, optional)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	st.tls, st.roots, st.trust = t.config, t.roots, t.trust
+	st.assigned, st.proxies = newPolicies(c)
+	st.errors, st.audits = s.newLoggers(c.Log)
+	return st, nil
+}
+
+// Serve answers requests until ctx ends; then it lets those under way finish,
+// for the grace time at most, and returns nil. It closes the listener, which
+// speaks plain TCP. It may be called once.
+func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	server := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          log.New(connectionLog{s}, "", 0),
+		TLSConfig: &tls.Config{
+			MinVersion: tls.VersionTLS12,
+			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+				return s.state.Load().tls, nil
+			},
+		},
+		ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
+			return context.WithValue(ctx, trustKey{}, s.state.Load().trust)
+		},
+	}
+	server.RegisterOnShutdown(s.endStreams)
+	watching, stop := context.WithCancel(ctx)
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	defer stop()
+	wait.Go(func() { s.watch(watching) })
+
+	failed := make(chan error, 1)
+	go func() { failed <- server.ServeTLS(listener, "", "") }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("key server: %w", err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Grace)
+	defer cancel()
+	if server.Shutdown(grace) != nil {
+		_ = server.Close() // what is not done by now is cut off
+	}
+	<-failed
+	return nil
+}
+
+func (s *Server) endStreams() { s.closeOnce.Do(func() { close(s.closing) }) }

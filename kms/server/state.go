@@ -1,0 +1,181 @@
+package server
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/bucketseal/bucketseal/kms/config"
+	"github.com/bucketseal/bucketseal/kms/identity"
+)
+
+// state is everything that follows from one configuration. It never changes; a
+// reload makes another.
+type state struct {
+	config *config.Config
+	routes []route
+	// since is when the configuration was loaded: policies and identities have
+	// existed since then.
+	since time.Time
+	// assigned tells each identity's policy.
+	assigned map[identity.Identity]string
+	proxies  map[identity.Identity]bool
+
+	tls   *tls.Config
+	roots *x509.CertPool // nil without auth
+	// trust changes with everything that decides about client certificates. A
+	// connection made under another trust has its certificate verified anew.
+	trust string
+
+	errors, audits *slog.Logger
+}
+
+func newPolicies(c *config.Config) (assigned map[identity.Identity]string, proxies map[identity.Identity]bool) {
+	assigned = make(map[identity.Identity]string)
+	for name, policy := range c.Policies {
+		for _, id := range policy.Identities {
+			assigned[id] = name
+		}
+	}
+	proxies = make(map[identity.Identity]bool)
+	for _, id := range c.TLS.Proxy.Identities {
+		proxies[id] = true
+	}
+	return assigned, proxies
+}
+
+// trustKey is where a connection's context keeps the trust it began under.
+type trustKey struct{}
+
+// authenticate finds out who calls. Without a certificate a caller is nobody,
+// which only open routes accept.
+func (st *state) authenticate(w http.ResponseWriter, r *request) error {
+	var certs []*x509.Certificate
+	if r.TLS != nil {
+		certs = r.TLS.PeerCertificates
+	}
+	leaf, err := single(certs)
+	if err == nil && st.roots != nil && r.Context().Value(trustKey{}) != st.trust {
+		// The connection is older than this configuration: it must not stay.
+		w.Header().Set("Connection", "close")
+		err = st.verify(leaf, certs)
+	}
+	if err != nil {
+		if r.route.access == open {
+			return nil
+		}
+		return err
+	}
+	r.caller = identity.Of(leaf)
+	if !st.proxies[r.caller] {
+		return nil
+	}
+	id, err := st.forwarded(r)
+	if err != nil && r.route.access != open {
+		return err
+	}
+	r.caller = id
+	if ip, _, _ := strings.Cut(r.Header.Get("X-Forwarded-For"), ","); net.ParseIP(strings.TrimSpace(ip)) != nil {
+		r.ip = strings.TrimSpace(ip)
+	}
+	return nil
+}
+
+// single returns the one certificate that is not a CA's. errNoCertificate,
+// errManyCertificates.
+func single(certs []*x509.Certificate) (*x509.Certificate, error) {
+	var leaf *x509.Certificate
+	for _, c := range certs {
+		if c.IsCA {
+			continue
+		}
+		if leaf != nil {
+			return nil, errManyCertificates
+		}
+		leaf = c
+	}
+	if leaf == nil {
+		return nil, errNoCertificate
+	}
+	return leaf, nil
+}
+
+func (st *state) verify(leaf *x509.Certificate, certs []*x509.Certificate) error {
+	others := x509.NewCertPool()
+	for _, c := range certs {
+		if c != leaf {
+			others.AddCert(c)
+		}
+	}
+	_, err := leaf.Verify(x509.VerifyOptions{
+		Roots: st.roots, Intermediates: others, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %v", errBadCertificate, err)
+	}
+	return nil
+}
+
+// authorize decides whether the caller may do what it asks for. *denied.
+func (st *state) authorize(r *request) error {
+	if r.caller != "" {
+		r.policy = st.assigned[r.caller]
+	}
+	switch {
+	case r.route.access != byPolicy:
+		return nil
+	case r.caller == "":
+		return errNoCertificate
+	case r.caller == st.config.Admin:
+		return nil
+	case r.policy == "":
+		return &denied{reason: "no policy names this identity"}
+	}
+	policy := st.config.Policies[r.policy]
+	for _, pattern := range policy.Deny {
+		if matches(pattern, r.URL.Path) {
+			return &denied{policy: r.policy, reason: fmt.Sprintf("the policy denies %q", pattern)}
+		}
+	}
+	for _, pattern := range policy.Allow {
+		if matches(pattern, r.URL.Path) {
+			return nil
+		}
+	}
+	return &denied{policy: r.policy, reason: "the policy does not allow this path"}
+}
+
+// matches says whether a pattern is the path or, with a '*' at its end, the
+// path's beginning. A '*' anywhere else is an ordinary character.
+func matches(pattern, path string) bool {
+	if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
+		return strings.HasPrefix(path, prefix)
+	}
+	return pattern == path
+}
+
+func remoteIP(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	return host
+}
+
+// patternSet is a list of patterns as KES writes it: {"/path": {}}.
+type patternSet []string
+
+// MarshalJSON implements json.Marshaler.
+func (p patternSet) MarshalJSON() ([]byte, error) {
+	set := make(map[string]struct{}, len(p))
+	for _, pattern := range p {
+		set[pattern] = struct{}{}
+	}
+	return json.Marshal(set)
+}

@@ -1,0 +1,52 @@
+package server
+
+import (
+	"net/http"
+	"time"
+)
+
+// streamWrite bounds the writing of one event.
+const streamWrite = 15 * time.Second
+
+func streamErrors(s *Server, w http.ResponseWriter, r *request) error {
+	return s.stream(w, r, s.errorHub)
+}
+
+func streamAudit(s *Server, w http.ResponseWriter, r *request) error {
+	return s.stream(w, r, s.auditHub)
+}
+
+// stream sends events until the client goes, the caller loses the right to read
+// them, or the server ends.
+func (s *Server) stream(w http.ResponseWriter, r *request, from *hub) error {
+	lines, leave := from.subscribe()
+	defer leave()
+	controller := http.NewResponseController(w)
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.WriteHeader(http.StatusOK)
+	// At once: clients wait for the headers, and events may be rare.
+	if controller.Flush() != nil {
+		return nil
+	}
+	for {
+		select {
+		case <-r.Context().Done():
+			return nil
+		case <-s.closing:
+			return nil
+		case line := <-lines:
+			if now := s.state.Load(); now != r.state {
+				again := *r
+				again.state = now
+				if now.authorize(&again) != nil {
+					return nil
+				}
+			}
+			_ = controller.SetWriteDeadline(time.Now().Add(streamWrite))
+			if _, err := w.Write(line); err != nil || controller.Flush() != nil {
+				return nil
+			}
+			_ = controller.SetWriteDeadline(time.Time{})
+		}
+	}
+}
