@@ -15,10 +15,6 @@ import (
 	kmsconfig "github.com/bucketseal/bucketseal/kms/config"
 )
 
-func (a *app) kmsCommand() *cobra.Command {
-	return group("kms", "Run a key server, check its configuration, move its keys", a.kmsMigrateCommand())
-}
-
 func (a *app) kmsMigrateCommand() *cobra.Command {
 	var from, to string
 	cmd := &cobra.Command{

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bucketseal/bucketseal/kms"
+	kmsconfig "github.com/bucketseal/bucketseal/kms/config"
 	"github.com/bucketseal/bucketseal/proxy"
 	"github.com/bucketseal/bucketseal/proxy/config"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -42,7 +43,7 @@ SIGTERM lets running transfers finish; a second one ends them. SIGHUP reads the 
 			if err := c.CheckServer(); err != nil {
 				return err
 			}
-			return a.serve(cmd.Context(), c)
+			return a.serve(cmd.Context(), c, func() (*config.Config, error) { return a.loadConfig(cmd) })
 		},
 	}
 	configFlags(cmd)
@@ -59,7 +60,8 @@ func (a *app) newLogger(l config.Log) *slog.Logger {
 }
 
 // serve runs the proxy until ctx ends. It returns nil after an orderly end.
-func (a *app) serve(ctx context.Context, c *config.Config) error {
+// reload reads the configuration anew, for the key server in it.
+func (a *app) serve(ctx context.Context, c *config.Config, reload func() (*config.Config, error)) error {
 	log := a.newLogger(c.Log)
 	for _, w := range c.Warnings {
 		log.Warn(w)
@@ -97,9 +99,58 @@ func (a *app) serve(ctx context.Context, c *config.Config) error {
 	if err := handler.Start(background); err != nil {
 		return err
 	}
+	ctx, failed := context.WithCancelCause(ctx)
+	defer failed(nil)
+	ended, err := a.exposeKeys(ctx, c, keys, reload, failed, log)
+	if err != nil {
+		return err
+	}
 	logStart(c, keys, front, log)
 	go reportUpstream(background, c, up, log)
-	return front.serve(ctx, handler)
+	err = front.serve(ctx, handler)
+	failed(nil)
+	<-ended
+	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	return err
+}
+
+// exposeKeys serves the embedded keys to others, if the KES configuration has an
+// address. A server that fails ends everything, by failed. ended is closed when
+// none runs any more.
+func (a *app) exposeKeys(ctx context.Context, c *config.Config, keys *keySource, reload func() (*config.Config, error), failed context.CancelCauseFunc, log *slog.Logger) (ended <-chan struct{}, err error) {
+	done := make(chan struct{})
+	if keys.settings == nil || keys.settings.Address == "" {
+		close(done)
+		return done, nil
+	}
+	watch := []string{c.File}
+	if c.KMS.File != "" {
+		watch = []string{c.KMS.File}
+	}
+	s, listener, err := a.newKeyServer(ctx, keys.settings, keys, watch, func() (*kmsconfig.Config, error) {
+		fresh, err := reload()
+		if err != nil {
+			return nil, err
+		}
+		settings, err := a.readKMS(fresh)
+		if err == nil && (settings == nil || settings.Address == "") {
+			err = errors.New("the kms section is gone, or has no address any more; start the server again")
+		}
+		return settings, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	log.Info("bucketseal key server", "address", listener.Addr().String())
+	go func() {
+		defer close(done)
+		if err := runKeyServer(ctx, s, listener, log); err != nil {
+			failed(err)
+		}
+	}()
+	return done, nil
 }
 
 // credentials implements sigv4.CredentialStore.
