@@ -10,29 +10,41 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/bucketseal/bucketseal/kms"
 )
 
-// Run tests a kind of store. open returns a new, empty store each time.
+// Run tests a kind of store. open returns a new, empty store each time; Run
+// closes it.
 func Run(t *testing.T, open func(t *testing.T) kms.Store) {
 	t.Helper()
-	for name, test := range map[string]func(*testing.T, kms.Store){
-		"WhatWasCreatedIsRead":            testCreateGet,
-		"MissingKeysAreNotFound":          testMissing,
-		"ExistingKeyIsNotOverwritten":     testExists,
-		"DeletedKeyIsGone":                testDelete,
-		"OfRivalCreatesOneWins":           testRivals,
-		"ListIsSortedAndCompleteAndOnce":  testList,
-		"NamesThatDifferInCaseAreTwoKeys": testCase,
-		"LongValuesAreUnchanged":          testLongValue,
-		"CanceledContextIsObeyed":         testCanceled,
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, kms.Store)
+	}{
+		{"WhatWasCreatedIsRead", testCreateGet},
+		{"AllLegalCharactersMayBeInNames", testNames},
+		{"NamesThatDifferInCaseAreTwoKeys", testCase},
+		{"MissingKeysAreNotFound", testMissing},
+		{"ExistingKeyIsNotOverwritten", testExists},
+		{"DeletedKeyIsGoneAndItsNameFree", testDelete},
+		{"OfRivalCreatesOneWins", testRivalCreates},
+		{"ReadersSeeWholeValuesOnly", testWholeValues},
+		{"ListIsSortedAndCompleteAndOnce", testList},
+		{"LongValuesAreUnchanged", testLongValues},
+		{"ValuesAreNotShared", testNotShared},
+		{"CanceledContextIsObeyed", testCanceled},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(test.name, func(t *testing.T) {
 			s := open(t)
-			t.Cleanup(func() { _ = s.Close() })
-			test(t, s)
+			t.Cleanup(func() {
+				if err := s.Close(); err != nil {
+					t.Errorf("Close: %v", err)
+				}
+			})
+			test.run(t, s)
 		})
 	}
 }
@@ -44,26 +56,66 @@ func create(t *testing.T, s kms.Store, name, value string) {
 	}
 }
 
+func wantValue(t *testing.T, s kms.Store, name, want string) {
+	t.Helper()
+	if got, err := s.Get(context.Background(), name); err != nil || string(got) != want {
+		t.Errorf("Get(%q) = %.80q, %v; want %.80q", name, got, err, want)
+	}
+}
+
+func wantErr(t *testing.T, what string, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("%s: %v, want %v", what, err, want)
+	}
+}
+
 func testCreateGet(t *testing.T, s kms.Store) {
-	for _, name := range []string{"a", "key-1", "_x", "x_", "A9", strings.Repeat("n", 80)} {
+	for _, name := range []string{"a", "key-1", "_x", "x_", "A9"} {
 		create(t, s, name, "value of "+name)
-		got, err := s.Get(context.Background(), name)
-		if err != nil || string(got) != "value of "+name {
-			t.Errorf("Get(%q) = %q, %v", name, got, err)
-		}
+		wantValue(t, s, name, "value of "+name)
 	}
 	if _, err := s.Status(context.Background()); err != nil {
 		t.Errorf("Status: %v", err)
 	}
 }
 
+func testNames(t *testing.T, s kms.Store) {
+	names := []string{
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZ-_0123456789", "abcdefghijklmnopqrstuvwxyz_-0123456789",
+		strings.Repeat("n", kms.MaxKeyNameSize), strings.Repeat("N", kms.MaxKeyNameSize), strings.Repeat("_", kms.MaxKeyNameSize),
+		"0", "__", "a--b", "CON", "nul", "index", "tmp", "LOCK",
+	}
+	for _, name := range names {
+		create(t, s, name, "value of "+name)
+	}
+	for _, name := range names {
+		wantValue(t, s, name, "value of "+name)
+	}
+	slices.Sort(names)
+	if got, err := s.List(context.Background(), ""); err != nil || !slices.Equal(got, names) {
+		t.Errorf("List = %q, %v; want %q", got, err, names)
+	}
+}
+
+func testCase(t *testing.T, s kms.Store) {
+	create(t, s, "Key", "upper")
+	create(t, s, "key", "lower")
+	wantValue(t, s, "Key", "upper")
+	wantValue(t, s, "key", "lower")
+	if err := s.Delete(context.Background(), "Key"); err != nil {
+		t.Fatal(err)
+	}
+	wantValue(t, s, "key", "lower")
+	if got, err := s.List(context.Background(), "K"); err != nil || len(got) != 0 {
+		t.Errorf("List of a prefix in another case = %q, %v", got, err)
+	}
+}
+
 func testMissing(t *testing.T, s kms.Store) {
-	if _, err := s.Get(context.Background(), "missing"); !errors.Is(err, kms.ErrKeyNotFound) {
-		t.Errorf("Get: %v, want ErrKeyNotFound", err)
-	}
-	if err := s.Delete(context.Background(), "missing"); !errors.Is(err, kms.ErrKeyNotFound) {
-		t.Errorf("Delete: %v, want ErrKeyNotFound", err)
-	}
+	_, err := s.Get(context.Background(), "missing")
+	wantErr(t, "Get", err, kms.ErrKeyNotFound)
+	wantErr(t, "Delete", s.Delete(context.Background(), "missing"), kms.ErrKeyNotFound)
 	if names, err := s.List(context.Background(), ""); err != nil || len(names) != 0 {
 		t.Errorf("List of an empty store: %v, %v", names, err)
 	}
@@ -71,12 +123,8 @@ func testMissing(t *testing.T, s kms.Store) {
 
 func testExists(t *testing.T, s kms.Store) {
 	create(t, s, "key", "first")
-	if err := s.Create(context.Background(), "key", []byte("second")); !errors.Is(err, kms.ErrKeyExists) {
-		t.Errorf("second Create: %v, want ErrKeyExists", err)
-	}
-	if got, _ := s.Get(context.Background(), "key"); string(got) != "first" {
-		t.Errorf("the first value became %q", got)
-	}
+	wantErr(t, "second Create", s.Create(context.Background(), "key", []byte("second")), kms.ErrKeyExists)
+	wantValue(t, s, "key", "first")
 }
 
 func testDelete(t *testing.T, s kms.Store) {
@@ -85,86 +133,157 @@ func testDelete(t *testing.T, s kms.Store) {
 	if err := s.Delete(context.Background(), "key"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Get(context.Background(), "key"); !errors.Is(err, kms.ErrKeyNotFound) {
-		t.Errorf("Get after Delete: %v", err)
-	}
+	_, err := s.Get(context.Background(), "key")
+	wantErr(t, "Get after Delete", err, kms.ErrKeyNotFound)
+	wantErr(t, "second Delete", s.Delete(context.Background(), "key"), kms.ErrKeyNotFound)
 	if names, _ := s.List(context.Background(), ""); !slices.Equal(names, []string{"other"}) {
 		t.Errorf("List after Delete: %v", names)
 	}
+	wantValue(t, s, "other", "w")
 }
 
-func testRivals(t *testing.T, s kms.Store) {
+func testRivalCreates(t *testing.T, s kms.Store) {
 	const rivals = 16
-	var wins, exists int
-	var mu sync.Mutex
+	var winner atomic.Pointer[string]
+	var exists atomic.Int64
 	var wait sync.WaitGroup
 	for i := range rivals {
 		wait.Go(func() {
-			err := s.Create(context.Background(), "contested", fmt.Appendf(nil, "rival %d", i))
-			mu.Lock()
-			defer mu.Unlock()
-			switch {
+			value := fmt.Sprintf("rival %d", i)
+			switch err := s.Create(context.Background(), "contested", []byte(value)); {
 			case err == nil:
-				wins++
+				if !winner.CompareAndSwap(nil, &value) {
+					t.Error("two rivals won")
+				}
 			case errors.Is(err, kms.ErrKeyExists):
-				exists++
+				exists.Add(1)
 			default:
 				t.Errorf("rival %d: %v", i, err)
 			}
 		})
 	}
 	wait.Wait()
-	if wins != 1 || wins+exists != rivals {
-		t.Errorf("%d of %d rivals won, %d found the key", wins, rivals, exists)
+	if winner.Load() == nil || exists.Load() != rivals-1 {
+		t.Fatalf("%d of %d rivals found the key", exists.Load(), rivals)
 	}
+	wantValue(t, s, "contested", *winner.Load())
+}
+
+func testWholeValues(t *testing.T, s kms.Store) {
+	value := strings.Repeat("0123456789abcdef", 150)
+	var wait sync.WaitGroup
+	done := make(chan struct{})
+	for range 2 {
+		wait.Go(func() {
+			for {
+				got, err := s.Get(context.Background(), "key")
+				if err == nil && string(got) != value || err != nil && !errors.Is(err, kms.ErrKeyNotFound) {
+					t.Errorf("Get = %d bytes, %v", len(got), err)
+				}
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	create(t, s, "key", value)
+	close(done)
+	wait.Wait()
 }
 
 func testList(t *testing.T, s kms.Store) {
-	const count = 250
-	var want []string
-	for i := range count {
-		name := fmt.Sprintf("list-%03d", i)
-		want = append(want, name)
-		create(t, s, name, "v")
+	const workers = 16
+	count := 3000 // more than any page of any store
+	if testing.Short() {
+		count = 300
 	}
+	want := make([]string, count)
+	for i := range want {
+		want[i] = fmt.Sprintf("list-%04d", i)
+	}
+	var wait sync.WaitGroup
+	for w := range workers {
+		wait.Go(func() {
+			for i := w; i < count; i += workers {
+				if err := s.Create(context.Background(), want[i], []byte("v")); err != nil {
+					t.Errorf("Create(%q): %v", want[i], err)
+					return
+				}
+			}
+		})
+	}
+	wait.Wait()
 	create(t, s, "elsewhere", "v")
 	got, err := s.List(context.Background(), "list-")
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("List: %d names, want %d sorted, each once (%v)", len(got), len(want), err)
 	}
-	if got, _ := s.List(context.Background(), "list-24"); len(got) != 10 {
-		t.Errorf("List of a prefix: %v", got)
+	if got, err := s.List(context.Background(), ""); err != nil || len(got) != count+1 {
+		t.Errorf("List of all: %d names, %v", len(got), err)
+	}
+	if got, err := s.List(context.Background(), "list-024"); err != nil || !slices.Equal(got, want[240:250]) {
+		t.Errorf("List of a prefix: %v, %v", got, err)
+	}
+	if got, err := s.List(context.Background(), "list-0240"); err != nil || !slices.Equal(got, want[240:241]) {
+		t.Errorf("List of a whole name: %v, %v", got, err)
 	}
 	if got, err := s.List(context.Background(), "nothing"); err != nil || len(got) != 0 {
 		t.Errorf("List of a prefix without keys: %v, %v", got, err)
 	}
 }
 
-func testCase(t *testing.T, s kms.Store) {
-	create(t, s, "Key", "upper")
-	create(t, s, "key", "lower")
-	for name, want := range map[string]string{"Key": "upper", "key": "lower"} {
-		if got, err := s.Get(context.Background(), name); err != nil || string(got) != want {
-			t.Errorf("Get(%q) = %q, %v", name, got, err)
+// testLongValues goes far beyond a key record, which has less than 2.5 KiB. A
+// store may refuse longer values, but not alter them.
+func testLongValues(t *testing.T, s kms.Store) {
+	for _, size := range []int{1, 2560, 16 << 10, 64 << 10} {
+		name := fmt.Sprintf("long-%d", size)
+		value := strings.Repeat("0123456789abcdef", size/16+1)[:size]
+		err := s.Create(context.Background(), name, []byte(value))
+		switch {
+		case err == nil:
+			wantValue(t, s, name, value)
+		case size <= 2560:
+			t.Errorf("Create of %d bytes: %v", size, err)
+		default:
+			_, err := s.Get(context.Background(), name)
+			wantErr(t, "Get of a value that was refused", err, kms.ErrKeyNotFound)
 		}
 	}
 }
 
-func testLongValue(t *testing.T, s kms.Store) {
-	value := bytes.Repeat([]byte("0123456789abcdef"), 160) // 2.5 KiB: a key record is a fraction
-	create(t, s, "long", string(value))
-	if got, err := s.Get(context.Background(), "long"); err != nil || !bytes.Equal(got, value) {
-		t.Errorf("Get: %d bytes, %v", len(got), err)
+func testNotShared(t *testing.T, s kms.Store) {
+	value := []byte("value")
+	if err := s.Create(context.Background(), "key", value); err != nil {
+		t.Fatal(err)
 	}
+	clear(value)
+	got, err := s.Get(context.Background(), "key")
+	if err != nil || !bytes.Equal(got, []byte("value")) {
+		t.Fatalf("Get after the caller cleared what it had passed: %q, %v", got, err)
+	}
+	clear(got)
+	wantValue(t, s, "key", "value")
 }
 
 func testCanceled(t *testing.T, s kms.Store) {
+	create(t, s, "key", "v")
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := s.Create(ctx, "never", []byte("v")); err == nil {
-		t.Error("Create with a canceled context succeeded")
+	errs := map[string]error{"Create": s.Create(ctx, "never", []byte("v")), "Delete": s.Delete(ctx, "key")}
+	_, errs["Get"] = s.Get(ctx, "key")
+	_, errs["List"] = s.List(ctx, "")
+	_, errs["Status"] = s.Status(ctx)
+	for what, err := range errs {
+		if err == nil {
+			t.Errorf("%s with a canceled context succeeded", what)
+		}
+		if errors.Is(err, kms.ErrKeyNotFound) || errors.Is(err, kms.ErrKeyExists) {
+			t.Errorf("%s with a canceled context says something about the key: %v", what, err)
+		}
 	}
-	if _, err := s.Get(context.Background(), "never"); !errors.Is(err, kms.ErrKeyNotFound) {
-		t.Errorf("the key of a canceled Create: %v", err)
-	}
+	_, err := s.Get(context.Background(), "never")
+	wantErr(t, "Get of the key of a canceled Create", err, kms.ErrKeyNotFound)
+	wantValue(t, s, "key", "v")
 }

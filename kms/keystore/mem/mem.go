@@ -80,7 +80,7 @@ func (s *Store) List(ctx context.Context, prefix string) ([]string, error) {
 	return names, nil
 }
 
-// Status implements kms.Store.
+// Status implements kms.Store: memory always answers.
 func (s *Store) Status(ctx context.Context) (kms.State, error) { return kms.State{}, ctx.Err() }
 
 // Close implements kms.Store.
