@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -334,4 +335,41 @@ func TestPanicIsAnInternalErrorAndIsLogged(t *testing.T) {
 	k.errors.line(t, "level=ERROR", "panic: a bug", "keys.go")
 	k.service.panics(false)
 	k.expect(k.do(c, "GET", "/v1/key/describe/k", ""), 404, "key does not exist")
+}
+
+// noting is a key service that is told who creates keys.
+type noting struct {
+	*faulty
+	mu sync.Mutex
+	by []string
+}
+
+func (n *noting) CreateKeyAs(ctx context.Context, name, createdBy string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.by = append(n.by, createdBy)
+	return n.CreateKey(ctx, name)
+}
+
+func (n *noting) ImportKeyAs(ctx context.Context, name string, key [kms.DEKSize]byte, a kms.Algorithm, createdBy string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.by = append(n.by, createdBy)
+	return n.ImportKey(ctx, name, key, a)
+}
+
+func TestServiceIsToldWhoCreatesAKey(t *testing.T) {
+	t.Parallel()
+	var service *noting
+	k := start(t, func(k *kit, _ *config.Config, o *server.Options) {
+		service = &noting{faulty: k.service}
+		o.Service = service
+	})
+	k.do(k.asKey(k.user), "POST", "/v1/key/create/one", "")
+	k.do(k.asKey(k.admin), "POST", "/v1/key/import/two", fmt.Sprintf(`{"key":%q,"cipher":"AES256"}`, zeroKey))
+	service.mu.Lock()
+	defer service.mu.Unlock()
+	if want := []string{k.user.Identity().String(), k.admin.Identity().String()}; !slices.Equal(service.by, want) {
+		t.Errorf("got %q, want %q", service.by, want)
+	}
 }

@@ -172,7 +172,7 @@ func (s *syncBuffer) line(t *testing.T, words ...string) string {
 
 // kit is a running server.
 type kit struct {
-	t        *testing.T
+	t        testing.TB
 	url      string
 	server   *server.Server
 	service  *faulty
@@ -189,7 +189,7 @@ type kit struct {
 type option func(*kit, *config.Config, *server.Options)
 
 // start runs a server over memory. Options change what it is given.
-func start(t *testing.T, options ...option) *kit {
+func start(t testing.TB, options ...option) *kit {
 	t.Helper()
 	local, err := kms.NewLocal(kms.LocalOptions{Store: mem.New()})
 	if err != nil {
@@ -252,7 +252,7 @@ func template(name string, ca bool) *x509.Certificate {
 }
 
 // newCert signs a template with issuer, or itself, and returns the key as PKCS#8.
-func newCert(t *testing.T, tmpl *x509.Certificate, issuer *tls.Certificate) (tls.Certificate, []byte) {
+func newCert(t testing.TB, tmpl *x509.Certificate, issuer *tls.Certificate) (tls.Certificate, []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -277,14 +277,14 @@ func newCert(t *testing.T, tmpl *x509.Certificate, issuer *tls.Certificate) (tls
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pkcs8
 }
 
-func writePEM(t *testing.T, file, kind string, der []byte) {
+func writePEM(t testing.TB, file, kind string, der []byte) {
 	t.Helper()
 	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func certOf(t *testing.T, key identity.APIKey) tls.Certificate {
+func certOf(t testing.TB, key identity.APIKey) tls.Certificate {
 	t.Helper()
 	cert, err := key.Certificate()
 	if err != nil {

@@ -24,7 +24,7 @@ var (
 )
 
 // maxIterations bounds the work that a key file can ask for.
-const maxIterations = 10_000_000
+const maxIterations = 2_000_000
 
 // openKey returns a private key in PEM without its encryption: that of PKCS#8
 // (RFC 8018, PBES2) or the older one of PEM itself (RFC 1423).

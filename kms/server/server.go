@@ -211,7 +211,9 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	if server.Shutdown(grace) != nil {
 		_ = server.Close() // what is not done by now is cut off
 	}
-	<-failed
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("key server: %w", err)
+	}
 	return nil
 }
 
