@@ -1,0 +1,347 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/bucketseal/bucketseal/bucketconfig"
+	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// mappedElsewhere are the sentinels that have no row in errorTable, and why.
+var mappedElsewhere = map[string]string{
+	"sse.ErrMethod":              "writeHeaderError",
+	"sse.ErrIncompatible":        "writeHeaderError",
+	"sse.ErrCustomerAlgorithm":   "writeHeaderError, readHeaderError",
+	"sse.ErrCustomerKey":         "writeHeaderError, readHeaderError",
+	"sse.ErrCustomerKeyMissing":  "writeHeaderError, readHeaderError",
+	"sse.ErrCustomerMD5Missing":  "writeHeaderError, readHeaderError",
+	"sse.ErrCustomerMD5Mismatch": "writeHeaderError, readHeaderError",
+	"sse.ErrHeaderContext":       "writeHeaderError",
+	"sse.ErrBucketKeyValue":      "writeHeaderError",
+
+	"sse.ErrCustomerKeyOverPlain": "nobody returns it",
+
+	"kms.ErrInvalidContext":        "writeEncryption answers a client's; in a record it is sse.ErrTampered",
+	"bucketconfig.ErrMalformedXML": "comes as *InvalidRuleError",
+	"bucketconfig.ErrNotModified":  "what a Backend tells package bucketconfig",
+	"bucketconfig.ErrNotFound":     "what a Backend tells package bucketconfig",
+	"bucketconfig.ErrConflict":     "what a Backend tells package bucketconfig",
+	"bucketconfig.ErrIndexFull":    "InternalError: only an operator can do something about it",
+	"upstream.ErrNotFound":         "of system objects: rulesBackend and package manifest translate it",
+	"upstream.ErrNotModified":      "of system objects: rulesBackend translates it",
+	"upstream.ErrConflict":         "of system objects: rulesBackend translates it",
+	"proxy.errUpstreamEncrypts":    "InternalError: MinIO is set up wrongly, which is no client's affair",
+}
+
+// sentinelsIn returns the package-level variables of a package's source that
+// hold an error of errors.New, as PACKAGE.NAME: of other packages the exported ones.
+func sentinelsIn(t *testing.T, dir string) []string {
+	t.Helper()
+	var names []string
+	eachSource(t, dir, func(file *ast.File) {
+		for _, decl := range file.Decls {
+			group, ok := decl.(*ast.GenDecl)
+			if !ok || group.Tok != token.VAR {
+				continue
+			}
+			for _, spec := range group.Specs {
+				v := spec.(*ast.ValueSpec)
+				for i, value := range v.Values {
+					if !v.Names[i].IsExported() && file.Name.Name != "proxy" {
+						continue
+					}
+					if call, ok := value.(*ast.CallExpr); ok && exprName(call.Fun) == "errors.New" {
+						names = append(names, file.Name.Name+"."+v.Names[i].Name)
+					}
+				}
+			}
+		}
+	})
+	if len(names) == 0 {
+		t.Fatalf("no sentinel found in %s", dir)
+	}
+	return names
+}
+
+func eachSource(t *testing.T, dir string, f func(*ast.File)) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range files {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(file)
+	}
+}
+
+// exprName writes an identifier or a selector.
+func exprName(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return e.Name
+	case *ast.SelectorExpr:
+		return exprName(e.X) + "." + e.Sel.Name
+	}
+	return ""
+}
+
+// namesInErrorTable returns the first element of every row, as it is written.
+func namesInErrorTable(t *testing.T) map[string]bool {
+	t.Helper()
+	names := make(map[string]bool)
+	eachSource(t, ".", func(file *ast.File) {
+		ast.Inspect(file, func(n ast.Node) bool {
+			spec, ok := n.(*ast.ValueSpec)
+			if !ok || len(spec.Names) != 1 || spec.Names[0].Name != "errorTable" {
+				return true
+			}
+			for _, row := range spec.Values[0].(*ast.CompositeLit).Elts {
+				name := exprName(row.(*ast.CompositeLit).Elts[0])
+				if !strings.Contains(name, ".") {
+					name = "proxy." + name
+				}
+				names[name] = true
+			}
+			return false
+		})
+	})
+	if len(names) != len(errorTable) {
+		t.Fatalf("read %d names from the source of a table of %d rows", len(names), len(errorTable))
+	}
+	return names
+}
+
+func TestEverySentinelHasAnAnswer(t *testing.T) {
+	t.Parallel()
+	mapped := namesInErrorTable(t)
+	seen := make(map[string]bool)
+	for _, dir := range []string{".", "upstream", "system", "manifest", "../sse", "../kms", "../bucketconfig"} {
+		for _, name := range sentinelsIn(t, dir) {
+			seen[name] = true
+			switch why := mappedElsewhere[name]; {
+			case mapped[name] && why != "":
+				t.Errorf("%s has a row in errorTable, and a reason for having none: %s", name, why)
+			case !mapped[name] && why == "":
+				t.Errorf("%s has no row in errorTable, so clients get an InternalError; add one, or say here why it needs none", name)
+			}
+		}
+	}
+	for name := range mappedElsewhere {
+		if !seen[name] {
+			t.Errorf("%s does not exist any more", name)
+		}
+	}
+}
+
+func TestEverySentinelGetsItsOwnRow(t *testing.T) {
+	t.Parallel()
+	for i := range errorTable {
+		row := &errorTable[i]
+		if got := asAPIError(fmt.Errorf("doing something: %w", row.err)); got != &row.is {
+			t.Errorf("%v is answered by the row of another: %v", row.err, got)
+		}
+	}
+}
+
+func TestEverySignatureErrorHasItsOwnRow(t *testing.T) {
+	t.Parallel()
+	rows := make(map[error]*apiError)
+	for i := range signatureErrors {
+		rows[signatureErrors[i].err] = &signatureErrors[i].is
+	}
+	for _, sentinel := range sigv4.Sentinels() {
+		want := rows[sentinel]
+		if want == nil {
+			t.Errorf("%v has no row in signatureErrors", sentinel)
+		} else if got := asAPIError(fmt.Errorf("verify: %w", sentinel)); got != want {
+			t.Errorf("%v is answered %v", sentinel, got)
+		}
+	}
+	if len(rows) != len(sigv4.Sentinels()) {
+		t.Errorf("%d rows for %d sentinels", len(rows), len(sigv4.Sentinels()))
+	}
+	for _, name := range sentinelsIn(t, "sigv4") {
+		if !strings.HasPrefix(name, "sigv4.Err") {
+			t.Errorf("%s is not one of sigv4.Sentinels()", name)
+		}
+	}
+	if n := len(sentinelsIn(t, "sigv4")); n != len(sigv4.Sentinels()) {
+		t.Errorf("sigv4 has %d sentinels, of which Sentinels() tells %d", n, len(sigv4.Sentinels()))
+	}
+}
+
+func TestEveryAnswerIsLegal(t *testing.T) {
+	t.Parallel()
+	code := regexp.MustCompile(`^(kms:)?[A-Za-z0-9]+$`)
+	check := func(what error, e *apiError) {
+		switch {
+		case e.status == http.StatusNotModified:
+			if e.message != "" {
+				t.Errorf("%v: a 304 has no body, so no message", what)
+			}
+		case e.status < 400 || e.status > 599 || http.StatusText(e.status) == "" && e.status != 499:
+			t.Errorf("%v: status %d", what, e.status)
+		case e.message == "":
+			t.Errorf("%v: no message", what)
+		}
+		if !code.MatchString(e.code) {
+			t.Errorf("%v: code %q", what, e.code)
+		}
+	}
+	for i := range errorTable {
+		check(errorTable[i].err, &errorTable[i].is)
+	}
+	for i := range signatureErrors {
+		check(signatureErrors[i].err, &signatureErrors[i].is)
+	}
+	check(errors.New("internal"), &internalError)
+}
+
+func TestInternalDetailStaysInside(t *testing.T) {
+	t.Parallel()
+	const detail = "10.0.0.7:7373 connection refused"
+	for _, err := range []error{
+		errors.New(detail),
+		fmt.Errorf("%s: %w", detail, upstream.ErrUnreachable),
+		fmt.Errorf("%s: %w", detail, sse.ErrTampered),
+		fmt.Errorf("%w (%w)", errNotReady, errors.New(detail)),
+		&tamperedError{fmt.Errorf("%w (%s)", sse.ErrWrongKey, detail)},
+	} {
+		got := asAPIError(err)
+		if strings.Contains(got.code+got.message, "10.0.0.7") {
+			t.Errorf("the client is told %v", got)
+		}
+	}
+	if got := asAPIError(errors.New(detail)); got != &internalError {
+		t.Errorf("an unknown error is %v", got)
+	}
+	if asAPIError(nil) != nil {
+		t.Error("no error has an answer")
+	}
+}
+
+func TestWrongDEKIsDamageAndWrongCustomerKeyIsTheClientsAffair(t *testing.T) {
+	t.Parallel()
+	if got := asAPIError(fmt.Errorf("open: %w", sse.ErrWrongKey)); got.status != http.StatusForbidden {
+		t.Errorf("a wrong customer key is %v", got)
+	}
+	err := &tamperedError{fmt.Errorf("%w (%w)", sse.ErrTampered, sse.ErrWrongKey)}
+	if got := asAPIError(err); got.status != http.StatusInternalServerError {
+		t.Errorf("a record that its own DEK does not open is %v", got)
+	}
+}
+
+func TestUpstreamErrorsAreRelayedAndOthersReplaced(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		in     upstream.Error
+		status int
+		code   string
+	}{
+		{"S3 error", upstream.Error{Status: 404, Code: "NoSuchBucket"}, 404, "NoSuchBucket"},
+		{"no code", upstream.Error{Status: 404}, 404, "NoSuchKey"},
+		{"forbidden without code", upstream.Error{Status: 403}, 403, "AccessDenied"},
+		{"a load balancer's 502", upstream.Error{Status: 502}, 503, "SlowDown"},
+		{"a load balancer's 503", upstream.Error{Status: 503}, 503, "SlowDown"},
+		{"a load balancer's 504", upstream.Error{Status: 504}, 503, "SlowDown"},
+		{"success as an error", upstream.Error{Status: 200, Code: "Strange"}, 500, "InternalError"},
+		{"an impossible status", upstream.Error{Status: 999, Code: "Strange"}, 500, "InternalError"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got := asAPIError(fmt.Errorf("ask: %w", &tt.in))
+			if got.status != tt.status || got.code != tt.code {
+				t.Errorf("got %d %s, want %d %s", got.status, got.code, tt.status, tt.code)
+			}
+		})
+	}
+}
+
+func TestRelayedErrorsCarryChosenHeadersOnly(t *testing.T) {
+	t.Parallel()
+	in := &upstream.Error{Status: 405, Code: "MethodNotAllowed", Header: http.Header{
+		"X-Amz-Delete-Marker": {"true"}, "X-Amz-Version-Id": {"v"}, "Etag": {`"upstream"`},
+		"X-Amz-Meta-Bucketseal": {"record"}, "Set-Cookie": {"x"}, "X-Amz-Request-Id": {"1"},
+	}}
+	got := asAPIError(in).header
+	if got.Get("X-Amz-Delete-Marker") != "true" || got.Get("X-Amz-Version-Id") != "v" {
+		t.Errorf("the delete marker is lost: %v", got)
+	}
+	for _, name := range []string{"Etag", "X-Amz-Meta-Bucketseal", "Set-Cookie", "X-Amz-Request-Id"} {
+		if _, ok := got[name]; ok {
+			t.Errorf("upstream's %s reaches the client", name)
+		}
+	}
+}
+
+func TestInvalidRuleShowsItsReason(t *testing.T) {
+	t.Parallel()
+	_, err := bucketconfig.ParseXML(strings.NewReader("<no"))
+	got := asAPIError(fmt.Errorf("put rule: %w", err))
+	if got.status != 400 || got.code != "MalformedXML" || !strings.HasSuffix(got.message, ")") {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestWriteHeaderErrorsNameTheObjectAndTheReason(t *testing.T) {
+	t.Parallel()
+	r := &request{bucket: "b", key: "k"}
+	for _, err := range []error{
+		sse.ErrMethod, sse.ErrCustomerAlgorithm, sse.ErrCustomerKey, sse.ErrCustomerKeyMissing,
+		sse.ErrCustomerMD5Missing, sse.ErrCustomerMD5Mismatch, sse.ErrHeaderContext, sse.ErrBucketKeyValue,
+	} {
+		got := asAPIError(writeHeaderError(r, err))
+		want := "Invalid arguments provided for b/k: (" + err.Error() + ")"
+		if got.status != 400 || got.code != "InvalidArgument" || got.message != want {
+			t.Errorf("%v is answered %v", err, got)
+		}
+	}
+	if got := asAPIError(writeHeaderError(r, sse.ErrIncompatible)); got.status != 400 || got.message != sse.ErrIncompatible.Error() {
+		t.Errorf("both kinds of encryption are answered %v", got)
+	}
+}
+
+func TestReadHeaderErrorsTellThemselvesApart(t *testing.T) {
+	t.Parallel()
+	seen := make(map[string]error)
+	for _, err := range []error{sse.ErrCustomerAlgorithm, sse.ErrCustomerKeyMissing, sse.ErrCustomerMD5Missing, sse.ErrCustomerMD5Mismatch} {
+		got := asAPIError(readHeaderError(err))
+		if got.status != 400 || got.code != "InvalidArgument" {
+			t.Errorf("%v is answered %v", err, got)
+		}
+		if other, ok := seen[got.message]; ok {
+			t.Errorf("%v and %v are answered with the same words", err, other)
+		}
+		seen[got.message] = err
+	}
+}
+
+func TestCanceledAndTimedOutRequestsAreNotInternalErrors(t *testing.T) {
+	t.Parallel()
+	if got := asAPIError(fmt.Errorf("ask: %w", context.Canceled)); got.status != 499 {
+		t.Errorf("a client that went away is %v", got)
+	}
+	if got := asAPIError(fmt.Errorf("ask: %w", context.DeadlineExceeded)); got.status != 503 {
+		t.Errorf("a request that took too long is %v", got)
+	}
+}
