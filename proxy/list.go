@@ -105,11 +105,15 @@ func (l *listing) fetch(ctx context.Context, cred *upstream.Credential, metadata
 	r := l.request.upstreamRequest(http.MethodGet)
 	r.Credential = cred
 	query := url.Values{}
-	names := []string{"prefix", "delimiter", "max-keys", "start-after", "continuation-token"}
-	if l.kind == listVersions {
+	names := []string{"prefix", "delimiter", "max-keys"}
+	switch l.kind {
+	case listVersions:
 		query.Set("versions", "")
-		names = []string{"prefix", "delimiter", "max-keys", "key-marker", "version-id-marker"}
-	} else {
+		names = append(names, "key-marker", "version-id-marker")
+	case listV2:
+		names = append(names, "start-after", "continuation-token")
+	}
+	if l.kind != listVersions {
 		query.Set("list-type", "2")
 	}
 	for _, name := range names {

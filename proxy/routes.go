@@ -78,7 +78,7 @@ func serviceRoutes() []route {
 }
 
 func bucketRoutes() []route {
-	listV1 := []string{"prefix", "delimiter", "marker", "max-keys", "encoding-type"}
+	listV1 := []string{"prefix", "delimiter", "marker", "max-keys", "encoding-type", "start-after", "fetch-owner"}
 	listV2 := []string{"prefix", "delimiter", "start-after", "continuation-token", "max-keys", "encoding-type", "fetch-owner", "metadata", "marker"}
 	return []route{
 		{op: "ListObjects", scope: scopeBucket, method: "GET", params: listV1, handler: (*Server).listObjectsV1},
