@@ -16,19 +16,18 @@ const tempPrefix = ".new-"
 const tempAge = time.Hour
 
 // writeNew creates path with the given content, whole and durable, only if it
-// does not exist: fs.ErrExist. Nobody ever sees a part of it.
-func writeNew(path string, content []byte) (err error) {
+// does not exist: fs.ErrExist. Nobody ever sees a part of it. After another
+// error it may exist all the same.
+func writeNew(path string, content []byte) error {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, tempPrefix+"*") // mode 0600
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if e := os.Remove(f.Name()); err == nil && e != nil && !errors.Is(e, os.ErrNotExist) {
-			err = e
-		}
-	}()
-	if _, err = f.Write(content); err == nil {
+	// If this fails, Open removes the file some day: it is no worse than a crash.
+	defer func() { _ = os.Remove(f.Name()) }()
+	_, err = f.Write(content)
+	if err == nil {
 		err = f.Sync()
 	}
 	if e := f.Close(); err == nil {
@@ -37,10 +36,22 @@ func writeNew(path string, content []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := os.Link(f.Name(), path); err != nil { // fails if path exists
+	if err := os.Link(f.Name(), path); err != nil { // unlike a rename it never replaces
 		return err
 	}
 	return syncDir(dir)
+}
+
+// makeDir makes a folder that only its owner may enter, durably, with the
+// folders above it.
+func makeDir(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(dir))
 }
 
 // syncDir makes a folder's entries durable.
@@ -49,8 +60,8 @@ func syncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = d.Close() }()
-	return d.Sync()
+	err = d.Sync()
+	return errors.Join(err, d.Close())
 }
 
 // removeLeftovers deletes what crashes left behind. A file that cannot be removed
@@ -64,7 +75,7 @@ func removeLeftovers(dir string, now time.Time) error {
 		if !strings.HasPrefix(e.Name(), tempPrefix) {
 			continue
 		}
-		if info, err := e.Info(); err == nil && now.Sub(info.ModTime()) > tempAge {
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && now.Sub(info.ModTime()) > tempAge {
 			_ = os.Remove(filepath.Join(dir, e.Name()))
 		}
 	}

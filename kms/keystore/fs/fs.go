@@ -7,11 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/bucketseal/bucketseal/kms"
@@ -25,11 +27,22 @@ type Options struct {
 	MasterKey MasterKey
 }
 
-// Store is a kms.Store in a folder. Several processes may use one folder.
+// Store is a kms.Store and kms.Stamper in a folder. Several processes, and on a
+// shared file system several machines, may use one folder.
 type Store struct {
 	dir    string
 	layout layout
+	// unsure makes stamps unequal that might otherwise be equal by accident.
+	unsure atomic.Uint64
 }
+
+var (
+	_ kms.Store   = (*Store)(nil)
+	_ kms.Stamper = (*Store)(nil)
+)
+
+// maxFileSize bounds what is read as a key, in bytes; a key has some hundred.
+const maxFileSize = 1 << 20
 
 // layout is how a key becomes a file.
 type layout interface {
@@ -49,15 +62,17 @@ func Open(o Options) (*Store, error) {
 	return open(o.Dir, &sealedLayout{master: o.MasterKey})
 }
 
-// OpenPlain returns a store in KES's layout: the file's name is the key's, and
-// its content lies readable on disk.
+// OpenPlain returns a store in KES's layout, for migration and for values that
+// are sealed already: the file's name is the key's, and its content lies
+// readable on disk. Every file whose name could be a key's counts as one. On a
+// file system that ignores case, names that differ in case only are one key.
 func OpenPlain(dir string) (*Store, error) { return open(dir, plainLayout{}) }
 
 func open(dir string, l layout) (*Store, error) {
 	if dir == "" {
 		return nil, errors.New("fs keystore: no folder")
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(dir); err != nil {
 		return nil, fmt.Errorf("fs keystore: %w", err)
 	}
 	if err := removeLeftovers(dir, time.Now()); err != nil {
@@ -76,7 +91,7 @@ func (s *Store) Create(ctx context.Context, name string, value []byte) error {
 	if err := kms.ValidateKeyName(name); err != nil {
 		return err
 	}
-	return sentinel(name, writeNew(s.path(name), s.layout.seal(name, value)))
+	return s.sentinel(name, writeNew(s.path(name), s.layout.seal(name, value)))
 }
 
 // Get implements kms.Store. A file that the master key does not open is
@@ -88,15 +103,27 @@ func (s *Store) Get(ctx context.Context, name string) ([]byte, error) {
 	if err := kms.ValidateKeyName(name); err != nil {
 		return nil, err
 	}
-	content, err := os.ReadFile(s.path(name))
+	content, err := readFile(s.path(name))
 	if err != nil {
-		return nil, sentinel(name, err)
+		return nil, s.sentinel(name, err)
 	}
 	value, err := s.layout.open(name, content)
 	if err != nil {
 		return nil, fmt.Errorf("file %s: %w", s.path(name), err)
 	}
 	return value, nil
+}
+
+// readFile reads what may be a key. kms.ErrCorruptKey for what cannot be one.
+func readFile(path string) ([]byte, error) {
+	info, err := os.Stat(path) // opening a named pipe would wait for a writer
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxFileSize {
+		return nil, fmt.Errorf("%s is no file of a key: %w", path, kms.ErrCorruptKey)
+	}
+	return os.ReadFile(path)
 }
 
 // Delete implements kms.Store.
@@ -108,9 +135,9 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 		return err
 	}
 	if err := os.Remove(s.path(name)); err != nil {
-		return sentinel(name, err)
+		return s.sentinel(name, err)
 	}
-	return sentinel(name, syncDir(s.dir))
+	return s.sentinel(name, syncDir(s.dir))
 }
 
 // List implements kms.Store. Files that are not keys are passed over.
@@ -120,17 +147,26 @@ func (s *Store) List(ctx context.Context, prefix string) ([]string, error) {
 	}
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
-		return nil, sentinel(s.dir, err)
+		return nil, fmt.Errorf("list %s: %w", s.dir, unavailable(err))
 	}
 	names := []string{}
 	for _, e := range entries {
 		name, ok := s.layout.key(e.Name())
-		if ok && e.Type().IsRegular() && strings.HasPrefix(name, prefix) {
+		if ok && strings.HasPrefix(name, prefix) && s.isFile(e) {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
 	return names, nil
+}
+
+// isFile follows symbolic links: mounted secrets are such.
+func (s *Store) isFile(e fs.DirEntry) bool {
+	if e.Type()&fs.ModeSymlink == 0 {
+		return e.Type().IsRegular()
+	}
+	info, err := os.Stat(filepath.Join(s.dir, e.Name()))
+	return err == nil && info.Mode().IsRegular()
 }
 
 // Status implements kms.Store.
@@ -139,8 +175,13 @@ func (s *Store) Status(ctx context.Context) (kms.State, error) {
 		return kms.State{}, err
 	}
 	began := time.Now()
-	if _, err := os.Stat(s.dir); err != nil {
-		return kms.State{}, fmt.Errorf("%w (%w)", kms.ErrUnavailable, err)
+	d, err := os.Open(s.dir)
+	if err == nil {
+		_, err = d.Readdirnames(1)
+		_ = d.Close()
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return kms.State{}, unavailable(err)
 	}
 	return kms.State{Latency: time.Since(began)}, nil
 }
@@ -148,18 +189,28 @@ func (s *Store) Status(ctx context.Context) (kms.State, error) {
 // Close implements kms.Store.
 func (s *Store) Close() error { return nil }
 
-// sentinel turns a file system error into one of kms's.
-func sentinel(name string, err error) error {
+// sentinel turns a file system error about a key into one of kms's.
+func (s *Store) sentinel(name string, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, kms.ErrCorruptKey):
+		return err
 	case errors.Is(err, fs.ErrNotExist):
+		if _, gone := os.Stat(s.dir); gone != nil { // no folder says nothing about a key
+			return unavailable(gone)
+		}
 		return fmt.Errorf("%q: %w", name, kms.ErrKeyNotFound)
 	case errors.Is(err, fs.ErrExist):
 		return fmt.Errorf("%q: %w", name, kms.ErrKeyExists)
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%q: %w (%w)", name, kms.ErrNotPermitted, err)
-	default:
-		return fmt.Errorf("%q: %w (%w)", name, kms.ErrUnavailable, err)
 	}
+	return fmt.Errorf("%q: %w", name, unavailable(err))
+}
+
+// unavailable is for errors that say nothing about a key.
+func unavailable(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: %w", kms.ErrNotPermitted, err)
+	}
+	return fmt.Errorf("%w: %w", kms.ErrUnavailable, err)
 }

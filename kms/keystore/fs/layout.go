@@ -16,7 +16,8 @@ import (
 const (
 	// suffix ends the names of sealed files.
 	suffix = ".key"
-	// magic begins their content: format and version.
+	// magic begins their content and tells format and version (docs/keys.md,
+	// section 5).
 	magic     = "bucketseal key 1\n"
 	saltSize  = 32
 	nonceSize = 12
@@ -100,7 +101,7 @@ func (l *sealedLayout) open(name string, content []byte) ([]byte, error) {
 	var nonce [nonceSize]byte
 	value, err := l.aead(salt, name).Open(nil, nonce[:], box, []byte(magic+name))
 	if err != nil {
-		return nil, fmt.Errorf("the master key does not open it, or it was altered: %w", kms.ErrCorruptKey)
+		return nil, fmt.Errorf("the master key does not fit, or the file was altered or renamed: %w", kms.ErrCorruptKey)
 	}
 	return value, nil
 }

@@ -1,17 +1,17 @@
-//go:build !linux
+//go:build !unix
 
 package fs
 
 import (
-	"fmt"
 	"os"
+	"time"
 )
 
-// Stamp implements kms.Stamper with what every system tells of a file.
-func (s *Store) Stamp(name string) (string, error) {
-	info, err := os.Stat(s.path(name))
+// identify returns what every system tells of a file.
+func identify(path string) (identity [4]uint64, changed time.Time, err error) {
+	info, err := os.Stat(path)
 	if err != nil {
-		return "", sentinel(name, err)
+		return identity, changed, err
 	}
-	return fmt.Sprintf("%d.%d", info.Size(), info.ModTime().UnixNano()), nil
+	return [4]uint64{0, uint64(info.Size()), uint64(info.ModTime().UnixNano())}, info.ModTime(), nil
 }
