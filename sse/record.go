@@ -22,6 +22,7 @@ const (
 	tagSealedKey  = 0x07
 	tagPlainSize  = 0x08
 	tagManifest   = 0x09
+	tagLayout     = 0x0a
 	tagPrivate    = 0x10
 
 	maxKMSKeyLength    = 128
@@ -43,16 +44,34 @@ type Record struct {
 	SealedDEK []byte
 	// BucketKey says that the client is told a bucket key was used. SSE-KMS only.
 	BucketKey bool
-	// PlainSize is the object's size in bytes before encryption.
+	// PlainSize is the object's size in bytes before encryption; 0 where the
+	// layout says that the manifest has it.
 	PlainSize int64
 	// Manifest names the object's manifest, which holds its facts; the zero value
 	// says that the record holds them itself.
 	Manifest ManifestID
+	// Layout says of how many streams the object's data are.
+	Layout Layout
 
 	sealed  sealedKey
 	public  []byte // everything before the private section
 	private []byte // nonce, ciphertext, tag
 }
+
+// Layout says of how many streams an object's data are.
+type Layout byte
+
+// The layouts, with the numbers they have in a record.
+const (
+	// OneStream is an object that was not uploaded in parts.
+	OneStream Layout = 0
+	// Uploaded is an object of parts. Its manifest's name ends with upstream's
+	// ETag: rival lists of parts of one upload must not share a manifest.
+	Uploaded Layout = 1
+	// Copied is a copy of an object of parts: its data are the parts', but
+	// upstream and clients see one part.
+	Copied Layout = 2
+)
 
 // ManifestID names a manifest. It is random, and drawn anew for every write.
 type ManifestID [16]byte
@@ -175,6 +194,11 @@ func (r *Record) setField(f field) error {
 			return bad()
 		}
 		r.Manifest = ManifestID(v)
+	case tagLayout:
+		if len(v) != 1 || Layout(v[0]) != Uploaded && Layout(v[0]) != Copied {
+			return bad()
+		}
+		r.Layout = Layout(v[0])
 	case tagPrivate:
 		if len(v) < nonceSize+tagSize {
 			return bad()
@@ -189,14 +213,19 @@ func (r *Record) setField(f field) error {
 // checkFields refuses a record that lacks a field its mode needs, or has one
 // that its mode does not have.
 func (r *Record) checkFields(seen uint32) error {
-	const common = 1<<tagMode | 1<<tagSealedKey | 1<<tagPlainSize | 1<<tagPrivate
-	const withDEK = common | 1<<tagKMSKey | 1<<tagKeyVersion | 1<<tagSealedDEK
-	need, may := uint32(common), uint32(common|1<<tagManifest)
+	common := uint32(1<<tagMode | 1<<tagSealedKey | 1<<tagPlainSize | 1<<tagPrivate)
+	optional := uint32(1 << tagManifest)
+	if r.Layout != OneStream {
+		common = 1<<tagMode | 1<<tagSealedKey | 1<<tagManifest | 1<<tagLayout | 1<<tagPrivate
+		optional = 0
+	}
+	const ofDEK = 1<<tagKMSKey | 1<<tagKeyVersion | 1<<tagSealedDEK
+	need, may := common, common|optional
 	switch r.Mode {
 	case ModeS3:
-		need, may = withDEK, withDEK|1<<tagManifest
+		need, may = need|ofDEK, may|ofDEK
 	case ModeKMS:
-		need, may = withDEK, withDEK|1<<tagManifest|1<<tagContext|1<<tagBucketKey
+		need, may = need|ofDEK, may|ofDEK|1<<tagContext|1<<tagBucketKey
 	}
 	if seen&need != need || seen&^may != 0 {
 		return fmt.Errorf("fields %#x do not make a record of %v: %w", seen, r.Mode, ErrRecord)
@@ -219,9 +248,14 @@ func (r *Record) appendPublic(dst []byte) []byte {
 		}
 	}
 	dst = appendField(dst, tagSealedKey, r.sealed[:])
-	dst = appendField(dst, tagPlainSize, binary.AppendUvarint(nil, uint64(r.PlainSize)))
+	if r.Layout == OneStream {
+		dst = appendField(dst, tagPlainSize, binary.AppendUvarint(nil, uint64(r.PlainSize)))
+	}
 	if r.Manifest != (ManifestID{}) {
 		dst = appendField(dst, tagManifest, r.Manifest[:])
+	}
+	if r.Layout != OneStream {
+		dst = appendField(dst, tagLayout, []byte{byte(r.Layout)})
 	}
 	return dst
 }
@@ -248,7 +282,7 @@ func (r *Record) Open(name Name, secret *Secret, context []byte) (ObjectKey, *Pr
 		key.Zero()
 		return ObjectKey{}, nil, fmt.Errorf("open private section: %w", ErrTampered)
 	}
-	private, err := parsePrivate(plain, r.PlainSize, r.Manifest != (ManifestID{}))
+	private, err := parsePrivate(plain, r)
 	if err != nil {
 		key.Zero()
 		return ObjectKey{}, nil, err
