@@ -10,10 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/config"
@@ -26,12 +23,14 @@ type front struct {
 	server   *http.Server
 	shutdown time.Duration
 	log      *slog.Logger
-	stop     context.CancelFunc
+	stop     func() // ends the watching of certificates
 }
 
 // newFront listens. Certificates are watched until close is called.
 func (a *app) newFront(ctx context.Context, c *config.Config, log *slog.Logger) (*front, error) {
-	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	watch, stopWatch := context.WithCancel(context.WithoutCancel(ctx))
+	hup, stopHup := hangups() // without TLS too: SIGHUP must not end the server
+	stop := func() { stopWatch(); stopHup() }
 	f := &front{
 		shutdown: c.Limits.Shutdown, log: log, stop: stop,
 		server: &http.Server{
@@ -52,9 +51,6 @@ func (a *app) newFront(ctx context.Context, c *config.Config, log *slog.Logger) 
 			return nil, err
 		}
 		f.tls = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.get}
-		hup := make(chan os.Signal, 1)
-		signal.Notify(hup, syscall.SIGHUP)
-		context.AfterFunc(watch, func() { signal.Stop(hup) })
 		go files.watch(watch, certPoll, hup)
 	}
 	var lc net.ListenConfig

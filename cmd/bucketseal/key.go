@@ -168,6 +168,9 @@ func (a *app) keyRemoveCommand() *cobra.Command {
 					if _, err := keys.DescribeKey(ctx, name); errors.Is(err, kms.ErrKeyNotFound) || errors.Is(err, kms.ErrInvalidKeyName) {
 						return fmt.Errorf("%q: %w", name, err)
 					}
+					if strings.HasPrefix(name, "bucketseal-system") && !force {
+						return fmt.Errorf("%q seals the proxy's own data in the system bucket; --force deletes it all the same", name)
+					}
 					if err := a.confirm(force, "Delete the key "+name+"? Everything sealed under it is lost for ever."); err != nil {
 						return err
 					}

@@ -75,6 +75,8 @@ func (a *app) loadKES(file, address string) (*kmsconfig.Config, error) {
 // serveKMS runs a key server until ctx ends.
 func (a *app) serveKMS(ctx context.Context, c *kmsconfig.Config, file string, load func() (*kmsconfig.Config, error)) error {
 	log := kmsLogger(a.stderr, c.Log)
+	hup, stop := hangups()
+	defer stop()
 	protectMemory(log, true)
 	store, err := a.openStore(ctx, c.KeyStore, true)
 	if err != nil {
@@ -94,7 +96,7 @@ func (a *app) serveKMS(ctx context.Context, c *kmsconfig.Config, file string, lo
 	if _, inMemory := c.KeyStore.(*kmsconfig.Mem); inMemory {
 		log.Warn("keys are kept in memory only: when this process ends they are lost, and everything sealed under them")
 	}
-	return runKeyServer(ctx, s, listener, log)
+	return runKeyServer(ctx, s, listener, hup, log)
 }
 
 // newKeyServer listens at c's address and serves keys there, once runKeyServer
@@ -116,11 +118,17 @@ func (a *app) newKeyServer(ctx context.Context, c *kmsconfig.Config, keys kms.Se
 	return s, listener, nil
 }
 
-// runKeyServer serves until ctx ends. SIGHUP reads the configuration again.
-func runKeyServer(ctx context.Context, s *server.Server, listener net.Listener, log *slog.Logger) error {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+// hangups delivers SIGHUP, which would end the process otherwise, until stop is
+// called.
+func hangups() (hup <-chan os.Signal, stop func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	return c, func() { signal.Stop(c) }
+}
+
+// runKeyServer serves until ctx ends. What hup gives makes it read the
+// configuration again.
+func runKeyServer(ctx context.Context, s *server.Server, listener net.Listener, hup <-chan os.Signal, log *slog.Logger) error {
 	reloading, stop := context.WithCancel(ctx)
 	defer stop()
 	go func() {

@@ -37,12 +37,12 @@ is in A stays. It can be run again after an interruption.`,
 			if err != nil {
 				return fmt.Errorf("--from: %w", err)
 			}
-			defer source.Close()
+			defer func() { _ = source.Close() }()
 			target, err := a.openStoreOf(cmd.Context(), to, true)
 			if err != nil {
 				return fmt.Errorf("--to: %w", err)
 			}
-			defer target.Close()
+			defer func() { _ = target.Close() }()
 			return a.migrate(cmd.Context(), source, target, pattern)
 		},
 	}

@@ -74,7 +74,7 @@ func (a *app) withClient(cmd *cobra.Command, f func(ctx context.Context, c *clie
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	return f(cmd.Context(), c)
 }
 

@@ -99,20 +99,20 @@ func (a *app) serve(ctx context.Context, c *config.Config, reload func() (*confi
 	if err := handler.Start(background); err != nil {
 		return err
 	}
-	ctx, failed := context.WithCancelCause(ctx)
+	serving, failed := context.WithCancelCause(ctx)
 	defer failed(nil)
-	ended, err := a.exposeKeys(ctx, c, keys, reload, failed, log)
+	ended, err := a.exposeKeys(serving, c, keys, reload, failed, log)
 	if err != nil {
 		return err
 	}
 	logStart(c, keys, front, log)
 	go reportUpstream(background, c, up, log)
-	err = front.serve(ctx, handler)
+	err = front.serve(serving, handler)
+	if err == nil && ctx.Err() == nil { // nobody asked for the end
+		err = context.Cause(serving)
+	}
 	failed(nil)
 	<-ended
-	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
-		err = cause
-	}
 	return err
 }
 
@@ -146,7 +146,9 @@ func (a *app) exposeKeys(ctx context.Context, c *config.Config, keys *keySource,
 	log.Info("bucketseal key server", "address", listener.Addr().String())
 	go func() {
 		defer close(done)
-		if err := runKeyServer(ctx, s, listener, log); err != nil {
+		hup, stop := hangups()
+		defer stop()
+		if err := runKeyServer(ctx, s, listener, hup, log); err != nil {
 			failed(err)
 		}
 	}()

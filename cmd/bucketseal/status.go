@@ -126,7 +126,7 @@ func follow[E any](ctx context.Context, open func(context.Context) (*client.LogS
 	if err != nil {
 		return err
 	}
-	defer stream.Close()
+	defer func() { _ = stream.Close() }()
 	for {
 		event, err := stream.Next()
 		switch {

@@ -34,6 +34,9 @@ func (c *Config) finish(errs *Errors) {
 // finishService completes the proxy's own credential.
 func (c *Config) finishService(errs *Errors) {
 	const path = "upstream.credentials"
+	if errs.about(path) { // what is missing now is not what is wrong
+		return
+	}
 	own, at := &c.Upstream.Credentials, c.originOf(path)
 	secret, err := oneSecret(c, "secret_key", own.SecretKey, own.SecretKeyFile, checkSecretKey)
 	switch {
@@ -75,6 +78,9 @@ func (c *Config) finishKMS(errs *Errors) {
 		return
 	}
 	const path = "kms.remote"
+	if errs.about(path) {
+		return
+	}
 	at := c.originOf(path)
 	var err error
 	if r.APIKey, err = oneSecret(c, "api_key", r.APIKey, r.APIKeyFile, notEmpty); err != nil {

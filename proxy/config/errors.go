@@ -77,6 +77,13 @@ func (e *Errors) add(at origin, setting, format string, args ...any) {
 	*e = append(*e, &Error{Source: at.name, Line: at.line, Column: at.column, Setting: setting, Problem: fmt.Sprintf(format, args...)})
 }
 
+// about says whether a setting, or one below it, is wrong already.
+func (e Errors) about(setting string) bool {
+	return slices.ContainsFunc(e, func(one *Error) bool {
+		return one.Setting == setting || strings.HasPrefix(one.Setting, setting+".")
+	})
+}
+
 // err returns the errors sorted, or nil.
 func (e Errors) err() error {
 	if len(e) == 0 {
