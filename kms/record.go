@@ -21,10 +21,11 @@ const (
 	fieldLater     protowire.Number = 100 // message, repeated: 1 secret, 2 version, 3 created at, 4 created by
 )
 
-const (
-	laterNumber protowire.Number = 2
-	hashSHA256                   = 1
-)
+// laterNumber is the field of fieldLater with the number of the version.
+const laterNumber protowire.Number = 2
+
+// hashSHA256 is KES's only hash of an HMAC key.
+const hashSHA256 = 1
 
 // MarshalRecord returns the key as it is stored. A key of one version is
 // byte-compatible with KES; of a key with more, KES sees the first.

@@ -2,6 +2,7 @@ package kms
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -134,6 +135,31 @@ func TestCanonicalContextIsWhatMinIOSends(t *testing.T) {
 		again, err := ParseContext(got)
 		if err != nil || !maps.Equal(again, v.Members) {
 			t.Errorf("ParseContext(%s) = %q, %v", got, again, err)
+		}
+	}
+}
+
+func TestExamplesOfTheFormatPageAreVectors(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/keys.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted := map[string]string{"AES256": "", "ChaCha20": "", "version 2": "", "record": ""}
+	v := readVectors(t)
+	for _, c := range v.Ciphertexts {
+		if _, ok := wanted[c.Name]; ok {
+			wanted[c.Name] = hex.EncodeToString(c.Ciphertext)
+		}
+	}
+	for _, r := range v.Records {
+		if r.Name == "AES256" {
+			wanted["record"] = r.Record
+		}
+	}
+	for name, example := range wanted {
+		if example == "" || !bytes.Contains(page, []byte("\n    "+example+"\n")) {
+			t.Errorf("docs/keys.md lacks the vector %q: %s", name, example)
 		}
 	}
 }

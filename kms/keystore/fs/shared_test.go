@@ -60,7 +60,7 @@ func TestStampSettles(t *testing.T) {
 		noErr(t, "Stamp", err)
 		return got
 	}
-	if stamp() == stamp() {
+	if first := stamp(); first == stamp() {
 		t.Error("a file that was just made has a stamp already")
 	}
 	time.Sleep(settleTime + 50*time.Millisecond)
