@@ -1,0 +1,51 @@
+package proxy
+
+import (
+	"encoding/hex"
+	"net/http"
+	"testing"
+
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+func TestETagsThatClientsSee(t *testing.T) {
+	t.Parallel()
+	md5, err := hex.DecodeString(some)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const stored = `"00000000000000000000000000000001"`
+	for _, tt := range []struct {
+		name string
+		rec  *sse.Record
+		md5  []byte
+		want string
+	}{
+		{"plain object", nil, nil, stored},
+		{"SSE-S3", &sse.Record{Mode: sse.ModeS3}, md5, someETag},
+		{"SSE-S3, MD5 not known", &sse.Record{Mode: sse.ModeS3}, nil, `"00000000000000000000000000000001-1"`},
+		{"SSE-KMS never shows an MD5", &sse.Record{Mode: sse.ModeKMS}, md5, stored},
+		{"SSE-C never shows an MD5", &sse.Record{Mode: sse.ModeC}, md5, stored},
+	} {
+		for _, upstream := range []string{stored, stored[1 : len(stored)-1]} { // answers quote, some listings do not
+			if got := clientETag(tt.rec, tt.md5, upstream); got != tt.want {
+				t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+			}
+		}
+	}
+}
+
+func TestEveryChecksumHasItsHeader(t *testing.T) {
+	t.Parallel()
+	for algorithm, kind := range checksumTypes {
+		h := http.Header{}
+		setChecksumHeaders(h, &sse.Checksum{Type: kind, Value: make([]byte, kind.Size())})
+		name := "X-Amz-Checksum-" + map[string]string{"CRC32": "Crc32", "CRC32C": "Crc32c", "CRC64NVME": "Crc64nvme", "SHA1": "Sha1", "SHA256": "Sha256"}[algorithm.String()]
+		if h.Get(name) != base64Std(make([]byte, algorithm.Size())) || h.Get("X-Amz-Checksum-Type") != "FULL_OBJECT" || len(h) != 2 {
+			t.Errorf("%v is told as %v", algorithm, h)
+		}
+	}
+	if len(checksumTypes) != 5 || len(checksumHeaders) != 5 {
+		t.Errorf("%d types, %d headers", len(checksumTypes), len(checksumHeaders))
+	}
+}
