@@ -1,0 +1,160 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/iotest"
+)
+
+func TestBudgetIsKeptAndGivenBack(t *testing.T) {
+	t.Parallel()
+	b := newBufferBudget(64 << 10)
+	var held [][]byte
+	for {
+		buffer := b.take(10_000) // of 16 KiB
+		if buffer == nil {
+			break
+		}
+		if len(buffer) != 10_000 {
+			t.Fatalf("a buffer of %d bytes", len(buffer))
+		}
+		held = append(held, buffer)
+	}
+	if len(held) != 4 {
+		t.Errorf("64 KiB were enough for %d buffers of 16 KiB", len(held))
+	}
+	if b.take(1) != nil {
+		t.Error("the budget is used up, and there is a buffer all the same")
+	}
+	b.give(held[0], true)
+	if b.take(20_000) != nil {
+		t.Error("16 KiB are left, and there is a buffer of 32 KiB")
+	}
+	if b.take(4096) == nil {
+		t.Error("a failed attempt used the budget up")
+	}
+	for _, buffer := range held[1:] {
+		b.give(buffer, false)
+	}
+	if free := b.free.Load(); free != 60<<10 {
+		t.Errorf("%d bytes are free", free)
+	}
+}
+
+func TestBufferOfEverySizeFits(t *testing.T) {
+	t.Parallel()
+	b := newBufferBudget(1 << 40)
+	for _, size := range []int64{0, 1, 4095, 4096, 4097, 8192, 8193, 65536, 65537, 8 << 20, 8<<20 + 1} {
+		buffer := b.take(size)
+		if int64(len(buffer)) != size || int64(cap(buffer)) >= 2*size && size > minBuffer {
+			t.Errorf("%d bytes get a buffer of %d of %d", size, len(buffer), cap(buffer))
+		}
+		b.give(buffer, true)
+		if b.free.Load() != 1<<40 {
+			t.Fatalf("%d bytes: %d are free", size, b.free.Load())
+		}
+	}
+	if b.take(1<<40) != nil {
+		t.Error("a buffer larger than any class")
+	}
+	if b.free.Load() != 1<<40 {
+		t.Errorf("what cannot be had used the budget: %d are free", b.free.Load())
+	}
+}
+
+func TestBuffersComeBackEmpty(t *testing.T) {
+	t.Parallel()
+	b := newBufferBudget(1 << 20)
+	buffer := b.take(5000)
+	for i := range buffer[:cap(buffer)] {
+		buffer[:cap(buffer)][i] = 'x'
+	}
+	b.give(buffer, true)
+	if bytes.ContainsRune(buffer[:cap(buffer)], 'x') {
+		t.Error("plaintext stays in a buffer that nobody uses")
+	}
+}
+
+func TestBudgetHoldsUnderConcurrency(t *testing.T) {
+	t.Parallel()
+	const limit = 256 << 10
+	b := newBufferBudget(limit)
+	var used atomic.Int64
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			for range 300 {
+				buffer := b.take(rand.Int64N(100 << 10))
+				if buffer == nil {
+					continue
+				}
+				if n := used.Add(int64(cap(buffer))); n > limit {
+					t.Errorf("%d bytes are in use", n)
+				}
+				for i := range buffer { // the race detector sees a buffer that two have
+					buffer[i] = 1
+				}
+				used.Add(-int64(cap(buffer)))
+				b.give(buffer, rand.N(2) == 0)
+			}
+		})
+	}
+	wait.Wait()
+	if free := b.free.Load(); free != limit {
+		t.Errorf("%d of %d bytes are free in the end", free, limit)
+	}
+}
+
+func TestCopyPassesEverythingOn(t *testing.T) {
+	t.Parallel()
+	text := strings.Repeat("0123456789", 1000)
+	for name, wrap := range map[string]func(io.Reader) io.Reader{
+		"whole":           func(r io.Reader) io.Reader { return r },
+		"one byte":        iotest.OneByteReader,
+		"end beside data": iotest.DataErrReader,
+	} {
+		var out bytes.Buffer
+		buffer := make([]byte, 64)
+		n := copy(buffer, text[:7])
+		err := newBufferBudget(0).copy(&out, sticky(wrap(strings.NewReader(text[7:]))), buffer, n)
+		if err != nil || out.String() != text {
+			t.Errorf("%s: %d bytes, %v", name, out.Len(), err)
+		}
+	}
+}
+
+// sticky repeats the first error of r, as the sources of answers do.
+func sticky(r io.Reader) io.Reader { return &stickyReader{r: r} }
+
+type stickyReader struct {
+	r   io.Reader
+	err error
+}
+
+func (s *stickyReader) Read(p []byte) (n int, err error) {
+	if s.err == nil {
+		n, s.err = s.r.Read(p)
+	}
+	return n, s.err
+}
+
+func TestCopyTellsWhoFailed(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	b := newBufferBudget(0)
+	err := b.copy(io.Discard, iotest.ErrReader(broken), make([]byte, 8), 0)
+	if !errors.Is(err, broken) || errors.Is(err, errClientGone) {
+		t.Errorf("a source that fails: %v", err)
+	}
+	pipe, w := io.Pipe()
+	_ = pipe.CloseWithError(broken)
+	if err := b.copy(w, strings.NewReader("x"), make([]byte, 8), 0); !errors.Is(err, errClientGone) {
+		t.Errorf("a client that is gone: %v", err)
+	}
+}
