@@ -3,9 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -20,15 +17,14 @@ const certPoll = 10 * time.Second
 // is logged, and the certificate from before stays.
 type certFiles struct {
 	cert, key string
-	password  string
 	log       *slog.Logger
 	current   atomic.Pointer[tls.Certificate]
 	stamp     string // of the files that were last read
 }
 
-// newCertFiles reads the files. A password decrypts the private key.
-func newCertFiles(cert, key, password string, log *slog.Logger) (*certFiles, error) {
-	f := &certFiles{cert: cert, key: key, password: password, log: log, stamp: stampOf(cert, key)}
+// newCertFiles reads the files.
+func newCertFiles(cert, key string, log *slog.Logger) (*certFiles, error) {
+	f := &certFiles{cert: cert, key: key, log: log, stamp: stampOf(cert, key)}
 	if err := f.load(); err != nil {
 		return nil, err
 	}
@@ -48,11 +44,6 @@ func (f *certFiles) load() error {
 		return fmt.Errorf("TLS private key: %w", err)
 	}
 	defer clear(keyPEM)
-	if f.password != "" {
-		if keyPEM, err = decryptKey(keyPEM, f.password); err != nil {
-			return fmt.Errorf("TLS private key %s: %w", f.key, err)
-		}
-	}
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
 		return fmt.Errorf("TLS certificate %s with key %s: %w", f.cert, f.key, err)
@@ -62,23 +53,6 @@ func (f *certFiles) load() error {
 	}
 	f.current.Store(&pair)
 	return nil
-}
-
-// decryptKey opens a private key that is encrypted as RFC 1423 says. That is
-// weak, and still what KES configurations have.
-func decryptKey(data []byte, password string) ([]byte, error) {
-	block, _ := pem.Decode(data)
-	if block == nil {
-		return nil, errors.New("this is not PEM")
-	}
-	if !x509.IsEncryptedPEMBlock(block) { //nolint:staticcheck // see above
-		return data, nil
-	}
-	der, err := x509.DecryptPEMBlock(block, []byte(password)) //nolint:staticcheck // see above
-	if err != nil {
-		return nil, errors.New("the password does not open it")
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: der}), nil
 }
 
 // watch reads the files again when they have changed, looked at every interval,

@@ -45,7 +45,7 @@ func (a *app) newFront(ctx context.Context, c *config.Config, log *slog.Logger) 
 		if c.TLS.CertsDir != "" {
 			cert, key = filepath.Join(c.TLS.CertsDir, "public.crt"), filepath.Join(c.TLS.CertsDir, "private.key")
 		}
-		files, err := newCertFiles(cert, key, "", log)
+		files, err := newCertFiles(cert, key, log)
 		if err != nil {
 			stop()
 			return nil, err

@@ -107,7 +107,7 @@ func TestABadNewCertificateLeavesTheOldOne(t *testing.T) {
 	dir := newCerts(t)
 	cert, key := filepath.Join(dir, "public.crt"), filepath.Join(dir, "private.key")
 	var log bytes.Buffer
-	f, err := newCertFiles(cert, key, "", slog.New(slog.NewTextHandler(&log, nil)))
+	f, err := newCertFiles(cert, key, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,6 +85,7 @@ func TestServerRefusesToStartOnWhatCannotWork(t *testing.T) {
 		"no certificates":    {rootEnv(), base("--certs-dir", filepath.Join(dir, "none")), 1, "no such file or directory"},
 		"broken certificate": {rootEnv(), base("--certs-dir", broken), 1, "TLS certificate"},
 		"bad master key":     {rootEnv("BUCKETSEAL_MASTER_KEY=" + testSecret), base(), 1, "BUCKETSEAL_MASTER_KEY:"},
+		"broken authority":   {rootEnv("BUCKETSEAL_UPSTREAM_CA=" + filepath.Join(broken, "public.crt")), base(), 1, "upstream.ca:"},
 		"no such file":       {rootEnv(), base("--config", filepath.Join(dir, "none.yml")), 1, "cannot read the configuration"},
 		"unknown flag":       {rootEnv(), base("--adress", "x"), 2, "unknown flag"},
 		"unknown command":    {nil, []string{"serve"}, 2, `unknown command "serve"`},

@@ -16,7 +16,7 @@ import (
 )
 
 // maxFile bounds the file's size in bytes; a configuration is never that long.
-const maxFile = 1 << 20
+const maxFile = 256 << 10
 
 // fileReader fills a Config from a YAML document. It knows the document's form
 // from the table of settings.
