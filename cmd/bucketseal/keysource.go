@@ -140,6 +140,17 @@ func openRemote(r *config.RemoteKMS) (*keySource, error) {
 	}, nil
 }
 
+// CreateKeyAs creates a key and notes who asked for it: the key server finds
+// this method by its name.
+func (k *keySource) CreateKeyAs(ctx context.Context, name, createdBy string) error {
+	return k.CreateKey(kms.WithCreator(ctx, createdBy), name)
+}
+
+// ImportKeyAs is CreateKeyAs for a key that is given.
+func (k *keySource) ImportKeyAs(ctx context.Context, name string, key [kms.DEKSize]byte, algorithm kms.Algorithm, createdBy string) error {
+	return k.ImportKey(kms.WithCreator(ctx, createdBy), name, key, algorithm)
+}
+
 // createListed creates the keys that a KES configuration lists.
 func (k *keySource) createListed(ctx context.Context) error {
 	if k.settings == nil {

@@ -71,6 +71,9 @@ func TestCommandsWorkOnAKeyServer(t *testing.T) {
 	if out := ok(t, s.admin, "", "key", "ls"); out != "listed\none\ntwo\n" {
 		t.Errorf("key ls: %q", out)
 	}
+	if out := ok(t, s.admin, "", "key", "info", "one", "--json"); !strings.Contains(out, `"created_by":"`+strings.TrimSpace(ok(t, s.admin, "", "identity", "of"))) {
+		t.Errorf("key info does not say who created it: %q", out)
+	}
 	sealed := ok(t, s.admin, "text", "key", "encrypt", "one")
 	if out := ok(t, s.admin, sealed, "key", "decrypt", "one"); out != "text" {
 		t.Errorf("decrypted %q", out)
@@ -167,10 +170,11 @@ func TestTheProxySharesItsKeysAndUsesAServersKeys(t *testing.T) {
 	first := start(t, rootEnv(), "server", "--config", write(t, filepath.Join(dir, "first.yml"),
 		"address: 127.0.0.1:0\nupstream: {endpoint: \""+minio+"\"}\nkms: # embedded\n"+strings.ReplaceAll(embedded, "\n", "\n  ")+"\n"))
 	address := first.waitLog(t, `msg="bucketseal key server" address=(\S+)`)
+	first.ready(t)
 
 	second := start(t, rootEnv("KES_KEY="+apiKey), "server", "--config", write(t, filepath.Join(dir, "second.yml"),
 		"address: 127.0.0.1:0\nupstream: {endpoint: \""+minio+"\"}\ndefault_key: second\nkms:\n  remote:\n    endpoints: [\"https://"+address+"\"]\n    api_key: ${KES_KEY}\n    ca: public.crt\n"))
-	second.address(t)
+	second.ready(t)
 	second.waitLog(t, "keys=https://"+address)
 	env := []string{"MINIO_KES_SERVER=" + address, "MINIO_KES_CAPATH=" + filepath.Join(dir, "public.crt"), "MINIO_KES_API_KEY=" + apiKey}
 	out := ok(t, env, "", "key", "ls")

@@ -14,10 +14,7 @@ func TestServerStartsWithoutAFileAndEndsWhenAsked(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	d := start(t, rootEnv(), "server", "--address", "127.0.0.1:0", "--upstream", fakeMinIO(t), "--data-dir", dir,
 		"--allow-anonymous", "a*", "--allow-anonymous", "b", "--plain-read", "c")
-	address := d.address(t)
-	waitFor(t, "the server is ready", func() bool {
-		return command(t, nil, "", "health", "--address", address).code == 0
-	})
+	address := d.ready(t)
 	if got := get(t, http.DefaultClient, "http://"+address+"/minio/admin/v3/info"); got < 400 {
 		t.Errorf("MinIO's administration API: %d", got)
 	}
@@ -51,6 +48,7 @@ func TestServerStartsWithoutUpstreamAndSaysSo(t *testing.T) {
 	d := start(t, rootEnv(), "server", "--address", "127.0.0.1:0", "--upstream", "http://"+closed, "--data-dir", t.TempDir())
 	address := d.address(t)
 	d.waitLog(t, "the upstream does not answer; requests get 503 until it does")
+	d.waitLog(t, "cannot set up the system bucket")
 	if got := get(t, http.DefaultClient, "http://"+address+"/minio/health/live"); got != http.StatusOK {
 		t.Errorf("live: %d", got)
 	}
@@ -103,11 +101,8 @@ func TestServerSpeaksTLSAndFollowsItsCertificate(t *testing.T) {
 	t.Parallel()
 	certs := newCerts(t)
 	d := start(t, rootEnv(), "server", "--address", "127.0.0.1:0", "--upstream", fakeMinIO(t), "--data-dir", t.TempDir(), "--certs-dir", certs)
-	address := d.address(t)
+	address := d.ready(t, "--tls-skip-verify")
 	first := servedKey(t, address)
-	waitFor(t, "the server is ready", func() bool {
-		return command(t, nil, "", "health", "--address", address, "--tls-skip-verify").code == 0
-	})
 	fails(t, 1, "certificate", nil, "", "health", "--address", address)
 	renewCerts(t, certs)
 	hangup(t)
@@ -132,7 +127,7 @@ kms:
     - name: listed
 `)
 	d := start(t, rootEnv(), "server", "--config", file)
-	d.address(t)
+	d.ready(t)
 	d.waitLog(t, "keys=keystore.fs")
 	if keys := ok(t, nil, "", "key", "ls", "--config", file); !strings.Contains(keys, "bucketseal-default\n") || !strings.Contains(keys, "listed\n") {
 		t.Errorf("keys: %q", keys)

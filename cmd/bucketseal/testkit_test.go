@@ -138,6 +138,17 @@ func (d *daemon) address(t *testing.T) string {
 	return d.waitLog(t, `msg="bucketseal server".* address=(\S+)`)
 }
 
+// ready waits until the server has set everything up: what it does in the
+// background would else go on in folders that the test's end removes.
+func (d *daemon) ready(t *testing.T, args ...string) (address string) {
+	t.Helper()
+	address = d.address(t)
+	waitFor(t, "the server is ready", func() bool {
+		return command(t, nil, "", append([]string{"health", "--address", address}, args...)...).code == 0
+	})
+	return address
+}
+
 // fakeMinIO keeps what the proxy's own system bucket needs.
 func fakeMinIO(t *testing.T) string {
 	t.Helper()
