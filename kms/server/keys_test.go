@@ -1,11 +1,14 @@
 package server_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -371,5 +374,38 @@ func TestServiceIsToldWhoCreatesAKey(t *testing.T) {
 	defer service.mu.Unlock()
 	if want := []string{k.user.Identity().String(), k.admin.Identity().String()}; !slices.Equal(service.by, want) {
 		t.Errorf("got %q, want %q", service.by, want)
+	}
+}
+
+func TestBodyThatNeverComesEndsInAnError(t *testing.T) {
+	t.Parallel()
+	k := start(t, func(_ *kit, c *config.Config, _ *server.Options) {
+		c.API = map[string]config.Endpoint{"/v1/key/encrypt/": {Timeout: 100 * time.Millisecond}, "/v1/key/delete/": {Timeout: 100 * time.Millisecond}}
+	})
+	k.do(k.asKey(k.admin), "POST", "/v1/key/create/k", "")
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(k.url, "https://"), &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{certOf(t, k.admin)}}) //nolint:gosec // see kit.as
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := io.WriteString(conn, "POST /v1/key/encrypt/k HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(conn).ReadString('\n'); !strings.HasPrefix(line, "HTTP/1.1 400 ") {
+		t.Errorf("%q, %v", line, err)
+	}
+	// So does one that nobody wants, but net/http waits for.
+	long, err := tls.Dial("tcp", strings.TrimPrefix(k.url, "https://"), &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{certOf(t, k.admin)}}) //nolint:gosec // see kit.as
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer long.Close()
+	_ = long.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := io.WriteString(long, "DELETE /v1/key/delete/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(long).ReadString('\n'); !strings.HasPrefix(line, "HTTP/1.1 ") {
+		t.Errorf("%q, %v", line, err)
 	}
 }

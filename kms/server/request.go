@@ -126,8 +126,11 @@ func (s *Server) dispatch(w *recorder, r *request) error {
 		ctx, cancel := context.WithTimeout(r.Context(), found.timeout)
 		defer cancel()
 		r.Request = r.WithContext(ctx)
-		// Not every writer knows deadlines; those of net/http do.
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(found.timeout + writeMargin))
+		// Not every writer knows deadlines; those of net/http do. Reading has
+		// one too, as net/http reads what a handler left of a body.
+		end := time.Now().Add(found.timeout + writeMargin)
+		controller := http.NewResponseController(w)
+		_, _ = controller.SetWriteDeadline(end), controller.SetReadDeadline(end)
 	}
 	if err := r.state.authenticate(w, r); err != nil {
 		return err
@@ -146,10 +149,13 @@ func (r *request) read(w http.ResponseWriter, v any, optional bool) error {
 		return fmt.Errorf("%d bytes: %w", r.ContentLength, errBody)
 	}
 	controller := http.NewResponseController(w)
-	_ = controller.SetReadDeadline(time.Now().Add(r.route.timeout))
+	start := time.Now()
+	_ = controller.SetReadDeadline(start.Add(r.route.timeout))
 	body, err := readAll(r.Body, r.ContentLength, limit)
 	defer clear(body)
-	_ = controller.SetReadDeadline(time.Time{})
+	if err == nil {
+		_ = controller.SetReadDeadline(start.Add(r.route.timeout + writeMargin))
+	}
 	switch {
 	case err != nil && r.Context().Err() != nil && errors.Is(r.Context().Err(), context.Canceled):
 		return r.Context().Err()
