@@ -67,11 +67,11 @@ func (c *copySource) renderAttributes(b *bytes.Buffer, wanted map[string]bool) {
 	if wanted["ETag"] {
 		element(b, "ETag", strings.Trim(c.etag(), `"`))
 	}
-	if wanted["Checksum"] && c.private != nil && c.private.Checksum != nil {
-		sum := c.private.Checksum
+	if wanted["Checksum"] && c.object != nil && c.object.facts.Checksum != nil {
+		sum := c.object.facts.Checksum
 		b.WriteString("<Checksum>")
-		element(b, checksumElements[checksumHeaders[sum.Type]], base64Std(sum.Value))
-		element(b, "ChecksumType", "FULL_OBJECT")
+		element(b, checksumElements[checksumHeaders[sum.Type]], checksumValue(&c.object.facts))
+		element(b, "ChecksumType", checksumKind(sum))
 		b.WriteString("</Checksum>")
 	}
 	if wanted["StorageClass"] {

@@ -125,13 +125,10 @@ func (s *Server) etagsOf(ctx context.Context, r *request, version string) (*etag
 	if err := s.mayUseKeys(r.caller, r.bucket); err != nil {
 		return nil, err
 	}
-	key, private, err := s.keys.open(ctx, r.name(), rec, nil)
+	o, err := s.openObject(ctx, r.name(), rec, stored, nil, false)
 	if err != nil {
 		return nil, err
 	}
-	key.Zero()
-	if err := s.completeFacts(ctx, r.name(), rec, private, false); err != nil {
-		return nil, err
-	}
-	return &etags{client: clientETag(rec, private.MD5, stored), upstream: stored}, nil
+	o.zero()
+	return &etags{client: o.etag(), upstream: stored}, nil
 }

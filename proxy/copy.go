@@ -3,10 +3,8 @@ package proxy
 import (
 	"bytes"
 	"context"
-	"crypto/md5" //nolint:gosec // S3's ETags are MD5
 	"encoding/xml"
 	"fmt"
-	"hash"
 	"io"
 	"net/http"
 	"net/url"
@@ -14,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -164,15 +162,38 @@ func (c *copying) rewrap(ctx context.Context) error {
 		return err
 	}
 	defer key.zero()
-	c.facts = c.source.private.Facts
-	private := *c.source.private
-	key.record.PlainSize = c.source.size
-	text, err := key.record.Seal(&key.binding, &key.secret, &c.source.key, &private)
+	c.facts = c.source.object.facts
+	private, err := c.carryLayout(ctx, &key.record)
+	if err != nil {
+		return err
+	}
+	text, err := key.record.Seal(&key.binding, &key.secret, &c.source.object.key, private)
 	if err != nil {
 		return fmt.Errorf("seal record: %w", err)
 	}
 	c.record = &key.record
 	return c.copyUpstream(ctx, url.Values{recordHeader: {text}})
+}
+
+// carryLayout gives the copy's record what the source has: facts in the record
+// itself, for they are known now, or a manifest of its own for the layout of an
+// object of parts, which upstream's copy no longer shows. It is written first.
+func (c *copying) carryLayout(ctx context.Context, rec *sse.Record) (*sse.Private, error) {
+	o := c.source.object
+	if o.record.Layout == sse.OneStream {
+		rec.PlainSize = o.size
+		private := sse.NewPrivate(o.size, o.nonce)
+		private.Facts = o.facts
+		private.Facts.PlainSize = 0
+		return private, nil
+	}
+	parts, err := c.server.layout(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	rec.Layout, rec.Manifest = sse.Copied, sse.NewManifestID()
+	ref := manifest.Ref{Name: c.request.name(), ID: rec.Manifest}
+	return sse.NewPartsPrivate(), c.server.manifests.Put(ctx, ref, o.facts, parts)
 }
 
 // copyResult is upstream's answer to a copy.
@@ -228,32 +249,16 @@ func (c *copying) stream(ctx context.Context) error {
 	if err := c.copyTags(ctx); err != nil {
 		return err
 	}
-	d, resp, err := c.source.read(ctx, s, r)
+	plain, done, err := c.source.read(ctx, s, r, sse.Range{Length: c.source.size})
 	if err != nil {
 		return err
 	}
-	defer upstream.Discard(resp)
-	body := &copiedBody{size: c.source.size}
-	if c.source.record == nil {
-		if err := checkLength(resp, c.source.size); err != nil {
-			return err
-		}
-		body.src = resp.Body
-	} else {
-		whole := sse.Range{Length: c.source.size}
-		src, err := d.source(resp, c.source.size, whole)
-		if err != nil {
-			return err
-		}
-		stream := sse.Stream{Key: c.source.key.Part(1), Nonce: c.source.private.Nonce, PlainSize: c.source.size}
-		if body.src, err = stream.Decrypt(src, whole); err != nil {
-			return err
-		}
-		body.known = c.source.private.Facts
+	defer done()
+	var known sse.Facts
+	if o := c.source.object; o != nil && o.facts.Parts == 0 {
+		known = o.facts
 	}
-	if c.asked.Mode == sse.ModeS3 && body.known.MD5 == nil {
-		body.md5 = md5.New() //nolint:gosec // see above
-	}
+	body := newCopiedBody(plain, known, c.asked.Mode == sse.ModeS3 && known.MD5 == nil, nil)
 	up := &upload{server: s, request: r, size: c.source.size, asked: c.asked, body: body, header: c.header, copied: true}
 	if err := up.store(false); err != nil {
 		return err
@@ -329,7 +334,7 @@ func (c *copying) answer(w http.ResponseWriter) {
 	if c.record != nil {
 		setEncryptionHeaders(h, c.record, c.asked.CustomerKeyMD5)
 	}
-	etag := clientETag(c.record, c.facts.MD5, c.etag)
+	etag := clientETag(c.record, &c.facts, c.etag)
 	h.Set("ETag", etag)
 	var b bytes.Buffer
 	b.WriteString(xml.Header + `<CopyObjectResult xmlns="` + s3Namespace + `">`)
@@ -337,66 +342,9 @@ func (c *copying) answer(w http.ResponseWriter) {
 	element(&b, "ETag", etag)
 	if sum := c.facts.Checksum; sum != nil {
 		name := checksumHeaders[sum.Type]
-		element(&b, checksumElements[name], base64Std(sum.Value))
-		element(&b, "ChecksumType", "FULL_OBJECT")
+		element(&b, checksumElements[name], checksumValue(&c.facts))
+		element(&b, "ChecksumType", checksumKind(sum))
 	}
 	b.WriteString("</CopyObjectResult>")
 	writeXML(w, http.StatusOK, b.Bytes())
 }
-
-// copiedBody is another object's plaintext as the body of an upload.
-type copiedBody struct {
-	src   io.Reader
-	size  int64
-	known sse.Facts // of the source
-	md5   hash.Hash // nil if nobody asks for it
-	err   error
-}
-
-// Read implements plaintext.
-func (b *copiedBody) Read(p []byte) (int, error) {
-	n, err := b.src.Read(p)
-	if b.md5 != nil {
-		b.md5.Write(p[:n])
-	}
-	if err != nil {
-		if err != io.EOF {
-			err = readError(err)
-		}
-		b.err = err
-	}
-	return n, err
-}
-
-// MD5 implements plaintext.
-func (b *copiedBody) MD5() (sum [16]byte, ok bool) {
-	if b.md5 == nil || b.err != io.EOF {
-		return sum, false
-	}
-	b.md5.Sum(sum[:0])
-	return sum, true
-}
-
-// DeclaredMD5 implements plaintext.
-func (b *copiedBody) DeclaredMD5() (sum [16]byte, ok bool) {
-	return sum, copy(sum[:], b.known.MD5) == len(sum)
-}
-
-// Checksums implements plaintext.
-func (b *copiedBody) Checksums() map[sigv4.ChecksumAlgorithm][]byte { return nil }
-
-// DeclaredChecksum implements plaintext.
-func (b *copiedBody) DeclaredChecksum() (sigv4.ChecksumAlgorithm, []byte, bool) {
-	if b.known.Checksum == nil {
-		return 0, nil, false
-	}
-	for algorithm, kind := range checksumTypes {
-		if kind == b.known.Checksum.Type {
-			return algorithm, b.known.Checksum.Value, true
-		}
-	}
-	return 0, nil, false
-}
-
-// Err implements plaintext.
-func (b *copiedBody) Err() error { return b.err }

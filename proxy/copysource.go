@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -27,10 +28,8 @@ type copySource struct {
 	head   http.Header
 	stored string
 	record *sse.Record // nil for a plain object
-	key    sse.ObjectKey
-	// private holds the facts too, those of a manifest included.
-	private *sse.Private
-	size    int64
+	object *object     // nil for a plain object
+	size   int64
 }
 
 // parseCopySource reads x-amz-copy-source: [/]bucket/key[?versionId=ID], URL-encoded.
@@ -84,7 +83,9 @@ func (s *Server) parseSourceKey(r *request, src *copySource) (err error) {
 }
 
 func (c *copySource) zero() {
-	c.key.Zero()
+	if c.object != nil {
+		c.object.zero()
+	}
 	c.customer.CustomerKey.Zero()
 }
 
@@ -120,16 +121,15 @@ func (c *copySource) open(ctx context.Context, s *Server, r *request) error {
 	if c.hasKey {
 		customer = &c.customer.CustomerKey
 	}
-	if c.key, c.private, err = s.keys.open(ctx, c.name, c.record, customer); err != nil {
+	if c.object, err = s.openObject(ctx, c.name, c.record, c.stored, customer, true); err != nil {
 		return err
 	}
-	if err := s.completeFacts(ctx, c.name, c.record, c.private, true); err != nil {
-		return err
+	if c.record.Layout == sse.OneStream {
+		if err := checkLength(resp, sse.EncSize(c.record.PlainSize)); err != nil {
+			return err
+		}
 	}
-	if err := checkLength(resp, sse.EncSize(c.record.PlainSize)); err != nil {
-		return err
-	}
-	c.size = c.record.PlainSize
+	c.size = c.object.size
 	return c.checkConditions(r)
 }
 
@@ -144,11 +144,10 @@ func (c *copySource) upstreamRequest(r *request, method string) *upstream.Reques
 
 // etag is the source's ETag as clients know it.
 func (c *copySource) etag() string {
-	var md5 []byte
-	if c.private != nil {
-		md5 = c.private.MD5
+	if c.object != nil {
+		return c.object.etag()
 	}
-	return clientETag(c.record, md5, c.stored)
+	return clientETag(nil, nil, c.stored)
 }
 
 // checkConditions judges x-amz-copy-source-if-*: all failures are 412.
@@ -182,23 +181,44 @@ func (c *copySource) header() string {
 	return value
 }
 
-// read opens the source's data, pinned to what was looked up: plaintext and the
-// upstream answer to close.
-func (c *copySource) read(ctx context.Context, s *Server, r *request) (*download, *http.Response, error) {
+// read opens the plaintext part of the source, pinned to what was looked up. done
+// is called when it has been read.
+func (c *copySource) read(ctx context.Context, s *Server, r *request, part sse.Range) (plain io.Reader, done func(), err error) {
 	up := c.upstreamRequest(r, http.MethodGet)
 	up.Header.Set("If-Match", c.stored)
+	var parts *sse.Parts
+	need, total := part, c.size
+	if c.object != nil {
+		if parts, err = s.layout(ctx, c.object); err != nil {
+			return nil, nil, err
+		}
+		need, total = parts.Encrypted(part), parts.EncSize()
+	}
+	partial := need.Length > 0 && need.Length < total
+	if partial {
+		up.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", need.Offset, need.Offset+need.Length-1))
+	}
 	resp, err := s.opts.Upstream.Do(ctx, up)
 	if err != nil {
 		return nil, nil, err
 	}
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent {
 		return nil, nil, upstream.ReadError(resp)
 	}
-	if resp.Header.Get(recordHeader) != c.head.Get(recordHeader) {
-		upstream.Discard(resp)
-		return nil, nil, fmt.Errorf("the source was changed meanwhile: %w", errPrecondition)
+	done = func() { upstream.Discard(resp) }
+	if err = checkAnswer(resp, need, total, partial); err == nil && resp.Header.Get(recordHeader) != c.head.Get(recordHeader) {
+		err = fmt.Errorf("the source was changed meanwhile: %w", errPrecondition)
 	}
-	return &download{server: s, request: r}, resp, nil
+	if err == nil && c.object != nil {
+		plain, err = parts.Decrypt(&c.object.key, resp.Body, part)
+	} else {
+		plain = resp.Body
+	}
+	if err != nil {
+		done()
+		return nil, nil, err
+	}
+	return plain, done, nil
 }
 
 // modified is when the source was last written.

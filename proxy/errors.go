@@ -52,6 +52,13 @@ var (
 	errReadWithMethod    = errors.New("server-side encryption header on a read")
 	errKMSKeyName        = errors.New("KMS key id")
 	errEncodingType      = errors.New("unknown encoding type")
+	errNoSuchUpload      = manifest.ErrNoSuchUpload
+	errPartNeedsKey      = errors.New("part of an SSE-C upload without its key")
+	errBusy              = errors.New("no memory left for a body of unknown length")
+	errMalformedXML      = errors.New("malformed XML")
+	errInvalidPart       = errors.New("invalid part")
+	errPartOrder         = errors.New("parts out of order")
+	errPartTooSmall      = errors.New("part too small")
 	errCopySource        = errors.New("malformed copy source")
 	errCopyOntoItself    = errors.New("copy of an object onto itself that changes nothing")
 	errPartNumber        = errors.New("part does not exist")
@@ -83,6 +90,13 @@ var errorTable = []struct {
 	{errBodyTooLarge, apiError{400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.", nil}},
 	{errInvalidRange, apiError{416, "InvalidRange", "The requested range is not satisfiable", nil}},
 	{errPartNumber, apiError{416, "InvalidPartNumber", "The requested partnumber is not satisfiable", nil}},
+	{errNoSuchUpload, apiError{404, "NoSuchUpload", "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.", nil}},
+	{errPartNeedsKey, apiError{400, invalidRequest, "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate encryption parameters.", nil}},
+	{errBusy, apiError{503, "SlowDown", "Please reduce your request rate.", nil}},
+	{errMalformedXML, apiError{400, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema.", nil}},
+	{errInvalidPart, apiError{400, "InvalidPart", "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.", nil}},
+	{errPartOrder, apiError{400, "InvalidPartOrder", "The list of parts was not in ascending order. The parts list must be specified in order by part number.", nil}},
+	{errPartTooSmall, apiError{400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed object size.", nil}},
 	{errCopySource, apiError{400, invalidArgument, "Copy Source must mention the source bucket and key: sourcebucket/sourcekey.", nil}},
 	{errCopyOntoItself, apiError{400, invalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.", nil}},
 	{errPartAndRange, apiError{400, invalidRequest, "Cannot specify both Range header and partNumber query parameter", nil}},

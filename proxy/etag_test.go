@@ -28,7 +28,7 @@ func TestETagsThatClientsSee(t *testing.T) {
 		{"SSE-C never shows an MD5", &sse.Record{Mode: sse.ModeC}, md5, stored},
 	} {
 		for _, upstream := range []string{stored, stored[1 : len(stored)-1]} { // answers quote, some listings do not
-			if got := clientETag(tt.rec, tt.md5, upstream); got != tt.want {
+			if got := clientETag(tt.rec, &sse.Facts{MD5: tt.md5}, upstream); got != tt.want {
 				t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 			}
 		}
@@ -39,7 +39,7 @@ func TestEveryChecksumHasItsHeader(t *testing.T) {
 	t.Parallel()
 	for algorithm, kind := range checksumTypes {
 		h := http.Header{}
-		setChecksumHeaders(h, &sse.Checksum{Type: kind, Value: make([]byte, kind.Size())})
+		setChecksumHeaders(h, &sse.Facts{Checksum: &sse.Checksum{Type: kind, Value: make([]byte, kind.Size())}})
 		name := "X-Amz-Checksum-" + map[string]string{"CRC32": "Crc32", "CRC32C": "Crc32c", "CRC64NVME": "Crc64nvme", "SHA1": "Sha1", "SHA256": "Sha256"}[algorithm.String()]
 		if h.Get(name) != base64Std(make([]byte, algorithm.Size())) || h.Get("X-Amz-Checksum-Type") != "FULL_OBJECT" || len(h) != 2 {
 			t.Errorf("%v is told as %v", algorithm, h)

@@ -56,10 +56,14 @@ func (s *Server) forwardRequest(r *request) (*http.Response, error) {
 
 // document reads the body of a request that carries a small one, and checks it.
 func (s *Server) document(r *request) ([]byte, error) {
+	return s.documentWith(r, sigv4.BodyOptions{})
+}
+
+func (s *Server) documentWith(r *request, o sigv4.BodyOptions) ([]byte, error) {
 	if r.route.body == 0 || r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
 	}
-	body, err := r.auth.Body(r.Request, sigv4.BodyOptions{})
+	body, err := r.auth.Body(r.Request, o)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -162,17 +161,13 @@ func (d *download) serveEncrypted(w http.ResponseWriter, resp *http.Response, re
 	if d.hasKey {
 		customer = &d.customer.CustomerKey
 	}
-	key, private, err := s.keys.open(r.Context(), r.name(), rec, customer)
+	wantChecksum := strings.EqualFold(r.Header.Get("X-Amz-Checksum-Mode"), "ENABLED")
+	o, err := s.openObject(r.Context(), r.name(), rec, resp.Header.Get("ETag"), customer, wantChecksum)
 	if err != nil {
 		return err
 	}
-	defer key.Zero()
-	wantChecksum := strings.EqualFold(r.Header.Get("X-Amz-Checksum-Mode"), "ENABLED")
-	if err := s.completeFacts(r.Context(), r.name(), rec, private, wantChecksum); err != nil {
-		return err
-	}
-
-	etag := clientETag(rec, private.MD5, resp.Header.Get("ETag"))
+	defer o.zero()
+	etag := o.etag()
 	modified, _ := http.ParseTime(resp.Header.Get("Last-Modified"))
 	if err := d.check(w, etag, modified); err != nil {
 		return err
@@ -181,7 +176,7 @@ func (d *download) serveEncrypted(w http.ResponseWriter, resp *http.Response, re
 		d.rng = nil
 		return d.serve(w)
 	}
-	part, err := d.plan(rec.PlainSize)
+	part, err := d.plan(o)
 	if err != nil {
 		return err
 	}
@@ -189,41 +184,47 @@ func (d *download) serveEncrypted(w http.ResponseWriter, resp *http.Response, re
 	copyObjectHeaders(h, resp.Header)
 	h.Set("ETag", etag)
 	setEncryptionHeaders(h, rec, d.customer.CustomerKeyMD5)
-	if private.Checksum != nil && !part.partial && wantChecksum {
-		setChecksumHeaders(h, private.Checksum)
+	if o.facts.Checksum != nil && !part.partial && wantChecksum {
+		setChecksumHeaders(h, &o.facts)
 	}
-	if d.head {
-		if err := checkLength(resp, sse.EncSize(rec.PlainSize)); err != nil {
-			return err
-		}
-		part.setHeaders(h, rec.PlainSize)
+	return d.serveData(w, resp, o, part)
+}
+
+// serveData answers with the part of the object that was asked for.
+func (d *download) serveData(w http.ResponseWriter, resp *http.Response, o *object, part answerPart) error {
+	ctx := d.request.Context()
+	if d.head && d.part == 0 && o.record.Layout != sse.OneStream {
+		part.setHeaders(w.Header(), o.size) // the size is in the manifest; the table of parts is not needed
 		w.WriteHeader(part.status)
 		return nil
 	}
-	src, err := d.source(resp, rec.PlainSize, part.Range)
+	parts, err := d.server.layout(ctx, o)
 	if err != nil {
 		return err
 	}
-	stream := sse.Stream{Key: key.Part(1), Nonce: private.Nonce, PlainSize: rec.PlainSize}
-	plain, err := stream.Decrypt(src, part.Range)
-	if err != nil {
-		return err
+	if d.part > 0 {
+		if part, err = d.planPart(w.Header(), o, parts); err != nil {
+			return err
+		}
 	}
-	return d.send(w, plain, part, rec.PlainSize)
-}
-
-// completeFacts gets what the record leaves to a manifest, if it is needed: the
-// MD5 that is an SSE-S3 object's ETag, or a checksum.
-func (s *Server) completeFacts(ctx context.Context, name sse.Name, rec *sse.Record, private *sse.Private, checksum bool) error {
-	if rec.Manifest == (sse.ManifestID{}) || rec.Mode != sse.ModeS3 && !checksum {
+	if d.head {
+		if err := checkLength(resp, parts.EncSize()); err != nil {
+			return err
+		}
+		part.setHeaders(w.Header(), o.size)
+		w.WriteHeader(part.status)
 		return nil
 	}
-	facts, err := s.manifests.Get(ctx, manifest.Ref{Name: name, ID: rec.Manifest})
+	src, done, err := d.source(ctx, resp, o, parts, part.Range)
 	if err != nil {
 		return err
 	}
-	private.Facts = facts
-	return nil
+	defer done()
+	plain, err := parts.Decrypt(&o.key, src, part.Range)
+	if err != nil {
+		return err
+	}
+	return d.send(w, plain, part, o.size)
 }
 
 // check judges the request's conditions and, for 304, says what the client
@@ -244,20 +245,34 @@ type answerPart struct {
 	status  int
 }
 
-// plan turns the request's range or part number into the bytes to answer with.
-func (d *download) plan(size int64) (answerPart, error) {
-	whole := answerPart{Range: sse.Range{Length: size}, status: http.StatusOK}
-	switch {
-	case d.part > 1:
-		return answerPart{}, errPartNumber
-	case d.part == 1:
-		whole.partial, whole.status = true, http.StatusPartialContent
-		return whole, nil
-	case d.rng == nil:
-		return whole, nil
+// plan turns the request's range into the bytes to answer with.
+func (d *download) plan(o *object) (answerPart, error) {
+	if d.rng == nil {
+		return answerPart{Range: sse.Range{Length: o.size}, status: http.StatusOK}, nil
 	}
-	r, err := d.rng.of(size)
+	r, err := d.rng.of(o.size)
 	return answerPart{Range: r, partial: true, status: http.StatusPartialContent}, err
+}
+
+// planPart turns the request's part number into the bytes to answer with. An
+// object that was not uploaded in parts has one.
+func (d *download) planPart(h http.Header, o *object, parts *sse.Parts) (answerPart, error) {
+	answer := answerPart{partial: true, status: http.StatusPartialContent}
+	if o.record.Layout != sse.Uploaded {
+		if d.part != 1 {
+			return answerPart{}, errPartNumber
+		}
+		answer.Range = sse.Range{Length: o.size}
+		return answer, nil
+	}
+	for i, part := range parts.List() {
+		if int(part.Number) == d.part {
+			answer.Range = parts.Range(i)
+			h.Set("X-Amz-Mp-Parts-Count", strconv.Itoa(len(parts.List())))
+			return answer, nil
+		}
+	}
+	return answerPart{}, errPartNumber
 }
 
 func (p answerPart) setHeaders(h http.Header, size int64) {
@@ -268,33 +283,74 @@ func (p answerPart) setHeaders(h http.Header, size int64) {
 }
 
 // source returns exactly the encrypted bytes of the packages that hold part,
-// once upstream's answer is known to be what the record says.
-func (d *download) source(resp *http.Response, plainSize int64, part sse.Range) (io.Reader, error) {
-	encSize := sse.EncSize(plainSize)
+// once upstream's answer is known to be what record and manifest say. done is
+// called when they have been read.
+func (d *download) source(ctx context.Context, resp *http.Response, o *object, parts *sse.Parts, part sse.Range) (src io.Reader, done func(), err error) {
+	encSize := parts.EncSize()
 	got := sse.Range{Length: encSize}
 	if d.rng != nil {
-		r, size, ok := parseContentRange(resp.Header.Get("Content-Range"))
-		if !ok || size != encSize || resp.StatusCode != http.StatusPartialContent || r != d.rng.encrypted(encSize) {
-			return nil, fmt.Errorf("Content-Range %q for %d encrypted bytes: %w", resp.Header.Get("Content-Range"), encSize, errUpstreamLied)
-		}
-		got = r
-	} else if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("status %d without a range: %w", resp.StatusCode, errUpstreamLied)
+		got = d.rng.encrypted(encSize)
 	}
-	if err := checkLength(resp, got.Length); err != nil {
+	if err := checkAnswer(resp, got, encSize, d.rng != nil); err != nil {
+		return nil, nil, err
+	}
+	need := parts.Encrypted(part)
+	if need.Length == 0 {
+		return resp.Body, func() {}, nil
+	}
+	whole := d.rng == nil && need.Length*2 >= encSize
+	if d.rng != nil && need.Offset >= got.Offset && need.Offset+need.Length <= got.Offset+got.Length || whole {
+		if _, err := io.CopyN(io.Discard, resp.Body, need.Offset-got.Offset); err != nil {
+			return nil, nil, fmt.Errorf("skip to the first package: %w (%w)", upstream.ErrUnreachable, err)
+		}
+		return io.LimitReader(resp.Body, need.Length), func() {}, nil
+	}
+	again, err := d.fetchExact(ctx, resp, o, need, encSize)
+	if err != nil {
+		return nil, nil, err
+	}
+	return again.Body, func() { upstream.Discard(again) }, nil
+}
+
+// fetchExact asks for the encrypted bytes that are needed, of the object that was
+// just seen: parts of odd sizes lie elsewhere than one stream would, and a part
+// number says nothing of where it lies.
+func (d *download) fetchExact(ctx context.Context, seen *http.Response, o *object, need sse.Range, encSize int64) (*http.Response, error) {
+	up := d.upstreamRequest()
+	up.Header.Set("If-Match", o.stored)
+	up.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", need.Offset, need.Offset+need.Length-1))
+	resp, err := d.server.opts.Upstream.Do(ctx, up)
+	if err != nil {
 		return nil, err
 	}
-	need := part.Encrypted().Clip(encSize)
-	if part.Length == 0 {
-		return resp.Body, nil
+	if resp.StatusCode != http.StatusPartialContent {
+		return nil, upstream.ReadError(resp)
 	}
-	if need.Offset < got.Offset || need.Offset+need.Length > got.Offset+got.Length {
-		return nil, fmt.Errorf("upstream sent too little for the range: %w", errUpstreamLied)
+	err = checkAnswer(resp, need, encSize, true)
+	if err == nil && resp.Header.Get(recordHeader) != seen.Header.Get(recordHeader) {
+		err = fmt.Errorf("the object changed meanwhile: %w", errUpstreamLied)
 	}
-	if _, err := io.CopyN(io.Discard, resp.Body, need.Offset-got.Offset); err != nil {
-		return nil, fmt.Errorf("skip to the first package: %w (%w)", upstream.ErrUnreachable, err)
+	if err != nil {
+		upstream.Discard(resp)
+		return nil, err
 	}
-	return io.LimitReader(resp.Body, need.Length), nil
+	return resp, nil
+}
+
+// checkAnswer refuses an answer that is not the bytes want of encSize.
+func checkAnswer(resp *http.Response, want sse.Range, encSize int64, partial bool) error {
+	if !partial {
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("status %d without a range: %w", resp.StatusCode, errUpstreamLied)
+		}
+		return checkLength(resp, encSize)
+	}
+	header := resp.Header.Get("Content-Range")
+	r, size, ok := parseContentRange(header)
+	if !ok || size != encSize || r != want || resp.StatusCode != http.StatusPartialContent {
+		return fmt.Errorf("Content-Range %q for %d encrypted bytes: %w", header, encSize, errUpstreamLied)
+	}
+	return checkLength(resp, want.Length)
 }
 
 // encrypted is what upstream answers to the header of b.upstream, for an object

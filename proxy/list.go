@@ -48,11 +48,9 @@ type listEntry struct {
 	opened bool // facts are known, but for a manifest's
 }
 
-func (e *listEntry) ref() manifest.Ref { return manifest.Ref{Name: e.name, ID: e.record.Manifest} }
+func (e *listEntry) ref() manifest.Ref { return manifestRef(e.name, e.record, e.stored) }
 
-func (e *listEntry) hasManifest() bool {
-	return e.opened && e.record.Mode == sse.ModeS3 && e.record.Manifest != sse.ManifestID{}
-}
+func (e *listEntry) hasManifest() bool { return e.opened && needsManifest(e.record, false) }
 
 // listObjectsV2 serves ListObjectsV2.
 func (s *Server) listObjectsV2(w http.ResponseWriter, r *request) error {
@@ -250,9 +248,12 @@ func (l *listing) open(ctx context.Context, page *upstream.ListPage) []listEntry
 				continue
 			}
 			e.facts = facts
+			if e.record.Layout != sse.OneStream {
+				e.Size = facts.PlainSize
+			}
 		}
-		if e.opened {
-			e.ETag = clientETag(e.record, e.facts.MD5, e.stored)
+		if e.opened && e.record.Mode == sse.ModeS3 && l.server.mayUseKeys(l.request.caller, l.request.bucket) == nil {
+			e.ETag = clientETag(e.record, &e.facts, e.stored)
 		}
 	}
 	return entries
@@ -281,14 +282,20 @@ func (l *listing) openRecord(ctx context.Context, e *listEntry) error {
 	if err != nil {
 		return err
 	}
-	if sse.EncSize(rec.PlainSize) != e.Size {
+	if rec.Layout == sse.OneStream && sse.EncSize(rec.PlainSize) != e.Size {
 		return fmt.Errorf("listed with %d bytes: %w", e.Size, errUpstreamLied)
 	}
 	key, err := url.QueryUnescape(e.Key)
 	if err != nil {
 		return fmt.Errorf("decode key: %w", err)
 	}
-	e.Size, e.record, e.name = rec.PlainSize, rec, sse.Name{Bucket: l.request.bucket, Key: key}
+	e.record, e.name = rec, sse.Name{Bucket: l.request.bucket, Key: key}
+	if rec.Layout == sse.OneStream {
+		e.Size = rec.PlainSize
+	} else {
+		e.opened = true // size and ETag are in the manifest
+		return nil
+	}
 	if rec.Mode != sse.ModeS3 || l.server.mayUseKeys(l.request.caller, l.request.bucket) != nil {
 		return nil // such an ETag is upstream's
 	}

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
@@ -145,19 +143,6 @@ type upload struct {
 	copied bool
 }
 
-// plaintext is the body of an upload: *sigv4.Body from a client, or another
-// object's data. It returns io.EOF only when everything is verified.
-type plaintext interface {
-	io.Reader
-	// MD5 and Checksums are known after io.EOF, the declared ones before.
-	MD5() (sum [16]byte, ok bool)
-	DeclaredMD5() (sum [16]byte, ok bool)
-	Checksums() map[sigv4.ChecksumAlgorithm][]byte
-	DeclaredChecksum() (alg sigv4.ChecksumAlgorithm, value []byte, ok bool)
-	// Err is the error that reading ended with, nil or io.EOF.
-	Err() error
-}
-
 // run reads the client's body and stores the object.
 func (u *upload) run(w http.ResponseWriter) error {
 	r := u.request
@@ -214,21 +199,6 @@ func (u *upload) store(lateChecksum bool) error {
 	return u.sendStream()
 }
 
-// drain reads a body that must be empty, so that its digests are checked.
-func drain(body io.Reader) error {
-	var one [1]byte
-	n, err := body.Read(one[:])
-	switch {
-	case n > 0:
-		return sigv4.ErrIncompleteBody
-	case err == io.EOF:
-		return nil
-	case err != nil:
-		return err
-	}
-	return nil
-}
-
 // prepare gets the keys and writes the record: what is known of the object is
 // what goes with it.
 func (u *upload) prepare() error {
@@ -261,22 +231,25 @@ func (u *upload) prepare() error {
 
 func (r *request) name() sse.Name { return sse.Name{Bucket: r.bucket, Key: r.key} }
 
-// known returns the facts that are known now: computed, if the body was read, or
-// declared, and then verified before the last byte goes upstream.
-func (u *upload) known() sse.Facts {
+// known returns the facts that are known now.
+func (u *upload) known() sse.Facts { return knownFacts(u.body, u.asked.Mode == sse.ModeS3) }
+
+// knownFacts returns what is known of a body now: computed, if it was read, or
+// declared, and then verified before its last byte goes upstream. withMD5 is for
+// SSE-S3: other ETags are upstream's.
+func knownFacts(body plaintext, withMD5 bool) sse.Facts {
 	var f sse.Facts
-	if sum, ok := u.body.MD5(); ok {
-		f.MD5 = sum[:]
-	} else if sum, ok := u.body.DeclaredMD5(); ok {
+	sum, ok := body.MD5()
+	if !ok {
+		sum, ok = body.DeclaredMD5()
+	}
+	if ok && withMD5 {
 		f.MD5 = sum[:]
 	}
-	if u.asked.Mode != sse.ModeS3 {
-		f.MD5 = nil // the ETag is upstream's
-	}
-	for algorithm, value := range u.body.Checksums() {
+	for algorithm, value := range body.Checksums() {
 		f.Checksum = &sse.Checksum{Type: checksumTypes[algorithm], Value: value}
 	}
-	if algorithm, value, ok := u.body.DeclaredChecksum(); ok && f.Checksum == nil {
+	if algorithm, value, ok := body.DeclaredChecksum(); ok {
 		f.Checksum = &sse.Checksum{Type: checksumTypes[algorithm], Value: value}
 	}
 	return f
@@ -341,31 +314,7 @@ const commitTimeout = time.Minute
 func (u *upload) writeManifest(ctx context.Context) error {
 	u.facts = u.known()
 	ref := manifest.Ref{Name: u.request.name(), ID: u.record.Manifest}
-	return u.server.manifests.Put(ctx, ref, u.facts)
-}
-
-// lastBytes calls commit before it delivers the last bytes of src. DARE's last
-// package follows the verified end of the plaintext, so everything is known then.
-type lastBytes struct {
-	src       io.Reader
-	remaining int64
-	commit    func() error
-	err       error
-}
-
-func (l *lastBytes) Read(p []byte) (int, error) {
-	if l.err != nil {
-		return 0, l.err
-	}
-	n, err := l.src.Read(p)
-	l.remaining -= int64(n)
-	if l.remaining == 0 && l.commit != nil && (err == nil || err == io.EOF) {
-		if l.err = l.commit(); l.err != nil {
-			return 0, l.err
-		}
-		l.commit = nil
-	}
-	return n, err
+	return u.server.manifests.Put(ctx, ref, u.facts, nil)
 }
 
 // bodyError returns the client's fault if there is one, since upstream's failure
@@ -424,12 +373,12 @@ func (u *upload) answer(w http.ResponseWriter) {
 			h[name] = v
 		}
 	}
-	h.Set("ETag", clientETag(u.record, u.facts.MD5, u.etag))
+	h.Set("ETag", clientETag(u.record, &u.facts, u.etag))
 	if u.record != nil {
 		setEncryptionHeaders(h, u.record, u.asked.CustomerKeyMD5)
 	}
-	if sum := u.known().Checksum; sum != nil {
-		setChecksumHeaders(h, sum)
+	if facts := u.known(); facts.Checksum != nil {
+		setChecksumHeaders(h, &facts)
 	}
 	w.WriteHeader(http.StatusOK)
 }
@@ -451,99 +400,6 @@ func (u *upload) sendPlain() error {
 	up.SignBody = !u.server.opts.Upstream.Secure()
 	u.setConditions(up)
 	return u.send(u.request.Context(), up)
-}
-
-// sourceReader holds the last byte of a plain body back until the body's
-// digests are verified.
-type sourceReader struct {
-	src       io.Reader
-	remaining int64
-	last      [1]byte
-	held      bool
-}
-
-func (r *sourceReader) Read(p []byte) (int, error) {
-	switch {
-	case len(p) == 0:
-		return 0, nil
-	case r.remaining > 1:
-		n, err := r.src.Read(p[:min(int64(len(p)), r.remaining-1)])
-		r.remaining -= int64(n)
-		return n, err
-	case r.remaining == 1 && !r.held:
-		n, err := r.src.Read(r.last[:])
-		r.held = n == 1
-		if !r.held || err != nil && err != io.EOF {
-			return 0, err
-		}
-		return 0, nil
-	}
-	if err := drain(r.src); err != nil {
-		return 0, err
-	}
-	if r.held {
-		r.held, r.remaining = false, 0
-		p[0] = r.last[0]
-		return 1, io.EOF
-	}
-	return 0, io.EOF
-}
-
-// guardedBody is the encrypted body of a small upload. It can be read again from
-// the start, and tells when nobody reads its buffer any more.
-type guardedBody struct {
-	stream *sse.Stream
-	buffer []byte
-	open   *openReaders
-	enc    io.Reader
-	once   sync.Once
-}
-
-// openReaders counts the readers of one buffer.
-type openReaders struct {
-	mu sync.Mutex
-	n  int
-}
-
-func newGuardedBody(stream *sse.Stream, buffer []byte) (*guardedBody, error) {
-	g := &guardedBody{stream: stream, buffer: buffer, open: new(openReaders)}
-	return g, g.start()
-}
-
-func (g *guardedBody) start() (err error) {
-	g.enc, err = g.stream.Encrypt(bytes.NewReader(g.buffer))
-	if err == nil {
-		g.open.mu.Lock()
-		g.open.n++
-		g.open.mu.Unlock()
-	}
-	return err
-}
-
-// again returns the same encrypted bytes once more: same key, same nonce, same
-// plaintext.
-func (g *guardedBody) again() (io.ReadCloser, error) {
-	next := &guardedBody{stream: g.stream, buffer: g.buffer, open: g.open}
-	return next, next.start()
-}
-
-// Read returns encrypted bytes.
-func (g *guardedBody) Read(p []byte) (int, error) { return g.enc.Read(p) }
-
-// Close says that this reader is done with the buffer.
-func (g *guardedBody) Close() error {
-	g.once.Do(func() {
-		g.open.mu.Lock()
-		g.open.n--
-		g.open.mu.Unlock()
-	})
-	return nil
-}
-
-func (g *guardedBody) wasClosed() bool {
-	g.open.mu.Lock()
-	defer g.open.mu.Unlock()
-	return g.open.n == 0
 }
 
 func base64Std(b []byte) string { return base64.StdEncoding.EncodeToString(b) }

@@ -84,7 +84,7 @@ func bucketRoutes() []route {
 		{op: "ListObjects", scope: scopeBucket, method: "GET", params: listV1, handler: (*Server).listObjectsV1},
 		{op: "ListObjectsV2", scope: scopeBucket, method: "GET", sub: []string{"list-type=2"}, params: listV2, handler: (*Server).listObjectsV2},
 		{op: "ListObjectVersions", scope: scopeBucket, method: "GET", sub: []string{"versions"}, handler: (*Server).listObjectVersions, params: []string{"prefix", "delimiter", "key-marker", "version-id-marker", "max-keys", "encoding-type", "metadata"}},
-		{op: "ListMultipartUploads", scope: scopeBucket, method: "GET", sub: []string{"uploads"}, action: refuse, params: []string{"prefix", "delimiter", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"}, why: later},
+		{op: "ListMultipartUploads", scope: scopeBucket, method: "GET", sub: []string{"uploads"}, handler: (*Server).listMultipartUploads, params: []string{"prefix", "delimiter", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"}},
 
 		{op: "CreateBucket", scope: scopeBucket, method: "PUT", action: forward, body: smallBody, headers: []string{"X-Amz-Bucket-Object-Lock-Enabled", "X-Amz-Acl"}},
 		{op: "HeadBucket", scope: scopeBucket, method: "HEAD", action: forward},
@@ -144,12 +144,12 @@ func objectRoutes() []route {
 		{op: "CopyObject", scope: scopeObject, method: "PUT", header: "X-Amz-Copy-Source", handler: (*Server).copyObject},
 		{op: "GetObjectAttributes", scope: scopeObject, method: "GET", sub: []string{"attributes"}, params: version, handler: (*Server).getObjectAttributes},
 
-		{op: "CreateMultipartUpload", scope: scopeObject, method: "POST", sub: []string{"uploads"}, action: refuse, why: later},
-		{op: "UploadPart", scope: scopeObject, method: "PUT", sub: []string{"uploadId", "partNumber"}, action: refuse, why: later},
-		{op: "UploadPartCopy", scope: scopeObject, method: "PUT", sub: []string{"uploadId", "partNumber"}, header: "X-Amz-Copy-Source", action: refuse, why: later},
-		{op: "CompleteMultipartUpload", scope: scopeObject, method: "POST", sub: []string{"uploadId"}, action: refuse, why: later},
-		{op: "AbortMultipartUpload", scope: scopeObject, method: "DELETE", sub: []string{"uploadId"}, action: refuse, why: later},
-		{op: "ListParts", scope: scopeObject, method: "GET", sub: []string{"uploadId"}, action: refuse, params: []string{"max-parts", "part-number-marker", "encoding-type"}, why: later},
+		{op: "CreateMultipartUpload", scope: scopeObject, method: "POST", sub: []string{"uploads"}, handler: (*Server).createMultipartUpload},
+		{op: "UploadPart", scope: scopeObject, method: "PUT", sub: []string{"uploadId", "partNumber"}, handler: (*Server).uploadPart},
+		{op: "UploadPartCopy", scope: scopeObject, method: "PUT", sub: []string{"uploadId", "partNumber"}, header: "X-Amz-Copy-Source", handler: (*Server).uploadPartCopy},
+		{op: "CompleteMultipartUpload", scope: scopeObject, method: "POST", sub: []string{"uploadId"}, body: maxCompleteBody, handler: (*Server).completeMultipartUpload},
+		{op: "AbortMultipartUpload", scope: scopeObject, method: "DELETE", sub: []string{"uploadId"}, handler: (*Server).abortMultipartUpload},
+		{op: "ListParts", scope: scopeObject, method: "GET", sub: []string{"uploadId"}, params: []string{"max-parts", "part-number-marker", "encoding-type"}, handler: (*Server).listParts},
 
 		{op: "GetObjectTagging", scope: scopeObject, method: "GET", sub: []string{"tagging"}, action: forward, params: version},
 		{op: "PutObjectTagging", scope: scopeObject, method: "PUT", sub: []string{"tagging"}, action: forward, params: version, body: smallBody},

@@ -32,6 +32,7 @@ type Server struct {
 	service   *upstream.Service
 	rules     *bucketconfig.Rules
 	manifests *manifest.Store
+	ledger    *manifest.Ledger
 	setup     *setup
 	keys      *keyring
 	buffers   *bufferBudget
@@ -67,11 +68,11 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		opts: o, log: o.Logger, verifier: verifier, table: table, service: service, rules: rules,
-		manifests: manifest.New(store),
-		setup:     newSetup(o.KMS, service, rules, o.Logger),
-		keys:      &keyring{kms: o.KMS, defaultKey: o.DefaultKey, s3Key: o.S3Key, formerS3Keys: o.FormerS3Keys},
-		buffers:   newBufferBudget(o.SmallObjectBudget),
-		metrics:   newMetrics(o.Metrics),
+		manifests: manifest.New(store), ledger: manifest.NewLedger(store),
+		setup:   newSetup(o.KMS, service, rules, o.Logger),
+		keys:    &keyring{kms: o.KMS, defaultKey: o.DefaultKey, s3Key: o.S3Key, formerS3Keys: o.FormerS3Keys},
+		buffers: newBufferBudget(o.SmallObjectBudget),
+		metrics: newMetrics(o.Metrics),
 	}
 	s.router = newRouter(s.serve)
 	return s, nil

@@ -27,9 +27,8 @@ const (
 	kind = "late"
 
 	// mirrored begins names that mirror the object's, so that the manifests of a
-	// listing's page are one range of names; hashed those that could not.
+	// listing's page are one range of names.
 	mirrored = "late/"
-	hashed   = "late-h/"
 	// separator sorts before every other character of keys and keeps their order.
 	separator = "\x01"
 
@@ -38,6 +37,9 @@ const (
 
 	// cacheSize bounds the number of manifests kept in memory. They never change.
 	cacheSize = 16384
+	// partsCacheSize bounds the number of tables of parts kept in memory, each of
+	// up to about 600 KiB.
+	partsCacheSize = 64
 	// parallel bounds the requests of one GetMany.
 	parallel = 16
 	// few manifests are read one by one rather than by listing a range.
@@ -50,6 +52,9 @@ const (
 type Ref struct {
 	Name sse.Name
 	ID   sse.ManifestID
+	// ETag is upstream's, without quotes, for an object that was uploaded in parts:
+	// rival lists of parts must not share a manifest. Else it is empty.
+	ETag string
 }
 
 // Store reads and writes manifests. It is safe for concurrent use.
@@ -58,19 +63,64 @@ type Store struct {
 
 	mu    sync.Mutex
 	cache map[Ref]sse.Facts
+	parts map[Ref]*sse.Parts
 }
 
 // New returns a store of manifests in the system bucket.
 func New(s *system.Store) *Store {
-	return &Store{system: s, cache: make(map[Ref]sse.Facts)}
+	return &Store{system: s, cache: make(map[Ref]sse.Facts), parts: make(map[Ref]*sse.Parts)}
 }
 
-// Put writes a manifest. upstream.ErrUnreachable, or the key service's errors.
-func (s *Store) Put(ctx context.Context, ref Ref, facts sse.Facts) error {
-	if err := s.system.PutNote(ctx, kind, ref.objectName(), facts.Manifest()); err != nil {
+// Put writes a manifest; parts is nil for an object of one stream. One that
+// exists already is the same: another list of parts would have another name.
+// upstream.ErrUnreachable, or the key service's errors.
+func (s *Store) Put(ctx context.Context, ref Ref, facts sse.Facts, parts *sse.Parts) error {
+	var table []byte
+	if parts != nil {
+		table = parts.Encode()
+	}
+	err := s.system.PutNote(ctx, kind, ref.objectName(), facts.Manifest(), table)
+	if err != nil && !errors.Is(err, upstream.ErrConflict) {
 		return fmt.Errorf("write manifest: %w", err)
 	}
 	return nil
+}
+
+// Parts reads a manifest's table of parts. Errors are as those of Get.
+func (s *Store) Parts(ctx context.Context, ref Ref) (*sse.Parts, error) {
+	s.mu.Lock()
+	parts := s.parts[ref]
+	s.mu.Unlock()
+	if parts != nil {
+		return parts, nil
+	}
+	table, err := s.system.GetBody(ctx, kind, ref.objectName())
+	if errors.Is(err, upstream.ErrNotFound) {
+		return nil, fmt.Errorf("manifest %x: %w", ref.ID, ErrMissing)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("manifest %x: %w", ref.ID, err)
+	}
+	if parts, err = sse.ParseParts(table); err != nil {
+		return nil, fmt.Errorf("manifest %x: %w (%w)", ref.ID, ErrMissing, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	evict(s.parts, partsCacheSize)
+	s.parts[ref] = parts
+	return parts, nil
+}
+
+// evict makes room in a cache of the given size: any entry goes, the map's order
+// is random.
+func evict[V any](cache map[Ref]V, size int) {
+	if len(cache) < size {
+		return
+	}
+	for victim := range cache {
+		delete(cache, victim)
+		return
+	}
 }
 
 // Get reads a manifest. ErrMissing, upstream.ErrUnreachable, or the key
@@ -169,12 +219,7 @@ func (s *Store) parse(ref Ref, content []byte) (sse.Facts, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.cache) >= cacheSize {
-		for victim := range s.cache { // any: the map's order is random
-			delete(s.cache, victim)
-			break
-		}
-	}
+	evict(s.cache, cacheSize)
 	s.cache[ref] = facts
 	return facts, nil
 }
@@ -189,12 +234,21 @@ func (s *Store) cached(ref Ref) (sse.Facts, bool) {
 // objectName is the manifest's name in the system bucket (docs/format.md).
 func (r Ref) objectName() string {
 	id := hex.EncodeToString(r.ID[:])
-	name := mirrored + r.Name.Bucket + "/" + r.Name.Key + separator + id
-	if len(name) <= maxName && !strings.HasPrefix(r.Name.Key, "/") && segmentsFit(name) {
+	if r.ETag != "" {
+		id += "-" + r.ETag
+	}
+	return mirroredName("late", r.Name, id)
+}
+
+// mirroredName is ROOT/bucket/key 0x01 suffix, so that names have the order of
+// the keys, or ROOT-h/bucket/SHA-256(key)-suffix where that is no possible name.
+func mirroredName(root string, object sse.Name, suffix string) string {
+	name := root + "/" + object.Bucket + "/" + object.Key + separator + suffix
+	if len(name) <= maxName && !strings.HasPrefix(object.Key, "/") && segmentsFit(name) {
 		return name
 	}
-	sum := sha256.Sum256([]byte(r.Name.Key))
-	return hashed + r.Name.Bucket + "/" + hex.EncodeToString(sum[:]) + "-" + id
+	sum := sha256.Sum256([]byte(object.Key))
+	return root + "-h/" + object.Bucket + "/" + hex.EncodeToString(sum[:]) + "-" + suffix
 }
 
 func segmentsFit(name string) bool {

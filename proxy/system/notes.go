@@ -13,13 +13,37 @@ import (
 
 // PutNote seals data as the note name, which must not exist: upstream.ErrConflict.
 // A note is a small object whose content is in its metadata, so that a listing
-// shows it.
-func (s *Store) PutNote(ctx context.Context, kind, name string, data []byte) error {
+// shows it; body is what a listing does not need, and may be nil.
+func (s *Store) PutNote(ctx context.Context, kind, name string, data, body []byte) error {
 	sealed, err := s.seal(ctx, kind, name, data)
 	if err != nil {
 		return err
 	}
-	return s.o.Service.PutNote(ctx, name, base64.RawURLEncoding.EncodeToString(sealed))
+	if body != nil {
+		if body, err = s.seal(ctx, kind+bodySuffix, name, body); err != nil {
+			return err
+		}
+	}
+	return s.o.Service.PutNote(ctx, name, base64.RawURLEncoding.EncodeToString(sealed), body)
+}
+
+// bodySuffix ends the kind of a note's body, so that it cannot stand for the
+// note itself.
+const bodySuffix = "-body"
+
+// GetBody reads and opens a note's body. Errors are as those of GetNote.
+func (s *Store) GetBody(ctx context.Context, kind, name string) ([]byte, error) {
+	sealed, err := s.o.Service.GetNoteBody(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return s.open(ctx, kind+bodySuffix, name, sealed)
+}
+
+// Delete removes every version of every object whose name begins with prefix,
+// but those that keep names; keep may be nil. It returns how many.
+func (s *Store) Delete(ctx context.Context, prefix string, keep func(name string) bool) (int, error) {
+	return s.o.Service.DeleteNotes(ctx, prefix, keep)
 }
 
 // GetNote reads and opens a note. upstream.ErrNotFound, upstream.ErrUnreachable,

@@ -1,10 +1,15 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+
+	"github.com/minio/minio-go/v7"
 )
 
 // noteHeader holds a note's content. It travels in the query string, where MinIO
@@ -20,11 +25,14 @@ type Note struct {
 	Value string
 }
 
-// PutNote stores a note that must not exist yet: ErrConflict. ErrUnreachable.
-func (s *Service) PutNote(ctx context.Context, name, value string) error {
+// PutNote stores a note that must not exist yet: ErrConflict. body is what does
+// not fit a listing; it may be empty. ErrUnreachable.
+func (s *Service) PutNote(ctx context.Context, name, value string, body []byte) error {
 	r := s.request(http.MethodPut, name)
 	r.Query = url.Values{noteHeader: {value}}
 	r.Header.Set("If-None-Match", "*")
+	r.Body, r.Length = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	resp, err := s.client.Do(ctx, r)
 	if err != nil {
 		return err
@@ -37,6 +45,53 @@ func (s *Service) PutNote(ctx context.Context, name, value string) error {
 		return fmt.Errorf("write note: %w (%w)", ErrUnreachable, ReadError(resp))
 	}
 	Discard(resp)
+	return nil
+}
+
+// GetNoteBody reads a note's body. ErrNotFound, ErrUnreachable.
+func (s *Service) GetNoteBody(ctx context.Context, name string) ([]byte, error) {
+	body, _, err := s.Get(ctx, name, "")
+	return body, err
+}
+
+// DeleteNotes removes every version of every object whose name begins with
+// prefix, and satisfies keep's opposite; keep may be nil. It returns how many.
+func (s *Service) DeleteNotes(ctx context.Context, prefix string, keep func(name string) bool) (deleted int, err error) {
+	found := make(chan minio.ObjectInfo)
+	listed := make(chan error, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		defer close(found)
+		listed <- s.listVersions(ctx, prefix, keep, found, &deleted)
+	}()
+	for result := range s.core.RemoveObjects(ctx, s.bucket, found, minio.RemoveObjectsOptions{}) {
+		if err == nil {
+			err = serviceError("delete note", result.Err)
+		}
+	}
+	cancel()
+	if e := <-listed; err == nil && e != nil && !errors.Is(e, context.Canceled) {
+		err = e
+	}
+	return deleted, err
+}
+
+func (s *Service) listVersions(ctx context.Context, prefix string, keep func(string) bool, found chan<- minio.ObjectInfo, n *int) error {
+	for info := range s.core.Client.ListObjects(ctx, s.bucket, minio.ListObjectsOptions{Prefix: prefix, WithVersions: true, Recursive: true}) {
+		if info.Err != nil {
+			return serviceError("list notes", info.Err)
+		}
+		if keep != nil && keep(info.Key) {
+			continue
+		}
+		select {
+		case found <- info:
+			*n++
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	return nil
 }
 

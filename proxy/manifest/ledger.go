@@ -1,0 +1,234 @@
+package manifest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/system"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// ErrNoSuchUpload says that the ledger does not know an upload.
+var ErrNoSuchUpload = errors.New("no such upload")
+
+const (
+	uploadKind = "upload"
+	partKind   = "part"
+	// uploadCacheSize bounds the number of uploads kept in memory. What is noted at
+	// their creation never changes.
+	uploadCacheSize = 4096
+)
+
+// Upload is what is noted when a multipart upload is created.
+type Upload struct {
+	Bucket, Key string
+	// ID is upstream's upload id.
+	ID string
+	// Record is the text form of the object's record; "" for plain storage.
+	Record string
+	// Manifest is the manifest id in the record.
+	Manifest     sse.ManifestID
+	Initiated    time.Time
+	Initiator    string
+	StorageClass string `json:",omitempty"`
+	// Checksum is the algorithm of the parts' checksums, 0 for none; Composite
+	// says that the object's is a checksum of those.
+	Checksum  sse.ChecksumType `json:",omitempty"`
+	Composite bool             `json:",omitempty"`
+}
+
+// Name is the object that is uploaded.
+func (u *Upload) Name() sse.Name { return sse.Name{Bucket: u.Bucket, Key: u.Key} }
+
+// PartID tells the uploads of one part number apart.
+type PartID struct {
+	Number int
+	// ETag is upstream's, without quotes.
+	ETag string
+}
+
+// Ledger keeps the uploads that are under way and their parts. It is safe for
+// concurrent use, by any number of proxies.
+type Ledger struct {
+	system *system.Store
+
+	mu    sync.Mutex
+	cache map[string]*Upload
+}
+
+// NewLedger returns a ledger in the system bucket.
+func NewLedger(s *system.Store) *Ledger {
+	return &Ledger{system: s, cache: make(map[string]*Upload)}
+}
+
+// Create notes an upload. upstream.ErrUnreachable, or the key service's errors.
+func (l *Ledger) Create(ctx context.Context, u *Upload) error {
+	content, err := json.Marshal(u)
+	if err != nil {
+		return fmt.Errorf("note upload: %w", err)
+	}
+	if err := l.system.PutNote(ctx, uploadKind, uploadName(u.Name(), u.ID), content, nil); err != nil {
+		return fmt.Errorf("note upload: %w", err)
+	}
+	return nil
+}
+
+// Get returns an upload. ErrNoSuchUpload, upstream.ErrUnreachable, or the key
+// service's errors.
+func (l *Ledger) Get(ctx context.Context, object sse.Name, id string) (*Upload, error) {
+	name := uploadName(object, id)
+	l.mu.Lock()
+	u := l.cache[name]
+	l.mu.Unlock()
+	if u != nil {
+		return u, nil
+	}
+	content, err := l.system.GetNote(ctx, uploadKind, name)
+	if errors.Is(err, upstream.ErrNotFound) {
+		return nil, ErrNoSuchUpload
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read upload: %w", err)
+	}
+	if u, err = parseUpload(content); err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.cache) >= uploadCacheSize {
+		for victim := range l.cache {
+			delete(l.cache, victim)
+			break
+		}
+	}
+	l.cache[name] = u
+	return u, nil
+}
+
+func parseUpload(content []byte) (*Upload, error) {
+	u := new(Upload)
+	dec := json.NewDecoder(bytes.NewReader(content))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(u); err != nil {
+		return nil, fmt.Errorf("read upload: %w (%w)", system.ErrTampered, err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, fmt.Errorf("read upload: %w", system.ErrTampered)
+	}
+	return u, nil
+}
+
+// AddPart notes a part that upstream has accepted.
+func (l *Ledger) AddPart(ctx context.Context, uploadID string, part PartID, facts *sse.PartFacts) error {
+	err := l.system.PutNote(ctx, partKind, partName(uploadID, part), facts.Entry(), nil)
+	if err != nil && !errors.Is(err, upstream.ErrConflict) {
+		return fmt.Errorf("note part: %w", err)
+	}
+	return nil
+}
+
+// Parts returns the parts noted for an upload.
+func (l *Ledger) Parts(ctx context.Context, uploadID string) (map[PartID]sse.PartFacts, error) {
+	prefix := partPrefix(uploadID)
+	parts := make(map[PartID]sse.PartFacts)
+	for after := ""; ; {
+		notes, more, err := l.system.ListNotes(ctx, prefix, after)
+		if err != nil {
+			return nil, fmt.Errorf("read parts: %w", err)
+		}
+		for _, n := range notes {
+			after = n.Name
+			id, ok := parsePartName(strings.TrimPrefix(n.Name, prefix))
+			if !ok {
+				continue
+			}
+			content, err := l.system.OpenNote(ctx, partKind, n)
+			if errors.Is(err, system.ErrTampered) {
+				continue // a part without an entry does not exist
+			}
+			if err != nil {
+				return nil, fmt.Errorf("read parts: %w", err)
+			}
+			facts, err := sse.ParseEntry(content)
+			if err != nil {
+				return nil, fmt.Errorf("read parts: %w", err)
+			}
+			parts[id] = facts
+		}
+		if !more || len(notes) == 0 {
+			return parts, nil
+		}
+	}
+}
+
+// Uploads calls f for each upload of a bucket whose key begins with prefix, in
+// the order of keys and then upload ids, but for keys with impossible names,
+// which come last.
+func (l *Ledger) Uploads(ctx context.Context, bucket, prefix string, f func(*Upload)) error {
+	for _, root := range []string{"uploads/" + bucket + "/" + prefix, "uploads-h/" + bucket + "/"} {
+		for after := ""; ; {
+			notes, more, err := l.system.ListNotes(ctx, root, after)
+			if err != nil {
+				return fmt.Errorf("list uploads: %w", err)
+			}
+			for _, n := range notes {
+				after = n.Name
+				content, err := l.system.OpenNote(ctx, uploadKind, n)
+				if errors.Is(err, system.ErrTampered) {
+					continue
+				}
+				if err != nil {
+					return fmt.Errorf("list uploads: %w", err)
+				}
+				if u, err := parseUpload(content); err == nil && u.Bucket == bucket && strings.HasPrefix(u.Key, prefix) {
+					f(u)
+				}
+			}
+			if !more || len(notes) == 0 {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// Drop forgets an upload and its parts, once upstream has none of it any more.
+func (l *Ledger) Drop(ctx context.Context, object sse.Name, uploadID string) error {
+	if _, err := l.system.Delete(ctx, partPrefix(uploadID), nil); err != nil {
+		return fmt.Errorf("drop parts: %w", err)
+	}
+	name := uploadName(object, uploadID)
+	if _, err := l.system.Delete(ctx, name, func(other string) bool { return other != name }); err != nil {
+		return fmt.Errorf("drop upload: %w", err)
+	}
+	return nil
+}
+
+func uploadName(object sse.Name, id string) string { return mirroredName("uploads", object, id) }
+
+// partPrefix begins the names of an upload's parts. Upload ids are long.
+func partPrefix(uploadID string) string {
+	sum := sha256.Sum256([]byte(uploadID))
+	return "parts/" + hex.EncodeToString(sum[:]) + "/"
+}
+
+func partName(uploadID string, p PartID) string {
+	return fmt.Sprintf("%s%05d-%s", partPrefix(uploadID), p.Number, p.ETag)
+}
+
+func parsePartName(name string) (PartID, bool) {
+	number, etag, ok := strings.Cut(name, "-")
+	n, err := strconv.Atoi(number)
+	return PartID{Number: n, ETag: etag}, ok && err == nil && n >= 1 && n <= sse.MaxParts
+}

@@ -1,0 +1,242 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// dropTimeout bounds the clean-up after an upload's end, which no client waits for.
+const dropTimeout = 2 * time.Minute
+
+// uploadID is the id that clients know an upload by: upstream's, and the id of
+// the manifest that the finished object's record names. So a repeated Complete can
+// tell whether the object that is there came from this upload.
+type uploadID struct {
+	upstream string
+	manifest sse.ManifestID
+}
+
+func (u uploadID) String() string {
+	return u.upstream + "." + base64.RawURLEncoding.EncodeToString(u.manifest[:])
+}
+
+// parseUploadID reads an id of String's making. errNoSuchUpload.
+func parseUploadID(text string) (uploadID, error) {
+	i := strings.LastIndexByte(text, '.')
+	if i <= 0 {
+		return uploadID{}, errNoSuchUpload
+	}
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(text[i+1:])
+	if err != nil || len(raw) != len(sse.ManifestID{}) {
+		return uploadID{}, errNoSuchUpload
+	}
+	return uploadID{upstream: text[:i], manifest: sse.ManifestID(raw)}, nil
+}
+
+// openUpload is an upload that a request names, with what its parts need.
+type openUpload struct {
+	*manifest.Upload
+	id     uploadID
+	record *sse.Record // nil for plain storage
+}
+
+// upload returns the upload that the request names. errNoSuchUpload.
+func (s *Server) upload(r *request) (*openUpload, error) {
+	id, err := parseUploadID(r.query.Get("uploadId"))
+	if err != nil {
+		return nil, err
+	}
+	noted, err := s.ledger.Get(r.Context(), r.name(), id.upstream)
+	if err != nil {
+		return nil, err
+	}
+	if noted.Manifest != id.manifest || noted.Name() != r.name() || noted.ID != id.upstream {
+		return nil, errNoSuchUpload
+	}
+	u := &openUpload{Upload: noted, id: id}
+	if noted.Record != "" {
+		if u.record, err = sse.ParseRecord(noted.Record); err != nil {
+			return nil, err
+		}
+	}
+	return u, nil
+}
+
+// initiated is upstream's answer to CreateMultipartUpload.
+type initiated struct {
+	UploadID string `xml:"UploadId"`
+}
+
+// createMultipartUpload serves CreateMultipartUpload. Keys are made now, and the
+// record goes with upstream's upload; the upload is noted in the ledger before the
+// client hears of it.
+func (s *Server) createMultipartUpload(w http.ResponseWriter, r *request) error {
+	asked, err := s.writeEncryption(r)
+	if err != nil {
+		return err
+	}
+	defer asked.CustomerKey.Zero()
+	noted := &manifest.Upload{
+		Bucket: r.bucket, Key: r.key, Manifest: sse.NewManifestID(), Initiated: time.Now().UTC(),
+		Initiator: r.caller.accessKey, StorageClass: r.Header.Get("X-Amz-Storage-Class"),
+	}
+	if err := setUploadChecksum(noted, r.Header); err != nil {
+		return err
+	}
+	if err := s.setup.ensure(r.Context()); err != nil {
+		return err
+	}
+	up := r.upstreamRequest(http.MethodPost)
+	up.Header, up.Query = r.writeHeaders(), url.Values{"uploads": {""}}
+	var record *sse.Record
+	if asked.Mode != sse.ModeNone {
+		if record, err = s.uploadRecord(r, asked, noted); err != nil {
+			return err
+		}
+		up.Query.Set(recordHeader, noted.Record)
+	}
+	if noted.ID, err = s.initiate(r.Context(), up); err != nil {
+		return err
+	}
+	if err := s.ledger.Create(r.Context(), noted); err != nil {
+		return err
+	}
+	h := w.Header()
+	if record != nil {
+		setEncryptionHeaders(h, record, asked.CustomerKeyMD5)
+	}
+	if noted.Checksum != 0 {
+		h.Set("X-Amz-Checksum-Algorithm", checksumName(noted.Checksum))
+		h.Set("X-Amz-Checksum-Type", checksumKind(&sse.Checksum{Composite: noted.Composite}))
+	}
+	var b bytes.Buffer
+	b.WriteString(xml.Header + `<InitiateMultipartUploadResult xmlns="` + s3Namespace + `">`)
+	element(&b, "Bucket", r.bucket)
+	element(&b, "Key", r.key)
+	element(&b, "UploadId", uploadID{noted.ID, noted.Manifest}.String())
+	b.WriteString("</InitiateMultipartUploadResult>")
+	writeXML(w, http.StatusOK, b.Bytes())
+	return nil
+}
+
+// uploadRecord makes the record of an object that will come in parts.
+func (s *Server) uploadRecord(r *request, asked *sse.Request, noted *manifest.Upload) (*sse.Record, error) {
+	if err := s.mayUseKeys(r.caller, r.bucket); err != nil {
+		return nil, err
+	}
+	key, err := s.keys.forWrite(r.Context(), r.name(), asked)
+	if err != nil {
+		return nil, err
+	}
+	defer key.zero()
+	objectKey := sse.NewObjectKey()
+	defer objectKey.Zero()
+	key.record.Layout, key.record.Manifest = sse.Uploaded, noted.Manifest
+	noted.Record, err = key.record.Seal(&key.binding, &key.secret, &objectKey, sse.NewPartsPrivate())
+	return &key.record, err
+}
+
+func (s *Server) initiate(ctx context.Context, up *upstream.Request) (string, error) {
+	resp, err := s.opts.Upstream.Do(ctx, up)
+	if err != nil {
+		return "", err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return "", upstream.ReadError(resp)
+	}
+	defer upstream.Discard(resp)
+	var answer initiated
+	if err := xml.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&answer); err != nil || answer.UploadID == "" {
+		return "", fmt.Errorf("parse upstream's upload id: %w (%v)", upstream.ErrUnreachable, err)
+	}
+	return answer.UploadID, nil
+}
+
+// setUploadChecksum reads which checksum the parts and the object will have. CRCs
+// of a whole object can be put together from the parts', other digests cannot.
+func setUploadChecksum(noted *manifest.Upload, h http.Header) error {
+	name, kind := h.Get("X-Amz-Checksum-Algorithm"), h.Get("X-Amz-Checksum-Type")
+	if name == "" {
+		if kind != "" {
+			return sigv4.ErrInvalidChecksum
+		}
+		return nil
+	}
+	algorithm, ok := sigv4.ParseChecksumAlgorithm(name)
+	if !ok {
+		return sigv4.ErrInvalidChecksum
+	}
+	noted.Checksum = checksumTypes[algorithm]
+	crc := noted.Checksum == sse.CRC32 || noted.Checksum == sse.CRC32C || noted.Checksum == sse.CRC64NVME
+	switch strings.ToUpper(kind) {
+	case "":
+		noted.Composite = noted.Checksum != sse.CRC64NVME
+	case "FULL_OBJECT":
+		if !crc {
+			return sigv4.ErrInvalidChecksum
+		}
+	case "COMPOSITE":
+		if noted.Checksum == sse.CRC64NVME {
+			return sigv4.ErrInvalidChecksum
+		}
+		noted.Composite = true
+	default:
+		return sigv4.ErrInvalidChecksum
+	}
+	return nil
+}
+
+func checksumName(kind sse.ChecksumType) string {
+	for algorithm, other := range checksumTypes {
+		if other == kind {
+			return algorithm.String()
+		}
+	}
+	return ""
+}
+
+// abortMultipartUpload serves AbortMultipartUpload.
+func (s *Server) abortMultipartUpload(w http.ResponseWriter, r *request) error {
+	u, err := s.upload(r)
+	if err != nil {
+		return err
+	}
+	up := r.upstreamRequest(http.MethodDelete)
+	up.Query = url.Values{"uploadId": {u.ID}}
+	resp, err := s.opts.Upstream.Do(r.Context(), up)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusNoContent {
+		return upstream.ReadError(resp)
+	}
+	upstream.Discard(resp)
+	s.dropUpload(r.Context(), u)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// dropUpload forgets an upload that upstream has no more, after the answer. What
+// a crash leaves of it the janitor removes.
+func (s *Server) dropUpload(ctx context.Context, u *openUpload) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTimeout)
+	go func() {
+		defer cancel()
+		if err := s.ledger.Drop(ctx, u.Name(), u.ID); err != nil {
+			s.log.Warn("ledger of a finished upload was not removed", "bucket", u.Bucket, "key", u.Key, "error", err)
+		}
+	}()
+}

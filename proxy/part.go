@@ -1,0 +1,283 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// maxPartSize is S3's limit for one part, in bytes.
+const maxPartSize = 5 << 30
+
+// partUpload is one UploadPart or UploadPartCopy on its way.
+type partUpload struct {
+	server  *Server
+	request *request
+	upload  *openUpload
+	number  int
+	key     sse.ObjectKey // unused for plain storage
+	// customerKeyMD5 is said back to clients of SSE-C.
+	customerKeyMD5 string
+
+	facts sse.PartFacts
+	etag  string // upstream's, without quotes
+}
+
+func (s *Server) newPartUpload(r *request) (*partUpload, error) {
+	number, err := strconv.Atoi(r.query.Get("partNumber"))
+	if err != nil || number < 1 || number > sse.MaxParts {
+		return nil, &apiError{400, invalidArgument, "Part number must be an integer between 1 and 10000, inclusive", nil}
+	}
+	u, err := s.upload(r)
+	if err != nil {
+		return nil, err
+	}
+	p := &partUpload{server: s, request: r, upload: u, number: number}
+	return p, p.openKey()
+}
+
+// openKey unseals the upload's object key; a customer key must come with every
+// part.
+func (p *partUpload) openKey() error {
+	s, r := p.server, p.request
+	if err := s.checkCustomerTransport(r); err != nil {
+		return err
+	}
+	customer, hasKey, err := sse.ParseCustomer(r.Header)
+	if err != nil {
+		return errArguments(r, err)
+	}
+	defer customer.CustomerKey.Zero()
+	rec := p.upload.record
+	switch {
+	case hasKey && (rec == nil || rec.Mode != sse.ModeC):
+		return errCustomerKeyUnused
+	case rec == nil:
+		return nil
+	case rec.Mode == sse.ModeC && !hasKey:
+		return errPartNeedsKey
+	}
+	if err := s.mayUseKeys(r.caller, r.bucket); err != nil {
+		return err
+	}
+	p.customerKeyMD5 = customer.CustomerKeyMD5
+	p.key, _, err = s.keys.open(r.Context(), r.name(), rec, &customer.CustomerKey)
+	return err
+}
+
+// uploadPart serves UploadPart.
+func (s *Server) uploadPart(w http.ResponseWriter, r *request) error {
+	p, err := s.newPartUpload(r)
+	if err != nil {
+		return err
+	}
+	defer p.key.Zero()
+	body, err := r.auth.Body(r.Request, sigv4.BodyOptions{
+		ComputeMD5: p.upload.record != nil && p.upload.record.Mode == sse.ModeS3, Compute: p.checksum(),
+	})
+	if err != nil {
+		return err
+	}
+	src, size := plaintext(body), body.Size()
+	if size < 0 {
+		buffered, n, done, err := p.unknownLength(body)
+		if err != nil {
+			return err
+		}
+		defer done()
+		src, size = buffered, n
+	}
+	if err := p.send(src, size); err != nil {
+		return err
+	}
+	p.setHeaders(w.Header())
+	w.Header().Set("ETag", p.clientETag())
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// checksum is what the upload wants of every part, and the client may leave out.
+func (p *partUpload) checksum() []sigv4.ChecksumAlgorithm {
+	for algorithm, kind := range checksumTypes {
+		if kind == p.upload.Checksum {
+			return []sigv4.ChecksumAlgorithm{algorithm}
+		}
+	}
+	return nil
+}
+
+// bufferedBody is a body that was read whole, because its length was not said.
+type bufferedBody struct {
+	*sigv4.Body
+	r *bytes.Reader
+}
+
+// Read implements plaintext.
+func (b bufferedBody) Read(p []byte) (int, error) { return b.r.Read(p) }
+
+// unknownLength reads a body that comes without a length, as mc's last part of
+// a pipe does, if it is a small one.
+func (p *partUpload) unknownLength(body *sigv4.Body) (plaintext, int64, func(), error) {
+	limit := p.server.opts.SmallObject
+	buffer := p.server.buffers.take(limit)
+	if buffer == nil {
+		return nil, 0, nil, errBusy
+	}
+	done := func() { p.server.buffers.give(buffer, false) }
+	n, err := io.ReadFull(body, buffer)
+	switch {
+	case err == nil:
+		done()
+		return nil, 0, nil, errMissingLength
+	case body.Err() != io.EOF:
+		done()
+		return nil, 0, nil, bodyError(body, err)
+	}
+	return bufferedBody{body, bytes.NewReader(buffer[:n])}, int64(n), done, nil
+}
+
+// send encrypts the part, stores it upstream, and notes it in the ledger. A part
+// that is not noted does not exist.
+func (p *partUpload) send(body plaintext, size int64) error {
+	if size > maxPartSize {
+		return errTooLarge
+	}
+	ctx := p.request.Context()
+	up := p.request.upstreamRequest(http.MethodPut)
+	up.Query = url.Values{"uploadId": {p.upload.ID}, "partNumber": {strconv.Itoa(p.number)}}
+	src, length, err := p.encrypt(body, size)
+	if err != nil {
+		return err
+	}
+	if p.upload.record == nil {
+		up.SignBody = !p.server.opts.Upstream.Secure()
+	}
+	up.Body, up.Length = io.NopCloser(src), length
+	if length >= expectContinueFrom {
+		up.Header.Set("Expect", "100-continue")
+	}
+	resp, err := p.server.opts.Upstream.Do(ctx, up)
+	if err != nil {
+		return bodyError(body, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return upstream.ReadError(resp)
+	}
+	upstream.Discard(resp)
+	p.etag = strings.Trim(resp.Header.Get("ETag"), `"`)
+	p.facts.Facts = knownFacts(body, p.upload.record != nil && p.upload.record.Mode == sse.ModeS3)
+	p.facts.PlainSize = size
+	// Noted even if the client has gone: upstream has the part.
+	noteCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), healthTimeout)
+	defer cancel()
+	return p.server.ledger.AddPart(noteCtx, p.upload.ID, manifest.PartID{Number: p.number, ETag: p.etag}, &p.facts)
+}
+
+// encrypt returns what goes upstream and how long it is.
+func (p *partUpload) encrypt(body plaintext, size int64) (io.Reader, int64, error) {
+	if p.upload.record == nil {
+		return &sourceReader{src: body, remaining: size}, size, nil
+	}
+	if size == 0 {
+		return bytes.NewReader(nil), 0, drain(body)
+	}
+	p.facts.Nonce = sse.NewStreamNonce()
+	stream := sse.Stream{Key: p.key.Part(uint32(p.number)), Nonce: p.facts.Nonce, PlainSize: size} //nolint:gosec // checked: 1 to 10,000
+	enc, err := stream.Encrypt(body)
+	return enc, sse.EncSize(size), err
+}
+
+func (p *partUpload) clientETag() string {
+	return partETag(p.upload.record, &p.facts, p.etag)
+}
+
+// partETag is the quoted ETag that clients know a part by: of SSE-S3 the MD5 of
+// its plaintext, else upstream's.
+func partETag(rec *sse.Record, facts *sse.PartFacts, upstreamETag string) string {
+	if rec == nil || rec.Mode != sse.ModeS3 {
+		return `"` + upstreamETag + `"`
+	}
+	return fmt.Sprintf(`"%x"`, facts.MD5)
+}
+
+func (p *partUpload) setHeaders(h http.Header) {
+	if p.upload.record != nil {
+		setEncryptionHeaders(h, p.upload.record, p.customerKeyMD5)
+	}
+	if sum := p.facts.Checksum; sum != nil {
+		h.Set(checksumHeaders[sum.Type], base64Std(sum.Value))
+	}
+}
+
+// uploadPartCopy serves UploadPartCopy: the source is read and encrypted anew,
+// for every part has its own key.
+func (s *Server) uploadPartCopy(w http.ResponseWriter, r *request) error {
+	src, err := s.parseCopySource(r)
+	if err != nil {
+		return err
+	}
+	defer src.zero()
+	p, err := s.newPartUpload(r)
+	if err != nil {
+		return err
+	}
+	defer p.key.Zero()
+	if err := src.open(r.Context(), s, r); err != nil {
+		return err
+	}
+	part, err := src.copyRange(r.Header.Get("X-Amz-Copy-Source-Range"))
+	if err != nil {
+		return err
+	}
+	plain, done, err := src.read(r.Context(), s, r, part)
+	if err != nil {
+		return err
+	}
+	defer done()
+	body := newCopiedBody(plain, sse.Facts{}, p.upload.record != nil && p.upload.record.Mode == sse.ModeS3, p.checksum())
+	if err := p.send(body, part.Length); err != nil {
+		return err
+	}
+	p.setHeaders(w.Header())
+	if v := src.head.Get("X-Amz-Version-Id"); v != "" {
+		w.Header().Set("X-Amz-Copy-Source-Version-Id", v)
+	}
+	var b bytes.Buffer
+	b.WriteString(xml.Header + `<CopyPartResult xmlns="` + s3Namespace + `">`)
+	element(&b, "LastModified", time.Now().UTC().Format("2006-01-02T15:04:05.000Z"))
+	element(&b, "ETag", p.clientETag())
+	if sum := p.facts.Checksum; sum != nil {
+		element(&b, checksumElements[checksumHeaders[sum.Type]], base64Std(sum.Value))
+	}
+	b.WriteString("</CopyPartResult>")
+	writeXML(w, http.StatusOK, b.Bytes())
+	return nil
+}
+
+// copyRange reads x-amz-copy-source-range, which must lie within the source.
+func (c *copySource) copyRange(header string) (sse.Range, error) {
+	if header == "" {
+		return sse.Range{Length: c.size}, nil
+	}
+	rng, err := parseRange(header)
+	if errors.Is(err, errInvalidRange) || rng == nil || rng.suffix >= 0 || rng.last < 0 {
+		return sse.Range{}, &apiError{400, invalidArgument, "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy", nil}
+	}
+	if rng.last >= c.size {
+		return sse.Range{}, &apiError{400, invalidArgument, "Range specified is not valid for source object of size: " + strconv.FormatInt(c.size, 10), nil}
+	}
+	return sse.Range{Offset: rng.first, Length: rng.last - rng.first + 1}, nil
+}
