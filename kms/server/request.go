@@ -14,9 +14,13 @@ import (
 	"github.com/bucketseal/bucketseal/kms/identity"
 )
 
-// writeMargin is how much longer than a request's timeout its answer may take
-// to be written, so that a slow store ends in an error and not in silence.
-const writeMargin = 3 * time.Second
+// How much longer than a request's timeout the rest of its body may take to
+// come, and its answer to be written: so a slow store or client ends in an
+// error and not in silence.
+const (
+	readMargin  = time.Second
+	writeMargin = 3 * time.Second
+)
 
 // maxLoggedPath bounds what a path may put into the log, in bytes.
 const maxLoggedPath = 512
@@ -128,9 +132,10 @@ func (s *Server) dispatch(w *recorder, r *request) error {
 		r.Request = r.WithContext(ctx)
 		// Not every writer knows deadlines; those of net/http do. Reading has
 		// one too, as net/http reads what a handler left of a body.
-		end := time.Now().Add(found.timeout + writeMargin)
+		end := time.Now().Add(found.timeout)
 		controller := http.NewResponseController(w)
-		_, _ = controller.SetWriteDeadline(end), controller.SetReadDeadline(end)
+		_ = controller.SetReadDeadline(end.Add(readMargin))
+		_ = controller.SetWriteDeadline(end.Add(writeMargin))
 	}
 	if err := r.state.authenticate(w, r); err != nil {
 		return err
@@ -154,7 +159,7 @@ func (r *request) read(w http.ResponseWriter, v any, optional bool) error {
 	body, err := readAll(r.Body, r.ContentLength, limit)
 	defer clear(body)
 	if err == nil {
-		_ = controller.SetReadDeadline(start.Add(r.route.timeout + writeMargin))
+		_ = controller.SetReadDeadline(start.Add(r.route.timeout + readMargin))
 	}
 	switch {
 	case err != nil && r.Context().Err() != nil && errors.Is(r.Context().Err(), context.Canceled):
