@@ -42,7 +42,7 @@ const (
 	// loadTime bounds a read of the store, and offlineLoadTime one while the
 	// store does not answer: requests must not queue up behind an outage.
 	loadTime        = 10 * time.Second
-	offlineLoadTime = 2 * time.Second
+	offlineLoadTime = 3 * time.Second
 	// evictionSample is among how many keys the least recently used is sought.
 	evictionSample = 16
 )

@@ -62,6 +62,39 @@ func TestKeyExpiresHoweverOftenItIsUsed(t *testing.T) {
 	})
 }
 
+// The background pass is not what ends a key's time: it may come late.
+func TestPeriodsHoldWithoutTheBackgroundPass(t *testing.T) {
+	t.Parallel()
+	o := LocalOptions{Cache: CacheOptions{Unused: time.Hour, Offline: time.Minute}, ProbeInterval: 24 * time.Hour}
+	inBubble(t, o, func(t *testing.T, l *Local, s *fakeStore) {
+		wantUse(t, l, s, "first use", true, nil)
+		time.Sleep(4 * time.Minute)
+		wantUse(t, l, s, "within any", false, nil)
+		time.Sleep(61 * time.Second)
+		wantUse(t, l, s, "after any", true, nil)
+		time.Sleep(6 * time.Minute)
+		s.fail(ErrUnavailable)
+		wantUse(t, l, s, "the outage is noticed", true, nil)
+		time.Sleep(59 * time.Second)
+		wantUse(t, l, s, "within offline", false, nil)
+		time.Sleep(2 * time.Second)
+		wantUse(t, l, s, "after offline", true, ErrUnavailable)
+	})
+}
+
+// A look-up that begins and ends while a change is under way sees the key as it
+// was before.
+func TestLookUpDuringAChangeLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	s := newFakeStore()
+	l := newTestLocal(t, LocalOptions{Store: s})
+	s.during = func() { _, _ = l.DescribeKey(context.Background(), "key") }
+	noErr(t, "CreateKey", l.CreateKey(t.Context(), "key"))
+	wantUse(t, l, s, "created", true, nil)
+	noErr(t, "DeleteKey", l.DeleteKey(t.Context(), "key"))
+	wantUse(t, l, s, "deleted", true, ErrKeyNotFound)
+}
+
 func TestUnusedKeyExpires(t *testing.T) {
 	t.Parallel()
 	inBubble(t, LocalOptions{}, func(t *testing.T, l *Local, s *fakeStore) {
@@ -414,7 +447,12 @@ func TestStampedKeyIsUsedWhileItsStampHolds(t *testing.T) {
 	s.remove("key")
 	wantUse(t, l, s.fakeStore, "removed", false, ErrKeyNotFound)
 	s.put("key", NewKey(time.Now(), ""))
-	wantUse(t, l, s.fakeStore, "created again: missing is not remembered", true, nil)
+	wantUse(t, l, s.fakeStore, "created again", true, nil)
+	_, err = use(t, l, s.fakeStore, "other")
+	wantErr(t, "a key that was never there", err, ErrKeyNotFound)
+	s.put("other", NewKey(time.Now(), ""))
+	_, err = use(t, l, s.fakeStore, "other")
+	noErr(t, "the same, created by another process", err)
 }
 
 func TestStampedKeyServesThroughAnOutage(t *testing.T) {

@@ -18,7 +18,9 @@ type fakeStore struct {
 	down   error // what calls return instead of acting
 	late   error // what Create and Delete return after having acted
 	// onGet, if set, runs after a value was looked up and before it is returned.
-	onGet  func(ctx context.Context) error
+	onGet func(ctx context.Context) error
+	// during, if set, runs at the beginning of Create and Delete.
+	during func()
 	gets   atomic.Int64
 	probes atomic.Int64
 }
@@ -39,6 +41,9 @@ func (s *fakeStore) put(name string, k *Key) {
 }
 
 func (s *fakeStore) Create(_ context.Context, name string, value []byte) error {
+	if s.during != nil {
+		s.during()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down != nil {
@@ -71,6 +76,9 @@ func (s *fakeStore) Get(ctx context.Context, name string) ([]byte, error) {
 }
 
 func (s *fakeStore) Delete(_ context.Context, name string) error {
+	if s.during != nil {
+		s.during()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down != nil {
