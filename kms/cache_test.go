@@ -1,12 +1,9 @@
 package kms
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -295,102 +292,6 @@ func TestCloseEndsReadsUnderWay(t *testing.T) {
 	})
 }
 
-func TestOutageWithoutOfflineEndsWithTheCache(t *testing.T) {
-	t.Parallel()
-	inBubble(t, LocalOptions{}, func(t *testing.T, l *Local, s *fakeStore) {
-		wantUse(t, l, s, "before", true, nil)
-		s.fail(ErrUnavailable)
-		time.Sleep(20 * time.Second)
-		wantUse(t, l, s, "cached", false, nil)
-		time.Sleep(31 * time.Second)
-		wantUse(t, l, s, "expired", true, ErrUnavailable)
-		if n := s.probes.Load(); n != 0 {
-			t.Errorf("%d probes that nobody needs", n)
-		}
-		s.fail(nil)
-		wantUse(t, l, s, "store back", true, nil)
-	})
-}
-
-func TestCachedKeysServeThroughAnOutage(t *testing.T) {
-	t.Parallel()
-	var log bytes.Buffer
-	o := LocalOptions{Cache: CacheOptions{Offline: time.Hour}, Logger: slog.New(slog.NewTextHandler(&log, nil))}
-	inBubble(t, o, func(t *testing.T, l *Local, s *fakeStore) {
-		wantUse(t, l, s, "before", true, nil)
-		s.fail(fmt.Errorf("%w: dial", ErrUnavailable))
-		time.Sleep(11 * time.Second) // the probe notices
-		_, err := l.Status(t.Context())
-		wantErr(t, "Status", err, ErrUnavailable)
-		for range 5 {
-			time.Sleep(10 * time.Minute) // far beyond any and unused
-			wantUse(t, l, s, "offline", false, nil)
-		}
-		_, err = use(t, l, s, "uncached")
-		wantErr(t, "a key that was not cached", err, ErrUnavailable)
-		time.Sleep(11 * time.Minute)
-		wantUse(t, l, s, "after the offline period", true, ErrUnavailable)
-		s.fail(nil)
-		time.Sleep(10 * time.Second)
-		wantUse(t, l, s, "store back", true, nil)
-		if text := log.String(); strings.Count(text, "level=WARN") != 1 || strings.Count(text, "reachable again") != 1 {
-			t.Errorf("log:\n%s", text)
-		}
-	})
-}
-
-func TestKeyThatExpiresInAnOutageNotYetNoticedServes(t *testing.T) {
-	t.Parallel()
-	o := LocalOptions{Cache: CacheOptions{Unused: 3 * time.Second, Offline: time.Hour}}
-	inBubble(t, o, func(t *testing.T, l *Local, s *fakeStore) {
-		wantUse(t, l, s, "before", true, nil)
-		s.fail(ErrUnavailable)
-		time.Sleep(4 * time.Second) // expired, before the first probe
-		wantUse(t, l, s, "expired, store fails", true, nil)
-		wantUse(t, l, s, "outage noticed", false, nil)
-	})
-}
-
-func TestRecoveredStoreIsAskedAgain(t *testing.T) {
-	t.Parallel()
-	o := LocalOptions{Cache: CacheOptions{Offline: time.Hour}, ProbeInterval: time.Second}
-	inBubble(t, o, func(t *testing.T, l *Local, s *fakeStore) {
-		wantUse(t, l, s, "before", true, nil)
-		s.fail(ErrUnavailable)
-		time.Sleep(10 * time.Minute)
-		wantUse(t, l, s, "offline", false, nil)
-		s.remove("key") // by another process, meanwhile
-		s.fail(nil)
-		time.Sleep(time.Minute)
-		wantUse(t, l, s, "store back, key gone", true, ErrKeyNotFound)
-	})
-}
-
-func TestRefusalIsNoOutage(t *testing.T) {
-	t.Parallel()
-	inBubble(t, LocalOptions{Cache: CacheOptions{Offline: time.Hour}}, func(t *testing.T, l *Local, s *fakeStore) {
-		wantUse(t, l, s, "before", true, nil)
-		s.fail(ErrNotPermitted)
-		time.Sleep(time.Minute)
-		wantUse(t, l, s, "refused", true, ErrNotPermitted)
-	})
-}
-
-func TestImpatientCallerIsNoOutage(t *testing.T) {
-	t.Parallel()
-	s := newFakeStore()
-	l := newTestLocal(t, LocalOptions{Store: s, Cache: CacheOptions{Offline: time.Hour}})
-	s.fail(fmt.Errorf("%w: %w", ErrUnavailable, context.Canceled))
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	wantErr(t, "CreateKey", l.CreateKey(ctx, "key"), context.Canceled)
-	_, err := l.Status(ctx)
-	wantErr(t, "Status", err, context.Canceled)
-	if l.cache.offline {
-		t.Error("the store is taken for down")
-	}
-}
-
 func TestCacheIsBounded(t *testing.T) {
 	t.Parallel()
 	s := newFakeStore()
@@ -419,105 +320,6 @@ func TestCacheIsBounded(t *testing.T) {
 	if asked, _ := use(t, l, s, "key0"); asked {
 		t.Error("names that do not exist drive out keys")
 	}
-}
-
-func newStamped(t *testing.T, o CacheOptions) (*Local, *stampedStore) {
-	t.Helper()
-	s := &stampedStore{fakeStore: newFakeStore()}
-	l := newTestLocal(t, LocalOptions{Store: s, Cache: o})
-	s.put("key", NewKey(time.Now(), ""))
-	return l, s
-}
-
-func TestStampedKeyIsUsedWhileItsStampHolds(t *testing.T) {
-	t.Parallel()
-	now := time.Unix(1_000_000, 0)
-	s := &stampedStore{fakeStore: newFakeStore()}
-	l := newTestLocal(t, LocalOptions{Store: s, Now: func() time.Time { return now }})
-	s.put("key", NewKey(time.Now(), ""))
-	wantUse(t, l, s.fakeStore, "first", true, nil)
-	now = now.Add(24 * time.Hour)
-	wantUse(t, l, s.fakeStore, "a day later", false, nil)
-	sealed, err := l.Encrypt(t.Context(), "key", []byte("x"), nil)
-	noErr(t, "Encrypt", err)
-	s.put("key", NewKey(time.Now(), "")) // replaced by another process
-	wantUse(t, l, s.fakeStore, "replaced", true, nil)
-	_, err = l.Decrypt(t.Context(), "key", sealed, nil)
-	wantErr(t, "Decrypt under the key in its place", err, ErrDecrypt)
-	s.remove("key")
-	wantUse(t, l, s.fakeStore, "removed", false, ErrKeyNotFound)
-	s.put("key", NewKey(time.Now(), ""))
-	wantUse(t, l, s.fakeStore, "created again", true, nil)
-	_, err = use(t, l, s.fakeStore, "other")
-	wantErr(t, "a key that was never there", err, ErrKeyNotFound)
-	s.put("other", NewKey(time.Now(), ""))
-	_, err = use(t, l, s.fakeStore, "other")
-	noErr(t, "the same, created by another process", err)
-}
-
-func TestStampedKeyServesThroughAnOutage(t *testing.T) {
-	t.Parallel()
-	down := fmt.Errorf("%w: no folder", ErrUnavailable)
-	l, s := newStamped(t, CacheOptions{Offline: time.Hour})
-	wantUse(t, l, s.fakeStore, "before", true, nil)
-	s.fail(down)
-	s.stampDown.Store(&down)
-	wantUse(t, l, s.fakeStore, "down", false, nil)
-	s.stampDown.Store(nil)
-	s.put("key", NewKey(time.Now(), ""))
-	wantUse(t, l, s.fakeStore, "down, but known to have changed", true, ErrUnavailable)
-
-	l, s = newStamped(t, CacheOptions{})
-	wantUse(t, l, s.fakeStore, "before", true, nil)
-	s.stampDown.Store(&down)
-	wantUse(t, l, s.fakeStore, "down without offline", false, ErrUnavailable)
-}
-
-// Whoever joins a read that began before a key was removed must not get it.
-func TestJoinedReadOfAStampedKeyIsChecked(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := &stampedStore{fakeStore: newFakeStore()}
-		l := newTestLocal(t, LocalOptions{Store: s})
-		defer l.Close()
-		s.put("key", NewKey(time.Now(), ""))
-		s.set(func() { s.onGet = func(context.Context) error { time.Sleep(time.Second); return nil } })
-		go func() { _, _ = l.DescribeKey(context.Background(), "key") }()
-		synctest.Wait()
-		s.remove("key")
-		_, err := l.DescribeKey(t.Context(), "key")
-		wantErr(t, "DescribeKey after the removal", err, ErrKeyNotFound)
-	})
-}
-
-func TestStoreThatReturnsRivalStampsIsSafe(t *testing.T) {
-	t.Parallel()
-	l, s := newStamped(t, CacheOptions{})
-	stop := make(chan struct{})
-	var wait sync.WaitGroup
-	wait.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				s.put("key", NewKey(time.Now(), ""))
-			}
-		}
-	})
-	for range 8 {
-		wait.Go(func() {
-			for range 200 {
-				dek, err := l.GenerateDEK(context.Background(), "key", nil)
-				if err != nil || len(dek.Ciphertext) == 0 {
-					t.Errorf("GenerateDEK: %v", err)
-				}
-			}
-		})
-	}
-	time.Sleep(50 * time.Millisecond)
-	close(stop)
-	wait.Wait()
 }
 
 func TestConcurrentUseAndChange(t *testing.T) {

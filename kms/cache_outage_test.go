@@ -1,0 +1,107 @@
+package kms
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestOutageWithoutOfflineEndsWithTheCache(t *testing.T) {
+	t.Parallel()
+	inBubble(t, LocalOptions{}, func(t *testing.T, l *Local, s *fakeStore) {
+		wantUse(t, l, s, "before", true, nil)
+		s.fail(ErrUnavailable)
+		time.Sleep(20 * time.Second)
+		wantUse(t, l, s, "cached", false, nil)
+		time.Sleep(31 * time.Second)
+		wantUse(t, l, s, "expired", true, ErrUnavailable)
+		if n := s.probes.Load(); n != 0 {
+			t.Errorf("%d probes that nobody needs", n)
+		}
+		s.fail(nil)
+		wantUse(t, l, s, "store back", true, nil)
+	})
+}
+
+func TestCachedKeysServeThroughAnOutage(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	o := LocalOptions{Cache: CacheOptions{Offline: time.Hour}, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	inBubble(t, o, func(t *testing.T, l *Local, s *fakeStore) {
+		wantUse(t, l, s, "before", true, nil)
+		s.fail(fmt.Errorf("%w: dial", ErrUnavailable))
+		time.Sleep(11 * time.Second) // the probe notices
+		_, err := l.Status(t.Context())
+		wantErr(t, "Status", err, ErrUnavailable)
+		for range 5 {
+			time.Sleep(10 * time.Minute) // far beyond any and unused
+			wantUse(t, l, s, "offline", false, nil)
+		}
+		_, err = use(t, l, s, "uncached")
+		wantErr(t, "a key that was not cached", err, ErrUnavailable)
+		time.Sleep(11 * time.Minute)
+		wantUse(t, l, s, "after the offline period", true, ErrUnavailable)
+		s.fail(nil)
+		time.Sleep(10 * time.Second)
+		wantUse(t, l, s, "store back", true, nil)
+		if text := log.String(); strings.Count(text, "level=WARN") != 1 || strings.Count(text, "reachable again") != 1 {
+			t.Errorf("log:\n%s", text)
+		}
+	})
+}
+
+func TestKeyThatExpiresInAnOutageNotYetNoticedServes(t *testing.T) {
+	t.Parallel()
+	o := LocalOptions{Cache: CacheOptions{Unused: 3 * time.Second, Offline: time.Hour}}
+	inBubble(t, o, func(t *testing.T, l *Local, s *fakeStore) {
+		wantUse(t, l, s, "before", true, nil)
+		s.fail(ErrUnavailable)
+		time.Sleep(4 * time.Second) // expired, before the first probe
+		wantUse(t, l, s, "expired, store fails", true, nil)
+		wantUse(t, l, s, "outage noticed", false, nil)
+	})
+}
+
+func TestRecoveredStoreIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	o := LocalOptions{Cache: CacheOptions{Offline: time.Hour}, ProbeInterval: time.Second}
+	inBubble(t, o, func(t *testing.T, l *Local, s *fakeStore) {
+		wantUse(t, l, s, "before", true, nil)
+		s.fail(ErrUnavailable)
+		time.Sleep(10 * time.Minute)
+		wantUse(t, l, s, "offline", false, nil)
+		s.remove("key") // by another process, meanwhile
+		s.fail(nil)
+		time.Sleep(time.Minute)
+		wantUse(t, l, s, "store back, key gone", true, ErrKeyNotFound)
+	})
+}
+
+func TestRefusalIsNoOutage(t *testing.T) {
+	t.Parallel()
+	inBubble(t, LocalOptions{Cache: CacheOptions{Offline: time.Hour}}, func(t *testing.T, l *Local, s *fakeStore) {
+		wantUse(t, l, s, "before", true, nil)
+		s.fail(ErrNotPermitted)
+		time.Sleep(time.Minute)
+		wantUse(t, l, s, "refused", true, ErrNotPermitted)
+	})
+}
+
+func TestImpatientCallerIsNoOutage(t *testing.T) {
+	t.Parallel()
+	s := newFakeStore()
+	l := newTestLocal(t, LocalOptions{Store: s, Cache: CacheOptions{Offline: time.Hour}})
+	s.fail(fmt.Errorf("%w: %w", ErrUnavailable, context.Canceled))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	wantErr(t, "CreateKey", l.CreateKey(ctx, "key"), context.Canceled)
+	_, err := l.Status(ctx)
+	wantErr(t, "Status", err, context.Canceled)
+	if l.cache.offline {
+		t.Error("the store is taken for down")
+	}
+}
