@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"strconv"
 	"time"
@@ -162,7 +163,10 @@ func (r *request) read(w http.ResponseWriter, v any, optional bool) error {
 		_ = controller.SetReadDeadline(start.Add(r.route.timeout + readMargin))
 	}
 	switch {
-	case err != nil && r.Context().Err() != nil && errors.Is(r.Context().Err(), context.Canceled):
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		// net/http cancels the context then, but the client is still there.
+		return fmt.Errorf("%w: it did not come in time", errBody)
+	case err != nil && errors.Is(r.Context().Err(), context.Canceled):
 		return r.Context().Err()
 	case err != nil:
 		return fmt.Errorf("%w: %v", errBody, err)
