@@ -33,6 +33,7 @@ type Server struct {
 	rules     *bucketconfig.Rules
 	manifests *manifest.Store
 	ledger    *manifest.Ledger
+	system    *system.Store
 	setup     *setup
 	keys      *keyring
 	buffers   *bufferBudget
@@ -68,7 +69,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		opts: o, log: o.Logger, verifier: verifier, table: table, service: service, rules: rules,
-		manifests: manifest.New(store), ledger: manifest.NewLedger(store),
+		manifests: manifest.New(store), ledger: manifest.NewLedger(store), system: store,
 		setup:   newSetup(o.KMS, service, rules, o.Logger),
 		keys:    &keyring{kms: o.KMS, defaultKey: o.DefaultKey, s3Key: o.S3Key, formerS3Keys: o.FormerS3Keys},
 		buffers: newBufferBudget(o.SmallObjectBudget),
@@ -79,9 +80,11 @@ func New(o Options) (*Server, error) {
 }
 
 // Start sets the system bucket up in the background, again and again until it
-// succeeds or ctx ends. Requests that need it before then try by themselves.
+// succeeds or ctx ends, and sweeps it from time to time. Requests that need it
+// before it is set up try by themselves.
 func (s *Server) Start(ctx context.Context) error {
 	go s.setup.run(ctx)
+	go s.sweepInBackground(ctx)
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 )
@@ -23,6 +24,8 @@ type Note struct {
 	Name string
 	// Value is the content, in letters that need no escaping.
 	Value string
+	// Modified is when upstream stored it; zero if upstream did not say.
+	Modified time.Time
 }
 
 // PutNote stores a note that must not exist yet: ErrConflict. body is what does
@@ -127,7 +130,8 @@ func (s *Service) ListNotes(ctx context.Context, prefix, after string) (notes []
 		}
 		for _, m := range e.Metadata {
 			if m.Name == noteHeader {
-				notes = append(notes, Note{Name: name, Value: m.Value})
+				modified, _ := time.Parse(time.RFC3339, e.LastModified)
+				notes = append(notes, Note{Name: name, Value: m.Value, Modified: modified})
 			}
 		}
 	}

@@ -218,3 +218,17 @@ func (c *Client) Alive(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Clock returns upstream's time, as its answers tell it. ErrUnreachable.
+func (c *Client) Clock(ctx context.Context) (time.Time, error) {
+	resp, err := c.Do(ctx, &Request{Method: http.MethodGet, Bucket: "minio", Key: "health/live"})
+	if err != nil {
+		return time.Time{}, err
+	}
+	Discard(resp)
+	now, err := http.ParseTime(resp.Header.Get("Date"))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("upstream's clock: %w (%w)", ErrUnreachable, err)
+	}
+	return now, nil
+}

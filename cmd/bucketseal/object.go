@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bucketseal/bucketseal/proxy"
+	"github.com/bucketseal/bucketseal/proxy/config"
+)
+
+func (a *app) objectCommand() *cobra.Command {
+	return group("object", "Look after stored objects", a.objectSweepCommand())
+}
+
+func (a *app) objectSweepCommand() *cobra.Command {
+	var dryRun bool
+	var age time.Duration
+	cmd := &cobra.Command{
+		Use:   "sweep",
+		Short: "Remove what ended uploads and overwritten objects left in the system bucket",
+		Long: `Remove what multipart uploads that ended, objects that were overwritten or deleted, and crashed
+writes left in the system bucket: notes of uploads and parts, and manifests. MinIO is asked about
+each upload and each object first; nothing is removed that one of them still needs. A running
+server does the same every few hours.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if age < time.Hour {
+				return usageError{fmt.Errorf("--older-than %v: writes that are under way must not lose what they have; at least 1h", age)}
+			}
+			c, err := a.loadConfig(cmd)
+			if err != nil {
+				return err
+			}
+			if err := c.CheckServer(); err != nil {
+				return err
+			}
+			return a.sweep(cmd.Context(), c, age, dryRun)
+		},
+	}
+	configFlags(cmd)
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would be removed")
+	cmd.Flags().DurationVar(&age, "older-than", proxy.SweepAge, "leave alone what is younger, by MinIO's clock")
+	return cmd
+}
+
+func (a *app) sweep(ctx context.Context, c *config.Config, age time.Duration, dryRun bool) error {
+	log := a.newLogger(c.Log)
+	keys, err := a.openKeys(ctx, c, false, log)
+	if err != nil {
+		return err
+	}
+	defer keys.Close()
+	up, err := newUpstream(c)
+	if err != nil {
+		return err
+	}
+	defer up.Close()
+	server, err := proxy.New(proxyOptions(c, up, keys, log))
+	if err != nil {
+		return err
+	}
+	removed := 0
+	verb := "removed"
+	if dryRun {
+		verb = "would remove"
+	}
+	err = server.Sweep(ctx, age, dryRun, func(what, name string) {
+		removed++
+		fmt.Fprintf(a.stdout, "%s %s %q\n", verb, what, name)
+	})
+	fmt.Fprintf(a.stdout, "%s %d\n", verb, removed)
+	return err
+}

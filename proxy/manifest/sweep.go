@@ -1,0 +1,179 @@
+package manifest
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/system"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// Lookups ask upstream what is still there, under the service identity.
+type Lookups interface {
+	// UploadExists says whether upstream knows a multipart upload.
+	UploadExists(ctx context.Context, object sse.Name, id string) (bool, error)
+	// Manifests returns the manifests that the versions of an object name.
+	Manifests(ctx context.Context, object sse.Name) ([]Ref, error)
+}
+
+// Sweeper removes what finished, aborted or crashed writes left in the system
+// bucket.
+type Sweeper struct {
+	// System and Lookups are required.
+	System  *system.Store
+	Lookups Lookups
+	// Before is the time, on upstream's clock, that everything removed is older than.
+	Before time.Time
+	// DryRun reports and removes nothing.
+	DryRun bool
+	// Report is called with the name of each thing that is removed. Required.
+	Report func(what, name string)
+}
+
+// Run makes one pass over uploads, parts and manifests. Nothing is removed on the
+// word of a listing alone: upstream is asked about each upload and each object. An
+// error ends the pass; what was removed until then stays removed.
+func (s *Sweeper) Run(ctx context.Context) error {
+	live, err := s.sweepUploads(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.sweepParts(ctx, live); err != nil {
+		return err
+	}
+	return s.sweepManifests(ctx, live)
+}
+
+// liveUploads are the uploads that stay.
+type liveUploads struct {
+	parts     map[string]bool // by the prefix of their parts' names
+	manifests map[sse.ManifestID]bool
+}
+
+// sweepUploads drops uploads that upstream does not have any more.
+func (s *Sweeper) sweepUploads(ctx context.Context) (*liveUploads, error) {
+	live := &liveUploads{parts: make(map[string]bool), manifests: make(map[sse.ManifestID]bool)}
+	ledger := NewLedger(s.System)
+	for _, root := range []string{"uploads/", "uploads-h/"} {
+		err := s.each(ctx, root, func(n upstream.Note) error {
+			content, err := s.System.OpenNote(ctx, uploadKind, n)
+			if err != nil {
+				return nil //nolint:nilerr // not ours to judge, and not ours to remove
+			}
+			u, err := parseUpload(content)
+			if err != nil {
+				return nil //nolint:nilerr // see above
+			}
+			if s.old(n) {
+				exists, err := s.Lookups.UploadExists(ctx, u.Name(), u.ID)
+				if err != nil {
+					return fmt.Errorf("look up upload: %w", err)
+				}
+				if !exists {
+					s.Report("upload", u.Bucket+"/"+u.Key+" "+u.ID)
+					if s.DryRun {
+						return nil
+					}
+					return ledger.Drop(ctx, u.Name(), u.ID)
+				}
+			}
+			live.parts[partPrefix(u.ID)] = true
+			live.manifests[u.Manifest] = true
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return live, nil
+}
+
+// sweepParts removes parts that were noted after their upload had ended.
+func (s *Sweeper) sweepParts(ctx context.Context, live *liveUploads) error {
+	return s.each(ctx, "parts/", func(n upstream.Note) error {
+		i := strings.LastIndexByte(n.Name, '/')
+		if live.parts[n.Name[:i+1]] || !s.old(n) {
+			return nil
+		}
+		return s.remove(ctx, "part", n.Name)
+	})
+}
+
+// sweepManifests removes manifests that no version of their object names. Those
+// with hashed names stay: their objects' keys cannot be told from them.
+func (s *Sweeper) sweepManifests(ctx context.Context, live *liveUploads) error {
+	var object sse.Name
+	var named map[Ref]bool
+	return s.each(ctx, mirrored, func(n upstream.Note) error {
+		ref, ok := parseObjectName(n.Name)
+		if !ok || live.manifests[ref.ID] || !s.old(n) {
+			return nil
+		}
+		if ref.Name != object || named == nil {
+			refs, err := s.Lookups.Manifests(ctx, ref.Name)
+			if err != nil {
+				return fmt.Errorf("look up object: %w", err)
+			}
+			object, named = ref.Name, make(map[Ref]bool, len(refs))
+			for _, r := range refs {
+				named[r] = true
+			}
+		}
+		if named[ref] {
+			return nil
+		}
+		return s.remove(ctx, "manifest", n.Name)
+	})
+}
+
+func (s *Sweeper) old(n upstream.Note) bool {
+	return !n.Modified.IsZero() && n.Modified.Before(s.Before)
+}
+
+func (s *Sweeper) remove(ctx context.Context, what, name string) error {
+	s.Report(what, name)
+	if s.DryRun {
+		return nil
+	}
+	_, err := s.System.Delete(ctx, name, func(other string) bool { return other != name })
+	return err
+}
+
+// each calls f for every note whose name begins with prefix.
+func (s *Sweeper) each(ctx context.Context, prefix string, f func(upstream.Note) error) error {
+	for after := ""; ; {
+		notes, more, err := s.System.ListNotes(ctx, prefix, after)
+		if err != nil {
+			return err
+		}
+		for _, n := range notes {
+			after = n.Name
+			if err := f(n); err != nil {
+				return err
+			}
+		}
+		if !more || len(notes) == 0 {
+			return nil
+		}
+	}
+}
+
+// parseObjectName reads a mirrored manifest name back.
+func parseObjectName(name string) (Ref, bool) {
+	bucket, rest, ok := strings.Cut(strings.TrimPrefix(name, mirrored), "/")
+	i := strings.LastIndex(rest, separator)
+	if !ok || i < 0 {
+		return Ref{}, false
+	}
+	id, etag, _ := strings.Cut(rest[i+1:], "-")
+	raw, err := hex.DecodeString(id)
+	if err != nil || len(raw) != len(sse.ManifestID{}) {
+		return Ref{}, false
+	}
+	ref := Ref{Name: sse.Name{Bucket: bucket, Key: rest[:i]}, ID: sse.ManifestID(raw), ETag: etag}
+	return ref, ref.objectName() == name
+}
