@@ -1,0 +1,176 @@
+package manifest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// fakeLookups is what upstream says is there.
+type fakeLookups struct {
+	uploads   map[string]bool
+	manifests map[sse.Name][]Ref
+	err       error
+}
+
+func (l *fakeLookups) UploadExists(_ context.Context, _ sse.Name, id string) (bool, error) {
+	return l.uploads[id], l.err
+}
+
+func (l *fakeLookups) Manifests(_ context.Context, object sse.Name) ([]Ref, error) {
+	return l.manifests[object], l.err
+}
+
+func TestSweepRemovesWhatNothingNeedsAndNothingElse(t *testing.T) {
+	t.Parallel()
+	bucket, sys := newStore(t)
+	store, ledger := New(sys), NewLedger(sys)
+	ctx := t.Context()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	named := Ref{Name: sse.Name{Bucket: "b", Key: "kept"}, ID: sse.NewManifestID()}
+	rival := Ref{Name: named.Name, ID: named.ID, ETag: "other-list"}
+	gone := Ref{Name: sse.Name{Bucket: "b", Key: "gone"}, ID: sse.NewManifestID()}
+	pending := Ref{Name: sse.Name{Bucket: "b", Key: "pending"}, ID: sse.NewManifestID(), ETag: "e-1"}
+	for _, ref := range []Ref{named, rival, gone, pending} {
+		must(store.Put(ctx, ref, sse.Facts{}, nil))
+	}
+	must(ledger.Create(ctx, &Upload{Bucket: "b", Key: "pending", ID: "live", Manifest: pending.ID}))
+	must(ledger.Create(ctx, &Upload{Bucket: "b", Key: "done", ID: "done"}))
+	must(ledger.AddPart(ctx, "live", PartID{1, "a"}, &sse.PartFacts{}))
+	must(ledger.AddPart(ctx, "done", PartID{1, "a"}, &sse.PartFacts{}))
+	must(ledger.AddPart(ctx, "late comer of a dropped upload", PartID{1, "a"}, &sse.PartFacts{}))
+	bucket.age(48 * time.Hour)
+	young := Ref{Name: gone.Name, ID: sse.NewManifestID()}
+	must(store.Put(ctx, young, sse.Facts{}, nil))
+	before := len(bucket.notes)
+
+	look := &fakeLookups{uploads: map[string]bool{"live": true}, manifests: map[sse.Name][]Ref{named.Name: {named}}}
+	var removed []string
+	sweep := Sweeper{
+		System: sys, Lookups: look, Before: time.Now().Add(-24 * time.Hour), DryRun: true,
+		Report: func(what, name string) { removed = append(removed, what+" "+name) },
+	}
+	must(sweep.Run(ctx))
+	if len(bucket.notes) != before || len(removed) != 5 {
+		t.Fatalf("a dry run left %d of %d notes and reported %q", len(bucket.notes), before, removed)
+	}
+	removed, sweep.DryRun = nil, false
+	must(sweep.Run(ctx))
+	slices.Sort(removed)
+	if len(removed) != 4 || !strings.HasPrefix(removed[3], "upload b/done") { // its part went with it
+		t.Errorf("removed %q", removed)
+	}
+	for _, ref := range []Ref{named, pending, young} {
+		if _, err := New(sys).Get(ctx, ref); err != nil {
+			t.Errorf("a manifest that is needed, or young, is gone: %v", err)
+		}
+	}
+	for _, ref := range []Ref{rival, gone} {
+		if _, err := New(sys).Get(ctx, ref); !errors.Is(err, ErrMissing) {
+			t.Errorf("manifest of %q: %v, want ErrMissing", ref.Name.Key, err)
+		}
+	}
+	if parts, err := ledger.Parts(ctx, "live"); err != nil || len(parts) != 1 {
+		t.Errorf("parts of a live upload: %v, %v", parts, err)
+	}
+	if len(bucket.notes) != 5 {
+		t.Errorf("%d notes left, want 5: %v", len(bucket.notes), bucket.notes)
+	}
+}
+
+func TestSweepStopsWhenUpstreamDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	bucket, sys := newStore(t)
+	ref := Ref{Name: sse.Name{Bucket: "b", Key: "k"}, ID: sse.NewManifestID()}
+	if err := New(sys).Put(t.Context(), ref, sse.Facts{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	bucket.age(48 * time.Hour)
+	boom := errors.New("no answer")
+	sweep := Sweeper{System: sys, Lookups: &fakeLookups{err: boom}, Before: time.Now(), Report: func(string, string) {}}
+	if err := sweep.Run(t.Context()); !errors.Is(err, boom) || len(bucket.notes) != 1 {
+		t.Errorf("%v, %d notes left", err, len(bucket.notes))
+	}
+}
+
+func TestManifestsOfAPageAreReadInFewRequests(t *testing.T) {
+	t.Parallel()
+	bucket, sys := newStore(t)
+	store := New(sys)
+	var refs []Ref
+	for i := range 300 {
+		ref := Ref{Name: sse.Name{Bucket: "b", Key: "dir/" + strings.Repeat("k", 1+i%7) + string(rune('a'+i%26)) + time.Duration(i).String()}, ID: sse.NewManifestID()}
+		refs = append(refs, ref)
+		if err := store.Put(t.Context(), ref, sse.Facts{MD5: make([]byte, 16)}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	slices.SortFunc(refs, func(a, b Ref) int { return strings.Compare(a.Name.Key, b.Name.Key) })
+	fresh := New(sys)
+	if found := fresh.GetMany(t.Context(), refs); len(found) != len(refs) || bucket.lists > maxRangePages || bucket.gets > 0 {
+		t.Errorf("%d of %d found with %d lists and %d gets", len(found), len(refs), bucket.lists, bucket.gets)
+	}
+	if found := fresh.GetMany(t.Context(), refs); len(found) != len(refs) || bucket.lists > maxRangePages {
+		t.Errorf("a second page asked again: %d lists", bucket.lists)
+	}
+}
+
+func TestNamesThatCannotMirrorTheKeyAreHashed(t *testing.T) {
+	t.Parallel()
+	for key, mirroredName := range map[string]bool{
+		"a": true, "a/b": true, "a/": true, "/a": false, strings.Repeat("x", 222): true, strings.Repeat("x", 223): false,
+		strings.Repeat("abcdefgh/", 108): true, strings.Repeat("abcdefgh/", 113): false,
+	} {
+		ref := Ref{Name: sse.Name{Bucket: "bucket", Key: key}, ID: sse.NewManifestID()}
+		name := ref.objectName()
+		if got := strings.HasPrefix(name, mirrored); got != mirroredName || len(name) > maxName {
+			t.Errorf("key of %d bytes: name of %d bytes, mirrored %v", len(key), len(name), got)
+		}
+		if back, ok := parseObjectName(name); mirroredName && (!ok || back != ref) {
+			t.Errorf("%q does not parse back: %+v", name, back)
+		}
+	}
+}
+
+func TestAWriteThatFailedAfterItWasStoredCanBeRepeated(t *testing.T) {
+	t.Parallel()
+	bucket, sys := newStore(t)
+	bucket.failPuts = 1
+	ref := Ref{Name: sse.Name{Bucket: "b", Key: "k"}, ID: sse.NewManifestID(), ETag: "e-2"}
+	facts := sse.Facts{Parts: 2, PlainSize: 5}
+	if err := New(sys).Put(t.Context(), ref, facts, nil); err == nil {
+		t.Fatal("the failure was not reported")
+	}
+	if err := New(sys).Put(t.Context(), ref, facts, nil); err != nil {
+		t.Errorf("repeated: %v", err)
+	}
+	if got, err := New(sys).Get(t.Context(), ref); err != nil || got.PlainSize != 5 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestLedgerPagesThroughItsParts(t *testing.T) {
+	t.Parallel()
+	bucket, sys := newStore(t)
+	bucket.pageSize = 7
+	ledger := NewLedger(sys)
+	for i := range 50 {
+		if err := ledger.AddPart(t.Context(), "u", PartID{i + 1, "etag"}, &sse.PartFacts{Facts: sse.Facts{PlainSize: int64(i + 1)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	parts, err := ledger.Parts(t.Context(), "u")
+	if err != nil || len(parts) != 50 || parts[PartID{50, "etag"}].PlainSize != 50 {
+		t.Errorf("%d parts, %v", len(parts), err)
+	}
+}
