@@ -9,9 +9,6 @@ import (
 	"time"
 )
 
-// errDatesFailed stands in for a failure a moment ago.
-var errDatesFailed = errors.New("the last request for creation dates failed")
-
 // dates knows the buckets' creation dates, and which rules were found to belong to a former bucket.
 type dates struct {
 	clock    clock

@@ -205,7 +205,7 @@ func TestOldRuleIsObeyedForOneLeaseAtMost(t *testing.T) {
 		w.backend.put(data)
 		time.Sleep(DefaultLease - 1)
 		wantRule(t, b, "b0", kmsRule("old"))
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		wantUnavailable(t, b, "b0")
 		w.backend.hooks(nil, nil)
 		wantRule(t, b, "b0", kmsRule("new"))

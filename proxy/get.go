@@ -305,7 +305,7 @@ func (d *download) source(ctx context.Context, resp *http.Response, o *object, p
 		}
 		return io.LimitReader(resp.Body, need.Length), func() {}, nil
 	}
-	again, err := d.fetchExact(ctx, resp, o, need, encSize)
+	again, err := d.fetchExact(ctx, resp, o, need, encSize) //nolint:bodyclose // done closes it
 	if err != nil {
 		return nil, nil, err
 	}

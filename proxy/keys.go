@@ -101,7 +101,10 @@ func (k *keyring) open(ctx context.Context, name sse.Name, r *sse.Record, custom
 // key is the client's affair, a wrong DEK is not.
 type tamperedError struct{ err error }
 
-func (e *tamperedError) Error() string        { return e.err.Error() }
+// Error is the whole story, for the log.
+func (e *tamperedError) Error() string { return e.err.Error() }
+
+// Is says that it is sse.ErrTampered and nothing else.
 func (e *tamperedError) Is(target error) bool { return target == sse.ErrTampered }
 
 // name returns the KMS key's name for a key id of a client: a plain name, one

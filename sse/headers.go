@@ -147,7 +147,10 @@ func parseCustomer(h map[string][]string) (Request, error) {
 // shows.
 type contextError struct{ cause error }
 
-func (e contextError) Error() string        { return e.cause.Error() }
+// Error is the decoder's.
+func (e contextError) Error() string { return e.cause.Error() }
+
+// Is says that it is ErrHeaderContext.
 func (e contextError) Is(target error) bool { return target == ErrHeaderContext }
 
 func first(h map[string][]string, name string) (string, bool) {

@@ -103,12 +103,6 @@ func (f *fakeKES) inject(path string, flt fault) {
 	f.faults[path] = &flt
 }
 
-func (f *fakeKES) heal() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	clear(f.faults)
-}
-
 func (f *fakeKES) count(path string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
