@@ -122,8 +122,10 @@ func oddities(trap string) []oddity {
 		{name: "error, silent", wire: func(h http.Header, _ []byte) string {
 			return wire("403 Forbidden", h, nil, "Content-Length", "900")
 		}, hold: forever, weakness: "an error answer whose body never comes is waited for without limit (upstream/answer.go, ReadError)"},
-		{name: "silent after the head", wire: func(h http.Header, b []byte) string { return strings.TrimSuffix(wire(statusOf(h), h, b), string(b)) }, hold: forever,
-			weakness: "a body that stalls is waited for without limit (proxy/get.go, send)"},
+		{
+			name: "silent after the head", wire: func(h http.Header, b []byte) string { return strings.TrimSuffix(wire(statusOf(h), h, b), string(b)) }, hold: forever,
+			weakness: "a body that stalls is waited for without limit (proxy/get.go, send)",
+		},
 		{name: "silent in the body", wire: func(h http.Header, b []byte) string {
 			w := wire(statusOf(h), h, b)
 			return w[:len(w)-len(b)/3]
@@ -156,7 +158,7 @@ func oddities(trap string) []oddity {
 }
 
 func TestHostileUpstreamAnswersOddly(t *testing.T) {
-	h := newHostile(t, "")
+	h := commonHostile(t)
 	bucket := newBucket(t, h.root)
 	objects := h.hostileObjects(t, bucket)[:2]
 	trap, visits := newTrap(t)

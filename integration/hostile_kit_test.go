@@ -122,10 +122,11 @@ type hostile struct {
 // configured to wait for two seconds.
 const hostileLimit = 9 * time.Second
 
+// Small uploads are few here: what is larger gets a manifest.
 const hostileConfig = `
 customer_keys_over_http: true
-limits:
-  upstream_header: 2s
+small_object: {size: 256KiB}
+limits: {upstream_header: 2s, rule_lease: 300ms}
 `
 
 // newHostile starts MinIO, a saboteur and the proxy, with extra lines of
@@ -133,31 +134,62 @@ limits:
 func newHostile(t *testing.T, config string, args ...string) *hostile {
 	t.Helper()
 	needsSeal(t)
-	dir := t.TempDir()
-	h := &hostile{stack: &stack{dir: dir}}
-	t.Cleanup(func() {
-		_ = h.stop()
-		if h.up != nil {
-			h.up.close()
-		}
-	})
-	var err error
-	if h.minio, err = startMinIO(dir, "", false); err != nil {
+	h, err := startHostile(t.TempDir(), config, args...)
+	t.Cleanup(h.end)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if h.up, err = newSaboteur(h.minio.addr); err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(dir, "bucketseal.yml")
-	if err := os.WriteFile(file, []byte(hostileConfig+config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if h.seal, err = startSeal(dir, "", "http://"+h.up.at, append([]string{"--config", file}, args...)...); err != nil {
-		t.Fatal(err)
-	}
-	h.root = h.client()
 	h.seal.dumpOnFailure(t)
 	return h
+}
+
+func startHostile(dir, config string, args ...string) (h *hostile, err error) {
+	h = &hostile{stack: &stack{dir: dir}}
+	if h.minio, err = startMinIO(dir, "", false); err != nil {
+		return h, err
+	}
+	if h.up, err = newSaboteur(h.minio.addr); err != nil {
+		return h, err
+	}
+	file := filepath.Join(dir, "bucketseal.yml")
+	if err = os.WriteFile(file, []byte(hostileConfig+config), 0o600); err != nil {
+		return h, err
+	}
+	h.seal, err = startSeal(dir, "", "http://"+h.up.at, append([]string{"--config", file}, args...)...)
+	if err != nil {
+		return h, err
+	}
+	h.root = h.client()
+	return h, nil
+}
+
+func (h *hostile) end() {
+	_ = h.stop()
+	if h.up != nil {
+		h.up.close()
+	}
+}
+
+// sharedHostile is started once for the tests that only read or only use
+// buckets of their own. It dies with the test binary.
+var sharedHostile struct {
+	once sync.Once
+	h    *hostile
+	err  error
+}
+
+// commonHostile returns the shared one, honest.
+func commonHostile(t *testing.T) *hostile {
+	t.Helper()
+	needsSeal(t)
+	s := &sharedHostile
+	s.once.Do(func() { s.h, s.err = startHostile(filepath.Join(runDir, "hostile"), "") })
+	if s.err != nil {
+		t.Fatal(s.err)
+	}
+	s.h.seal.dumpOnFailure(t)
+	t.Cleanup(s.h.up.honest)
+	return s.h
 }
 
 // unharmed checks, at the end of a test, that the proxy is the same process,
@@ -229,7 +261,7 @@ func (h *hostile) hostileObjects(t *testing.T, bucket string) []stored {
 		{"sse-c", 3*packageSize + 100, c, c, false},
 		{"one package", 5000, s3, nil, true},
 		{"whole packages", 2 * packageSize, s3, nil, true},
-		{"with manifest", 9<<20 + 17, s3, nil, true},
+		{"with manifest", 400_000, s3, nil, true},
 	}
 	objects := make([]stored, 0, len(kinds))
 	for i, k := range kinds {
@@ -332,5 +364,13 @@ func weakness(t *testing.T, why string) {
 	t.Helper()
 	if why != "" && os.Getenv("BUCKETSEAL_WEAKNESSES") == "" {
 		t.Skip("not defended: " + why)
+	}
+}
+
+// needsTime skips what takes long unless BUCKETSEAL_LONG=1.
+func needsTime(t *testing.T) {
+	t.Helper()
+	if os.Getenv("BUCKETSEAL_LONG") == "" {
+		t.Skip("takes long; set BUCKETSEAL_LONG=1")
 	}
 }
