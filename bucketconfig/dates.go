@@ -2,7 +2,6 @@ package bucketconfig
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"

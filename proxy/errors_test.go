@@ -104,14 +104,21 @@ func exprName(e ast.Expr) string {
 	return ""
 }
 
-// namesInErrorTable returns the first element of every row, as it is written.
+// namesInErrorTable returns the first element of every row, as it is written, and
+// what it stands for if it is another name of another package's sentinel.
 func namesInErrorTable(t *testing.T) map[string]bool {
 	t.Helper()
-	names := make(map[string]bool)
+	names, aliases := make(map[string]bool), make(map[string]string)
 	eachSource(t, ".", func(file *ast.File) {
 		ast.Inspect(file, func(n ast.Node) bool {
 			spec, ok := n.(*ast.ValueSpec)
-			if !ok || len(spec.Names) != 1 || spec.Names[0].Name != "errorTable" {
+			if !ok || len(spec.Names) != 1 || len(spec.Values) != 1 {
+				return true
+			}
+			if other, ok := spec.Values[0].(*ast.SelectorExpr); ok {
+				aliases["proxy."+spec.Names[0].Name] = exprName(other)
+			}
+			if spec.Names[0].Name != "errorTable" {
 				return true
 			}
 			for _, row := range spec.Values[0].(*ast.CompositeLit).Elts {
@@ -126,6 +133,11 @@ func namesInErrorTable(t *testing.T) map[string]bool {
 	})
 	if len(names) != len(errorTable) {
 		t.Fatalf("read %d names from the source of a table of %d rows", len(names), len(errorTable))
+	}
+	for alias, name := range aliases {
+		if names[alias] {
+			names[name] = true
+		}
 	}
 	return names
 }
