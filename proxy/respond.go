@@ -53,16 +53,14 @@ func writeError(w http.ResponseWriter, r *request, e *apiError) {
 	if e.status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", "1")
 	}
-	if r.Method == http.MethodHead {
-		h.Set("X-Minio-Error-Code", e.code)
-		h.Set("X-Minio-Error-Desc", strconv.Quote(e.message))
-		if e.status != http.StatusNotModified {
-			h.Set("Content-Length", "0")
-		}
+	if e.status == http.StatusNotModified {
 		w.WriteHeader(e.status)
 		return
 	}
-	if e.status == http.StatusNotModified {
+	if r.Method == http.MethodHead {
+		h.Set("X-Minio-Error-Code", e.code)
+		h.Set("X-Minio-Error-Desc", strconv.Quote(e.message))
+		h.Set("Content-Length", "0")
 		w.WriteHeader(e.status)
 		return
 	}
