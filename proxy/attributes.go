@@ -21,6 +21,9 @@ func (s *Server) getObjectAttributes(w http.ResponseWriter, r *request) error {
 	}
 	src := &copySource{name: r.name(), version: r.query.Get("versionId")}
 	defer src.zero()
+	if asksToEncrypt(r.Header) {
+		return errCustomerKeyUnused
+	}
 	if err := s.checkCustomerTransport(r); err != nil {
 		return err
 	}
@@ -28,6 +31,9 @@ func (s *Server) getObjectAttributes(w http.ResponseWriter, r *request) error {
 		return readHeaderError(err)
 	}
 	if err := src.open(r.Context(), s, r); err != nil {
+		return err
+	}
+	if err := readConditions(w, r.Header, src.etag(), src.modified()); err != nil {
 		return err
 	}
 	h := w.Header()

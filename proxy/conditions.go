@@ -39,6 +39,17 @@ func checkRead(h http.Header, etag string, modified time.Time) error {
 	return nil
 }
 
+// readConditions judges the conditions of h; an answer that says they do not
+// hold says what would.
+func readConditions(w http.ResponseWriter, h http.Header, etag string, modified time.Time) error {
+	err := checkRead(h, etag, modified)
+	if err != nil {
+		w.Header().Set("ETag", etag)
+		w.Header().Set("Last-Modified", modified.UTC().Format(http.TimeFormat))
+	}
+	return err
+}
+
 // rangeStillValid says whether a Range header holds: If-Range may tie it to a
 // version of the object.
 func rangeStillValid(h http.Header, etag string, modified time.Time) bool {

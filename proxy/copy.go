@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/xml"
 	"fmt"
@@ -51,6 +52,9 @@ func (s *Server) copyObject(w http.ResponseWriter, r *request) error {
 	if err := src.open(r.Context(), s, r); err != nil {
 		return err
 	}
+	if err := src.checkConditions(w, r); err != nil {
+		return err
+	}
 	if err := c.destinationConditions(r.Context()); err != nil {
 		return err
 	}
@@ -92,7 +96,7 @@ func (c *copying) replace() bool {
 // itself that change nothing.
 func (c *copying) checkDirectives() error {
 	h := c.request.Header
-	for name, invalid := range map[string]string{"X-Amz-Metadata-Directive": "Unknown metadata directive.", "X-Amz-Tagging-Directive": "Unknown tagging directive."} {
+	for name, invalid := range map[string]string{"X-Amz-Metadata-Directive": "Unknown metadata directive.", "X-Amz-Tagging-Directive": "Unknown tag directive."} {
 		if v := h.Get(name); v != "" && v != "COPY" && v != "REPLACE" {
 			return &apiError{400, invalidArgument, invalid, nil}
 		}
@@ -328,7 +332,7 @@ func (c *copying) answer(w http.ResponseWriter) {
 	if v := c.header.Get("X-Amz-Version-Id"); v != "" {
 		h.Set("X-Amz-Version-Id", v)
 	}
-	if v := c.source.head.Get("X-Amz-Version-Id"); v != "" {
+	if v := cmp.Or(c.source.head.Get("X-Amz-Version-Id"), c.source.version); v != "" { // MinIO does not name the null version
 		h.Set("X-Amz-Copy-Source-Version-Id", v)
 	}
 	if c.record != nil {
@@ -340,6 +344,16 @@ func (c *copying) answer(w http.ResponseWriter) {
 	b.WriteString(xml.Header + `<CopyObjectResult xmlns="` + s3Namespace + `">`)
 	element(&b, "LastModified", c.modified.UTC().Format("2006-01-02T15:04:05.000Z"))
 	element(&b, "ETag", etag)
+	if c.record == nil { // upstream's checksums are the plaintext's
+		for header, name := range checksumElements {
+			if v := c.header.Get(header); v != "" {
+				h.Set(header, v)
+				h.Set("X-Amz-Checksum-Type", "FULL_OBJECT")
+				element(&b, name, v)
+				element(&b, "ChecksumType", "FULL_OBJECT")
+			}
+		}
+	}
 	if sum := c.facts.Checksum; sum != nil {
 		name := checksumHeaders[sum.Type]
 		element(&b, checksumElements[name], checksumValue(&c.facts))

@@ -110,7 +110,7 @@ func (c *copySource) open(ctx context.Context, s *Server, r *request) error {
 	case c.record == nil && c.hasKey:
 		return errCustomerKeyUnused
 	case c.record == nil:
-		return c.checkConditions(r)
+		return nil
 	case c.hasKey && c.record.Mode != sse.ModeC:
 		return errNoCustomerKey
 	}
@@ -130,7 +130,7 @@ func (c *copySource) open(ctx context.Context, s *Server, r *request) error {
 		}
 	}
 	c.size = c.object.size
-	return c.checkConditions(r)
+	return nil
 }
 
 func (c *copySource) upstreamRequest(r *request, method string) *upstream.Request {
@@ -151,7 +151,7 @@ func (c *copySource) etag() string {
 }
 
 // checkConditions judges x-amz-copy-source-if-*: all failures are 412.
-func (c *copySource) checkConditions(r *request) error {
+func (c *copySource) checkConditions(w http.ResponseWriter, r *request) error {
 	h := http.Header{}
 	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
 		if v := r.Header.Get(copySourcePrefix + name); v != "" {
@@ -161,9 +161,8 @@ func (c *copySource) checkConditions(r *request) error {
 	if len(h) == 0 {
 		return nil
 	}
-	modified, _ := http.ParseTime(c.head.Get("Last-Modified"))
-	if checkRead(h, c.etag(), modified) != nil {
-		return errPrecondition
+	if readConditions(w, h, c.etag(), c.modified()) != nil {
+		return errPrecondition // also where a read were not modified
 	}
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
@@ -53,7 +52,7 @@ type download struct {
 }
 
 func (s *Server) newDownload(r *request) (d *download, err error) {
-	if _, ok := r.Header[sse.HeaderMethod]; ok {
+	if asksToEncrypt(r.Header) {
 		return nil, errReadWithMethod
 	}
 	if err := s.checkCustomerTransport(r); err != nil {
@@ -74,6 +73,16 @@ func (s *Server) newDownload(r *request) (d *download, err error) {
 	}
 	d.rng, err = parseRange(header)
 	return d, err
+}
+
+// asksToEncrypt says whether a request has headers that only writes may have.
+func asksToEncrypt(h http.Header) bool {
+	for _, name := range []string{sse.HeaderMethod, sse.HeaderKMSKeyID, sse.HeaderContext} {
+		if _, ok := h[name]; ok {
+			return true
+		}
+	}
+	return false
 }
 
 // readHeaderError is MinIO's answer to bad customer key headers of a read.
@@ -113,28 +122,20 @@ func (d *download) fetch(ctx context.Context) (*http.Response, error) {
 	}
 }
 
-// fetchBeyond judges upstream's 416: for an encrypted object it holds for the
-// plaintext too; for a plain one the range asked for was another.
+// fetchBeyond looks the object up whose end lies before the range, so that the
+// request's conditions are judged before its range is.
 func (d *download) fetchBeyond(ctx context.Context, refused *http.Response) (*http.Response, error) {
 	upstream.Discard(refused)
-	if !d.server.opts.PlainRead.Match(d.request.bucket) {
-		return nil, d.rng.unsatisfiable()
-	}
 	up := d.upstreamRequest()
-	up.Header.Set("Range", d.request.Header.Get("Range"))
+	up.Method = http.MethodHead
 	resp, err := d.server.opts.Upstream.Do(ctx, up)
 	if err != nil {
 		return nil, err
 	}
-	rec, err := recordOf(resp)
-	if err == nil && rec == nil && resp.StatusCode == http.StatusPartialContent {
-		return resp, nil
+	if resp.StatusCode != http.StatusOK {
+		return nil, upstream.ReadError(resp)
 	}
-	upstream.Discard(resp)
-	if err == nil {
-		err = d.rng.unsatisfiable()
-	}
-	return nil, err
+	return resp, nil
 }
 
 func (d *download) upstreamRequest() *upstream.Request {
@@ -169,7 +170,7 @@ func (d *download) serveEncrypted(w http.ResponseWriter, resp *http.Response, re
 	defer o.zero()
 	etag := o.etag()
 	modified, _ := http.ParseTime(resp.Header.Get("Last-Modified"))
-	if err := d.check(w, etag, modified); err != nil {
+	if err := readConditions(w, r.Header, etag, modified); err != nil {
 		return err
 	}
 	if d.rng != nil && !rangeStillValid(r.Header, etag, modified) {
@@ -179,6 +180,9 @@ func (d *download) serveEncrypted(w http.ResponseWriter, resp *http.Response, re
 	part, err := d.plan(o)
 	if err != nil {
 		return err
+	}
+	if !d.head && resp.Request.Method == http.MethodHead {
+		return fmt.Errorf("the object grew after its range was refused: %w", upstream.ErrUnreachable)
 	}
 	h := w.Header()
 	copyObjectHeaders(h, resp.Header)
@@ -227,17 +231,6 @@ func (d *download) serveData(w http.ResponseWriter, resp *http.Response, o *obje
 	return d.send(w, plain, part, o.size)
 }
 
-// check judges the request's conditions and, for 304, says what the client
-// needs to know.
-func (d *download) check(w http.ResponseWriter, etag string, modified time.Time) error {
-	err := checkRead(d.request.Header, etag, modified)
-	if errors.Is(err, errNotModified) || errors.Is(err, errPrecondition) {
-		w.Header().Set("ETag", etag)
-		w.Header().Set("Last-Modified", modified.UTC().Format(http.TimeFormat))
-	}
-	return err
-}
-
 // answerPart is what of the plaintext is answered, and how.
 type answerPart struct {
 	sse.Range
@@ -257,7 +250,7 @@ func (d *download) plan(o *object) (answerPart, error) {
 // planPart turns the request's part number into the bytes to answer with. An
 // object that was not uploaded in parts has one.
 func (d *download) planPart(h http.Header, o *object, parts *sse.Parts) (answerPart, error) {
-	answer := answerPart{partial: true, status: http.StatusPartialContent}
+	answer := answerPart{partial: o.size > 0, status: http.StatusPartialContent}
 	if o.record.Layout != sse.Uploaded {
 		if d.part != 1 {
 			return answerPart{}, errPartNumber
@@ -425,7 +418,7 @@ func (d *download) servePlain(w http.ResponseWriter, resp *http.Response) error 
 	}
 	etag := clientETag(nil, nil, resp.Header.Get("ETag"))
 	modified, _ := http.ParseTime(resp.Header.Get("Last-Modified"))
-	if err := d.check(w, etag, modified); err != nil {
+	if err := readConditions(w, r.Header, etag, modified); err != nil {
 		return err
 	}
 	if (d.rng != nil || d.part > 0) && resp.Header.Get("Content-Range") != d.plainContentRange(resp) {

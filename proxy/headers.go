@@ -154,6 +154,15 @@ func recordOf(resp *http.Response) (*sse.Record, error) {
 	}
 }
 
+// shownContext is the client's encryption context as answers have it: as it was
+// sent, "" if it says nothing.
+func shownContext(rec *sse.Record) string {
+	if len(rec.ClientContext) == 0 || string(rec.ClientContext) == "{}" {
+		return ""
+	}
+	return base64Std(rec.ClientContext)
+}
+
 // setEncryptionHeaders says how an object is encrypted.
 func setEncryptionHeaders(h http.Header, rec *sse.Record, customerKeyMD5 string) {
 	switch rec.Mode {
@@ -162,8 +171,8 @@ func setEncryptionHeaders(h http.Header, rec *sse.Record, customerKeyMD5 string)
 	case sse.ModeKMS:
 		h.Set(sse.HeaderMethod, sse.MethodKMS)
 		h.Set(sse.HeaderKMSKeyID, arnPrefix+rec.KMSKey)
-		if len(rec.ClientContext) > 0 {
-			h.Set(sse.HeaderContext, base64Std(rec.ClientContext))
+		if shown := shownContext(rec); shown != "" {
+			h.Set(sse.HeaderContext, shown)
 		}
 		if rec.BucketKey {
 			h.Set(sse.HeaderBucketKey, "true")

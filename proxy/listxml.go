@@ -105,6 +105,21 @@ func (l *listing) renderEntry(b *bytes.Buffer, e *listEntry) {
 
 // renderMetadata answers MinIO's metadata=true with what is the client's own.
 func (l *listing) renderMetadata(b *bytes.Buffer, e *listEntry) {
+	if !e.DeleteMarker {
+		renderUserMetadata(b, e)
+	}
+	if e.UserTags != "" {
+		element(b, "UserTags", e.UserTags)
+	}
+	if e.InternalK != "" {
+		b.WriteString("<Internal>")
+		element(b, "K", e.InternalK)
+		element(b, "M", e.InternalM)
+		b.WriteString("</Internal>")
+	}
+}
+
+func renderUserMetadata(b *bytes.Buffer, e *listEntry) {
 	b.WriteString("<UserMetadata>")
 	for _, m := range e.Metadata {
 		if !isReservedName(m.Name) {
@@ -118,18 +133,12 @@ func (l *listing) renderMetadata(b *bytes.Buffer, e *listEntry) {
 		case sse.ModeKMS:
 			element(b, sse.HeaderMethod, sse.MethodKMS)
 			element(b, sse.HeaderKMSKeyID, arnPrefix+e.record.KMSKey)
+			if shown := shownContext(e.record); shown != "" {
+				element(b, sse.HeaderContext, shown)
+			}
 		case sse.ModeC:
 			element(b, sse.HeaderCustomerAlgorithm, sse.MethodS3)
 		}
 	}
 	b.WriteString("</UserMetadata>")
-	if e.UserTags != "" {
-		element(b, "UserTags", e.UserTags)
-	}
-	if e.InternalK != "" {
-		b.WriteString("<Internal>")
-		element(b, "K", e.InternalK)
-		element(b, "M", e.InternalM)
-		b.WriteString("</Internal>")
-	}
 }

@@ -35,6 +35,7 @@ var (
 	ErrCustomerMD5Missing   = errors.New("The SSE-C request is missing the customer key MD5")                                                      //nolint:staticcheck // shown as it is
 	ErrCustomerMD5Mismatch  = errors.New("The provided SSE-C key MD5 does not match the computed MD5 of the SSE-C key")                            //nolint:staticcheck // shown as it is
 	ErrHeaderContext        = errors.New("the encryption context is not base64 of a JSON object of strings")
+	errEmptyContext         = errors.New("the encryption context is empty")
 	ErrBucketKeyValue       = errors.New("the bucket key setting is neither true nor false")
 	ErrCustomerKeyOverPlain = errors.New("customer keys are not accepted over plain http")
 )
@@ -60,14 +61,17 @@ type Request struct {
 func ParseWrite(h map[string][]string) (Request, error) {
 	header := textproto.MIMEHeader(h)
 	method, hasMethod := first(h, HeaderMethod)
+	_, hasID := first(h, HeaderKMSKeyID)
+	encoded, hasContext := first(h, HeaderContext)
 	if HasCustomerKey(h) {
-		if hasMethod {
+		switch {
+		case hasMethod:
 			return Request{}, ErrIncompatible
+		case hasID || hasContext:
+			return Request{}, ErrMethod
 		}
 		return parseCustomer(h)
 	}
-	_, hasID := first(h, HeaderKMSKeyID)
-	encoded, hasContext := first(h, HeaderContext)
 	switch {
 	case !hasMethod && !hasID && !hasContext:
 		return Request{}, nil
@@ -82,6 +86,9 @@ func ParseWrite(h map[string][]string) (Request, error) {
 	req := Request{Mode: ModeKMS, KMSKeyID: strings.TrimSpace(header.Get(HeaderKMSKeyID))}
 	if hasContext {
 		raw, err := base64.StdEncoding.DecodeString(encoded)
+		if err == nil && len(raw) == 0 {
+			err = errEmptyContext
+		}
 		if err != nil {
 			return Request{}, contextError{err}
 		}
