@@ -21,6 +21,9 @@ const (
 // key bears the same name.
 const defaultKey = "bucketseal-default"
 
+// referenceKey is that key as MinIO takes it.
+const referenceKey = defaultKey + ":YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDU="
+
 // systemBucket is the proxy's own bucket, which no client may see.
 const systemBucket = "bucketseal-system"
 
@@ -57,7 +60,7 @@ func startMinIO(dir, addr string, kms bool) (*minioServer, error) {
 	env := baseEnv("MINIO_ROOT_USER="+rootUser, "MINIO_ROOT_PASSWORD="+rootPassword,
 		"MINIO_BROWSER=off", "MINIO_UPDATE=off", "MINIO_CI_CD=on")
 	if kms {
-		env = append(env, "MINIO_KMS_SECRET_KEY="+defaultKey+":YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDU=")
+		env = append(env, "MINIO_KMS_SECRET_KEY="+referenceKey)
 	}
 	for attempt := 0; ; attempt++ {
 		at := addr
@@ -236,6 +239,7 @@ type servers struct {
 	plain     *stack
 	watched   *stack
 	reference *minioServer
+	pair      *pair
 	err       map[string]error
 }
 
@@ -306,6 +310,9 @@ func (s *servers) stop() {
 	}
 	if s.reference != nil {
 		_ = s.reference.stop(10 * time.Second)
+	}
+	if s.pair != nil {
+		s.pair.stop()
 	}
 }
 

@@ -1,0 +1,161 @@
+package integration
+
+import (
+	"regexp"
+	"strings"
+	"sync"
+)
+
+// difference is a field of an answer in which the proxy deliberately differs from
+// a MinIO with a KMS.
+type difference struct {
+	// label and field say where; * stands for any run of characters.
+	label, field string
+	reason       string
+}
+
+// differences is the whole list. docs/compatibility.md says the same in prose.
+func differences() []difference {
+	const (
+		awsHeaders    = "AWS says how the object was encrypted in the answer to a copy; MinIO does not"
+		awsDelete     = "AWS's conditional delete; MinIO ignores the condition"
+		awsCopyTarget = "AWS judges conditions on a copy's destination; MinIO ignores them"
+		rfc           = "RFC 9110, section 13: lists, weak comparison, If-Range, and If-None-Match before If-Modified-Since, as at AWS"
+		details       = "details in error documents that clients do not read"
+		stricter      = "a context that is not one object of strings without repeated and reserved names cannot be bound exactly"
+		unasked       = "MinIO adds a CRC64NVME to every copy; the proxy keeps the source's checksum and hashes what somebody asks for"
+		sameData      = "upstream copies the ciphertext, so a copy of a KMS object has its source's ETag; MinIO draws another"
+		noMD5         = "no MD5 of an SSE-KMS object is stored, and its copy to SSE-S3 reads no data: the ETag says with -1 that it is none"
+		wrongMinIO    = "MinIO stores a damaged object: with a context, KMS metadata stay on the copy that is not encrypted"
+		whichFirst    = "a request wrong in two ways: which one is named"
+		explicit      = "a copy onto itself must say what changes, as at AWS; MinIO takes the missing header for: store it unencrypted"
+		emptyETag     = "an object of no bytes has no ciphertext: its ETag is the MD5 of nothing in every mode"
+		freshKey      = "a copy of an SSE-C object onto itself is new ciphertext under a new object key; MinIO only seals its object key anew"
+		writeOnly     = "a refused write says nothing of the object there: the caller may be one who cannot read it"
+		marker        = "a delete marker has neither data nor class, as at AWS"
+		noKeyNoWord   = "who does not have the customer key learns nothing but that"
+	)
+	return []difference{
+		{"*", "header Accept-Ranges without an object", "MinIO sends it with every answer; as at AWS, it is said of objects"},
+		{"*", "body /Error/RangeRequested", details},
+		{"*", "body /Error/ActualObjectSize", details},
+		{"*attribute*", "body /Error/Argument*", details},
+		{"*copy*", "body /Error/Key", "MinIO names the source of a copy, the proxy what the request's address names"},
+		{"*copy*", "body /Error/BucketName", "as above"},
+		{"*", "body root", "AWS's name of the document, GetObjectAttributesResponse; MinIO writes the first letter small"},
+
+		{"context not JSON", "message", "MinIO's message is its JSON library's; ours says that it ought to be an object of strings"},
+		{"context of numbers", "message", "as above"},
+		{"put: kms context *", "message", "as above"},
+		{"put: kms empty context", "message", "as above"},
+		{"put: kms context null", "*", stricter},
+		{"put: kms context repeated", "*", stricter},
+		{"put: kms context reserved", "*", stricter},
+		{"*: kms context in disorder", "header X-Amz-Server-Side-Encryption-Context", "the context is answered as it was sent; MinIO answers its own form of it"},
+		{"*: kms bucket key", "header X-Amz-Server-Side-Encryption-Bucket-Key-Enabled", "AWS answers it"},
+		{"put: kms odd bucket key", "*", "a value that is neither true nor false is refused, as at AWS"},
+		{"*: kms full arn", "*", "the last part of a whole ARN is the key's name: what other S3 servers were configured with works"},
+		{"put: kms bad key id", "*", "a name that no key can have is the client's mistake, not a missing key"},
+		{"put: kms key id with spaces", "*", "as above"},
+		{"shorter than declared", "*", "MinIO answers 500 InternalError for some lengths; a body cut short is always the client's fault"},
+		{"part x", "*", "MinIO answers 500 InternalError"},
+		{"part 0", "*", "MinIO answers a code of its admin API"},
+		{"head dir*", "header Etag", "MinIO shows the ETag it has sealed"},
+		{"read *: short key", "*", "AWS: 400 InvalidArgument for a key that can be nobody's; MinIO: 403"},
+		{"read *: key not base64", "*", "as above"},
+		{"attributes *: short key", "*", "as above"},
+		{"attributes *: key not base64", "*", "as above"},
+		{"attributes c: other key", "*", noKeyNoWord + "; MinIO answers 200"},
+		{"attributes c: range, other key", "*", noKeyNoWord},
+		{"* c: condition, other key", "*", noKeyNoWord},
+
+		{"HEAD if *", "header Content-*", "HEAD's 412 has no body to describe"},
+		{"HEAD if *", "header X-Minio-Error-*", "the code is told in MinIO's headers, as in its other answers to HEAD"},
+		{"HEAD if *", "code", "as above"},
+		{"HEAD if *", "message", "as above"},
+		{"read *: condition, no key", "header *", "as above"},
+		{"read *: condition, no key", "code", "as above"},
+		{"read *: condition, no key", "message", "as above"},
+		{"*head range *", "header *", "HEAD's 416 does not describe the object"},
+		{"*if match list", "*", rfc},
+		{"*if none-match list fails", "*", rfc},
+		{"*if none-match weak", "*", rfc},
+		{"*if if-range *", "*", rfc},
+		{"*if none-match ok, modified", "*", rfc},
+		{"copy if none-match, modified future", "*", rfc},
+		{"copy if match, unmodified past", "*", rfc},
+		{"head after put if match list", "*", rfc},
+
+		{"*copy*", "header X-Amz-Server-Side-Encryption*", awsHeaders},
+		{"*copy*", "header X-Amz-Checksum-*", unasked},
+		{"*copy*", "body /CopyObjectResult/Checksum*", unasked},
+		{"copy*if destination *", "*", awsCopyTarget},
+		{"delete if no match", "*", awsDelete},
+		{"delete nothing if *", "*", awsDelete},
+		{"list after conditional writes", "*", awsCopyTarget},
+		{"*copy s3 to kms*", "*ETag", sameData},
+		{"*copy kms to kms*", "*ETag", sameData},
+		{"*copy s3 to kms*", "*Etag", sameData},
+		{"*copy kms to kms*", "*Etag", sameData},
+		{"*copy of * to kms", "*E?ag", sameData},
+		{"*copy kms to s3*", "*E?ag", noMD5},
+		{"*copy kms to none*", "*", wrongMinIO},
+		{"list copies", "*/Size", wrongMinIO},
+		{"*self-copy of kms*", "*", wrongMinIO},
+		{"*self-copy of s3: nothing", "*", explicit},
+		{"*self-copy of s3: copy", "*", explicit},
+		{"*self-copy of s3: redirect", "*", explicit},
+		{"bad copy of *: * source *", "*", whichFirst},
+		{"bad copy of *: source *", "*", whichFirst},
+		{"bad copy of *: destination c without MD5", "message", "as for a PUT"},
+		{"copy source *", "*", "what cannot be a source is refused before anything is looked up"},
+		{"attributes of deleted", "header X-Amz-*", "the delete marker is named as in the answer to a GET"},
+		{"list versions *", "body */DeleteMarker/ETag", marker},
+		{"list versions *", "body */DeleteMarker/Size", marker},
+		{"list versions *", "body */DeleteMarker/StorageClass", marker},
+		{"list versions *", "body /ListVersionsResult/NextVersionIdMarker", "nothing follows, so nothing is named, as at AWS"},
+		{"*copy*", "header X-Amz-Copy-Source-Version-Id", "the version that was copied is named whether or not the request named it, as at AWS"},
+		{"lock get after self-copy", "*", "MinIO stores a damaged object: a locked SSE-S3 object copied onto itself is not readable"},
+		{"lock self-copy", "*E?ag", freshKey},
+		{"put if *", "header Etag", writeOnly},
+		{"put if *", "header Last-Modified", writeOnly},
+		{"copy if *", "*E?ag", noMD5},
+		{"empty *", "*E?ag", emptyETag},
+		{"list copies", "*", emptyETag},
+		{"*copy*", "header Expires", "MinIO forgets Expires"},
+		{"*self-copy of c: to c*", "*E?ag", freshKey},
+		{"self-copy of none: same class", "*", "naming the storage class is enough to copy an object onto itself, as at AWS"},
+	}
+}
+
+// differs says whether a case is on the list, apart from what holds for all.
+func differs(label string) bool {
+	for _, d := range differences() {
+		if d.label != "*" && pattern(d.label).MatchString(label) {
+			return true
+		}
+	}
+	return false
+}
+
+// differenceFor finds the entry for a field of a step.
+func differenceFor(label, field string) (difference, bool) {
+	for _, d := range differences() {
+		if pattern(d.label).MatchString(label) && pattern(d.field).MatchString(field) {
+			return d, true
+		}
+	}
+	return difference{}, false
+}
+
+var patterns sync.Map // of *regexp.Regexp, by pattern
+
+func pattern(p string) *regexp.Regexp {
+	if re, ok := patterns.Load(p); ok {
+		return re.(*regexp.Regexp)
+	}
+	quoted := strings.NewReplacer(`\*`, ".*", `\?`, ".").Replace(regexp.QuoteMeta(p))
+	re := regexp.MustCompile("^" + quoted + "$")
+	patterns.Store(p, re)
+	return re
+}
