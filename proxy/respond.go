@@ -47,6 +47,7 @@ func writeXML(w http.ResponseWriter, status int, body []byte) {
 // MinIO's do.
 func writeError(w http.ResponseWriter, r *request, e *apiError) {
 	h := w.Header()
+	forgetObject(h, e.status)
 	for name, values := range e.header {
 		h[name] = values
 	}
@@ -79,6 +80,22 @@ func writeError(w http.ResponseWriter, r *request, e *apiError) {
 	element(&b, "HostId", "")
 	b.WriteString("</Error>")
 	writeXML(w, e.status, b.Bytes())
+}
+
+// forgetObject removes what a handler said of an object before it failed: a
+// Content-Encoding, above all, would be believed of the error's own document.
+func forgetObject(h http.Header, status int) {
+	for name := range h {
+		switch name {
+		case "X-Amz-Request-Id", "Server", "X-Content-Type-Options":
+		case "Etag", "Last-Modified":
+			if status != http.StatusNotModified && status != http.StatusPreconditionFailed {
+				delete(h, name)
+			}
+		default:
+			delete(h, name)
+		}
+	}
 }
 
 func element(b *bytes.Buffer, name, value string) {
