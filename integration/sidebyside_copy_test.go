@@ -64,7 +64,7 @@ func TestBadCopiesAreRefusedAsAtMinIO(t *testing.T) {
 			"no source key":                   nil,
 			"other source key":                ofSource(two),
 			"right source key":                ofSource(one),
-			"source key without MD5":          {sourcePrefix + "Server-Side-Encryption-Customer-Algorithm": "AES256", sourcePrefix + "Server-Side-Encryption-Customer-Key": one[customerKey]},
+			"source key without MD5":          {sourcePrefix + "Server-Side-Encryption-Customer-Algorithm": "AES256", sourcePrefix + "Server-Side-Encryption-Customer-Key": one[sseCKey]},
 			"source algorithm alone":          {sourcePrefix + "Server-Side-Encryption-Customer-Algorithm": "AES256"},
 			"bad source algorithm":            with(ofSource(one), sourcePrefix+"Server-Side-Encryption-Customer-Algorithm", "foo"),
 			"unknown directive":               with(ofSource(m.read), "X-Amz-Metadata-Directive", "foo"),
@@ -74,7 +74,7 @@ func TestBadCopiesAreRefusedAsAtMinIO(t *testing.T) {
 			"destination dsse":                with(ofSource(m.read), sseHeader, "aws:kms:dsse"),
 			"destination key missing":         with(ofSource(m.read), sseHeader, "aws:kms", sseKeyID, "no-such-key"),
 			"destination c and s3":            join(ofSource(m.read), two, map[string]string{sseHeader: "AES256"}),
-			"destination c without MD5":       with(ofSource(m.read), customerAlgo, "AES256", customerKey, one[customerKey]),
+			"destination c without MD5":       with(ofSource(m.read), sseCAlgorithm, "AES256", sseCKey, one[sseCKey]),
 			"storage class":                   with(ofSource(m.read), "X-Amz-Storage-Class", "GLACIER"),
 			"replace with too much metadata":  with(ofSource(m.read), "X-Amz-Metadata-Directive", "REPLACE", "X-Amz-Meta-A", repeat("x", 2049)),
 			"replace with bad tags":           with(ofSource(m.read), "X-Amz-Tagging-Directive", "REPLACE", "X-Amz-Tagging", "a=1&a=2"),
@@ -139,7 +139,7 @@ func TestSelfCopiesAnswerAsMinIO(t *testing.T) {
 			switch {
 			case b.seal.status != http.StatusOK:
 				read = m.read
-			case header[customerKey] != "":
+			case header[sseCKey] != "":
 				read = customerHeaders(keyTwo)
 			}
 			x.do(label+", head", request{method: http.MethodHead, bucket: bucket, key: key, header: read})

@@ -12,9 +12,9 @@ const (
 	sseKeyID      = "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id"
 	sseContext    = "X-Amz-Server-Side-Encryption-Context"
 	sseBucketKey  = "X-Amz-Server-Side-Encryption-Bucket-Key-Enabled"
-	customerAlgo  = "X-Amz-Server-Side-Encryption-Customer-Algorithm"
-	customerKey   = "X-Amz-Server-Side-Encryption-Customer-Key"
-	customerMD5   = "X-Amz-Server-Side-Encryption-Customer-Key-Md5"
+	sseCAlgorithm = "X-Amz-Server-Side-Encryption-Customer-Algorithm"
+	sseCKey       = "X-Amz-Server-Side-Encryption-Customer-Key"
+	sseCMD5       = "X-Amz-Server-Side-Encryption-Customer-Key-Md5"
 	sourcePrefix  = "X-Amz-Copy-Source-"
 	contextBase64 = "eyJkZXBhcnRtZW50IjoiMTAifQ=="
 )
@@ -113,16 +113,16 @@ func TestReadingWithTheWrongParametersIsRefusedAsAtMinIO(t *testing.T) {
 			"no key":                nil,
 			"right key":             one,
 			"other key":             two,
-			"no algorithm":          without(customerAlgo),
-			"no key header":         without(customerKey),
-			"no MD5":                without(customerMD5),
-			"bad algorithm":         with(one, customerAlgo, "AES128"),
-			"small letters":         with(one, customerAlgo, "aes256"),
-			"short key":             with(one, customerKey, "c2hvcnQ="),
-			"key not base64":        with(one, customerKey, "###"),
-			"MD5 of another key":    with(one, customerMD5, two[customerMD5]),
-			"MD5 not base64":        with(one, customerMD5, "###"),
-			"empty algorithm":       with(one, customerAlgo, ""),
+			"no algorithm":          without(sseCAlgorithm),
+			"no key header":         without(sseCKey),
+			"no MD5":                without(sseCMD5),
+			"bad algorithm":         with(one, sseCAlgorithm, "AES128"),
+			"small letters":         with(one, sseCAlgorithm, "aes256"),
+			"short key":             with(one, sseCKey, "c2hvcnQ="),
+			"key not base64":        with(one, sseCKey, "###"),
+			"MD5 of another key":    with(one, sseCMD5, two[sseCMD5]),
+			"MD5 not base64":        with(one, sseCMD5, "###"),
+			"empty algorithm":       with(one, sseCAlgorithm, ""),
 			"with AES256":           {sseHeader: "AES256"},
 			"with aws:kms":          {sseHeader: "aws:kms"},
 			"key and with AES256":   with(one, sseHeader, "AES256"),
@@ -200,17 +200,17 @@ func TestBadEncryptionHeadersOfAPutAreRefusedAsAtMinIO(t *testing.T) {
 		"c and AES256":             with(one, sseHeader, "AES256"),
 		"c and kms":                with(one, sseHeader, "aws:kms"),
 		"c and key id":             with(one, sseKeyID, defaultKey),
-		"c without algorithm":      without(customerAlgo),
-		"c bad algorithm":          with(one, customerAlgo, "foo"),
-		"c small letters":          with(one, customerAlgo, "aes256"),
-		"c without key":            without(customerKey),
-		"c without MD5":            without(customerMD5),
-		"c short key":              with(one, customerKey, "c2hvcnQ="),
-		"c long key":               with(one, customerKey, b64(strings.Repeat("k", 33))),
-		"c key not base64":         with(one, customerKey, "###"),
-		"c MD5 of another key":     with(one, customerMD5, two[customerMD5]),
-		"c MD5 not base64":         with(one, customerMD5, "###"),
-		"c only MD5":               {customerMD5: one[customerMD5]},
+		"c without algorithm":      without(sseCAlgorithm),
+		"c bad algorithm":          with(one, sseCAlgorithm, "foo"),
+		"c small letters":          with(one, sseCAlgorithm, "aes256"),
+		"c without key":            without(sseCKey),
+		"c without MD5":            without(sseCMD5),
+		"c short key":              with(one, sseCKey, "c2hvcnQ="),
+		"c long key":               with(one, sseCKey, b64(strings.Repeat("k", 33))),
+		"c key not base64":         with(one, sseCKey, "###"),
+		"c MD5 of another key":     with(one, sseCMD5, two[sseCMD5]),
+		"c MD5 not base64":         with(one, sseCMD5, "###"),
+		"c only MD5":               {sseCMD5: one[sseCMD5]},
 		"c copy source key on put": ofSource(one),
 	} {
 		object := request{method: http.MethodPut, bucket: bucket, key: "k", body: []byte("data"), header: header}
@@ -219,7 +219,7 @@ func TestBadEncryptionHeadersOfAPutAreRefusedAsAtMinIO(t *testing.T) {
 			continue
 		}
 		read := map[string]string{}
-		if strings.HasPrefix(name, "c") && header[customerKey] != "" {
+		if strings.HasPrefix(name, "c") && header[sseCKey] != "" {
 			read = one
 		}
 		object.method, object.header, object.body = http.MethodGet, read, nil

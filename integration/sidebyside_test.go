@@ -309,4 +309,3 @@ func flatten(doc []byte) (map[string]string, error) {
 		}
 	}
 }
-
