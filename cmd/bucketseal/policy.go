@@ -68,9 +68,13 @@ func (a *app) printPolicy(asJSON bool, p client.Policy) error {
 			CreatedBy string   `json:"created_by,omitempty"`
 			Allow     []string `json:"allow,omitempty"`
 			Deny      []string `json:"deny,omitempty"`
-		}{p.Name, jsonTime(p.CreatedAt), p.CreatedBy, p.Allow, p.Deny})
+			Proxies   bool     `json:"bucketseal,omitempty"`
+		}{p.Name, jsonTime(p.CreatedAt), p.CreatedBy, p.Allow, p.Deny, p.Bucketseal})
 	}
 	fmt.Fprintf(a.stdout, "name:       %s\n", p.Name)
+	if p.Bucketseal {
+		fmt.Fprintln(a.stdout, "bucketseal: true")
+	}
 	a.printOrigin(p.CreatedAt, p.CreatedBy)
 	a.printRules(p.Allow, p.Deny)
 	return nil

@@ -44,11 +44,13 @@ type API struct {
 // Policy is a named set of rules. Allow and Deny are sorted path patterns and
 // empty where only the description was asked for.
 type Policy struct {
-	Name      string
-	Allow     []string
-	Deny      []string
-	CreatedAt time.Time
-	CreatedBy string
+	Name  string
+	Allow []string
+	Deny  []string
+	// Bucketseal says that its identities are bucketseal proxies. KES has none.
+	Bucketseal bool
+	CreatedAt  time.Time
+	CreatedBy  string
 }
 
 // Identity is a client that a server knows.
@@ -122,11 +124,12 @@ func (p patterns) sorted() []string {
 }
 
 type policyAnswer struct {
-	Name      string    `json:"name"`
-	Allow     patterns  `json:"allow"`
-	Deny      patterns  `json:"deny"`
-	CreatedAt time.Time `json:"created_at"`
-	CreatedBy string    `json:"created_by"`
+	Name       string    `json:"name"`
+	Allow      patterns  `json:"allow"`
+	Deny       patterns  `json:"deny"`
+	Bucketseal bool      `json:"bucketseal"`
+	CreatedAt  time.Time `json:"created_at"`
+	CreatedBy  string    `json:"created_by"`
 }
 
 // DescribePolicy returns a policy without its rules: ErrPolicyNotFound.
@@ -147,7 +150,7 @@ func (c *Client) policy(ctx context.Context, path, name string) (Policy, error) 
 	if err := c.get(ctx, path, name, maxKeyBody, &p); err != nil {
 		return Policy{}, err
 	}
-	return Policy{Name: name, Allow: p.Allow.sorted(), Deny: p.Deny.sorted(), CreatedAt: p.CreatedAt, CreatedBy: p.CreatedBy}, nil
+	return Policy{Name: name, Allow: p.Allow.sorted(), Deny: p.Deny.sorted(), Bucketseal: p.Bucketseal, CreatedAt: p.CreatedAt, CreatedBy: p.CreatedBy}, nil
 }
 
 type identityAnswer struct {

@@ -86,6 +86,10 @@ type TLSProxy struct {
 type Policy struct {
 	Allow, Deny []string
 	Identities  []identity.Identity
+	// Bucketseal says that the identities are bucketseal proxies: they may use
+	// the encryption contexts that are reserved for proxies. An extension of
+	// KES's schema.
+	Bucketseal bool
 }
 
 // Cache says how long keys may be used without asking the key store.

@@ -102,6 +102,7 @@ policy:
     allow: [ /v1/key/create/*, /v1/key/generate/my-* ]
     deny: [ /v1/key/create/internal* ]
     identities: [ "${ID}" ]
+  proxies: { allow: [ "/v1/key/*" ], bucketseal: true }
 cache:
   expiry: { any: 1m, unused: 10s, offline: 1h }
 api:
@@ -126,7 +127,7 @@ keystore:
 		Policies: map[string]config.Policy{"minio": {
 			Allow: []string{"/v1/key/create/*", "/v1/key/generate/my-*"}, Deny: []string{"/v1/key/create/internal*"},
 			Identities: []identity.Identity{identity.Identity("99" + idA[2:])},
-		}},
+		}, "proxies": {Allow: []string{"/v1/key/*"}, Bucketseal: true}},
 		Cache:    config.Cache{Any: time.Minute, Unused: 10 * time.Second, Offline: time.Hour},
 		API:      map[string]config.Endpoint{"/v1/ready": {SkipAuth: true, Timeout: 3 * time.Second}, "/v1/key/create/": {Timeout: 20 * time.Second}},
 		Log:      config.Log{Error: slog.LevelWarn + 1, Audit: config.LevelOff, JSON: true},
@@ -247,6 +248,7 @@ func TestRefusals(t *testing.T) {
 		{"proxy identity", "admin: {identity: disabled}\ntls: {key: k, cert: c, proxy: {identities: [x]}}\nkeystore: {mem: {}}", "tls.proxy.identities: not an identity"},
 		{"proxy header", "admin: {identity: disabled}\ntls: {key: k, cert: c, proxy: {header: {cert: 'a b'}}}\nkeystore: {mem: {}}", "not the name of an HTTP header"},
 		{"empty identity", server("policy: {p: {identities: ['${X}']}}"), "identities is empty"},
+		{"bucketseal", server("policy: {p: {bucketseal: maybe}}"), "policy.p.bucketseal: write true or false"},
 		{"empty pattern", server("policy: {p: {allow: ['']}}"), "an empty pattern"},
 		{"key name", server("keys: [{name: a b}]"), `kes.yml:4:15: keys: "a b" cannot be a key's name`},
 		{"key twice", server("keys: [{name: a}, {name: a}]"), `"a" is there twice`},

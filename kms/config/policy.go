@@ -96,7 +96,8 @@ func (d *decoder) decodePolicy(n *node, name string, c *Config, owner map[identi
 			allow = d.once(v, allow, what+".paths and allow")
 			p.Allow = d.decodePatterns(v, what+".paths")
 		},
-		"deny": func(v *node) { p.Deny = d.decodePatterns(v, what+".deny") },
+		"deny":       func(v *node) { p.Deny = d.decodePatterns(v, what+".deny") },
+		"bucketseal": func(v *node) { p.Bucketseal = d.boolean(v, what+".bucketseal") },
 		"identities": func(v *node) {
 			d.list(v, what+".identities", func(v *node) {
 				if id, ok := d.policyIdentity(v, name, c, owner); ok {

@@ -24,14 +24,20 @@ func (r *request) keyName() error {
 	return nil
 }
 
-// allowContext refuses contexts of the proxy's own records, so that nobody with
-// rights on this API can make or open one. *denied.
+// allowContext refuses contexts of the proxies' own records to everybody else,
+// so that nobody with rights on this API can make or open one. That somebody is
+// the admin does not make it a proxy. *denied.
 func (r *request) allowContext(encContext []byte) error {
 	r.encContext = encContext
-	if kms.ContainsReserved(encContext) {
-		return &denied{policy: r.policy, reason: "the encryption context has a name that is reserved for the proxy"}
+	if !kms.ContainsReserved(encContext) || r.isProxy() {
+		return nil
 	}
-	return nil
+	return &denied{policy: r.policy, reason: "the encryption context has a name that is reserved for the proxy; a proxy's policy says bucketseal: true"}
+}
+
+// isProxy says whether the caller's policy makes it a bucketseal proxy.
+func (r *request) isProxy() bool {
+	return r.policy != "" && r.state.config.Policies[r.policy].Bucketseal
 }
 
 func createKey(s *Server, _ http.ResponseWriter, r *request) error {

@@ -254,21 +254,6 @@ func TestListingIsCompleteAndNeverNull(t *testing.T) {
 	}
 }
 
-func TestReservedContextIsRefused(t *testing.T) {
-	t.Parallel()
-	k := start(t)
-	for _, client := range []*http.Client{k.asKey(k.admin), k.asKey(k.user)} {
-		k.do(client, "POST", "/v1/key/create/my-key", "")
-		reserved := base64.StdEncoding.EncodeToString([]byte(`{"a":"b","` + kms.ReservedContextPrefix + `x":"y"}`))
-		for path, body := range map[string]string{
-			"generate": `{"context":%q}`, "encrypt": `{"plaintext":"aGk=","context":%q}`, "decrypt": `{"ciphertext":"aGk=","context":%q}`,
-		} {
-			k.expect(k.do(client, "POST", "/v1/key/"+path+"/my-key", fmt.Sprintf(body, reserved)), 403, "not authorized: insufficient permissions")
-			k.errors.line(t, "request refused", "/v1/key/"+path+"/my-key", "reserved for the proxy")
-		}
-	}
-}
-
 func TestFailingStore(t *testing.T) {
 	t.Parallel()
 	k := start(t)

@@ -12,11 +12,13 @@ import (
 )
 
 type policyInfo struct {
-	Name      string            `json:"name"`
-	Allow     *patternSet       `json:"allow,omitempty"`
-	Deny      *patternSet       `json:"deny,omitempty"`
-	CreatedAt time.Time         `json:"created_at"`
-	CreatedBy identity.Identity `json:"created_by"`
+	Name  string      `json:"name"`
+	Allow *patternSet `json:"allow,omitempty"`
+	Deny  *patternSet `json:"deny,omitempty"`
+	// Bucketseal is not KES's, and absent where it is false.
+	Bucketseal bool              `json:"bucketseal,omitempty"`
+	CreatedAt  time.Time         `json:"created_at"`
+	CreatedBy  identity.Identity `json:"created_by"`
 }
 
 func (r *request) findPolicy() (config.Policy, policyInfo, error) {
@@ -41,6 +43,7 @@ func readPolicy(_ *Server, w http.ResponseWriter, r *request) error {
 		return err
 	}
 	info.Allow, info.Deny = (*patternSet)(&policy.Allow), (*patternSet)(&policy.Deny)
+	info.Bucketseal = policy.Bucketseal
 	return write(w, info)
 }
 
