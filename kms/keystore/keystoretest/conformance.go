@@ -195,7 +195,7 @@ func testWholeValues(t *testing.T, s kms.Store) {
 
 func testList(t *testing.T, s kms.Store) {
 	const workers = 16
-	count := 3000 // more than any page of any store
+	count := 1200 // more than any page of any store
 	if testing.Short() {
 		count = 300
 	}
