@@ -47,7 +47,7 @@ func StartMoto(t testing.TB) string {
 	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill() // it may have ended already
-		<-ended //nolint:errcheck // killed: its exit code says nothing
+		<-ended                //nolint:errcheck // killed: its exit code says nothing
 	})
 	waitForMoto(t, "http://"+addr, ended, &output)
 	return "http://" + addr
