@@ -20,6 +20,7 @@ const contextUse = kms.ReservedContextPrefix + "use"
 
 // keyring turns what a request asks for into keys, and a record back into them.
 type keyring struct {
+	bucketKeys   *bucketKeys
 	kms          kms.Service
 	defaultKey   string
 	s3Key        string
@@ -51,11 +52,15 @@ func (k *keyring) forWrite(ctx context.Context, name sse.Name, asked *sse.Reques
 		w.record.ClientContext = asked.ClientContext
 		w.record.BucketKey = asked.BucketKey != nil && *asked.BucketKey
 	}
-	encContext, err := encryptionContext(asked.Mode, name, asked.ClientContext)
+	encContext, err := encryptionContext(asked.Mode, name, asked.ClientContext, w.record.BucketKey)
 	if err != nil {
 		return nil, err
 	}
-	dek, err := k.kms.GenerateDEK(ctx, keyName, encContext)
+	generate := k.kms.GenerateDEK
+	if asked.Mode == sse.ModeS3 || w.record.BucketKey {
+		generate = k.bucketKeys.generate
+	}
+	dek, err := generate(ctx, keyName, encContext)
 	if err != nil {
 		return nil, fmt.Errorf("generate DEK under %q: %w", keyName, err)
 	}
@@ -78,7 +83,7 @@ func (k *keyring) open(ctx context.Context, name sse.Name, r *sse.Record, custom
 	if r.Mode == sse.ModeS3 && r.KMSKey != k.s3Key && !slices.Contains(k.formerS3Keys, r.KMSKey) {
 		return sse.ObjectKey{}, nil, fmt.Errorf("record of SSE-S3 names the KMS key %q, which is no SSE-S3 key of this configuration: %w", r.KMSKey, sse.ErrTampered)
 	}
-	encContext, err := encryptionContext(r.Mode, name, r.ClientContext)
+	encContext, err := encryptionContext(r.Mode, name, r.ClientContext, r.BucketKey)
 	if err != nil {
 		return sse.ObjectKey{}, nil, fmt.Errorf("context of the record: %w", sse.ErrTampered)
 	}
@@ -128,7 +133,7 @@ func (k *keyring) name(id string) (string, error) {
 
 // encryptionContext returns the canonical context of an object's DEK
 // (docs/format.md, section 3). kms.ErrInvalidContext.
-func encryptionContext(mode sse.Mode, name sse.Name, client []byte) ([]byte, error) {
+func encryptionContext(mode sse.Mode, name sse.Name, client []byte, bucketKey bool) ([]byte, error) {
 	if mode == sse.ModeS3 {
 		return kms.Context{name.Bucket: name.Bucket, contextUse: "sse-s3"}.Canonical(), nil
 	}
@@ -140,6 +145,9 @@ func encryptionContext(mode sse.Mode, name sse.Name, client []byte) ([]byte, err
 		}
 	}
 	c[name.Bucket] = name.Bucket + "/" + name.Key
+	if bucketKey {
+		c[name.Bucket] = name.Bucket // as on AWS: the DEK is the bucket's
+	}
 	c[contextUse] = "sse-kms"
 	return c.Canonical(), nil
 }

@@ -23,7 +23,7 @@ func testKeyring(t *testing.T, names ...string) *keyring {
 			t.Fatal(err)
 		}
 	}
-	return &keyring{kms: service, defaultKey: "default", s3Key: "s3"}
+	return &keyring{kms: service, bucketKeys: newBucketKeys(service, 0), defaultKey: "default", s3Key: "s3"}
 }
 
 func TestKeyIDsOfClients(t *testing.T) {
@@ -73,7 +73,7 @@ func TestEncryptionContexts(t *testing.T) {
 		{"the client cannot name another object", sse.ModeKMS, `{"b":"b/other"}`, `{"b":"b/a//ü","bucketseal:use":"sse-kms"}`},
 		{"an empty context", sse.ModeKMS, `{}`, `{"b":"b/a//ü","bucketseal:use":"sse-kms"}`},
 	} {
-		got, err := encryptionContext(tt.mode, name, []byte(tt.client))
+		got, err := encryptionContext(tt.mode, name, []byte(tt.client), false)
 		if err != nil || string(got) != tt.want {
 			t.Errorf("%s: %s, %v", tt.name, got, err)
 		}
@@ -86,7 +86,7 @@ func TestContextsThatClientsMayNotSend(t *testing.T) {
 		`{"bucketseal:use":"sse-s3"}`, `{"bucketseal:use":"system"}`, `{"bucketseal:x":"y"}`, `{"BucketSeal:use":"x"}`, `{"bucket\u0073eal:use":"x"}`,
 		`{"a":1}`, `{"a":"b","a":"c"}`, `[]`, `"a"`, `{`, "{\"a\":\"\xff\"}", `{"a":"b"} x`,
 	} {
-		if c, err := encryptionContext(sse.ModeKMS, sse.Name{Bucket: "b", Key: "k"}, []byte(client)); !errors.Is(err, kms.ErrInvalidContext) {
+		if c, err := encryptionContext(sse.ModeKMS, sse.Name{Bucket: "b", Key: "k"}, []byte(client), false); !errors.Is(err, kms.ErrInvalidContext) {
 			t.Errorf("%s becomes %s, %v", client, c, err)
 		}
 	}
@@ -211,7 +211,7 @@ func TestDEKOfTheKeyServicesAPIOpensNoRecord(t *testing.T) {
 				t.Errorf("%v: the context %s opens the record's DEK: %v", asked.Mode, c.Canonical(), err)
 			}
 		}
-		own, err := encryptionContext(asked.Mode, name, nil)
+		own, err := encryptionContext(asked.Mode, name, nil, false)
 		if err != nil || !kms.ContainsReserved(own) {
 			t.Errorf("%v: the API does not refuse %s", asked.Mode, own)
 		}

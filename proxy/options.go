@@ -40,6 +40,10 @@ type Options struct {
 	S3Key string
 	// FormerS3Keys are KMS keys under which older SSE-S3 objects may be sealed.
 	FormerS3Keys []string
+	// ShareDEK is how long the writes of a bucket may share one DEK, for SSE-S3 and
+	// for SSE-KMS with bucket keys; 0 means that every write asks for its own, which
+	// suits an embedded key service.
+	ShareDEK time.Duration
 	// AllowAnonymous lists the buckets whose encrypted objects callers without a
 	// signature may read and write, if MinIO lets them.
 	AllowAnonymous Patterns

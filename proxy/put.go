@@ -70,6 +70,9 @@ func (s *Server) writeEncryption(r *request) (*sse.Request, error) {
 		asked.Mode = s.opts.AutoEncryption
 	case rule.Algorithm == bucketconfig.AWSKMS:
 		asked.Mode, asked.KMSKeyID = sse.ModeKMS, rule.KMSKeyID
+		if rule.BucketKeyEnabled && asked.BucketKey == nil {
+			asked.BucketKey = &rule.BucketKeyEnabled
+		}
 	default:
 		asked.Mode = sse.ModeS3
 	}

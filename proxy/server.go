@@ -71,7 +71,7 @@ func New(o Options) (*Server, error) {
 		opts: o, log: o.Logger, verifier: verifier, table: table, service: service, rules: rules,
 		manifests: manifest.New(store), ledger: manifest.NewLedger(store), system: store,
 		setup:   newSetup(o.KMS, service, rules, o.Logger),
-		keys:    &keyring{kms: o.KMS, defaultKey: o.DefaultKey, s3Key: o.S3Key, formerS3Keys: o.FormerS3Keys},
+		keys:    &keyring{kms: o.KMS, bucketKeys: newBucketKeys(o.KMS, o.ShareDEK), defaultKey: o.DefaultKey, s3Key: o.S3Key, formerS3Keys: o.FormerS3Keys},
 		buffers: newBufferBudget(o.SmallObjectBudget),
 		metrics: newMetrics(o.Metrics),
 	}

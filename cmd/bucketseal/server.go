@@ -164,6 +164,10 @@ func (c credentials) Secret(accessKey string) (secret string, ok bool) {
 	return s.Reveal(), ok
 }
 
+// shareDEK is how long the writes of a bucket share a DEK of a remote key server,
+// as AWS's bucket keys do for a while.
+const shareDEK = 5 * time.Minute
+
 func proxyOptions(c *config.Config, up *upstream.Client, keys kms.Service, log *slog.Logger) proxy.Options {
 	clients := make(credentials, len(c.Credentials))
 	for _, one := range c.Credentials {
@@ -172,6 +176,10 @@ func proxyOptions(c *config.Config, up *upstream.Client, keys kms.Service, log *
 	mode := sse.ModeS3
 	if c.AutoEncryption == config.Off {
 		mode = sse.ModeNone
+	}
+	var share time.Duration
+	if c.KMS.Remote != nil {
+		share = shareDEK
 	}
 	own := c.Upstream.Credentials
 	return proxy.Options{
@@ -185,6 +193,7 @@ func proxyOptions(c *config.Config, up *upstream.Client, keys kms.Service, log *
 		DefaultKey:           c.DefaultKey,
 		S3Key:                c.SSES3.Key,
 		FormerS3Keys:         c.SSES3.FormerKeys,
+		ShareDEK:             share,
 		AllowAnonymous:       c.AllowAnonymous,
 		PlainRead:            c.PlainRead,
 		SmallObject:          c.SmallObject.Size,
