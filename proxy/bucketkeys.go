@@ -3,7 +3,7 @@ package proxy
 import (
 	"bytes"
 	"context"
-	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -38,8 +38,6 @@ func newBucketKeys(service kms.Service, ttl time.Duration) *bucketKeys {
 	return &bucketKeys{kms: service, ttl: ttl, now: time.Now, entries: make(map[bucketKeyID]*bucketKey)}
 }
 
-var errZeroDEK = errors.New("the key service returned a DEK of zeros")
-
 // generate returns a DEK for the context, a copy that is the caller's to zero.
 func (b *bucketKeys) generate(ctx context.Context, keyName string, encContext []byte) (kms.DEK, error) {
 	if b.ttl <= 0 {
@@ -65,7 +63,7 @@ func (b *bucketKeys) generate(ctx context.Context, keyName string, encContext []
 func (b *bucketKeys) fresh(ctx context.Context, keyName string, encContext []byte) (kms.DEK, error) {
 	dek, err := b.kms.GenerateDEK(ctx, keyName, encContext)
 	if err == nil && dek.Plaintext == ([kms.DEKSize]byte{}) {
-		err = errZeroDEK
+		err = fmt.Errorf("a DEK of zeros: %w", kms.ErrUnavailable)
 	}
 	return dek, err
 }
