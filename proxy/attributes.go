@@ -73,6 +73,9 @@ func (c *copySource) renderAttributes(b *bytes.Buffer, wanted map[string]bool) {
 	if wanted["ETag"] {
 		element(b, "ETag", strings.Trim(c.etag(), `"`))
 	}
+	if wanted["Checksum"] && c.object == nil {
+		c.renderUpstreamChecksum(b)
+	}
 	if wanted["Checksum"] && c.object != nil && c.object.facts.Checksum != nil {
 		sum := c.object.facts.Checksum
 		b.WriteString("<Checksum>")
@@ -89,6 +92,18 @@ func (c *copySource) renderAttributes(b *bytes.Buffer, wanted map[string]bool) {
 	}
 	if wanted["ObjectSize"] {
 		element(b, "ObjectSize", strconv.FormatInt(c.size, 10))
+	}
+}
+
+// renderUpstreamChecksum tells a plain object's checksum.
+func (c *copySource) renderUpstreamChecksum(b *bytes.Buffer) {
+	for header, name := range checksumElements {
+		if v := c.head.Get(header); v != "" {
+			b.WriteString("<Checksum>")
+			element(b, name, v)
+			element(b, "ChecksumType", c.head.Get("X-Amz-Checksum-Type"))
+			b.WriteString("</Checksum>")
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -145,13 +146,26 @@ func (c *copying) run(ctx context.Context) error {
 	to := c.asked.Mode
 	wrapped := func(m sse.Mode) bool { return m == sse.ModeS3 || m == sse.ModeKMS }
 	switch {
-	case wrapped(from) && wrapped(to):
+	case wrapped(from) && wrapped(to) && c.sums() == nil:
 		return c.rewrap(ctx)
 	case from == sse.ModeNone && to == sse.ModeNone:
 		return c.copyUpstream(ctx, nil)
 	default:
 		return c.stream(ctx)
 	}
+}
+
+// sums is the checksum that the request asks to be computed, if the source does
+// not have it.
+func (c *copying) sums() []sigv4.ChecksumAlgorithm {
+	algorithm, ok := sigv4.ParseChecksumAlgorithm(c.request.Header.Get("X-Amz-Checksum-Algorithm"))
+	if !ok {
+		return nil
+	}
+	if o := c.source.object; o != nil && o.facts.Checksum != nil && !o.facts.Checksum.Composite && o.facts.Checksum.Type == checksumTypes[algorithm] {
+		return nil
+	}
+	return []sigv4.ChecksumAlgorithm{algorithm}
 }
 
 // rewrap seals the source's object key and facts for the new name, mode and KMS
@@ -220,7 +234,11 @@ func (c *copying) copyUpstream(ctx context.Context, record url.Values) error {
 	if v := r.Header.Get("X-Amz-Tagging-Directive"); v != "" {
 		up.Header.Set("X-Amz-Tagging-Directive", v)
 	}
-	if c.onto() && c.source.version == "" {
+	if c.record == nil {
+		if v := r.Header.Get("X-Amz-Checksum-Algorithm"); v != "" {
+			up.Header.Set("X-Amz-Checksum-Algorithm", v) // of the plaintext
+		}
+	} else if c.onto() && c.source.version == "" {
 		// With a checksum to compute, MinIO writes data and metadata together; else
 		// a PUT that comes between would get this record on its data.
 		up.Header.Set("X-Amz-Checksum-Algorithm", "CRC64NVME")
@@ -262,9 +280,13 @@ func (c *copying) stream(ctx context.Context) error {
 	if o := c.source.object; o != nil && o.facts.Parts == 0 {
 		known = o.facts
 	}
-	body := newCopiedBody(plain, known, c.asked.Mode == sse.ModeS3 && known.MD5 == nil, nil)
+	sums := c.sums()
+	if sums != nil {
+		known.Checksum = nil
+	}
+	body := newCopiedBody(plain, known, c.asked.Mode == sse.ModeS3 && known.MD5 == nil, sums)
 	up := &upload{server: s, request: r, size: c.source.size, asked: c.asked, body: body, header: c.header, copied: true}
-	if err := up.store(false); err != nil {
+	if err := up.store(sums != nil); err != nil {
 		return err
 	}
 	c.record, c.facts, c.etag, c.header = up.record, up.facts, up.etag, up.header

@@ -92,6 +92,7 @@ func (c *copySource) zero() {
 // open looks the source up as the caller and unseals its record.
 func (c *copySource) open(ctx context.Context, s *Server, r *request) error {
 	up := c.upstreamRequest(r, http.MethodHead)
+	up.Header.Set("X-Amz-Checksum-Mode", "ENABLED") // of use for plain objects only
 	resp, err := s.opts.Upstream.Do(ctx, up)
 	if err != nil {
 		return err

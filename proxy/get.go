@@ -140,6 +140,9 @@ func (d *download) fetchBeyond(ctx context.Context, refused *http.Response) (*ht
 
 func (d *download) upstreamRequest() *upstream.Request {
 	up := d.request.upstreamRequest(d.request.Method)
+	if v := d.request.Header.Get("X-Amz-Checksum-Mode"); v != "" {
+		up.Header.Set("X-Amz-Checksum-Mode", v) // of use for plain objects only
+	}
 	up.Query = make(url.Values, len(d.request.query))
 	for name, values := range d.request.query {
 		if name != "partNumber" {
@@ -188,7 +191,7 @@ func (d *download) serveEncrypted(w http.ResponseWriter, resp *http.Response, re
 	copyObjectHeaders(h, resp.Header)
 	h.Set("ETag", etag)
 	setEncryptionHeaders(h, rec, d.customer.CustomerKeyMD5)
-	if o.facts.Checksum != nil && !part.partial && wantChecksum {
+	if o.facts.Checksum != nil && !part.partial && d.part == 0 && wantChecksum {
 		setChecksumHeaders(h, &o.facts)
 	}
 	return d.serveData(w, resp, o, part)
