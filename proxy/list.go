@@ -71,12 +71,10 @@ func (s *Server) listObjectVersions(w http.ResponseWriter, r *request) error {
 }
 
 func (l *listing) serve(w http.ResponseWriter) error {
-	switch l.request.query.Get("encoding-type") {
-	case "":
-	case "url":
-		l.encode = true
-	default:
+	if v := l.request.query.Get("encoding-type"); v != "" && !strings.EqualFold(v, "url") {
 		return errEncodingType
+	} else if v != "" {
+		l.encode = true
 	}
 	l.metadata = l.request.query.Get("metadata") == "true"
 	ctx := l.request.Context()

@@ -27,7 +27,7 @@ func (l *listing) render(p *upstream.ListPage, entries []listEntry) []byte {
 		b.WriteString("</CommonPrefixes>")
 	}
 	if l.encode {
-		element(b, "EncodingType", "url")
+		element(b, "EncodingType", l.request.query.Get("encoding-type"))
 	}
 	b.WriteString("</" + root + ">")
 	return b.Bytes()
