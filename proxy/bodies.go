@@ -27,16 +27,15 @@ type plaintext interface {
 // drain reads a body that must be empty, so that its digests are checked.
 func drain(body io.Reader) error {
 	var one [1]byte
-	n, err := body.Read(one[:])
-	switch {
-	case n > 0:
+	_, err := io.ReadFull(body, one[:])
+	switch err {
+	case nil:
 		return sigv4.ErrIncompleteBody
-	case err == io.EOF:
+	case io.EOF:
 		return nil
-	case err != nil:
+	default:
 		return err
 	}
-	return nil
 }
 
 // lastBytes calls commit before it delivers the last bytes of src. DARE's last

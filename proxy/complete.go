@@ -353,6 +353,9 @@ func (c *completing) repeat(w http.ResponseWriter, notThere error) error {
 	if err != nil || rec == nil || resp.StatusCode != http.StatusOK || rec.Manifest != id.manifest || rec.Layout != sse.Uploaded {
 		return notThere
 	}
+	if err := s.mayUseKeys(r.caller, r.bucket); err != nil {
+		return err
+	}
 	stored := resp.Header.Get("ETag")
 	ref := manifestRef(r.name(), rec, stored)
 	facts, err := s.manifests.Get(r.Context(), ref)

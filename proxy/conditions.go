@@ -15,7 +15,7 @@ import (
 // the object (RFC 9110, section 13.2.2). errPrecondition, errNotModified.
 func checkRead(h http.Header, etag string, modified time.Time) error {
 	modified = modified.Truncate(time.Second)
-	ifMatch, ifNoneMatch := h.Get("If-Match"), h.Get("If-None-Match")
+	ifMatch, ifNoneMatch := list(h, "If-Match"), list(h, "If-None-Match")
 	switch {
 	case ifMatch != "":
 		if !etagListed(ifMatch, etag) {
@@ -50,6 +50,9 @@ func readConditions(w http.ResponseWriter, h http.Header, etag string, modified 
 	return err
 }
 
+// list joins a header that was sent in several lines.
+func list(h http.Header, name string) string { return strings.Join(h.Values(name), ",") }
+
 // rangeStillValid says whether a Range header holds: If-Range may tie it to a
 // version of the object.
 func rangeStillValid(h http.Header, etag string, modified time.Time) bool {
@@ -58,9 +61,9 @@ func rangeStillValid(h http.Header, etag string, modified time.Time) bool {
 		return true
 	}
 	if t, err := http.ParseTime(condition); err == nil {
-		return !modified.Truncate(time.Second).After(t)
+		return modified.Truncate(time.Second).Equal(t)
 	}
-	return etagListed(condition, etag) && !strings.HasPrefix(condition, "W/")
+	return strings.Trim(condition, `"`) == strings.Trim(etag, `"`) // a strong comparison
 }
 
 // etagListed says whether a header's list of ETags, or *, names etag.

@@ -126,6 +126,7 @@ var errorTable = []struct {
 	{kms.ErrKeyExists, apiError{409, "kms:KeyAlreadyExists", "key with given key ID already exits", nil}},
 	{kms.ErrNotPermitted, apiError{403, "kms:NotAuthorized", "insufficient permissions to perform KMS operation", nil}},
 	{kms.ErrDecrypt, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
+	{kms.ErrInvalidContext, apiError{400, invalidArgument, "The encryption context is not valid.", nil}},
 	{kms.ErrInvalidKeyName, apiError{400, invalidArgument, "The KMS key id is not valid.", nil}},
 	{kms.ErrUnavailable, apiError{503, "SlowDown", "The key service cannot be reached. Please try again.", nil}},
 	{kms.ErrCorruptKey, apiError{500, "kms:KeyDecryptionFailed", "failed to decrypt data key with KMS key", nil}},

@@ -31,9 +31,6 @@ var mappedElsewhere = map[string]string{
 	"sse.ErrHeaderContext":       "writeHeaderError",
 	"sse.ErrBucketKeyValue":      "writeHeaderError",
 
-	"sse.ErrCustomerKeyOverPlain": "nobody returns it",
-
-	"kms.ErrInvalidContext":        "writeEncryption answers a client's; in a record it is sse.ErrTampered",
 	"bucketconfig.ErrMalformedXML": "comes as *InvalidRuleError",
 	"bucketconfig.ErrNotModified":  "what a Backend tells package bucketconfig",
 	"bucketconfig.ErrNotFound":     "what a Backend tells package bucketconfig",

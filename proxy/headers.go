@@ -64,7 +64,7 @@ func (r *request) writeHeaders() http.Header {
 			out[name] = v
 		}
 	}
-	if v := withoutAWSChunked(out.Get("Content-Encoding")); v != "" {
+	if v := withoutAWSChunked(strings.Join(out.Values("Content-Encoding"), ",")); v != "" {
 		out.Set("Content-Encoding", v)
 	} else {
 		out.Del("Content-Encoding")

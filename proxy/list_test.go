@@ -81,7 +81,7 @@ func TestListObjectsV2IsWrittenAsS3WritesIt(t *testing.T) {
 func TestListObjectsV2InURLEncoding(t *testing.T) {
 	t.Parallel()
 	page := &upstream.ListPage{MaxKeys: "2", KeyCount: "1", Prefixes: []string{"p+%26%2F"}}
-	got := renderedListing(t, &listing{kind: listV2, encode: true, owner: true}, "prefix=a+%26/", page, []listEntry{listedEntry()})
+	got := renderedListing(t, &listing{kind: listV2, encode: true, owner: true}, "prefix=a+%26/&encoding-type=url", page, []listEntry{listedEntry()})
 	want := "<ListBucketResult><Name>b</Name><Prefix>a+%26/</Prefix><KeyCount>1</KeyCount><MaxKeys>2</MaxKeys><IsTruncated>false</IsTruncated>" +
 		"<Contents><Key>a%3C%0A%2B+b</Key>" + entryHead + ownerXML + "<StorageClass>STANDARD</StorageClass></Contents>" +
 		"<CommonPrefixes><Prefix>p+%26%2F</Prefix></CommonPrefixes><EncodingType>url</EncodingType></ListBucketResult>"

@@ -107,6 +107,7 @@ func element(b *bytes.Buffer, name, value string) {
 // escapeXML writes text as S3 servers do: control characters become character
 // references, which XML 1.0 forbids and clients of S3 expect.
 func escapeXML(b *bytes.Buffer, s string) {
+	s = strings.ToValidUTF8(s, "\uFFFD")
 	const special = "<>&'\"\t\n\r"
 	last := 0
 	for i := 0; i < len(s); i++ {

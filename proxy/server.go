@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
+	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/system"
@@ -188,6 +189,8 @@ func (r *request) setName(sc scope, bucket, key string) (err error) {
 // checkName refuses names that MinIO refuses, before anything is done with them.
 func checkName(bucket, key string) error {
 	switch {
+	case bucket == "minio" || bucket == ".minio.sys": // MinIO's own API and storage, not S3
+		return fmt.Errorf("path /%s: %w", bucket, errNotOffered)
 	case !validBucketName(bucket):
 		return errInvalidBucketName
 	case len(key) > 1024:
@@ -204,6 +207,9 @@ func checkName(bucket, key string) error {
 // included; whether a new bucket may have it is MinIO's to say.
 func validBucketName(name string) bool {
 	const inner = ".-_:"
+	if strings.HasPrefix(strings.ToLower(name), kms.ReservedContextPrefix) { // bucket names are names in encryption contexts
+		return false
+	}
 	if len(name) < 3 || len(name) > 63 || strings.IndexByte(inner, name[0]) >= 0 || strings.IndexByte(inner, name[len(name)-1]) >= 0 {
 		return false
 	}

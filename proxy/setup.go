@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/system"
@@ -53,9 +55,22 @@ type setup struct {
 	rules   *bucketconfig.Rules
 	log     *slog.Logger
 
-	done atomic.Bool
-	mu   sync.Mutex // held by the one that tries
+	done   atomic.Bool
+	flight singleflight.Group
+
+	mu     sync.Mutex
+	failed error     // of the last try
+	until  time.Time // failed is answered without another try
 }
+
+const (
+	// setupTimeout bounds one try.
+	setupTimeout = 10 * time.Second
+	// setupPatience is how long a request waits for one.
+	setupPatience = 3 * time.Second
+	// setupPause is how long a failure stands for the next requests too.
+	setupPause = time.Second
+)
 
 func newSetup(k kms.Service, service *upstream.Service, rules *bucketconfig.Rules, log *slog.Logger) *setup {
 	return &setup{kms: k, service: service, rules: rules, log: log}
@@ -77,23 +92,42 @@ func (s *setup) run(ctx context.Context) {
 	}
 }
 
-// ensure does what is left to do. errNotReady with the reason.
+// ensure does what is left to do, once for all who wait for it. errNotReady with
+// the reason, promptly.
 func (s *setup) ensure(ctx context.Context) error {
 	if s.done.Load() {
 		return nil
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.done.Load() {
-		return nil
+	failed, until := s.failed, s.until
+	s.mu.Unlock()
+	if failed != nil && time.Now().Before(until) {
+		return failed
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	tried := s.flight.DoChan("", func() (any, error) { return nil, s.try(context.WithoutCancel(ctx)) })
+	ctx, cancel := context.WithTimeout(ctx, setupPatience)
 	defer cancel()
-	if err := s.steps(ctx); err != nil {
-		return fmt.Errorf("set up system bucket: %w (%w)", errNotReady, err)
+	select {
+	case result := <-tried:
+		return result.Err
+	case <-ctx.Done():
+		return fmt.Errorf("set up system bucket: %w (%w)", errNotReady, ctx.Err())
 	}
-	s.done.Store(true)
-	return nil
+}
+
+func (s *setup) try(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
+	defer cancel()
+	err := s.steps(ctx)
+	if err != nil {
+		err = fmt.Errorf("set up system bucket: %w (%w)", errNotReady, err)
+	} else {
+		s.done.Store(true)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed, s.until = err, time.Now().Add(setupPause)
+	return err
 }
 
 func (s *setup) steps(ctx context.Context) error {

@@ -27,17 +27,16 @@ const (
 // Errors of request headers. Their texts are those that S3 clients of MinIO
 // see inside the message of the answer.
 var (
-	ErrMethod               = errors.New("The encryption method is not supported")                                                                 //nolint:staticcheck // shown as it is
-	ErrIncompatible         = errors.New("Server Side Encryption with Customer provided key is incompatible with the encryption method specified") //nolint:staticcheck // shown as it is
-	ErrCustomerAlgorithm    = errors.New("The SSE-C algorithm is not supported")                                                                   //nolint:staticcheck // shown as it is
-	ErrCustomerKey          = errors.New("The SSE-C client key is invalid")                                                                        //nolint:staticcheck // shown as it is
-	ErrCustomerKeyMissing   = errors.New("The SSE-C request is missing the customer key")                                                          //nolint:staticcheck // shown as it is
-	ErrCustomerMD5Missing   = errors.New("The SSE-C request is missing the customer key MD5")                                                      //nolint:staticcheck // shown as it is
-	ErrCustomerMD5Mismatch  = errors.New("The provided SSE-C key MD5 does not match the computed MD5 of the SSE-C key")                            //nolint:staticcheck // shown as it is
-	ErrHeaderContext        = errors.New("the encryption context is not base64 of a JSON object of strings")
-	errEmptyContext         = errors.New("the encryption context is empty")
-	ErrBucketKeyValue       = errors.New("the bucket key setting is neither true nor false")
-	ErrCustomerKeyOverPlain = errors.New("customer keys are not accepted over plain http")
+	ErrMethod              = errors.New("The encryption method is not supported")                                                                 //nolint:staticcheck // shown as it is
+	ErrIncompatible        = errors.New("Server Side Encryption with Customer provided key is incompatible with the encryption method specified") //nolint:staticcheck // shown as it is
+	ErrCustomerAlgorithm   = errors.New("The SSE-C algorithm is not supported")                                                                   //nolint:staticcheck // shown as it is
+	ErrCustomerKey         = errors.New("The SSE-C client key is invalid")                                                                        //nolint:staticcheck // shown as it is
+	ErrCustomerKeyMissing  = errors.New("The SSE-C request is missing the customer key")                                                          //nolint:staticcheck // shown as it is
+	ErrCustomerMD5Missing  = errors.New("The SSE-C request is missing the customer key MD5")                                                      //nolint:staticcheck // shown as it is
+	ErrCustomerMD5Mismatch = errors.New("The provided SSE-C key MD5 does not match the computed MD5 of the SSE-C key")                            //nolint:staticcheck // shown as it is
+	ErrHeaderContext       = errors.New("the encryption context is not base64 of a JSON object of strings")
+	errEmptyContext        = errors.New("the encryption context is empty")
+	ErrBucketKeyValue      = errors.New("the bucket key setting is neither true nor false")
 )
 
 // Request is the server-side encryption that a request's headers ask for.
