@@ -175,9 +175,9 @@ func TestHostileUpstreamAnswersOddly(t *testing.T) {
 					if rng := r.Header.Get("Range"); rng != "" {
 						header["Range"] = rng
 					}
-					real := h.fetchRaw(http.MethodGet, bucket, o.key, header)
-					body, _ := io.ReadAll(real.Body)
-					answer := odd.wire(real.Header, body)
+					theirs := h.fetchRaw(http.MethodGet, bucket, o.key, header)
+					body, _ := io.ReadAll(theirs.Body)
+					answer := odd.wire(theirs.Header, body)
 					if r.Method == http.MethodHead {
 						answer, _, _ = strings.Cut(answer, "\r\n\r\n")
 						answer += "\r\n\r\n"

@@ -49,9 +49,9 @@ func TestHostileUpstreamAttacksManifests(t *testing.T) {
 	}
 	alter := func(f func(http.Header)) act {
 		return func(w http.ResponseWriter, r *http.Request) bool {
-			real := h.fetchRaw(http.MethodHead, systemBucket, strings.TrimPrefix(r.URL.Path, "/"+systemBucket+"/"), nil)
-			f(real.Header)
-			for name, values := range real.Header {
+			theirs := h.fetchRaw(http.MethodHead, systemBucket, strings.TrimPrefix(r.URL.Path, "/"+systemBucket+"/"), nil)
+			f(theirs.Header)
+			for name, values := range theirs.Header {
 				w.Header()[name] = values
 			}
 			return true
