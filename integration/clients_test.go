@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,12 +12,18 @@ import (
 	"time"
 )
 
-// run runs a program to its end; a failure ends the test unless fails is set.
+// run runs a program to its end.
 func run(t *testing.T, env []string, dir string, program string, args ...string) (stdout, all string, err error) {
+	t.Helper()
+	return runWith(t, env, dir, "", program, args...)
+}
+
+// runWith is run with something on the standard input.
+func runWith(t *testing.T, env []string, dir, input, program string, args ...string) (stdout, all string, err error) {
 	t.Helper()
 	var out, both bytes.Buffer
 	cmd := exec.Command(program, args...)
-	cmd.Env, cmd.Dir = env, dir
+	cmd.Env, cmd.Dir, cmd.Stdin = env, dir, strings.NewReader(input)
 	lock := &lockedWriter{w: &both}
 	cmd.Stdout = writers{&out, lock}
 	cmd.Stderr = lock
@@ -135,6 +142,27 @@ func writeFile(t *testing.T, dir, name string, data []byte) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+func readFile(t *testing.T, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// exitCode is that of a program that was run; -1 if it was not.
+func exitCode(err error) int {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.ExitCode()
+	}
+	return -1
 }
 
 func wantFile(t *testing.T, path string, data []byte) {

@@ -49,7 +49,8 @@ type minioServer struct {
 func (m *minioServer) endpoint() string { return "http://" + m.addr }
 
 // startMinIO starts a MinIO on dir, again at the same address if addr is given.
-func startMinIO(dir, addr string, kms bool) (*minioServer, error) {
+// extra is added to its environment.
+func startMinIO(dir, addr string, kms bool, extra ...string) (*minioServer, error) {
 	program, err := tool("MINIO_BIN", "minio")
 	if err != nil {
 		return nil, err
@@ -62,6 +63,7 @@ func startMinIO(dir, addr string, kms bool) (*minioServer, error) {
 	if kms {
 		env = append(env, "MINIO_KMS_SECRET_KEY="+referenceKey)
 	}
+	env = append(env, extra...)
 	for attempt := 0; ; attempt++ {
 		at := addr
 		if at == "" {

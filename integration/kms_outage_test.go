@@ -1,0 +1,152 @@
+package integration
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// sealedDEK is what a client keeps of a DEK, and the DEK.
+type sealedDEK struct{ plaintext, ciphertext, context []byte }
+
+// load is clients that use one key all the time.
+type load struct {
+	client *kesClient
+	stop   chan struct{}
+	wait   sync.WaitGroup
+	done   atomic.Int64
+
+	mu     sync.Mutex
+	deks   []sealedDEK
+	failed []error
+}
+
+func startLoad(c *kesClient, workers int, key string) *load {
+	l := &load{client: c, stop: make(chan struct{})}
+	for worker := range workers {
+		l.wait.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-l.stop:
+					return
+				default:
+				}
+				l.once(key, fmt.Appendf(nil, `{"worker":"%d-%d"}`, worker, i))
+				time.Sleep(2 * time.Millisecond)
+			}
+		})
+	}
+	return l
+}
+
+func (l *load) once(key string, context []byte) {
+	plaintext, ciphertext, err := l.client.generate(key, context)
+	if err == nil {
+		var opened []byte
+		if opened, err = l.client.decrypt(key, ciphertext, context); err == nil && !bytes.Equal(opened, plaintext) {
+			err = errors.New("a DEK opened as another")
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.failed = append(l.failed, err)
+		return
+	}
+	l.done.Add(1)
+	l.deks = append(l.deks, sealedDEK{plaintext, ciphertext, context})
+}
+
+// failures are those since the last call.
+func (l *load) failures() []error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	failed := l.failed
+	l.failed = nil
+	return failed
+}
+
+func (l *load) end() {
+	close(l.stop)
+	l.wait.Wait()
+}
+
+func TestKeyServerOutlivesItsStoreUnderLoad(t *testing.T) {
+	t.Parallel()
+	addr := moto(t)
+	const region = "us-west-1"
+	g := newGate(t, addr)
+	k := startKMS(t, kesYAML+"cache: {expiry: {any: 1s, unused: 1s, offline: 5s}}\nkeys: [{name: used}, {name: unused}]\n"+
+		secretsStore("http://"+g.addr, region))
+	c := k.clientOf(t, k.admin)
+	l := startLoad(c, 4, "used")
+	during := func(what string, limit time.Duration) {
+		t.Helper()
+		before := l.done.Load()
+		time.Sleep(limit)
+		if failed := l.failures(); len(failed) > 0 {
+			t.Errorf("%s: %d calls failed, the first: %v", what, len(failed), failed[0])
+		}
+		if l.done.Load() == before {
+			t.Errorf("%s: nothing was done", what)
+		}
+	}
+	want := func(method, path string, in any, status int, message string) {
+		t.Helper()
+		if a := c.do(t, method, path, in); a.status != status || a.message() != message {
+			t.Errorf("%s %s: %d %q, want %d %q", method, path, a.status, a.message(), status, message)
+		}
+	}
+	during("with the store", 500*time.Millisecond)
+	want(http.MethodGet, "/v1/ready", nil, http.StatusOK, "")
+
+	g.shut()
+	// Beyond what any and unused allow: the offline period counts.
+	during("without the store", 3*time.Second)
+	want(http.MethodGet, "/v1/ready", nil, http.StatusGatewayTimeout, "key store is not reachable")
+	g.reopen(t)
+	waitFor(t, 15*time.Second, "the server to be ready", func() bool { return c.do(t, http.MethodGet, "/v1/ready", nil).status == http.StatusOK })
+	during("with the store again", 500*time.Millisecond)
+
+	// Longer than the offline period: keys may not be used any more, and that is
+	// the server's failure, so that clients go to another one.
+	g.shut()
+	waitFor(t, 20*time.Second, "the key to be refused", func() bool {
+		_, _, err := c.generate("used", nil)
+		return err != nil
+	})
+	want(http.MethodPost, "/v1/key/generate/used", nil, http.StatusBadGateway, "failed to read key")
+	l.end()
+	want(http.MethodPost, "/v1/key/create/k", nil, http.StatusBadGateway, "failed to create key")
+	var status struct {
+		Unavailable bool `json:"keystore_unavailable"`
+		Unreachable bool `json:"keystore_unreachable"`
+	}
+	a := c.do(t, http.MethodGet, "/v1/status", nil)
+	if err := unmarshal(a, &status); err != nil || !status.Unavailable || !status.Unreachable {
+		t.Errorf("status: %v %s", err, a.body)
+	}
+	g.reopen(t)
+	waitFor(t, 20*time.Second, "the key to work", func() bool {
+		_, _, err := c.generate("used", nil)
+		return err == nil
+	})
+	want(http.MethodPost, "/v1/key/create/after", nil, http.StatusOK, "")
+	want(http.MethodPost, "/v1/key/generate/no-such-key", nil, http.StatusNotFound, "key does not exist")
+
+	// Nothing that was handed out is lost.
+	for i, d := range l.deks {
+		if i%17 != 0 {
+			continue
+		}
+		if got, err := c.decrypt("used", d.ciphertext, d.context); err != nil || !bytes.Equal(got, d.plaintext) {
+			t.Fatalf("DEK %d of %d: %v", i, len(l.deks), err)
+		}
+	}
+	t.Logf("%d DEKs were made and opened", len(l.deks))
+}
