@@ -100,7 +100,11 @@ func (s *Server) rule(ctx context.Context, bucket string) (bucketconfig.Rule, bo
 	if err := s.setup.ensure(ctx); err != nil {
 		return bucketconfig.Rule{}, false, err
 	}
-	return s.rules.Effective(ctx, bucket)
+	rule, ok, err := s.rules.Effective(ctx, bucket)
+	if errors.Is(err, bucketconfig.ErrNotFound) {
+		err = fmt.Errorf("%w; if this MinIO is a new one, stop bucketseal, run: bucketseal key rm --force %s, and start it again", err, systemReadyKey)
+	}
+	return rule, ok, err
 }
 
 // declaredSize returns the plaintext size that the request declares.
