@@ -67,8 +67,8 @@ func (r *race) touch(header func(i int) map[string]string) {
 		switch {
 		case err == nil && a.status == http.StatusOK && strings.Contains(string(a.body), "<CopyObjectResult"):
 			r.copies.Add(1)
-		case err == nil && a.status == http.StatusPreconditionFailed: // overwritten in between
-			r.refused.Add(1)
+		case err == nil && (a.status == http.StatusPreconditionFailed || a.status == http.StatusServiceUnavailable && a.code == "SlowDownRead"):
+			r.refused.Add(1) // overwritten in between: before MinIO looked, or while it read
 		default:
 			r.fail("self-copy: %d %s %v", a.status, a.code, err)
 		}
