@@ -43,6 +43,9 @@ const (
 	// store does not answer: requests must not queue up behind an outage.
 	loadTime        = 10 * time.Second
 	offlineLoadTime = 3 * time.Second
+	// patience is how long who has a key that serves in an outage waits for the
+	// store: then it counts as not answering, until it does.
+	patience = time.Second
 	// evictionSample is among how many keys the least recently used is sought.
 	evictionSample = 16
 )
@@ -199,6 +202,9 @@ func (c *keyCache) load(ctx context.Context, name string, old *Key) (key *Key, j
 		c.loads.Go(func() { c.run(name, f, limit) })
 	}
 	c.mu.Unlock()
+	if old != nil && c.tooSlow(ctx, f) {
+		return old, joined, nil
+	}
 	select {
 	case <-f.done:
 	case <-ctx.Done():
@@ -208,6 +214,24 @@ func (c *keyCache) load(ctx context.Context, name string, old *Key) (key *Key, j
 		return old, joined, nil
 	}
 	return f.key, joined, f.err
+}
+
+var errNoAnswer = fmt.Errorf("no answer within %v: %w", patience, ErrUnavailable)
+
+// tooSlow says that a read has lasted so long that the key known before is to
+// be used. The read goes on; that it succeeds ends what is noted here.
+func (c *keyCache) tooSlow(ctx context.Context, f *flight) bool {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-f.done:
+		return false
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+	}
+	c.note(errNoAnswer)
+	return c.mayUseOld()
 }
 
 func (c *keyCache) mayUseOld() bool {

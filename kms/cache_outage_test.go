@@ -3,6 +3,7 @@ package kms
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -63,6 +64,43 @@ func TestKeyThatExpiresInAnOutageNotYetNoticedServes(t *testing.T) {
 		time.Sleep(4 * time.Second) // expired, before the first probe
 		wantUse(t, l, s, "expired, store fails", true, nil)
 		wantUse(t, l, s, "outage noticed", false, nil)
+	})
+}
+
+func TestSilentStoreDoesNotHoldUpCachedKeys(t *testing.T) {
+	t.Parallel()
+	hang := func(ctx context.Context) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	timed := func(t *testing.T, l *Local, s *fakeStore, limit time.Duration, want error) {
+		t.Helper()
+		start := time.Now()
+		if _, err := use(t, l, s, "key"); !errors.Is(err, want) || time.Since(start) > limit {
+			t.Errorf("%v after %v, want %v within %v", err, time.Since(start), want, limit)
+		}
+	}
+	o := LocalOptions{Cache: CacheOptions{Unused: 3 * time.Second, Offline: time.Minute}}
+	inBubble(t, o, func(t *testing.T, l *Local, s *fakeStore) {
+		wantUse(t, l, s, "before", true, nil)
+		s.set(func() { s.onGet = hang })
+		time.Sleep(4 * time.Second) // expired
+		timed(t, l, s, patience, nil)
+		timed(t, l, s, 0, nil)
+		time.Sleep(2 * time.Minute) // the offline period is over
+		timed(t, l, s, loadTime, ErrUnavailable)
+		s.set(func() { s.onGet = nil })
+		timed(t, l, s, 0, nil)
+	})
+	// A store that is merely slow is asked all the same, and its answer counts.
+	inBubble(t, o, func(t *testing.T, l *Local, s *fakeStore) {
+		wantUse(t, l, s, "before", true, nil)
+		s.set(func() { s.onGet = func(context.Context) error { time.Sleep(2 * patience); return nil } })
+		s.remove("key")
+		time.Sleep(4 * time.Second)
+		timed(t, l, s, patience, nil)
+		time.Sleep(2 * patience)
+		timed(t, l, s, 2*patience, ErrKeyNotFound)
 	})
 }
 
