@@ -368,3 +368,12 @@ func (k *kit) expect(a answer, code int, message string) {
 		k.t.Errorf("error answer is %s %q", a.Header.Get("Content-Type"), a.body)
 	}
 }
+
+// serverTLS is what the server has, for another that asks its clients the same.
+func (k *kit) serverTLS() *tls.Config {
+	cert, err := tls.LoadX509KeyPair(filepath.Join(k.dir, "server.crt"), filepath.Join(k.dir, "server.key"))
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAnyClientCert}
+}
