@@ -35,7 +35,7 @@ func differences() []difference {
 		marker        = "a delete marker has neither data nor class, as at AWS"
 		noKeyNoWord   = "who does not have the customer key learns nothing but that"
 	)
-	return []difference{
+	return append(multipartDifferences(), []difference{
 		{"*", "header Accept-Ranges without an object", "MinIO sends it with every answer; as at AWS, it is said of objects"},
 		{"*", "body /Error/RangeRequested", details},
 		{"*", "body /Error/ActualObjectSize", details},
@@ -139,7 +139,7 @@ func differences() []difference {
 		{"*copy*", "header Expires", "MinIO forgets Expires"},
 		{"*self-copy of c: to c*", "*E?ag", freshKey},
 		{"self-copy of none: same class", "*", "naming the storage class is enough to copy an object onto itself, as at AWS"},
-	}
+	}...)
 }
 
 // differs says whether a case is on the list, apart from what holds for all.

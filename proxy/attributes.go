@@ -36,6 +36,15 @@ func (s *Server) getObjectAttributes(w http.ResponseWriter, r *request) error {
 	if err := readConditions(w, r.Header, src.etag(), src.modified()); err != nil {
 		return err
 	}
+	var parts *partsPage
+	if wanted["ObjectParts"] {
+		if parts, err = parsePartsPage(r); err != nil {
+			return err
+		}
+		if err := src.objectParts(r.Context(), s, r, parts); err != nil {
+			return err
+		}
+	}
 	h := w.Header()
 	h.Set("Last-Modified", src.modified().UTC().Format(http.TimeFormat))
 	if v := src.head.Get("X-Amz-Version-Id"); v != "" {
@@ -43,7 +52,7 @@ func (s *Server) getObjectAttributes(w http.ResponseWriter, r *request) error {
 	}
 	var b bytes.Buffer
 	b.WriteString(xml.Header + `<GetObjectAttributesResponse xmlns="` + s3Namespace + `">`)
-	src.renderAttributes(&b, wanted)
+	src.renderAttributes(&b, wanted, parts)
 	b.WriteString("</GetObjectAttributesResponse>")
 	writeXML(w, http.StatusOK, b.Bytes())
 	return nil
@@ -69,7 +78,8 @@ func wantedAttributes(h http.Header) (map[string]bool, error) {
 	return wanted, nil
 }
 
-func (c *copySource) renderAttributes(b *bytes.Buffer, wanted map[string]bool) {
+// renderAttributes writes what is wanted; parts is nil if they are not.
+func (c *copySource) renderAttributes(b *bytes.Buffer, wanted map[string]bool, parts *partsPage) {
 	if wanted["ETag"] {
 		element(b, "ETag", strings.Trim(c.etag(), `"`))
 	}
@@ -79,9 +89,12 @@ func (c *copySource) renderAttributes(b *bytes.Buffer, wanted map[string]bool) {
 	if wanted["Checksum"] && c.object != nil && c.object.facts.Checksum != nil {
 		sum := c.object.facts.Checksum
 		b.WriteString("<Checksum>")
-		element(b, checksumElements[checksumHeaders[sum.Type]], checksumValue(&c.object.facts))
+		element(b, checksumElements[checksumHeaders[sum.Type]], base64Std(sum.Value)) // the number of parts is told below
 		element(b, "ChecksumType", checksumKind(sum))
 		b.WriteString("</Checksum>")
+	}
+	if parts != nil {
+		parts.render(b)
 	}
 	if wanted["StorageClass"] {
 		class := c.head.Get("X-Amz-Storage-Class")
@@ -100,6 +113,7 @@ func (c *copySource) renderUpstreamChecksum(b *bytes.Buffer) {
 	for header, name := range checksumElements {
 		if v := c.head.Get(header); v != "" {
 			b.WriteString("<Checksum>")
+			v, _, _ = strings.Cut(v, "-") // as below
 			element(b, name, v)
 			element(b, "ChecksumType", c.head.Get("X-Amz-Checksum-Type"))
 			b.WriteString("</Checksum>")

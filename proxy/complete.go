@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/md5" //nolint:gosec // S3's ETags are MD5
 	"encoding/base64"
@@ -79,10 +80,13 @@ func (s *Server) completeMultipartUpload(w http.ResponseWriter, r *request) erro
 	}
 	c.upload = u
 	err = c.run(r.Context())
-	if errors.Is(err, errNoSuchUpload) {
+	switch {
+	case errors.Is(err, errNoSuchUpload):
+		s.dropUpload(r.Context(), u)
 		return c.repeat(w, err)
-	}
-	if err != nil {
+	case failedCondition(err): // the first of two held, and changed what the second is judged on
+		return c.repeat(w, err)
+	case err != nil:
 		return err
 	}
 	s.dropUpload(r.Context(), u)
@@ -90,13 +94,23 @@ func (s *Server) completeMultipartUpload(w http.ResponseWriter, r *request) erro
 	return nil
 }
 
+// failedCondition says whether the proxy or upstream found a condition not to
+// hold.
+func failedCondition(err error) bool {
+	var answer *upstream.Error
+	return errors.Is(err, errPrecondition) || errors.As(err, &answer) && answer.Status == http.StatusPreconditionFailed
+}
+
 func (c *completing) readList() error {
 	body, err := c.server.documentWith(c.request, sigv4.BodyOptions{IgnoreChecksumHeaders: true})
 	if err != nil {
 		return err
 	}
-	if err := xml.Unmarshal(body, &c.wanted); err != nil || len(c.wanted.Parts) == 0 {
+	if err := xml.Unmarshal(body, &c.wanted); err != nil && len(body) > 0 {
 		return errMalformedXML
+	}
+	if len(c.wanted.Parts) == 0 {
+		return &apiError{400, invalidRequest, "You must specify at least one part", nil}
 	}
 	if len(c.wanted.Parts) > sse.MaxParts {
 		return errMalformedXML
@@ -115,8 +129,8 @@ func (c *completing) readList() error {
 }
 
 func (c *completing) run(ctx context.Context) error {
-	conditions, err := c.conditions(ctx)
-	if err != nil {
+	conditions := make(http.Header)
+	if err := c.server.pinConditions(c.request, conditions); err != nil {
 		return err
 	}
 	if err := c.choose(ctx); err != nil {
@@ -133,23 +147,6 @@ func (c *completing) run(ctx context.Context) error {
 	return c.commit(ctx, conditions)
 }
 
-// conditions judges If-Match and If-None-Match on what the client knows, and
-// returns the headers that pin them upstream.
-func (c *completing) conditions(ctx context.Context) (http.Header, error) {
-	u := &upload{server: c.server, request: c.request}
-	if err := u.conditions(ctx); err != nil {
-		return nil, err
-	}
-	h := make(http.Header)
-	if u.match != "" {
-		h.Set("If-Match", u.match)
-	}
-	if c.request.Header.Get("If-None-Match") == "*" {
-		h.Set("If-None-Match", "*")
-	}
-	return h, nil
-}
-
 // choose finds the parts of the client's list: noted in the ledger, kept by
 // upstream, and named by the ETag that the client knows.
 func (c *completing) choose(ctx context.Context) error {
@@ -157,7 +154,7 @@ func (c *completing) choose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	noted, err := c.server.ledger.Parts(ctx, c.upload.ID)
+	noted, err := c.server.ledger.Parts(ctx, c.upload.ID, c.wanted.Parts[0].PartNumber, c.wanted.Parts[len(c.wanted.Parts)-1].PartNumber)
 	if err != nil {
 		return err
 	}
@@ -240,7 +237,7 @@ func (c *completing) combine() error {
 func (c *completing) combineChecksums() error {
 	kind := c.upload.Checksum
 	if kind == 0 {
-		return nil
+		return c.checkGiven()
 	}
 	var digest hash.Hash
 	for algorithm, other := range checksumTypes {
@@ -266,8 +263,27 @@ func (c *completing) combineChecksums() error {
 		sum.Value = crcBytes(kind, whole)
 	}
 	c.facts.Checksum = sum
-	if given := c.request.Header.Get(checksumHeaders[kind]); given != "" && given != checksumValue(&c.facts) && given != base64.StdEncoding.EncodeToString(sum.Value) {
-		return sigv4.ErrChecksumMismatch
+	return c.checkGiven()
+}
+
+// checkGiven compares the object's checksum with the one that the client gives.
+func (c *completing) checkGiven() error {
+	h, sum := c.request.Header, c.facts.Checksum
+	if kind := h.Get("X-Amz-Checksum-Type"); kind != "" && sum != nil && !strings.EqualFold(kind, checksumKind(sum)) {
+		return &apiError{400, invalidRequest, "The upload was created using the " + checksumKind(sum) + " checksum mode. The complete request must use the same checksum mode.", nil}
+	}
+	for kind, name := range checksumHeaders {
+		given := h.Get(name)
+		if given == "" {
+			continue
+		}
+		value, _, _ := strings.Cut(given, "-") // of a composite one the number of parts follows
+		if raw, err := base64.StdEncoding.DecodeString(value); err != nil || len(raw) != kind.Size() {
+			return sigv4.ErrInvalidChecksum
+		}
+		if sum == nil || sum.Type != kind || given != checksumValue(&c.facts) && given != base64Std(sum.Value) {
+			return sigv4.ErrChecksumMismatch
+		}
 	}
 	return nil
 }
@@ -299,6 +315,9 @@ func (c *completing) commit(ctx context.Context, conditions http.Header) error {
 		b.WriteString("<Part>")
 		element(&b, "PartNumber", strconv.Itoa(p.Number))
 		element(&b, "ETag", p.ETag)
+		if c.upload.record == nil && c.upload.Checksum != 0 {
+			element(&b, checksumElements[checksumHeaders[c.upload.Checksum]], base64Std(p.Checksum.Value))
+		}
 		b.WriteString("</Part>")
 	}
 	b.WriteString("</CompleteMultipartUpload>")
@@ -314,7 +333,7 @@ func (c *completing) commit(ctx context.Context, conditions http.Header) error {
 	}
 	if resp.StatusCode != http.StatusOK {
 		answer := upstream.ReadError(resp)
-		if answer.Code == "NoSuchUpload" {
+		if answer.Code == noSuchUpload {
 			return errNoSuchUpload
 		}
 		return answer
@@ -334,29 +353,29 @@ func (c *completing) commit(ctx context.Context, conditions http.Header) error {
 	return nil
 }
 
-// repeat answers a Complete whose upload upstream has no more: 200 if the object
-// that is there came from this upload and from this list of parts, since then the
-// answer to an earlier Complete was lost.
-func (c *completing) repeat(w http.ResponseWriter, notThere error) error {
+// repeat answers a Complete that upstream would not do, most often because it has
+// no such upload any more: 200 if the object that is there came from this upload
+// and from this list of parts, since then the answer to an earlier Complete was
+// lost. Else the error is as given.
+func (c *completing) repeat(w http.ResponseWriter, otherwise error) error {
 	r, s := c.request, c.server
 	id, err := parseUploadID(r.query.Get("uploadId"))
 	if err != nil {
 		return err
 	}
-	up := r.upstreamRequest(http.MethodHead)
-	resp, err := s.opts.Upstream.Do(r.Context(), up)
-	if err != nil {
-		return err
+	// The service identity looks: who has the id may write, and perhaps not read.
+	resp, err := c.current(&s.opts.Service)
+	if err != nil || resp == nil {
+		return cmp.Or(err, otherwise)
 	}
-	defer upstream.Discard(resp)
 	rec, err := recordOf(resp)
-	if err != nil || rec == nil || resp.StatusCode != http.StatusOK || rec.Manifest != id.manifest || rec.Layout != sse.Uploaded {
-		return notThere
+	if err == nil && rec == nil {
+		return c.repeatPlain(w, otherwise)
 	}
-	if err := s.mayUseKeys(r.caller, r.bucket); err != nil {
-		return err
+	if err != nil || rec.Manifest != id.manifest || rec.Layout != sse.Uploaded {
+		return otherwise
 	}
-	stored := resp.Header.Get("ETag")
+	stored := strings.Trim(resp.Header.Get("ETag"), `"`)
 	ref := manifestRef(r.name(), rec, stored)
 	facts, err := s.manifests.Get(r.Context(), ref)
 	if err != nil {
@@ -366,11 +385,56 @@ func (c *completing) repeat(w http.ResponseWriter, notThere error) error {
 	if err != nil {
 		return err
 	}
-	if !c.sameParts(rec, &facts, parts, strings.Trim(stored, `"`)) {
-		return notThere
+	if !c.sameParts(rec, &facts, parts, stored) {
+		return otherwise
 	}
 	c.upload = &openUpload{record: rec}
-	c.facts, c.etag, c.version = facts, strings.Trim(stored, `"`), resp.Header.Get("X-Amz-Version-Id")
+	c.facts, c.etag, c.version = facts, stored, resp.Header.Get("X-Amz-Version-Id")
+	c.answer(w)
+	return nil
+}
+
+// current looks the object up that is there now, nil if there is none. Its body
+// is closed.
+func (c *completing) current(as *upstream.Credential) (*http.Response, error) {
+	up := c.request.upstreamRequest(http.MethodHead)
+	up.Credential = as
+	resp, err := c.server.opts.Upstream.Do(c.request.Context(), up)
+	if err != nil {
+		return nil, err
+	}
+	switch resp.StatusCode {
+	case http.StatusOK:
+		upstream.Discard(resp)
+		return resp, nil
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
+		upstream.Discard(resp)
+		return nil, nil
+	default:
+		return nil, upstream.ReadError(resp)
+	}
+}
+
+// repeatPlain is repeat for an object without a record, which does not tell its
+// upload: its ETag must follow from the list, as the caller may see it.
+func (c *completing) repeatPlain(w http.ResponseWriter, otherwise error) error {
+	resp, err := c.current(c.request.caller.credential)
+	if err != nil || resp == nil {
+		return otherwise
+	}
+	sum := md5.New() //nolint:gosec // see above
+	for _, part := range c.wanted.Parts {
+		raw, err := hex.DecodeString(strings.Trim(part.ETag, `"`))
+		if err != nil {
+			return otherwise
+		}
+		sum.Write(raw)
+	}
+	c.etag = hex.EncodeToString(sum.Sum(nil)) + "-" + strconv.Itoa(len(c.wanted.Parts))
+	if rec, err := recordOf(resp); err != nil || rec != nil || strings.Trim(resp.Header.Get("ETag"), `"`) != c.etag {
+		return otherwise
+	}
+	c.upload, c.facts, c.version = &openUpload{}, sse.Facts{}, resp.Header.Get("X-Amz-Version-Id")
 	c.answer(w)
 	return nil
 }
@@ -401,8 +465,13 @@ func (c *completing) answer(w http.ResponseWriter) {
 	if c.version != "" {
 		h.Set("X-Amz-Version-Id", c.version)
 	}
-	if c.upload.record != nil {
-		setEncryptionHeaders(h, c.upload.record, r.Header.Get(sse.HeaderCustomerKeyMD5))
+	if rec := c.upload.record; rec != nil && rec.Mode != sse.ModeC { // a customer key is not looked at
+		setEncryptionHeaders(h, rec, "")
+	}
+	etag := clientETag(c.upload.record, &c.facts, c.etag)
+	h.Set("ETag", etag)
+	if c.facts.Checksum != nil {
+		setChecksumHeaders(h, &c.facts)
 	}
 	scheme := "http"
 	if r.TLS != nil {
@@ -414,7 +483,7 @@ func (c *completing) answer(w http.ResponseWriter) {
 	element(&b, "Location", location.String())
 	element(&b, "Bucket", r.bucket)
 	element(&b, "Key", r.key)
-	element(&b, "ETag", clientETag(c.upload.record, &c.facts, c.etag))
+	element(&b, "ETag", etag)
 	if sum := c.facts.Checksum; sum != nil {
 		element(&b, checksumElements[checksumHeaders[sum.Type]], checksumValue(&c.facts))
 		element(&b, "ChecksumType", checksumKind(sum))

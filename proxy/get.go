@@ -105,6 +105,9 @@ func readHeaderError(err error) error {
 // were one encrypted stream, which needs no look-up; servePlain asks again.
 func (d *download) fetch(ctx context.Context) (*http.Response, error) {
 	up := d.upstreamRequest()
+	if d.part > 1 { // where it lies is not known yet; the first one lies first
+		up.Method = http.MethodHead
+	}
 	if d.rng != nil && !d.head {
 		up.Header.Set("Range", d.rng.upstream())
 	}
@@ -165,7 +168,7 @@ func (d *download) serveEncrypted(w http.ResponseWriter, resp *http.Response, re
 	if d.hasKey {
 		customer = &d.customer.CustomerKey
 	}
-	wantChecksum := strings.EqualFold(r.Header.Get("X-Amz-Checksum-Mode"), "ENABLED")
+	wantChecksum := wantsChecksum(r.Header)
 	o, err := s.openObject(r.Context(), r.name(), rec, resp.Header.Get("ETag"), customer, wantChecksum)
 	if err != nil {
 		return err
@@ -184,7 +187,7 @@ func (d *download) serveEncrypted(w http.ResponseWriter, resp *http.Response, re
 	if err != nil {
 		return err
 	}
-	if !d.head && resp.Request.Method == http.MethodHead {
+	if !d.head && d.part == 0 && resp.Request.Method == http.MethodHead {
 		return fmt.Errorf("the object grew after its range was refused: %w", upstream.ErrUnreachable)
 	}
 	h := w.Header()
@@ -195,6 +198,10 @@ func (d *download) serveEncrypted(w http.ResponseWriter, resp *http.Response, re
 		setChecksumHeaders(h, &o.facts)
 	}
 	return d.serveData(w, resp, o, part)
+}
+
+func wantsChecksum(h http.Header) bool {
+	return strings.EqualFold(h.Get("X-Amz-Checksum-Mode"), "ENABLED")
 }
 
 // serveData answers with the part of the object that was asked for.
@@ -264,6 +271,9 @@ func (d *download) planPart(h http.Header, o *object, parts *sse.Parts) (answerP
 	for i, part := range parts.List() {
 		if int(part.Number) == d.part {
 			answer.Range = parts.Range(i)
+			if part.Checksum != nil && wantsChecksum(d.request.Header) {
+				h.Set(checksumHeaders[parts.Checksum()], base64Std(part.Checksum))
+			}
 			h.Set("X-Amz-Mp-Parts-Count", strconv.Itoa(len(parts.List())))
 			return answer, nil
 		}
@@ -294,7 +304,7 @@ func (d *download) source(ctx context.Context, resp *http.Response, o *object, p
 	if need.Length == 0 {
 		return resp.Body, func() {}, nil
 	}
-	whole := d.rng == nil && need.Length*2 >= encSize
+	whole := d.rng == nil && resp.Request.Method == http.MethodGet && (need.Offset == 0 || need.Length*2 >= encSize)
 	if d.rng != nil && need.Offset >= got.Offset && need.Offset+need.Length <= got.Offset+got.Length || whole {
 		if _, err := io.CopyN(io.Discard, resp.Body, need.Offset-got.Offset); err != nil {
 			return nil, nil, fmt.Errorf("skip to the first package: %w (%w)", upstream.ErrUnreachable, err)
@@ -379,11 +389,12 @@ func checkLength(resp *http.Response, want int64) error {
 func (d *download) send(w http.ResponseWriter, body io.Reader, part answerPart, size int64) error {
 	buffers := d.server.buffers
 	buffer := buffers.copies.Get().(*[copyBufferSize]byte)
+	used := min(part.Length, copyBufferSize)
 	defer func() {
-		clear(buffer[:])
+		clear(buffer[:used]) // plaintext
 		buffers.copies.Put(buffer)
 	}()
-	n, err := io.ReadAtLeast(body, buffer[:], 1)
+	n, err := io.ReadAtLeast(body, buffer[:], int(used))
 	if err != nil && (err != io.EOF || part.Length > 0) {
 		return readError(err)
 	}
@@ -476,6 +487,10 @@ func (d *download) fetchPlain(ctx context.Context, etag string, rangeValid bool)
 	resp, err := d.server.opts.Upstream.Do(ctx, up)
 	if err != nil {
 		return nil, err
+	}
+	if resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && d.part > 0 {
+		upstream.Discard(resp) // an answer to HEAD does not name its error
+		return nil, errPartNumber
 	}
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent {
 		return nil, upstream.ReadError(resp)

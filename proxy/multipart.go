@@ -18,6 +18,9 @@ import (
 	"github.com/bucketseal/bucketseal/sse"
 )
 
+// noSuchUpload is upstream's code for an upload that ended or never was.
+const noSuchUpload = "NoSuchUpload"
+
 // dropTimeout bounds the clean-up after an upload's end, which no client waits for.
 const dropTimeout = 2 * time.Minute
 
@@ -40,10 +43,27 @@ func parseUploadID(text string) (uploadID, error) {
 		return uploadID{}, errNoSuchUpload
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(text[i+1:])
-	if err != nil || len(raw) != len(sse.ManifestID{}) {
+	if err != nil || len(raw) != len(sse.ManifestID{}) || !isUpstreamID(text[:i]) {
 		return uploadID{}, errNoSuchUpload
 	}
 	return uploadID{upstream: text[:i], manifest: sse.ManifestID(raw)}, nil
+}
+
+// maxUpstreamID is how long an upload id of upstream's may be, in bytes, so that
+// names in the system bucket can hold it. MinIO's have 124.
+const maxUpstreamID = 180
+
+// isUpstreamID says whether text can be an upload id of upstream's: it becomes a
+// part of names in the system bucket, in which a slash would mean another one.
+func isUpstreamID(text string) bool {
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte("-_.~=+", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return text != "" && len(text) <= maxUpstreamID
 }
 
 // openUpload is an upload that a request names, with what its parts need.
@@ -101,12 +121,18 @@ func (s *Server) createMultipartUpload(w http.ResponseWriter, r *request) error 
 	}
 	up := r.upstreamRequest(http.MethodPost)
 	up.Header, up.Query = r.writeHeaders(), url.Values{"uploads": {""}}
+	if err := s.pinConditions(r, up.Header); err != nil {
+		return err
+	}
 	var record *sse.Record
 	if asked.Mode != sse.ModeNone {
 		if record, err = s.uploadRecord(r, asked, noted); err != nil {
 			return err
 		}
 		up.Query.Set(recordHeader, noted.Record)
+	} else if noted.Checksum != 0 { // of the plaintext: upstream keeps it
+		up.Header.Set("X-Amz-Checksum-Algorithm", checksumName(noted.Checksum))
+		up.Header.Set("X-Amz-Checksum-Type", checksumKind(&sse.Checksum{Composite: noted.Composite}))
 	}
 	if noted.ID, err = s.initiate(r.Context(), up); err != nil {
 		return err
@@ -114,9 +140,30 @@ func (s *Server) createMultipartUpload(w http.ResponseWriter, r *request) error 
 	if err := s.ledger.Create(r.Context(), noted); err != nil {
 		return err
 	}
+	answerCreate(w, r, noted, record, asked.CustomerKeyMD5)
+	return nil
+}
+
+// pinConditions judges a Create's or Complete's If-Match and If-None-Match on
+// the ETag that the client knows, and sets the headers that pin them upstream.
+func (s *Server) pinConditions(r *request, h http.Header) error {
+	u := &upload{server: s, request: r}
+	if err := u.conditions(r.Context()); err != nil {
+		return err
+	}
+	if u.match != "" {
+		h.Set("If-Match", u.match)
+	}
+	if r.Header.Get("If-None-Match") == "*" {
+		h.Set("If-None-Match", "*")
+	}
+	return nil
+}
+
+func answerCreate(w http.ResponseWriter, r *request, noted *manifest.Upload, record *sse.Record, customerKeyMD5 string) {
 	h := w.Header()
 	if record != nil {
-		setEncryptionHeaders(h, record, asked.CustomerKeyMD5)
+		setEncryptionHeaders(h, record, customerKeyMD5)
 	}
 	if noted.Checksum != 0 {
 		h.Set("X-Amz-Checksum-Algorithm", checksumName(noted.Checksum))
@@ -129,7 +176,6 @@ func (s *Server) createMultipartUpload(w http.ResponseWriter, r *request) error 
 	element(&b, "UploadId", uploadID{noted.ID, noted.Manifest}.String())
 	b.WriteString("</InitiateMultipartUploadResult>")
 	writeXML(w, http.StatusOK, b.Bytes())
-	return nil
 }
 
 // uploadRecord makes the record of an object that will come in parts.
@@ -159,7 +205,7 @@ func (s *Server) initiate(ctx context.Context, up *upstream.Request) (string, er
 	}
 	defer upstream.Discard(resp)
 	var answer initiated
-	if err := xml.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&answer); err != nil || answer.UploadID == "" {
+	if err := xml.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&answer); err != nil || !isUpstreamID(answer.UploadID) {
 		return "", fmt.Errorf("parse upstream's upload id: %w (%v)", upstream.ErrUnreachable, err)
 	}
 	return answer.UploadID, nil
@@ -221,7 +267,11 @@ func (s *Server) abortMultipartUpload(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	if resp.StatusCode != http.StatusNoContent {
-		return upstream.ReadError(resp)
+		answer := upstream.ReadError(resp)
+		if answer.Code == noSuchUpload { // it ended, and whoever ended it did not finish
+			s.dropUpload(r.Context(), u)
+		}
+		return answer
 	}
 	upstream.Discard(resp)
 	s.dropUpload(r.Context(), u)

@@ -58,7 +58,7 @@ func (p *partUpload) openKey() error {
 	}
 	customer, hasKey, err := sse.ParseCustomer(r.Header)
 	if err != nil {
-		return errArguments(r, err)
+		return readHeaderError(err)
 	}
 	defer customer.CustomerKey.Zero()
 	rec := p.upload.record
@@ -91,6 +91,9 @@ func (s *Server) uploadPart(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	if err := p.checkAlgorithm(body); err != nil {
+		return err
+	}
 	src, size := plaintext(body), body.Size()
 	if size < 0 {
 		buffered, n, done, err := p.unknownLength(body)
@@ -106,6 +109,19 @@ func (s *Server) uploadPart(w http.ResponseWriter, r *request) error {
 	p.setHeaders(w.Header())
 	w.Header().Set("ETag", p.clientETag())
 	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// checkAlgorithm refuses a part whose checksum is of another algorithm than the
+// one that was announced for the upload.
+func (p *partUpload) checkAlgorithm(body *sigv4.Body) error {
+	sent, _, ok := body.DeclaredChecksum()
+	if !ok {
+		sent, ok = body.TrailerChecksum()
+	}
+	if want := p.upload.Checksum; ok && want != 0 && checksumTypes[sent] != want {
+		return errArguments(p.request, fmt.Errorf("checksum missing, want %q, got %q", checksumName(want), sent.String()))
+	}
 	return nil
 }
 
@@ -164,6 +180,7 @@ func (p *partUpload) send(body plaintext, size int64) error {
 	}
 	if p.upload.record == nil {
 		up.SignBody = !p.server.opts.Upstream.Secure()
+		src = p.passChecksum(up, body, src, length)
 	}
 	up.Body, up.Length = io.NopCloser(src), length
 	if length >= expectContinueFrom {
@@ -186,13 +203,36 @@ func (p *partUpload) send(body plaintext, size int64) error {
 	return p.server.ledger.AddPart(noteCtx, p.upload.ID, manifest.PartID{Number: p.number, ETag: p.etag}, &p.facts)
 }
 
+// passChecksum has upstream keep a plain part's checksum, which the upload
+// announced: in a header if it is known before the part is sent, else behind it.
+func (p *partUpload) passChecksum(up *upstream.Request, body plaintext, src io.Reader, length int64) io.Reader {
+	kind := p.upload.Checksum
+	if kind == 0 {
+		return src
+	}
+	name := checksumHeaders[kind]
+	if sum := knownFacts(body, false).Checksum; sum != nil && sum.Type == kind {
+		up.Header.Set(name, base64Std(sum.Value))
+		return src
+	}
+	up.SignBody, up.Trailer = true, http.Header{name: {base64Std(make([]byte, kind.Size()))}}
+	return &lastBytes{src: src, remaining: length, commit: func() error {
+		sum := knownFacts(body, false).Checksum
+		if sum == nil || sum.Type != kind {
+			return sigv4.ErrInvalidChecksum
+		}
+		up.Trailer.Set(name, base64Std(sum.Value))
+		return nil
+	}}
+}
+
 // encrypt returns what goes upstream and how long it is.
 func (p *partUpload) encrypt(body plaintext, size int64) (io.Reader, int64, error) {
-	if p.upload.record == nil {
-		return &sourceReader{src: body, remaining: size}, size, nil
-	}
 	if size == 0 {
 		return bytes.NewReader(nil), 0, drain(body)
+	}
+	if p.upload.record == nil {
+		return &sourceReader{src: body, remaining: size}, size, nil
 	}
 	p.facts.Nonce = sse.NewStreamNonce()
 	stream := sse.Stream{Key: p.key.Part(uint32(p.number)), Nonce: p.facts.Nonce, PlainSize: size} //nolint:gosec // checked: 1 to 10,000
@@ -236,6 +276,9 @@ func (s *Server) uploadPartCopy(w http.ResponseWriter, r *request) error {
 	}
 	defer p.key.Zero()
 	if err := src.open(r.Context(), s, r); err != nil {
+		return err
+	}
+	if err := src.checkConditions(w, r); err != nil {
 		return err
 	}
 	part, err := src.copyRange(r.Header.Get("X-Amz-Copy-Source-Range"))

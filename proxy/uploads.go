@@ -14,6 +14,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/sse"
 )
 
 // partPage is upstream's answer to ListParts.
@@ -40,7 +41,7 @@ func (s *Server) listUpstreamParts(ctx context.Context, up *upstream.Request) (*
 	}
 	if resp.StatusCode != http.StatusOK {
 		answer := upstream.ReadError(resp)
-		if answer.Code == "NoSuchUpload" {
+		if answer.Code == noSuchUpload {
 			return nil, errNoSuchUpload
 		}
 		return nil, answer
@@ -71,9 +72,11 @@ func (s *Server) listParts(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	noted, err := s.ledger.Parts(r.Context(), u.ID)
-	if err != nil {
-		return err
+	var noted map[manifest.PartID]sse.PartFacts
+	if n := len(page.Parts); n > 0 {
+		if noted, err = s.ledger.Parts(r.Context(), u.ID, page.Parts[0].PartNumber, page.Parts[n-1].PartNumber); err != nil {
+			return err
+		}
 	}
 	var b bytes.Buffer
 	b.WriteString(xml.Header + `<ListPartsResult xmlns="` + s3Namespace + `">`)
@@ -97,6 +100,7 @@ func (s *Server) listParts(w http.ResponseWriter, r *request) error {
 	element(&b, "IsTruncated", strconv.FormatBool(page.IsTruncated))
 	if u.Checksum != 0 {
 		element(&b, "ChecksumAlgorithm", checksumName(u.Checksum))
+		element(&b, "ChecksumType", checksumKind(&sse.Checksum{Composite: u.Composite}))
 	}
 	for _, p := range page.Parts {
 		id := manifest.PartID{Number: p.PartNumber, ETag: strings.Trim(p.ETag, `"`)}
@@ -190,7 +194,7 @@ func (s *Server) mayListUploads(r *request, prefix string) error {
 // fill takes the uploads after the markers, folded at the delimiter, up to the
 // page's size.
 func (p *uploadPage) fill(all []*manifest.Upload) {
-	passed := p.uploadIDMarker == "" // the upload of that id was seen
+	passed := !p.has(all) // the upload of the marker was seen, or has ended since
 	for _, u := range all {
 		id := uploadID{u.ID, u.Manifest}.String()
 		if u.Key < p.keyMarker || u.Key == p.keyMarker && p.keyMarker != "" && (p.uploadIDMarker == "" || !passed) {
@@ -218,6 +222,16 @@ func (p *uploadPage) fill(all []*manifest.Upload) {
 		p.uploads = append(p.uploads, u)
 		p.nextKey, p.nextID = u.Key, id
 	}
+}
+
+// has says whether the upload that the markers name is among all.
+func (p *uploadPage) has(all []*manifest.Upload) bool {
+	for _, u := range all {
+		if u.Key == p.keyMarker && (uploadID{u.ID, u.Manifest}).String() == p.uploadIDMarker {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *uploadPage) render(r *request) []byte {

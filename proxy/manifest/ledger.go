@@ -138,11 +138,12 @@ func (l *Ledger) AddPart(ctx context.Context, uploadID string, part PartID, fact
 	return nil
 }
 
-// Parts returns the parts noted for an upload.
-func (l *Ledger) Parts(ctx context.Context, uploadID string) (map[PartID]sse.PartFacts, error) {
+// Parts returns the parts with the numbers from first to last that are noted for
+// an upload.
+func (l *Ledger) Parts(ctx context.Context, uploadID string, first, last int) (map[PartID]sse.PartFacts, error) {
 	prefix := partPrefix(uploadID)
 	parts := make(map[PartID]sse.PartFacts)
-	for after := ""; ; {
+	for after := fmt.Sprintf("%s%05d", prefix, first); ; {
 		notes, more, err := l.system.ListNotes(ctx, prefix, after)
 		if err != nil {
 			return nil, fmt.Errorf("read parts: %w", err)
@@ -152,6 +153,9 @@ func (l *Ledger) Parts(ctx context.Context, uploadID string) (map[PartID]sse.Par
 			id, ok := parsePartName(strings.TrimPrefix(n.Name, prefix))
 			if !ok {
 				continue
+			}
+			if id.Number > last {
+				return parts, nil
 			}
 			content, err := l.system.OpenNote(ctx, partKind, n)
 			if errors.Is(err, system.ErrTampered) {

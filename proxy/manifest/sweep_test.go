@@ -80,7 +80,7 @@ func TestSweepRemovesWhatNothingNeedsAndNothingElse(t *testing.T) {
 			t.Errorf("manifest of %q: %v, want ErrMissing", ref.Name.Key, err)
 		}
 	}
-	if parts, err := ledger.Parts(ctx, "live"); err != nil || len(parts) != 1 {
+	if parts, err := ledger.Parts(ctx, "live", 1, sse.MaxParts); err != nil || len(parts) != 1 {
 		t.Errorf("parts of a live upload: %v, %v", parts, err)
 	}
 	if len(bucket.notes) != 5 {
@@ -169,7 +169,7 @@ func TestLedgerPagesThroughItsParts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	parts, err := ledger.Parts(t.Context(), "u")
+	parts, err := ledger.Parts(t.Context(), "u", 1, sse.MaxParts)
 	if err != nil || len(parts) != 50 || parts[PartID{50, "etag"}].PlainSize != 50 {
 		t.Errorf("%d parts, %v", len(parts), err)
 	}

@@ -82,7 +82,7 @@ func New(o Options) (*Client, error) {
 		endpoint: o.Endpoint,
 		region:   o.Region,
 		transport: &http.Transport{
-			DialContext:         (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+			DialContext:         dial,
 			TLSClientConfig:     o.TLS,
 			TLSHandshakeTimeout: 5 * time.Second,
 			MaxIdleConns:        1024,
@@ -135,6 +135,9 @@ type Request struct {
 	// SignBody signs Body chunk by chunk instead, for bodies that nothing else
 	// protects on a connection without TLS.
 	SignBody bool
+	// Trailer follows a body that SignBody signs, if that is not empty. Its values
+	// may change until Body ends, but not their lengths.
+	Trailer http.Header
 	// Credential signs; nil sends the request anonymously.
 	Credential *Credential
 }
@@ -143,8 +146,11 @@ type Request struct {
 // caller closes the answer's body. ErrUnreachable, or the body's own error if
 // reading it failed, or the context's.
 func (c *Client) Do(ctx context.Context, r *Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancel(ctx)
 	req := c.build(ctx, r)
+	sent := newMeter(req)
 	if cred := r.Credential; cred != nil && r.SignBody && r.Length > 0 {
+		req.Trailer = r.Trailer // the signer takes it over
 		req = signer.StreamingSignV4(req, cred.AccessKey, cred.SecretKey, cred.SessionToken, c.region, r.Length, time.Now().UTC(), newSHA256())
 	} else if cred != nil {
 		if r.PayloadHash == "" {
@@ -155,10 +161,16 @@ func (c *Client) Do(ctx context.Context, r *Request) (*http.Response, error) {
 	}
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
+		defer cancel()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		return nil, fmt.Errorf("%s to upstream: %w (%w)", r.Method, ErrUnreachable, err)
+	}
+	resp.Body = &idleBody{body: resp.Body, cancel: cancel, timer: time.AfterFunc(idleTimeout, cancel)}
+	if resp.StatusCode < 300 && sent.missing() {
+		_ = resp.Body.Close()
+		return nil, fmt.Errorf("%s to upstream: it answered %d without having taken the body: %w", r.Method, resp.StatusCode, ErrUnreachable)
 	}
 	return resp, nil
 }
