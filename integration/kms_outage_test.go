@@ -126,7 +126,8 @@ func TestKeyServerOutlivesItsStoreUnderLoad(t *testing.T) {
 	// the server's failure, so that clients go to another one.
 	g.shut()
 	var others sync.WaitGroup
-	others.Go(func() { refusesWhileDown(t, k) })
+	other := k.clientOf(t, k.admin)
+	others.Go(func() { refusesWhileDown(t, other) })
 	waitFor(t, 20*time.Second, "the key to be refused", func() bool {
 		_, _, err := c.generate("used", nil)
 		return err != nil
@@ -155,8 +156,7 @@ func TestKeyServerOutlivesItsStoreUnderLoad(t *testing.T) {
 }
 
 // refusesWhileDown checks what a server without its store says.
-func refusesWhileDown(t *testing.T, k *kmsServer) {
-	c := k.clientOf(t, k.admin)
+func refusesWhileDown(t *testing.T, c *kesClient) {
 	a, err := c.try(http.MethodPost, "/v1/key/create/k", nil)
 	if err != nil || a.status != http.StatusBadGateway || a.message() != "failed to create key" {
 		t.Errorf("create: %d %q, %v", a.status, a.message(), err)

@@ -141,6 +141,9 @@ func masterKeyFile(file, dir string, create bool) (fsstore.MasterKey, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
+	if err := fsstore.CheckLayout(dir, true); err != nil {
+		return key, err
+	}
 	if hasKeys(dir) {
 		return key, fmt.Errorf("the master key file %s is missing, and %s holds keys that only it opens; restore it from a backup", file, dir)
 	}

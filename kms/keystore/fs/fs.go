@@ -54,7 +54,7 @@ type layout interface {
 	open(name string, content []byte) ([]byte, error)
 }
 
-// Open returns a store of sealed files.
+// Open returns a store of sealed files. ErrOtherLayout.
 func Open(o Options) (*Store, error) {
 	if o.MasterKey == (MasterKey{}) {
 		return nil, errors.New("fs keystore: no master key")
@@ -66,6 +66,7 @@ func Open(o Options) (*Store, error) {
 // are sealed already: the file's name is the key's, and its content lies
 // readable on disk. Every file whose name could be a key's counts as one. On a
 // file system that ignores case, names that differ in case only are one key.
+// ErrOtherLayout.
 func OpenPlain(dir string) (*Store, error) { return open(dir, plainLayout{}) }
 
 func open(dir string, l layout) (*Store, error) {
@@ -76,6 +77,10 @@ func open(dir string, l layout) (*Store, error) {
 		return nil, fmt.Errorf("fs keystore: %w", err)
 	}
 	if err := removeLeftovers(dir, time.Now()); err != nil {
+		return nil, fmt.Errorf("fs keystore: %w", err)
+	}
+	_, sealed := l.(*sealedLayout)
+	if err := CheckLayout(dir, sealed); err != nil {
 		return nil, fmt.Errorf("fs keystore: %w", err)
 	}
 	return &Store{dir: dir, layout: l}, nil
