@@ -101,7 +101,7 @@ func parseError(err error) error {
 	var y yaml.Error
 	if errors.As(err, &y) && y.GetToken() != nil && y.GetToken().Position != nil {
 		pos := y.GetToken().Position
-		return &syntaxError{pos.Line, pos.Column, "not valid YAML here; look at the indentation, quotes and colons of this line and the one before"}
+		return &syntaxError{pos.Line, pos.Column, "not valid YAML here; look at the indentation, quotes and colons of this line and the one before; inside [ ] and { }, ${NAME} needs quotes"}
 	}
 	return &syntaxError{1, 1, "not valid YAML"}
 }
