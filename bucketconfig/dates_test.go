@@ -183,3 +183,19 @@ func TestBucketRemovedKeepsTheRuleOfTheNextBucket(t *testing.T) {
 		}
 	})
 }
+
+// Where no rule means no encryption, a false creation date must not turn one off.
+func TestKeptRuleAppliesWhateverIsSaidOfCreation(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.set("b0", kmsRule("k"))
+		r := w.process()
+		r.keep = true
+		w.buckets.create("b0", time.Unix(5000, 0))
+		time.Sleep(DefaultDatesInterval)
+		before := w.buckets.count()
+		wantRule(t, r, "b0", kmsRule("k"))
+		if w.buckets.count() != before {
+			t.Error("creation dates were asked for")
+		}
+	})
+}

@@ -27,6 +27,9 @@ type Options struct {
 	// DatesInterval is how long a list of creation dates answers, so how long a re-created bucket may keep the rule of
 	// its predecessor. 0 = DefaultDatesInterval.
 	DatesInterval time.Duration
+	// KeepStale lets a rule apply to a re-created bucket too. It is for callers to whom no rule means no encryption:
+	// whoever tells creation dates could turn a rule off by a false one.
+	KeepStale bool
 	// Timeout bounds one call of Backend or Buckets. 0 = DefaultTimeout.
 	Timeout time.Duration
 	// Logger gets what goes wrong in the background. nil = nothing is logged.
@@ -43,6 +46,7 @@ type Rules struct {
 	maxSize int // of the encoded index, in bytes
 	loads   *flights[*snapshot]
 	dates   *dates
+	keep    bool
 	// ahead is the boot time in nanoseconds before which no other load is begun ahead of time.
 	ahead atomic.Int64
 	// changing has room for one: changes of this process go one after another, waiting for the fence not included.
@@ -64,6 +68,7 @@ func New(o Options) (*Rules, error) {
 		timeout:  o.Timeout,
 		maxSize:  maxIndexSize,
 		dates:    newDates(o.Buckets, o.clock, o.Logger, o.DatesInterval, o.Timeout),
+		keep:     o.KeepStale,
 		changing: make(chan struct{}, 1),
 	}
 	r.loads = &flights[*snapshot]{timeout: o.Timeout, run: func(ctx context.Context) (*snapshot, error) {
@@ -111,6 +116,9 @@ func (r *Rules) Effective(ctx context.Context, bucket string) (rule Rule, ok boo
 	e, ok := s.index.rules[bucket]
 	if !ok {
 		return Rule{}, false, nil
+	}
+	if r.keep {
+		return e.rule, true, nil
 	}
 	ok, err = r.dates.exists(ctx, now, bucket, e.created)
 	if err != nil || !ok {

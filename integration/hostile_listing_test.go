@@ -146,16 +146,15 @@ func TestHostileUpstreamListsWithoutEnd(t *testing.T) {
 	h.root.put(t, bucket, "k", []byte("x"), nil).wantStatus(t, http.StatusOK)
 	h.unharmed(t)
 	const limit = 128 << 20
-	for _, tc := range []struct{ name, head, piece, path, weakness string }{
-		{"names", "<ListBucketResult><Contents><Key>", "aaaaaaaaaaaaaaaa", "/" + bucket, "a page of 64 MiB is held in memory several times (upstream/list.go, maxListPage)"},
-		{"entries", "<ListBucketResult>", "<Contents/>", "/" + bucket, "the number of entries of a page is not limited (upstream/list.go, pageParser.start)"},
-		{"depth", "<ListBucketResult>", "<a>", "/" + bucket, "the depth of a page is not limited (upstream/list.go, pageParser.run)"},
-		{"metadata", "<ListBucketResult><Contents><UserMetadata>", "<a>b</a>", "/" + bucket, "the number of metadata entries is not limited (upstream/list.go, nested)"},
-		{"white space", "<ListBucketResult>", " ", "/" + bucket, "text between elements is collected (upstream/list.go, pageParser.run)"},
-		{"buckets", "<ListAllMyBucketsResult><Buckets>", "<Bucket><Name>abc</Name></Bucket>", "/", "a list of buckets is read without limit (upstream/service.go, CreationDates; proxy/buckets.go, listBuckets)"},
+	for _, tc := range []struct{ name, head, piece, path string }{
+		{"names", "<ListBucketResult><Contents><Key>", "aaaaaaaaaaaaaaaa", "/" + bucket},
+		{"entries", "<ListBucketResult>", "<Contents/>", "/" + bucket},
+		{"depth", "<ListBucketResult>", "<a>", "/" + bucket},
+		{"metadata", "<ListBucketResult><Contents><UserMetadata>", "<a>b</a>", "/" + bucket},
+		{"white space", "<ListBucketResult>", " ", "/" + bucket},
+		{"buckets", "<ListAllMyBucketsResult><Buckets>", "<Bucket><Name>abc</Name></Bucket>", "/"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			weakness(t, tc.weakness)
 			before := memoryOf(t, h.seal.pid())
 			resetPeak(t, h.seal.pid())
 			h.up.order(func(w http.ResponseWriter, r *http.Request) bool {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/xml"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 
@@ -12,23 +11,6 @@ import (
 )
 
 const s3Namespace = "http://s3.amazonaws.com/doc/2006-03-01/"
-
-// maxBucketList bounds upstream's list of buckets in bytes.
-const maxBucketList = 64 << 20
-
-// bucketList is the answer of ListBuckets.
-type bucketList struct {
-	Owner struct {
-		ID          string `xml:"ID"`
-		DisplayName string `xml:"DisplayName"`
-	} `xml:"Owner"`
-	Buckets []struct {
-		Name         string `xml:"Name"`
-		CreationDate string `xml:"CreationDate"`
-	} `xml:"Buckets>Bucket"`
-	Token  string `xml:"ContinuationToken"`
-	Prefix string `xml:"Prefix"`
-}
 
 // listBuckets serves ListBuckets: upstream's answer without the system bucket.
 func (s *Server) listBuckets(w http.ResponseWriter, r *request) error {
@@ -40,8 +22,8 @@ func (s *Server) listBuckets(w http.ResponseWriter, r *request) error {
 		return upstream.ReadError(resp)
 	}
 	defer upstream.Discard(resp)
-	var list bucketList
-	if err := xml.NewDecoder(io.LimitReader(resp.Body, maxBucketList)).Decode(&list); err != nil {
+	list, err := upstream.ParseBuckets(resp.Body)
+	if err != nil {
 		return fmt.Errorf("parse list of buckets: %w (%w)", upstream.ErrUnreachable, err)
 	}
 	var b bytes.Buffer
@@ -77,7 +59,8 @@ func (s *Server) deleteBucket(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	if resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusOK {
+	signed := r.caller.accessKey != "" // upstream can only narrow access
+	if signed && (resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusOK) {
 		if err := s.dropRule(r); err != nil {
 			s.log.Warn("rule of a deleted bucket was not removed", "bucket", r.bucket, "error", err)
 		}

@@ -22,6 +22,9 @@ const noEncryptionRule = "ServerSideEncryptionConfigurationNotFoundError"
 // bucket's rule: upstream has no KMS and no rules, and says so only to those it
 // would have let.
 func (s *Server) mayRule(r *request) error {
+	if r.caller.accessKey == "" { // upstream can only narrow access
+		return fmt.Errorf("anonymous caller: %w", errKeyAccess)
+	}
 	up := r.upstreamRequest(r.Method)
 	up.Query = url.Values{"encryption": {""}}
 	var body []byte

@@ -74,6 +74,7 @@ var errorTable = []struct {
 	err error
 	is  apiError
 }{
+	{bucketconfig.ErrUnavailable, apiError{503, "ServiceUnavailable", "The bucket's encryption settings cannot be read. Please try again.", nil}},
 	{errUnknownOperation, apiError{501, "NotImplemented", "A header or query you provided implies functionality that is not implemented", nil}},
 	{errNotOffered, apiError{501, "NotImplemented", "A header or query you provided implies functionality that is not implemented", nil}},
 	{errRepeatedParameter, apiError{400, invalidArgument, "A query parameter is given more than once.", nil}},
@@ -132,7 +133,6 @@ var errorTable = []struct {
 	{kms.ErrCorruptKey, apiError{500, "kms:KeyDecryptionFailed", "failed to decrypt data key with KMS key", nil}},
 	{kms.ErrNotSupported, apiError{501, "kms:NotSupported", "requested functionality is not supported", nil}},
 
-	{bucketconfig.ErrUnavailable, apiError{503, "ServiceUnavailable", "The bucket's encryption settings cannot be read. Please try again.", nil}},
 	{bucketconfig.ErrNoSuchBucket, apiError{404, "NoSuchBucket", "The specified bucket does not exist", nil}},
 
 	{upstream.ErrListing, apiError{500, "InternalError", "The storage's listing cannot be read.", nil}},
@@ -154,8 +154,8 @@ func asAPIError(err error) *apiError {
 		return own
 	}
 	var answered *upstream.Error
-	if errors.As(err, &answered) {
-		return relayed(answered)
+	if errors.As(err, &answered) && !errors.Is(err, upstream.ErrUnreachable) {
+		return relayed(answered) // to the client's own request; the proxy's are its own affair
 	}
 	var malformed *bucketconfig.InvalidRuleError
 	if errors.As(err, &malformed) {
@@ -175,7 +175,7 @@ func asAPIError(err error) *apiError {
 // relayed is an upstream error as the client sees it. What upstream answers is
 // its word about its own state; only answers that are no S3 error are replaced.
 func relayed(e *upstream.Error) *apiError {
-	if e.Code == "" || e.Status < 300 || e.Status > 599 {
+	if e.Code == "" || e.Status < 400 || e.Status > 599 {
 		if e.Status == http.StatusServiceUnavailable || e.Status == http.StatusBadGateway || e.Status == http.StatusGatewayTimeout {
 			return &apiError{503, "SlowDown", "The storage cannot be reached. Please try again.", nil}
 		}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -17,11 +18,18 @@ import (
 // forwardedHeaders go upstream with every forwarded request.
 var forwardedHeaders = []string{"Content-Type", "Content-Md5", "X-Amz-Sdk-Checksum-Algorithm"}
 
-// withheldHeaders of upstream's answers are said by the proxy, or concern only
-// the connection between the two.
-var withheldHeaders = []string{
-	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-	"X-Amz-Request-Id", "X-Amz-Id-2", "Server", "Date", "Set-Cookie", "X-Content-Type-Options",
+// isForwardedAnswer says whether a header of upstream's answer reaches the client:
+// what S3 defines, and nothing that would steer a client elsewhere.
+func isForwardedAnswer(name, value string) bool {
+	switch name {
+	case "Content-Type", "Content-Length", "Etag", "Last-Modified", "Accept-Ranges", "Cache-Control":
+		return true
+	case "Location": // of a new bucket
+		return strings.HasPrefix(value, "/") && !strings.HasPrefix(value, "//")
+	case "X-Amz-Request-Id", "X-Amz-Id-2":
+		return false // the proxy says them
+	}
+	return strings.HasPrefix(name, "X-Amz-") && !isReservedMeta(name) || strings.HasPrefix(name, "X-Minio-")
 }
 
 // forward passes a request on, signed anew as its caller, and the answer back.
@@ -101,9 +109,12 @@ func (s *Server) forwardAnswer(w http.ResponseWriter, resp *http.Response) error
 		return upstream.ReadError(resp)
 	}
 	defer upstream.Discard(resp)
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return fmt.Errorf("upstream answered %d: %w", resp.StatusCode, upstream.ErrUnreachable)
+	}
 	h := w.Header()
 	for name, values := range resp.Header {
-		if !slices.Contains(withheldHeaders, name) && !isReservedMeta(name) {
+		if isForwardedAnswer(name, values[0]) {
 			h[name] = values
 		}
 	}

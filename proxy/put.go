@@ -301,12 +301,18 @@ func (u *upload) sendStream() error {
 		if err := u.server.setup.ensure(ctx); err != nil {
 			return err
 		}
+		var committed *time.Timer
+		defer func() {
+			if committed != nil {
+				committed.Stop()
+			}
+		}()
 		enc = &lastBytes{src: enc, remaining: sse.EncSize(u.size), commit: func() error {
 			if err := u.writeManifest(ctx); err != nil {
 				return err
 			}
 			// The janitor takes manifests without an object after a while.
-			time.AfterFunc(commitTimeout, cancel)
+			committed = time.AfterFunc(commitTimeout, cancel)
 			return nil
 		}}
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/sse"
 )
 
 // Server answers S3 requests. It is an http.Handler, safe for concurrent use.
@@ -64,6 +65,7 @@ func New(o Options) (*Server, error) {
 	}
 	rules, err := bucketconfig.New(bucketconfig.Options{
 		Backend: rulesBackend{store}, Buckets: service, Lease: o.Lease, Logger: o.Logger,
+		KeepStale: o.AutoEncryption == sse.ModeNone,
 	})
 	if err != nil {
 		return nil, err

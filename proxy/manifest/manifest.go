@@ -4,6 +4,7 @@
 package manifest
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -79,9 +80,31 @@ func (s *Store) Put(ctx context.Context, ref Ref, facts sse.Facts, parts *sse.Pa
 	if parts != nil {
 		table = parts.Encode()
 	}
-	err := s.system.PutNote(ctx, kind, ref.objectName(), facts.Manifest(), table)
-	if err != nil && !errors.Is(err, upstream.ErrConflict) {
+	name := ref.objectName()
+	err := s.system.PutNote(ctx, kind, name, facts.Manifest(), table)
+	if errors.Is(err, upstream.ErrConflict) {
+		err = s.same(ctx, name, facts.Manifest(), table)
+	}
+	if err != nil {
 		return fmt.Errorf("write manifest: %w", err)
+	}
+	return nil
+}
+
+// same says whether the manifest that is said to exist is the one to be written.
+func (s *Store) same(ctx context.Context, name string, content, table []byte) error {
+	there, err := s.system.GetNote(ctx, kind, name)
+	if err != nil {
+		return err
+	}
+	var body []byte
+	if table != nil {
+		if body, err = s.system.GetBody(ctx, kind, name); err != nil {
+			return err
+		}
+	}
+	if !bytes.Equal(there, content) || !bytes.Equal(body, table) {
+		return fmt.Errorf("another manifest has its name: %w", system.ErrTampered)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 )
 
 // maxErrorBody bounds how much of an error answer is read, in bytes.
@@ -50,6 +51,8 @@ func trimQuotes(s string) string {
 // Discard reads a little of what is left of an answer, so that its connection
 // can be used again, and closes it.
 func Discard(resp *http.Response) {
+	enough := time.AfterFunc(discardTimeout, func() { _ = resp.Body.Close() })
+	defer enough.Stop()
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
 	_ = resp.Body.Close()
 }

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -44,9 +45,16 @@ type ListEntry struct {
 // MetaEntry is one metadata entry. MinIO keeps names of different case apart.
 type MetaEntry struct{ Name, Value string }
 
-// maxListPage bounds a page in bytes: 1,000 keys of 1,024 bytes, URL-encoded,
-// each with a record and metadata.
-const maxListPage = 64 << 20
+// The bounds of a page: 1,000 keys of 1,024 bytes, URL-encoded, each with a
+// record and metadata, and as many prefixes.
+const (
+	maxListPage     = 16 << 20
+	maxListEntries  = 2000
+	maxListDepth    = 8
+	maxListMetadata = 512
+)
+
+var errListBounds = errors.New("more entries, metadata or nested elements than a page has")
 
 // List asks for one page with metadata: query says which. Names come
 // URL-encoded: a single control character in one makes the page unreadable
@@ -105,7 +113,9 @@ func (p *pageParser) run() error {
 		case xml.StartElement:
 			p.path = append(p.path, t.Name.Local)
 			p.text = p.text[:0]
-			p.start()
+			if p.start(); !p.withinBounds() {
+				return errListBounds
+			}
 		case xml.CharData:
 			p.text = append(p.text, t...)
 		case xml.EndElement:
@@ -120,6 +130,12 @@ func (p *pageParser) run() error {
 			p.ended = len(p.path) == 0
 		}
 	}
+}
+
+// withinBounds keeps a hostile page from growing in memory far beyond its size.
+func (p *pageParser) withinBounds() bool {
+	return len(p.path) <= maxListDepth && len(p.page.Entries)+len(p.page.Prefixes) <= maxListEntries &&
+		(p.entry == nil || len(p.entry.Metadata) <= maxListMetadata)
 }
 
 func isEntry(name string) bool {

@@ -64,13 +64,25 @@ func (s *Service) CreateBucket(ctx context.Context) error {
 
 // CreationDates returns when each bucket was created.
 func (s *Service) CreationDates(ctx context.Context) (map[string]time.Time, error) {
-	buckets, err := s.core.ListBuckets(ctx)
+	resp, err := s.client.Do(ctx, &Request{Method: http.MethodGet, Header: make(http.Header), Credential: &s.cred})
 	if err != nil {
-		return nil, serviceError("list buckets", err)
+		return nil, fmt.Errorf("list buckets: %w", err)
 	}
-	dates := make(map[string]time.Time, len(buckets))
-	for _, b := range buckets {
-		dates[b.Name] = b.CreationDate
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("list buckets: %w (%w)", ErrUnreachable, ReadError(resp))
+	}
+	defer Discard(resp)
+	list, err := ParseBuckets(resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("list buckets: %w (%w)", ErrUnreachable, err)
+	}
+	dates := make(map[string]time.Time, len(list.Buckets))
+	for _, b := range list.Buckets {
+		created, err := time.Parse(time.RFC3339, b.CreationDate)
+		if err != nil {
+			return nil, fmt.Errorf("creation date of bucket %q: %w (%w)", b.Name, ErrUnreachable, err)
+		}
+		dates[b.Name] = created
 	}
 	return dates, nil
 }

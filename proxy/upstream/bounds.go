@@ -1,0 +1,100 @@
+package upstream
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// idleTimeout is how long an answer may pause between two of its bytes, and how
+	// long upstream may not take a byte of a request.
+	idleTimeout = 30 * time.Second
+	// discardTimeout is how long the rest of an answer is worth waiting for, to use
+	// its connection again.
+	discardTimeout = time.Second
+)
+
+// dial connects to MinIO, with a bound on each write.
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	d := net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}
+	conn, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &boundedConn{conn}, nil
+}
+
+// boundedConn fails a write that upstream does not take in time.
+type boundedConn struct{ net.Conn }
+
+// Write writes within idleTimeout.
+func (c *boundedConn) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(idleTimeout)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}
+
+// idleBody is an answer's body that must not pause for longer than idleTimeout.
+type idleBody struct {
+	body   io.ReadCloser
+	cancel context.CancelFunc
+	timer  *time.Timer
+}
+
+// Read reads within idleTimeout; a client that reads slowly does not count.
+func (b *idleBody) Read(p []byte) (int, error) {
+	b.timer.Reset(idleTimeout)
+	n, err := b.body.Read(p)
+	b.timer.Stop()
+	return n, err
+}
+
+// Close closes the body and ends the request.
+func (b *idleBody) Close() error {
+	b.timer.Stop()
+	err := b.body.Close()
+	b.cancel()
+	return err
+}
+
+// meter counts what upstream has not taken of a request's body: an answer that
+// comes before the whole body was read is no success.
+type meter struct{ left atomic.Int64 }
+
+// newMeter counts req's body from now on.
+func newMeter(req *http.Request) *meter {
+	m := new(meter)
+	if req.Body == nil || req.Body == http.NoBody {
+		return m
+	}
+	length := req.ContentLength
+	m.left.Store(length)
+	req.Body = &meteredBody{req.Body, m}
+	if again := req.GetBody; again != nil {
+		req.GetBody = func() (io.ReadCloser, error) {
+			body, err := again()
+			m.left.Store(length)
+			return &meteredBody{body, m}, err
+		}
+	}
+	return m
+}
+
+func (m *meter) missing() bool { return m.left.Load() > 0 }
+
+type meteredBody struct {
+	io.ReadCloser
+	meter *meter
+}
+
+// Read counts.
+func (b *meteredBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.meter.left.Add(-int64(n))
+	return n, err
+}
