@@ -79,8 +79,10 @@ fuzz: ## Fuzz every parser for FUZZTIME (20s)
 	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' scripts/fuzz.sh
 
 .PHONY: bench
-bench: ## Run the benchmarks (BENCH=name to choose)
+bench: build $(BIN)/minio ## Run the benchmarks (BENCH=name to choose); docs/performance.md says what they mean
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(UNIT)
+	BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' \
+		$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 20m ./integration
 
 .PHONY: tools
 tools: $(BIN)/minio $(BIN)/mc $(BIN)/golangci-lint $(BIN)/gofumpt ## Install the pinned tools into .bin/
