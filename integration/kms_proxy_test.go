@@ -194,3 +194,29 @@ func TestProxyWithoutARightToReservedContextsIsNotReady(t *testing.T) {
 	writeFile(t, k.dir, "kes.yml", []byte(strings.Replace(string(readFile(t, k.config())), "bucketseal: false", "bucketseal: true", 1)))
 	waitFor(t, 20*time.Second, "the proxy to be ready", seal.isReady)
 }
+
+func TestProxyThatMayNotCreateKeysUsesThoseMadeForIt(t *testing.T) {
+	t.Parallel()
+	needsSeal(t)
+	proxy := newAPIKey(t)
+	k := startKMS(t, kesYAML+strings.Replace(proxyPolicy, "    - /v1/key/create/*\n", "", 1)+
+		"keys: [{name: bucketseal-default}, {name: bucketseal-system}]\n"+memStore, "PROXY="+proxy.id)
+	dir := t.TempDir()
+	minio, err := startMinIO(dir, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(minio.kill)
+	s := &stack{dir: dir, minio: minio}
+	if s.seal, err = startSealWith(dir, minio.endpoint(), k.remoteYAML(t, dir, proxy, "")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.seal.kill)
+	s.dumpOnFailure(t)
+	waitFor(t, 10*time.Second, "the proxy to say which key is missing", func() bool {
+		return strings.Contains(s.seal.logSince(0), `bucketseal-system-ready`)
+	})
+	mustSeal(t, k.as(k.admin), "", "key", "create", "bucketseal-system-ready")
+	waitFor(t, 20*time.Second, "the proxy to be ready", s.seal.isReady)
+	useProxy(t, s, newBucket(t, s.client()), defaultKey, 320, nil)
+}

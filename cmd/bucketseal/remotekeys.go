@@ -12,6 +12,18 @@ import (
 // a proxy needs there: the server tells a client only that it was refused.
 type remoteKeys struct{ kms.Service }
 
+// CreateKey implements kms.Service. That a key exists is kms.ErrKeyExists also
+// for an identity that may not create any: somebody has made it for the proxy.
+func (r remoteKeys) CreateKey(ctx context.Context, name string) error {
+	err := r.Service.CreateKey(ctx, name)
+	if errors.Is(err, kms.ErrNotPermitted) {
+		if _, missing := r.DescribeKey(ctx, name); missing == nil {
+			return fmt.Errorf("%q: %w", name, kms.ErrKeyExists)
+		}
+	}
+	return err
+}
+
 // GenerateDEK implements kms.Service.
 func (r remoteKeys) GenerateDEK(ctx context.Context, name string, encContext []byte) (kms.DEK, error) {
 	dek, err := r.Service.GenerateDEK(ctx, name, encContext)
