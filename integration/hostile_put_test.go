@@ -175,7 +175,6 @@ func TestHostileUpstreamRefusesManifests(t *testing.T) {
 	bucket := newBucket(t, h.root)
 	h.unharmed(t)
 	data := testData(2<<20, 6)
-	const relayed = "an answer that the proxy's own request got is passed on as if it were about the client's (proxy/errors.go, asAPIError)"
 	for name, answer := range map[string]string{
 		"refused": "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "failed": "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n",
 		"exists": "HTTP/1.1 412 Precondition Failed\r\nContent-Length: 0\r\n\r\n", "no bucket": "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
