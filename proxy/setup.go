@@ -104,14 +104,15 @@ func (s *setup) ensure(ctx context.Context) error {
 	if failed != nil && time.Now().Before(until) {
 		return failed
 	}
-	tried := s.flight.DoChan("", func() (any, error) { return nil, s.try(context.WithoutCancel(ctx)) })
-	ctx, cancel := context.WithTimeout(ctx, setupPatience)
+	detached := context.WithoutCancel(ctx)
+	tried := s.flight.DoChan("", func() (any, error) { return nil, s.try(detached) })
+	patience, cancel := context.WithTimeout(ctx, setupPatience)
 	defer cancel()
 	select {
 	case result := <-tried:
 		return result.Err
-	case <-ctx.Done():
-		return fmt.Errorf("set up system bucket: %w (%w)", errNotReady, ctx.Err())
+	case <-patience.Done():
+		return fmt.Errorf("set up system bucket: %w (%w)", errNotReady, patience.Err())
 	}
 }
 
