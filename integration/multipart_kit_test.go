@@ -44,7 +44,12 @@ type mp struct {
 // createUpload begins an upload.
 func (c *client) createUpload(t *testing.T, bucket, key string, header map[string]string) *mp {
 	t.Helper()
-	a := c.do(t, request{method: http.MethodPost, bucket: bucket, key: key, query: "uploads=", header: header}).wantStatus(t, http.StatusOK)
+	return uploadOf(t, c, bucket, key, c.do(t, request{method: http.MethodPost, bucket: bucket, key: key, query: "uploads=", header: header}).wantStatus(t, http.StatusOK))
+}
+
+// uploadOf reads the answer to a Create.
+func uploadOf(t *testing.T, c *client, bucket, key string, a answer) *mp {
+	t.Helper()
 	var answer struct{ UploadId string } //nolint:revive // S3's name
 	if err := xml.Unmarshal(a.body, &answer); err != nil || answer.UploadId == "" {
 		t.Fatalf("%s: %v in %s", a.what, err, a.body)

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
@@ -307,8 +308,15 @@ func (c *completing) ref() manifest.Ref {
 	return manifest.Ref{Name: c.request.name(), ID: c.upload.Manifest, ETag: c.etag}
 }
 
-// commit has upstream put the parts together.
+// commitLimit bounds how long upstream may take to put the parts together.
+const commitLimit = 10 * time.Minute
+
+// commit has upstream put the parts together. A client that goes away meanwhile
+// does not stop it: MinIO, cut off in the middle of a Complete, is left with neither
+// the object nor an upload that can be completed (measured).
 func (c *completing) commit(ctx context.Context, conditions http.Header) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitLimit)
+	defer cancel()
 	var b bytes.Buffer
 	b.WriteString("<CompleteMultipartUpload>")
 	for _, p := range c.chosen {
