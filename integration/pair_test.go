@@ -66,7 +66,7 @@ func startPair(t *testing.T, dir string) (*pair, error) {
 		p.stop()
 		return nil, err
 	}
-	if err := p.startSeal(t, filepath.Join(dir, "seal"), behind.endpoint()); err != nil {
+	if err := p.startSeal(t, filepath.Join(dir, "seal"), behind.endpoint(), "off"); err != nil {
 		p.stop()
 		return nil, err
 	}
@@ -109,7 +109,8 @@ func (p *pair) startReference(dir string) error {
 	return waitServing(p.reference)
 }
 
-func (p *pair) startSeal(t *testing.T, dir, upstream string) error {
+// startSeal starts the proxy; auto is its setting auto_encryption.
+func (p *pair) startSeal(t *testing.T, dir, upstream, auto string) error {
 	program, err := sealBinary()
 	if err != nil {
 		return err
@@ -128,12 +129,12 @@ upstream:
 credentials:
   - {access_key: %s, secret_key: %s}
   - {access_key: %s, secret_key: %s}
-auto_encryption: off
+auto_encryption: %s
 plain_read: ["*"]
 data_dir: data
 tls:
   certs_dir: %s
-`, addr, upstream, rootUser, rootPassword, rootUser, rootPassword, limitedUser, limitedPassword, p.certs)
+`, addr, upstream, rootUser, rootPassword, rootUser, rootPassword, limitedUser, limitedPassword, auto, p.certs)
 	path := writeFile(t, dir, "bucketseal.yml", []byte(config))
 	seal, err := startProcess("bucketseal", filepath.Join(dir, "bucketseal.log"), baseEnv(), program, "server", "--config", path)
 	if err != nil {

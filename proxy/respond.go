@@ -59,8 +59,10 @@ func writeError(w http.ResponseWriter, r *request, e *apiError) {
 		return
 	}
 	if r.Method == http.MethodHead {
-		h.Set("X-Minio-Error-Code", e.code)
-		h.Set("X-Minio-Error-Desc", strconv.Quote(e.message))
+		if e.status != http.StatusPreconditionFailed { // of which the status says all
+			h.Set("X-Minio-Error-Code", e.code)
+			h.Set("X-Minio-Error-Desc", strconv.Quote(e.message))
+		}
 		h.Set("Content-Length", "0")
 		w.WriteHeader(e.status)
 		return
