@@ -137,10 +137,26 @@ func differences() []difference {
 	}...)
 }
 
+// seen holds the entries that a test came upon.
+var seen sync.Map
+
+// staleDifferences are entries that no test came upon: the proxy does not, or
+// no longer, differ there.
+func staleDifferences() []string {
+	var stale []string
+	for _, d := range differences() {
+		if _, ok := seen.Load(d); !ok {
+			stale = append(stale, d.label+" | "+d.field)
+		}
+	}
+	return stale
+}
+
 // differs says whether a case is on the list, apart from what holds for all.
 func differs(label string) bool {
 	for _, d := range differences() {
 		if d.label != "*" && pattern(d.label).MatchString(label) {
+			seen.Store(d, true)
 			return true
 		}
 	}
@@ -151,6 +167,7 @@ func differs(label string) bool {
 func differenceFor(label, field string) (difference, bool) {
 	for _, d := range differences() {
 		if pattern(d.label).MatchString(label) && pattern(d.field).MatchString(field) {
+			seen.Store(d, true)
 			return d, true
 		}
 	}

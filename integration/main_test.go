@@ -1,13 +1,15 @@
 package integration
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"testing"
 )
 
-// TestMain only removes what outlives single tests: the shared servers and the
-// directory they live in.
+// TestMain removes what outlives single tests: the shared servers and the
+// directory they live in. A run of all tests also fails if the list of
+// differences has entries that are not true any more.
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "bucketseal-integration-")
 	if err != nil {
@@ -16,6 +18,12 @@ func TestMain(m *testing.M) {
 	}
 	runDir = dir
 	code := m.Run()
+	if flag.Lookup("test.run").Value.String() == "" && !targetIsMinIO() && code == 0 {
+		for _, entry := range staleDifferences() {
+			fmt.Fprintln(os.Stderr, "differences_test.go: no answer differs any more, remove:", entry)
+			code = 1
+		}
+	}
 	shared.stop()
 	if os.Getenv("BUCKETSEAL_KEEP") == "" {
 		os.RemoveAll(dir)
