@@ -151,7 +151,7 @@ func (x *exchange) compare(label string, b both) {
 	if b.seal.status != b.ref.status {
 		return
 	}
-	document := bytes.HasPrefix(b.ref.body, []byte("<?xml")) || bytes.HasPrefix(b.seal.body, []byte("<?xml"))
+	document := bytes.HasPrefix(b.ref.body, []byte("<?xml")) && bytes.HasPrefix(b.seal.body, []byte("<?xml"))
 	names := map[string]bool{}
 	for _, h := range []http.Header{b.seal.header, b.ref.header} {
 		for name := range h {
@@ -184,7 +184,7 @@ func (x *exchange) compareXML(label string, b both) {
 	x.t.Helper()
 	seal, err := flatten(b.seal.body)
 	if err != nil {
-		x.t.Errorf("%s: %s: %v in %s", label, b.seal.what, err, b.seal.body)
+		x.t.Errorf("%s: %s: %v in %.2000q", label, b.seal.what, err, b.seal.body)
 		return
 	}
 	ref, err := flatten(b.ref.body)
