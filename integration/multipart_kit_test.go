@@ -57,11 +57,6 @@ func uploadOf(t *testing.T, c *client, bucket, key string, a answer) *mp {
 	return &mp{c: c, bucket: bucket, key: key, id: answer.UploadId, etags: map[int]string{}}
 }
 
-func (u *mp) withKey(read map[string]string) *mp {
-	u.read = read
-	return u
-}
-
 // via is the same upload through another client.
 func (u *mp) via(c *client) *mp {
 	other := *u
