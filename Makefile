@@ -25,6 +25,8 @@ RUN_ARGS      ?=
 # Seconds for each fuzz function, and which benchmarks `make bench` runs.
 FUZZTIME ?= 20s
 BENCH    ?= .
+# Which tests `make torture` runs.
+TORTURE  ?= .
 
 GO  ?= go
 BIN := $(CURDIR)/.bin
@@ -61,7 +63,14 @@ unit: ## Run the unit tests
 .PHONY: integration
 integration: build $(BIN)/minio $(BIN)/mc ## Run the black-box tests against a real MinIO and real clients
 	BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' MC_BIN='$(BIN)/mc' \
-		$(GO) test -count=1 -timeout 9m ./integration/...
+		$(GO) test -count=1 -timeout 20m ./integration/...
+
+# What takes long: 3 GiB by each client, every fault at every step of an upload in
+# every mode, 10,000 parts. TORTURE chooses tests, as in TORTURE=Parts.
+.PHONY: torture
+torture: build $(BIN)/minio $(BIN)/mc ## Run the black-box tests that take long (TORTURE=pattern to choose)
+	BUCKETSEAL_LONG=1 BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' MC_BIN='$(BIN)/mc' \
+		$(GO) test -count=1 -timeout 3h -run '$(TORTURE)' ./integration/...
 
 .PHONY: lint
 lint: $(BIN)/golangci-lint $(BIN)/gofumpt ## Check formatting, go.mod, import directions and the usual mistakes
