@@ -18,6 +18,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -151,11 +153,7 @@ func (c *completing) run(ctx context.Context) error {
 // choose finds the parts of the client's list: noted in the ledger, kept by
 // upstream, and named by the ETag that the client knows.
 func (c *completing) choose(ctx context.Context) error {
-	current, err := c.server.upstreamParts(ctx, c.request, c.upload)
-	if err != nil {
-		return err
-	}
-	noted, err := c.server.ledger.Parts(ctx, c.upload.ID, c.wanted.Parts[0].PartNumber, c.wanted.Parts[len(c.wanted.Parts)-1].PartNumber)
+	current, noted, err := c.lookUp(ctx)
 	if err != nil {
 		return err
 	}
@@ -174,6 +172,22 @@ func (c *completing) choose(ctx context.Context) error {
 		c.chosen = append(c.chosen, chosenPart{id, facts})
 	}
 	return nil
+}
+
+// lookUp asks upstream for its parts, by number, and the ledger for its notes.
+func (c *completing) lookUp(ctx context.Context) (current map[int]string, noted map[manifest.PartID]sse.PartFacts, err error) {
+	list := c.wanted.Parts
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		current, err = c.server.upstreamParts(groupCtx, c.request, c.upload)
+		return err
+	})
+	group.Go(func() (err error) {
+		noted, err = c.server.ledger.Parts(groupCtx, c.upload.ID, list[0].PartNumber, list[len(list)-1].PartNumber)
+		return err
+	})
+	err = group.Wait() // before the results are read
+	return current, noted, err
 }
 
 // checksumMatches compares the checksum that the client's list gives for a part.

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
@@ -148,32 +150,51 @@ func (l *Ledger) Parts(ctx context.Context, uploadID string, first, last int) (m
 		if err != nil {
 			return nil, fmt.Errorf("read parts: %w", err)
 		}
-		for _, n := range notes {
-			after = n.Name
-			id, ok := parsePartName(strings.TrimPrefix(n.Name, prefix))
-			if !ok {
-				continue
-			}
-			if id.Number > last {
-				return parts, nil
-			}
+		if err := l.openParts(ctx, prefix, last, notes, parts); err != nil {
+			return nil, fmt.Errorf("read parts: %w", err)
+		}
+		if n := len(notes); !more || n == 0 || partNumber(notes[n-1].Name, prefix) > last {
+			return parts, nil
+		}
+		after = notes[len(notes)-1].Name
+	}
+}
+
+func partNumber(name, prefix string) int {
+	id, _ := parsePartName(strings.TrimPrefix(name, prefix))
+	return id.Number
+}
+
+// openParts adds what the notes say of parts up to the number last, several at a
+// time: the key service may be remote.
+func (l *Ledger) openParts(ctx context.Context, prefix string, last int, notes []upstream.Note, parts map[PartID]sse.PartFacts) error {
+	var mu sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for _, n := range notes {
+		id, ok := parsePartName(strings.TrimPrefix(n.Name, prefix))
+		if !ok || id.Number > last {
+			continue
+		}
+		group.Go(func() error {
 			content, err := l.system.OpenNote(ctx, partKind, n)
 			if errors.Is(err, system.ErrTampered) {
-				continue // a part without an entry does not exist
+				return nil // a part without an entry does not exist
 			}
 			if err != nil {
-				return nil, fmt.Errorf("read parts: %w", err)
+				return err
 			}
 			facts, err := sse.ParseEntry(content)
 			if err != nil {
-				return nil, fmt.Errorf("read parts: %w", err)
+				return err
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			parts[id] = facts
-		}
-		if !more || len(notes) == 0 {
-			return parts, nil
-		}
+			return nil
+		})
 	}
+	return group.Wait()
 }
 
 // Uploads calls f for each upload of a bucket whose key begins with prefix, in
