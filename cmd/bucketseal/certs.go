@@ -1,101 +1,64 @@
 package main
 
 import (
-	"context"
 	"crypto/tls"
-	"fmt"
-	"log/slog"
-	"os"
-	"sync/atomic"
 	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/certs"
+	"github.com/bucketseal/bucketseal/proxy/config"
 )
 
 // certPoll is how often certificate files are looked at.
 const certPoll = 10 * time.Second
 
-// certFiles is a server certificate that follows its files. What cannot be used
-// is logged, and the certificate from before stays.
-type certFiles struct {
-	cert, key string
-	log       *slog.Logger
-	current   atomic.Pointer[tls.Certificate]
-	stamp     string // of the files that were last read
-}
-
-// newCertFiles reads the files.
-func newCertFiles(cert, key string, log *slog.Logger) (*certFiles, error) {
-	f := &certFiles{cert: cert, key: key, log: log, stamp: stampOf(cert, key)}
-	if err := f.load(); err != nil {
+// frontTLS returns how S3 is served by TLS, nil for plain HTTP.
+func frontTLS(c config.TLS, files *certs.Watcher) (*tls.Config, error) {
+	if !c.Enabled() {
+		return nil, nil
+	}
+	o := certs.ServerOptions{MinVersion: tls.VersionTLS12}
+	if c.MinVersion == "1.3" {
+		o.MinVersion = tls.VersionTLS13
+	}
+	var err error
+	if c.CertsDir != "" {
+		o.Certificates, err = files.Folder(c.CertsDir)
+	} else {
+		o.Certificates, err = files.File(c.Cert, c.Key)
+	}
+	if err != nil {
 		return nil, err
 	}
-	return f, nil
+	switch c.ClientAuth {
+	case config.ClientAuthRequest:
+		o.ClientAuth = tls.VerifyClientCertIfGiven
+	case config.ClientAuthRequire:
+		o.ClientAuth = tls.RequireAndVerifyClientCert
+	default:
+		return certs.ServerConfig(o), nil
+	}
+	from := c.ClientCA
+	if from == "" {
+		from, _ = certs.CAsIn(c.CertsDir)
+	}
+	o.ClientCAs, err = files.Pool("tls.client_ca", from, false)
+	return certs.ServerConfig(o), err
 }
 
-// get implements tls.Config.GetCertificate.
-func (f *certFiles) get(*tls.ClientHelloInfo) (*tls.Certificate, error) { return f.current.Load(), nil }
-
-func (f *certFiles) load() error {
-	certPEM, err := os.ReadFile(f.cert)
-	if err != nil {
-		return fmt.Errorf("TLS certificate: %w", err)
+// upstreamTLS returns how MinIO is reached by TLS. What upstream.ca names is
+// trusted alone; else the system's authorities are, and those in the folder of
+// the server's certificates, as MinIO has them.
+func upstreamTLS(c *config.Config, files *certs.Watcher) (func() *tls.Config, error) {
+	var roots *certs.Pool
+	var own *certs.Pair
+	var err error
+	if c.Upstream.CA != "" {
+		roots, err = files.Pool("upstream.ca", c.Upstream.CA, false)
+	} else if cas, ok := certs.CAsIn(c.TLS.CertsDir); ok && c.TLS.CertsDir != "" {
+		roots, err = files.Pool("folder of certificate authorities", cas, true)
 	}
-	keyPEM, err := os.ReadFile(f.key)
-	if err != nil {
-		return fmt.Errorf("TLS private key: %w", err)
+	if err == nil && c.Upstream.Cert != "" {
+		own, err = files.Pair("upstream.cert", c.Upstream.Cert, c.Upstream.Key)
 	}
-	defer clear(keyPEM)
-	pair, err := tls.X509KeyPair(certPEM, keyPEM)
-	if err != nil {
-		return fmt.Errorf("TLS certificate %s with key %s: %w", f.cert, f.key, err)
-	}
-	if now := time.Now(); now.After(pair.Leaf.NotAfter) || now.Before(pair.Leaf.NotBefore) {
-		f.log.Warn("the TLS certificate is not valid now", "file", f.cert, "from", pair.Leaf.NotBefore, "to", pair.Leaf.NotAfter)
-	}
-	f.current.Store(&pair)
-	return nil
-}
-
-// watch reads the files again when they have changed, looked at every interval,
-// and whenever hup gives something.
-func (f *certFiles) watch(ctx context.Context, every time.Duration, hup <-chan os.Signal) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		asked := false
-		select {
-		case <-ctx.Done():
-			return
-		case <-hup:
-			asked = true
-		case <-tick.C:
-		}
-		f.reload(asked)
-	}
-}
-
-// reload reads the files if they have changed, or if it is asked to.
-func (f *certFiles) reload(asked bool) {
-	stamp := stampOf(f.cert, f.key)
-	if stamp == f.stamp && !asked {
-		return
-	}
-	f.stamp = stamp
-	if err := f.load(); err != nil {
-		f.log.Error("the new TLS certificate cannot be used; the old one stays", "error", err)
-		return
-	}
-	f.log.Info("read the TLS certificate again", "file", f.cert, "valid_to", f.current.Load().Leaf.NotAfter)
-}
-
-// stampOf changes when one of the files does.
-func stampOf(files ...string) string {
-	stamp := ""
-	for _, file := range files {
-		if info, err := os.Stat(file); err == nil {
-			stamp += fmt.Sprintf("%d %d;", info.Size(), info.ModTime().UnixNano())
-		} else {
-			stamp += "missing;"
-		}
-	}
-	return stamp
+	return certs.ClientConfig(roots, own), err
 }

@@ -10,9 +10,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"path/filepath"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/certs"
 	"github.com/bucketseal/bucketseal/proxy/config"
 )
 
@@ -26,8 +26,8 @@ type front struct {
 	stop     func() // ends the watching of certificates
 }
 
-// newFront listens. Certificates are watched until close is called.
-func (a *app) newFront(ctx context.Context, c *config.Config, log *slog.Logger) (*front, error) {
+// newFront listens. Files are watched until close is called.
+func (a *app) newFront(ctx context.Context, c *config.Config, files *certs.Watcher, log *slog.Logger) (*front, error) {
 	watch, stopWatch := context.WithCancel(context.WithoutCancel(ctx))
 	hup, stopHup := hangups() // without TLS too: SIGHUP must not end the server
 	stop := func() { stopWatch(); stopHup() }
@@ -40,19 +40,12 @@ func (a *app) newFront(ctx context.Context, c *config.Config, log *slog.Logger) 
 			ErrorLog:          stdlog.New(httpLog{log}, "", 0),
 		},
 	}
-	if c.TLS.Enabled() {
-		cert, key := c.TLS.Cert, c.TLS.Key
-		if c.TLS.CertsDir != "" {
-			cert, key = filepath.Join(c.TLS.CertsDir, "public.crt"), filepath.Join(c.TLS.CertsDir, "private.key")
-		}
-		files, err := newCertFiles(cert, key, log)
-		if err != nil {
-			stop()
-			return nil, err
-		}
-		f.tls = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.get}
-		go files.watch(watch, certPoll, hup)
+	var err error
+	if f.tls, err = frontTLS(c.TLS, files); err != nil {
+		stop()
+		return nil, err
 	}
+	go files.Watch(watch, certPoll, hup)
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", c.Address)
 	if err != nil {

@@ -8,12 +8,12 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/certs"
 	"github.com/bucketseal/bucketseal/proxy/config"
 )
 
@@ -35,7 +35,7 @@ func slowFront(t *testing.T, shutdown time.Duration) (address string, end func()
 	a := &app{stderr: io.Discard}
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
-	f, err := a.newFront(ctx, c, slog.New(slog.DiscardHandler))
+	f, err := a.newFront(ctx, c, certs.NewWatcher(slog.New(slog.DiscardHandler)), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,39 +99,6 @@ func TestTransfersThatTakeTooLongAreCutOff(t *testing.T) {
 	}
 	if body, err := io.ReadAll(resp.Body); err == nil {
 		t.Errorf("the client takes %q for complete", body)
-	}
-}
-
-func TestABadNewCertificateLeavesTheOldOne(t *testing.T) {
-	t.Parallel()
-	dir := newCerts(t)
-	cert, key := filepath.Join(dir, "public.crt"), filepath.Join(dir, "private.key")
-	var log bytes.Buffer
-	f, err := newCertFiles(cert, key, slog.New(slog.NewTextHandler(&log, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, _ := f.get(nil)
-	f.reload(false)
-	if now, _ := f.get(nil); now != first {
-		t.Error("files that have not changed were read again")
-	}
-	write(t, cert, "half a certific")
-	f.reload(false)
-	if now, _ := f.get(nil); now != first || !strings.Contains(log.String(), "the old one stays") {
-		t.Errorf("a broken certificate: log %s", log.String())
-	}
-	if err := os.Remove(key); err != nil {
-		t.Fatal(err)
-	}
-	f.reload(false)
-	if now, _ := f.get(nil); now != first {
-		t.Error("a missing key ended the certificate")
-	}
-	renewCerts(t, dir)
-	f.reload(false)
-	if now, _ := f.get(nil); now == first || now == nil {
-		t.Error("the new certificate is not used")
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bucketseal/bucketseal/proxy"
+	"github.com/bucketseal/bucketseal/proxy/certs"
 	"github.com/bucketseal/bucketseal/proxy/config"
 )
 
@@ -53,7 +54,7 @@ func (a *app) sweep(ctx context.Context, c *config.Config, age time.Duration, dr
 		return err
 	}
 	defer keys.Close()
-	up, err := newUpstream(c)
+	up, err := newUpstream(c, certs.NewWatcher(log))
 	if err != nil {
 		return err
 	}

@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +13,7 @@ import (
 	"github.com/bucketseal/bucketseal/kms"
 	kmsconfig "github.com/bucketseal/bucketseal/kms/config"
 	"github.com/bucketseal/bucketseal/proxy"
+	"github.com/bucketseal/bucketseal/proxy/certs"
 	"github.com/bucketseal/bucketseal/proxy/config"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
@@ -33,7 +31,7 @@ proxy's own at MinIO, and --data-dir for the keys:
   BUCKETSEAL_ROOT_USER=user BUCKETSEAL_ROOT_PASSWORD=password \
     bucketseal server --address :8080 --upstream http://127.0.0.1:9000 --data-dir /var/lib/bucketseal
 
-SIGTERM lets running transfers finish; a second one ends them. SIGHUP reads the certificate again.`,
+SIGTERM lets running transfers finish; a second one ends them. SIGHUP reads the certificates again.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.loadConfig(cmd)
@@ -72,7 +70,8 @@ func (a *app) serve(ctx context.Context, c *config.Config, reload func() (*confi
 		return err
 	}
 	defer keys.Close()
-	up, err := newUpstream(c)
+	files := certs.NewWatcher(log)
+	up, err := newUpstream(c, files)
 	if err != nil {
 		return err
 	}
@@ -81,7 +80,7 @@ func (a *app) serve(ctx context.Context, c *config.Config, reload func() (*confi
 	if err != nil {
 		return err
 	}
-	front, err := a.newFront(ctx, c, log)
+	front, err := a.newFront(ctx, c, files, log)
 	if err != nil {
 		return err
 	}
@@ -205,20 +204,14 @@ func proxyOptions(c *config.Config, up *upstream.Client, keys kms.Service, log *
 	}
 }
 
-func newUpstream(c *config.Config) (*upstream.Client, error) {
-	o := upstream.Options{Endpoint: c.Upstream.Endpoint, Region: c.Upstream.Region, HeaderTimeout: c.Limits.UpstreamHeader}
-	if c.Upstream.CA != "" {
-		pem, err := os.ReadFile(c.Upstream.CA)
-		if err != nil {
-			return nil, fmt.Errorf("upstream.ca: %w", err)
-		}
-		roots := x509.NewCertPool()
-		if !roots.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("upstream.ca: %s holds no certificate in PEM", c.Upstream.CA)
-		}
-		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+func newUpstream(c *config.Config, files *certs.Watcher) (*upstream.Client, error) {
+	secure, err := upstreamTLS(c, files)
+	if err != nil {
+		return nil, err
 	}
-	return upstream.New(o)
+	return upstream.New(upstream.Options{
+		Endpoint: c.Upstream.Endpoint, Region: c.Upstream.Region, HeaderTimeout: c.Limits.UpstreamHeader, TLS: secure,
+	})
 }
 
 // createKeys makes the configured keys that do not exist. A key service that

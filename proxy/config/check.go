@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 )
 
@@ -66,6 +67,25 @@ func (c *Config) finishTLS(errs *Errors) {
 		errs.add(at, "tls", "key is given without cert")
 	case t.Key != "":
 		c.warnReadable(t.Key)
+	case t.CertsDir != "":
+		c.warnReadable(filepath.Join(t.CertsDir, "private.key"))
+	}
+	switch t := c.TLS; {
+	case t.ClientAuth != ClientAuthOff && !t.Enabled():
+		errs.add(at, "tls", "client_auth is given, but the server has no certificate; give certs_dir, or cert and key")
+	case t.ClientAuth != ClientAuthOff && t.ClientCA == "" && t.CertsDir == "":
+		errs.add(at, "tls", "client_auth needs client_ca: the authorities that sign clients' certificates")
+	case t.ClientAuth == ClientAuthOff && t.ClientCA != "":
+		errs.add(at, "tls", "client_ca is given, but client_auth is off; set it to request or require")
+	}
+	u, at := c.Upstream, c.originOf("upstream")
+	switch {
+	case (u.Cert == "") != (u.Key == ""):
+		errs.add(at, "upstream", "a client certificate needs both cert and key")
+	case u.Key != "" && u.Endpoint.Scheme == "http":
+		errs.add(at, "upstream", "a client certificate is given, but endpoint is plain http")
+	case u.Key != "":
+		c.warnReadable(u.Key)
 	}
 }
 
@@ -129,7 +149,10 @@ func (c *Config) CheckServer() error {
 		{"tls.certs_dir", c.TLS.CertsDir},
 		{"tls.cert", c.TLS.Cert},
 		{"tls.key", c.TLS.Key},
+		{"tls.client_ca", c.TLS.ClientCA},
 		{"upstream.ca", c.Upstream.CA},
+		{"upstream.cert", c.Upstream.Cert},
+		{"upstream.key", c.Upstream.Key},
 		{"kms.config", c.KMS.File},
 	} {
 		if file.path == "" {

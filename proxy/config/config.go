@@ -74,7 +74,8 @@ type Config struct {
 type Upstream struct {
 	Endpoint    *url.URL
 	Region      string
-	CA          string // PEM file; "" for the system's certificate authorities
+	CA          string // PEM file or folder; "" for the system's certificate authorities
+	Cert, Key   string // PEM files of our client certificate; "" for none
 	Credentials Credential
 }
 
@@ -103,11 +104,27 @@ type SSES3Keys struct {
 
 // TLS is where the server's certificate lies; all empty means plain HTTP.
 type TLS struct {
-	// CertsDir holds public.crt and private.key.
+	// CertsDir holds public.crt and private.key, and those of further hosts in a
+	// folder each.
 	CertsDir string
 	// Cert and Key are PEM files.
 	Cert, Key string
+	// MinVersion is 1.2 or 1.3.
+	MinVersion string
+	// ClientAuth says whether clients show a certificate: ClientAuthOff,
+	// ClientAuthRequest or ClientAuthRequire.
+	ClientAuth string
+	// ClientCA is a PEM file or folder of the authorities that sign clients'
+	// certificates; "" for the folder CAs in CertsDir.
+	ClientCA string
 }
+
+// Values of TLS.ClientAuth.
+const (
+	ClientAuthOff     = "off"
+	ClientAuthRequest = "request"
+	ClientAuthRequire = "require"
+)
 
 // Enabled says whether the server speaks TLS.
 func (t TLS) Enabled() bool { return t.CertsDir != "" || t.Cert != "" }

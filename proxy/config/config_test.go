@@ -24,6 +24,8 @@ upstream:
   endpoint: https://minio.example:9000/
   region: eu-west-1
   ca: ca.pem
+  cert: up/cert.pem
+  key: up/key.pem
   credentials: {access_key: proxy, secret_key: "${OWN}"}
 credentials:
   - access_key: alice
@@ -40,7 +42,7 @@ plain_read:
 customer_keys_over_http: true
 system_bucket: seal-system
 deployment: prod-1
-tls: {cert: /tls/cert.pem, key: tls/key.pem}
+tls: {cert: /tls/cert.pem, key: tls/key.pem, min_version: "1.3", client_auth: require, client_ca: clients}
 small_object: {size: 1MiB, budget: 64MB}
 limits:
   shutdown: 1m
@@ -67,7 +69,7 @@ func TestEverySettingOfAFileIsRead(t *testing.T) {
 	c.Upstream.Endpoint, c.origin = nil, nil
 	want := &Config{
 		File: "/etc/seal/seal.yml", Address: "127.0.0.1:9443", Region: "eu-central-1",
-		Upstream: Upstream{Region: "eu-west-1", CA: "/etc/seal/ca.pem", Credentials: Credential{AccessKey: "proxy", SecretKey: NewSecret("own-secret-1")}},
+		Upstream: Upstream{Region: "eu-west-1", CA: "/etc/seal/ca.pem", Cert: "/etc/seal/up/cert.pem", Key: "/etc/seal/up/key.pem", Credentials: Credential{AccessKey: "proxy", SecretKey: NewSecret("own-secret-1")}},
 		Credentials: []Credential{
 			{AccessKey: "alice", SecretKey: NewSecret(secretText)},
 			{AccessKey: "bob", SecretKey: NewSecret("hidden-secret-0002")},
@@ -75,7 +77,9 @@ func TestEverySettingOfAFileIsRead(t *testing.T) {
 		AutoEncryption: Off, DefaultKey: "main", SSES3: SSES3Keys{Key: "s3", FormerKeys: []string{"old-1", "old-2"}},
 		AllowAnonymous: []string{"public-*", "www?"}, PlainRead: []string{"legacy"}, CustomerKeysOverHTTP: true,
 		SystemBucket: "seal-system", Deployment: "prod-1",
-		TLS:         TLS{Cert: "/tls/cert.pem", Key: "/etc/seal/tls/key.pem"},
+		TLS: TLS{
+			Cert: "/tls/cert.pem", Key: "/etc/seal/tls/key.pem", MinVersion: "1.3", ClientAuth: ClientAuthRequire, ClientCA: "/etc/seal/clients",
+		},
 		SmallObject: SmallObject{Size: 1 << 20, Budget: 64e6},
 		Limits: Limits{
 			Shutdown: time.Minute, ReadHeader: 5 * time.Second, Idle: 2 * time.Minute, MaxHeader: 128 << 10,
@@ -150,7 +154,7 @@ func TestFlagsWinOverEnvironmentOverFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Address != ":3" || !slices.Equal(c.PlainRead, []string{"flag"}) || c.TLS != (TLS{CertsDir: "certs"}) {
+	if c.Address != ":3" || !slices.Equal(c.PlainRead, []string{"flag"}) || c.TLS != (TLS{CertsDir: "certs", MinVersion: "1.2", ClientAuth: ClientAuthOff}) {
 		t.Errorf("flags over environment: %q %v %+v", c.Address, c.PlainRead, c.TLS)
 	}
 }

@@ -63,7 +63,15 @@ func serverSettings() []Setting {
 		},
 		{
 			Path: "upstream.ca", Type: TypeFile, Env: "BUCKETSEAL_UPSTREAM_CA",
-			Usage: "PEM file of the certificate authorities that sign MinIO's certificate", set: text(func(c *Config) *string { return &c.Upstream.CA }),
+			Usage: "PEM file or folder of the certificate authorities that sign MinIO's certificate", set: text(func(c *Config) *string { return &c.Upstream.CA }),
+		},
+		{
+			Path: "upstream.cert", Type: TypeFile,
+			Usage: "PEM file of the proxy's own client certificate, if MinIO wants one", set: text(func(c *Config) *string { return &c.Upstream.Cert }),
+		},
+		{
+			Path: "upstream.key", Type: TypeFile,
+			Usage: "PEM file of its private key", set: text(func(c *Config) *string { return &c.Upstream.Key }),
 		},
 		{
 			Path: "upstream.credentials.access_key", Type: TypeString,
@@ -135,7 +143,7 @@ func tlsSettings() []Setting {
 	return []Setting{
 		{
 			Path: "tls.certs_dir", Type: TypeFile, Env: "BUCKETSEAL_CERTS_DIR", Flag: "certs-dir",
-			Usage: "serve TLS with public.crt and private.key in this folder", set: text(func(c *Config) *string { return &c.TLS.CertsDir }),
+			Usage: "serve TLS with public.crt and private.key in this folder, and with those of further hosts in folders in it", set: text(func(c *Config) *string { return &c.TLS.CertsDir }),
 		},
 		{
 			Path: "tls.cert", Type: TypeFile,
@@ -144,6 +152,19 @@ func tlsSettings() []Setting {
 		{
 			Path: "tls.key", Type: TypeFile,
 			Usage: "PEM file of its private key", set: text(func(c *Config) *string { return &c.TLS.Key }),
+		},
+		{
+			Path: "tls.min_version", Type: TypeString, Default: "1.2",
+			Usage: "the oldest version of TLS spoken with clients", set: text(func(c *Config) *string { return &c.TLS.MinVersion }, oneOf("1.2", "1.3")),
+		},
+		{
+			Path: "tls.client_auth", Type: TypeString, Default: ClientAuthOff,
+			Usage: "whether clients show a certificate: off, request or require",
+			set:   text(func(c *Config) *string { return &c.TLS.ClientAuth }, oneOf(ClientAuthOff, ClientAuthRequest, ClientAuthRequire)),
+		},
+		{
+			Path: "tls.client_ca", Type: TypeFile,
+			Usage: "PEM file or folder of the authorities that sign clients' certificates; the folder CAs in certs_dir if not given", set: text(func(c *Config) *string { return &c.TLS.ClientCA }),
 		},
 	}
 }

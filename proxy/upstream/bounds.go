@@ -2,6 +2,8 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -16,6 +18,8 @@ const (
 	// discardTimeout is how long the rest of an answer is worth waiting for, to use
 	// its connection again.
 	discardTimeout = time.Second
+	// handshakeTimeout is how long a TLS handshake may take.
+	handshakeTimeout = 5 * time.Second
 )
 
 // dial connects to MinIO, with a bound on each write.
@@ -26,6 +30,31 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 		return nil, err
 	}
 	return &boundedConn{conn}, nil
+}
+
+// dialTLS connects to MinIO by TLS, with a configuration made for the connection.
+// Only MinIO's name in the endpoint is accepted in its certificate.
+func dialTLS(config func() *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		c := config()
+		c.ServerName = host
+		secure := tls.Client(conn, c)
+		ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+		defer cancel()
+		if err := secure.HandshakeContext(ctx); err != nil {
+			_ = conn.Close()
+			return nil, fmt.Errorf("TLS with %s: %w", address, err)
+		}
+		return secure, nil
+	}
 }
 
 // boundedConn fails a write that upstream does not take in time.

@@ -50,8 +50,9 @@ type Options struct {
 	Endpoint *url.URL
 	// Region is signed into requests; "" means us-east-1.
 	Region string
-	// TLS configures https endpoints; nil means the system's defaults.
-	TLS *tls.Config
+	// TLS makes the configuration of each connection to an https endpoint, so that
+	// certificates can be exchanged; nil means the system's defaults.
+	TLS func() *tls.Config
 	// HeaderTimeout bounds the wait for the answer's headers once the request is
 	// sent; 0 means two minutes.
 	HeaderTimeout time.Duration
@@ -78,13 +79,15 @@ func New(o Options) (*Client, error) {
 	if o.HeaderTimeout == 0 {
 		o.HeaderTimeout = 2 * time.Minute
 	}
+	if o.TLS == nil {
+		o.TLS = func() *tls.Config { return &tls.Config{MinVersion: tls.VersionTLS12} }
+	}
 	return &Client{
 		endpoint: o.Endpoint,
 		region:   o.Region,
 		transport: &http.Transport{
 			DialContext:         dial,
-			TLSClientConfig:     o.TLS,
-			TLSHandshakeTimeout: 5 * time.Second,
+			DialTLSContext:      dialTLS(o.TLS),
 			MaxIdleConns:        1024,
 			MaxIdleConnsPerHost: 1024,
 			// MinIO closes idle connections after 30 s; a request that is sent on one
