@@ -496,7 +496,7 @@ func (c *completing) answer(w http.ResponseWriter) {
 		setChecksumHeaders(h, &c.facts)
 	}
 	scheme := "http"
-	if r.TLS != nil {
+	if r.origin.Secure {
 		scheme = "https"
 	}
 	location := url.URL{Scheme: scheme, Host: r.Host, Path: "/" + r.bucket + "/" + r.key}

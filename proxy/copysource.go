@@ -73,7 +73,7 @@ func (s *Server) parseSourceKey(r *request, src *copySource) (err error) {
 			h[textproto.CanonicalMIMEHeaderKey("X-Amz-"+rest)] = values
 		}
 	}
-	if sse.HasCustomerKey(h) && r.TLS == nil && !s.opts.CustomerKeysOverHTTP {
+	if sse.HasCustomerKey(h) && !r.origin.Secure && !s.opts.CustomerKeysOverHTTP {
 		return errPlainHTTP
 	}
 	if src.customer, src.hasKey, err = sse.ParseCustomer(h); err != nil {

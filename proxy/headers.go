@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 
@@ -93,15 +92,16 @@ func withoutAWSChunked(value string) string {
 
 // commonHeaders returns what every upstream request carries: who asks, and from
 // where. MinIO believes X-Forwarded-For in its policies' aws:SourceIp, so it
-// gets the address that the proxy sees, never the one that a client claims.
+// gets the address that the proxy or one it trusts sees, never the one that a
+// client claims.
 func (r *request) commonHeaders() http.Header {
 	out := make(http.Header, 8)
 	if v := r.UserAgent(); v != "" {
 		out.Set("User-Agent", v)
 	}
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		out.Set("X-Forwarded-For", host)
-		out.Set("X-Real-Ip", host)
+	if a := r.origin.Addr; a.IsValid() {
+		out.Set("X-Forwarded-For", a.String())
+		out.Set("X-Real-Ip", a.String())
 	}
 	return out
 }

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -90,7 +92,7 @@ func TestOnlyStoredHeadersOfAWriteGoUpstream(t *testing.T) {
 		}
 	}
 	h.Set("User-Agent", "client")
-	r := &request{Request: &http.Request{Header: h, RemoteAddr: "192.0.2.7:4711"}}
+	r := &request{Request: &http.Request{Header: h}, origin: edge.Origin{Addr: netip.MustParseAddr("192.0.2.7")}}
 	got := r.writeHeaders()
 	want := map[string]string{
 		"User-Agent": "client", "X-Forwarded-For": "192.0.2.7", "X-Real-Ip": "192.0.2.7", "X-Amz-Meta-A": "v",
@@ -111,7 +113,7 @@ func TestOnlyStoredHeadersOfAWriteGoUpstream(t *testing.T) {
 
 func TestReadsSendNothingOfTheClientsHeaders(t *testing.T) {
 	t.Parallel()
-	r := &request{Request: &http.Request{Header: everyHeader(), RemoteAddr: "[2001:db8::1]:80"}}
+	r := &request{Request: &http.Request{Header: everyHeader()}, origin: edge.Origin{Addr: netip.MustParseAddr("2001:db8::1")}}
 	got := r.upstreamRequest(http.MethodGet).Header
 	if want := []string{"X-Forwarded-For", "X-Real-Ip"}; !slices.Equal(slices.Sorted(maps.Keys(got)), want) || got.Get("X-Forwarded-For") != "2001:db8::1" {
 		t.Errorf("upstream gets %v", got)

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
@@ -55,6 +56,9 @@ type Options struct {
 	// SmallObjectBudget bounds the memory for such uploads, all together, in
 	// bytes; 0 means 128 MiB. Uploads that find none left are streamed.
 	SmallObjectBudget int64
+	// Trust says which proxies before this one are believed about where a request
+	// comes from; the zero value believes none.
+	Trust edge.Trust
 	// CustomerKeysOverHTTP accepts SSE-C keys on connections without TLS.
 	CustomerKeysOverHTTP bool
 	// MaxSkew is the tolerated difference of clocks; 0 means 15 minutes.

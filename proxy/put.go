@@ -82,7 +82,7 @@ func (s *Server) writeEncryption(r *request) (*sse.Request, error) {
 // checkCustomerTransport refuses customer keys that anybody on the way could
 // have read, before it looks at anything else of them.
 func (s *Server) checkCustomerTransport(r *request) error {
-	if sse.HasCustomerKey(r.Header) && r.TLS == nil && !s.opts.CustomerKeysOverHTTP {
+	if sse.HasCustomerKey(r.Header) && !r.origin.Secure && !s.opts.CustomerKeysOverHTTP {
 		return errPlainHTTP
 	}
 	return nil

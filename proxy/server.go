@@ -17,6 +17,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/system"
@@ -95,6 +96,7 @@ func (s *Server) Start(ctx context.Context) error {
 type request struct {
 	*http.Request
 	id     string
+	origin edge.Origin
 	route  *route
 	bucket string
 	key    string
@@ -115,7 +117,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve is the one adapter between net/http and the handlers: it maps their
 // errors, logs once and counts once.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, sc scope, bucket, key string) {
-	req := &request{Request: r, id: newRequestID(), began: time.Now()}
+	req := &request{Request: r, id: newRequestID(), origin: s.opts.Trust.Origin(r), began: time.Now()}
 	out := &responseWriter{ResponseWriter: w}
 	h := w.Header()
 	h.Set("X-Amz-Request-Id", req.id)
@@ -247,7 +249,7 @@ func (s *Server) logRequest(r *request, status int, cut bool, err error, answer 
 	attrs := []slog.Attr{
 		slog.String("id", r.id), slog.String("op", r.op()), slog.String("method", r.Method),
 		slog.String("bucket", r.bucket), slog.String("key", r.key), slog.String("caller", r.caller.String()),
-		slog.String("peer", r.RemoteAddr), slog.Int("status", status), slog.Duration("took", time.Since(r.began)),
+		slog.String("client", r.origin.Addr.String()), slog.String("peer", r.RemoteAddr), slog.Int("status", status), slog.Duration("took", time.Since(r.began)),
 	}
 	if err != nil {
 		level = failureLevel(err, answer, cut)

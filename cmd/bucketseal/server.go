@@ -15,6 +15,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy"
 	"github.com/bucketseal/bucketseal/proxy/certs"
 	"github.com/bucketseal/bucketseal/proxy/config"
+	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -197,6 +198,7 @@ func proxyOptions(c *config.Config, up *upstream.Client, keys kms.Service, log *
 		PlainRead:            c.PlainRead,
 		SmallObject:          c.SmallObject.Size,
 		SmallObjectBudget:    c.SmallObject.Budget,
+		Trust:                edge.Trust{Proxies: c.TrustedProxies, Header: edge.Header(c.ForwardedHeader)},
 		CustomerKeysOverHTTP: c.CustomerKeysOverHTTP,
 		MaxSkew:              c.Limits.MaxClockSkew,
 		Lease:                c.Limits.RuleLease,

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"time"
 )
@@ -42,6 +43,11 @@ type Config struct {
 
 	// AllowAnonymous and PlainRead are patterns of bucket names.
 	AllowAnonymous, PlainRead []string
+	// TrustedProxies are the networks of the load balancers and reverse proxies
+	// before this one, and ForwardedHeader is where they say who the client is:
+	// x-forwarded-for, x-real-ip or forwarded.
+	TrustedProxies  []netip.Prefix
+	ForwardedHeader string
 	// CustomerKeysOverHTTP accepts SSE-C keys on connections without TLS.
 	CustomerKeysOverHTTP bool
 

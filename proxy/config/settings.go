@@ -86,6 +86,15 @@ func serverSettings() []Setting {
 			Usage: "file that holds its secret key", set: text(func(c *Config) *string { return &c.Upstream.Credentials.SecretKeyFile }),
 		},
 		{
+			Path: "trusted_proxies", Type: TypeList, Env: "BUCKETSEAL_TRUSTED_PROXIES",
+			Usage: "addresses or networks (CIDR) of the load balancers and reverse proxies before this server", set: setTrustedProxies,
+		},
+		{
+			Path: "forwarded_header", Type: TypeString, Default: "x-forwarded-for",
+			Usage: "the header in which they say who the client is: x-forwarded-for, x-real-ip or forwarded",
+			set:   text(func(c *Config) *string { return &c.ForwardedHeader }, oneOf("x-forwarded-for", "x-real-ip", "forwarded")),
+		},
+		{
 			Path: "log.level", Type: TypeString, Default: "info", Env: "BUCKETSEAL_LOG_LEVEL", Flag: "log-level",
 			Usage: "debug, info, warn or error", set: setLogLevel,
 		},

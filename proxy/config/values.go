@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -163,6 +164,28 @@ func setLogLevel(c *Config, values []string) error {
 		return err
 	}
 	return c.Log.Level.UnmarshalText([]byte(values[0]))
+}
+
+// setTrustedProxies takes networks, and addresses as networks of one.
+func setTrustedProxies(c *Config, values []string) error {
+	networks := make([]netip.Prefix, 0, len(values))
+	for _, v := range values {
+		p, err := netip.ParsePrefix(v)
+		if a, err2 := netip.ParseAddr(v); err2 == nil && a.Zone() == "" {
+			p, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		switch {
+		case err != nil || p.Addr().Is4In6():
+			return fmt.Errorf("%q is neither an address nor a network; write 10.0.0.7, 10.0.0.0/8 or fd00::/8", v)
+		case p != p.Masked():
+			return fmt.Errorf("%q has bits set after its prefix; write %s", v, p.Masked())
+		case p.Bits() == 0:
+			return fmt.Errorf("%q is everybody, and who is believed may name any address as the client's; list the proxies' own networks", v)
+		}
+		networks = append(networks, p)
+	}
+	c.TrustedProxies = networks
+	return nil
 }
 
 func setEndpoint(c *Config, values []string) error {
