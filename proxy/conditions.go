@@ -136,7 +136,7 @@ func (s *Server) etagsOf(ctx context.Context, r *request, version string) (*etag
 	if err != nil || rec == nil || rec.Mode != sse.ModeS3 {
 		return &etags{client: clientETag(rec, nil, stored), upstream: stored}, err
 	}
-	if err := s.mayUseKeys(r.caller, r.bucket); err != nil {
+	if err := s.mayOpen(ctx, r.caller, r.bucket, rec); err != nil {
 		return nil, err
 	}
 	o, err := s.openObject(ctx, r.name(), rec, stored, nil, false)

@@ -172,7 +172,7 @@ func (c *copying) sums() []sigv4.ChecksumAlgorithm {
 // key, and has upstream copy the ciphertext beneath them.
 func (c *copying) rewrap(ctx context.Context) error {
 	r, s := c.request, c.server
-	if err := s.mayUseKeys(r.caller, r.bucket); err != nil {
+	if err := s.mayWrite(ctx, r.caller, r.bucket, c.asked); err != nil {
 		return err
 	}
 	key, err := s.keys.forWrite(ctx, r.name(), c.asked)

@@ -115,7 +115,7 @@ func (c *copySource) open(ctx context.Context, s *Server, r *request) error {
 	case c.hasKey && c.record.Mode != sse.ModeC:
 		return errNoCustomerKey
 	}
-	if err := s.mayUseKeys(r.caller, c.name.Bucket); err != nil {
+	if err := s.mayOpen(ctx, r.caller, c.name.Bucket, c.record); err != nil {
 		return err
 	}
 	var customer *sse.Secret

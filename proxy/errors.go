@@ -7,6 +7,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -35,7 +36,6 @@ var (
 	errDotSegment        = errors.New("object name with a dot segment")
 	errInvalidObjectName = errors.New("invalid object name")
 	errKeyTooLong        = errors.New("object key is too long")
-	errInvalidToken      = errors.New("session token of no known session")
 	errReservedMetadata  = errors.New("reserved metadata name")
 	errMissingLength     = errors.New("missing content length")
 	errTooLarge          = errors.New("body is too large")
@@ -84,7 +84,7 @@ var errorTable = []struct {
 	{errDotSegment, apiError{400, "XMinioInvalidResourceName", "Resource name contains bad components such as \"..\" or \".\".", nil}},
 	{errInvalidObjectName, apiError{400, "XMinioInvalidObjectName", "Object name contains unsupported characters.", nil}},
 	{errKeyTooLong, apiError{400, "KeyTooLongError", "Your key is too long", nil}},
-	{errInvalidToken, apiError{403, "InvalidTokenId", "The security token included in the request is invalid", nil}},
+	{identity.ErrToken, apiError{403, "InvalidTokenId", "The security token included in the request is invalid", nil}},
 	{errReservedMetadata, apiError{400, invalidArgument, "Your metadata headers are not supported.", nil}},
 	{errMissingLength, apiError{411, "MissingContentLength", "You must provide the Content-Length HTTP header.", nil}},
 	{errTooLarge, apiError{400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.", nil}},
@@ -119,6 +119,16 @@ var errorTable = []struct {
 	{sse.ErrRecord, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
 	{sse.ErrWrongKey, apiError{403, "AccessDenied", "Access Denied.", nil}},
 	{sse.ErrSource, apiError{400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.", nil}},
+
+	{identity.ErrUnknown, apiError{403, "InvalidAccessKeyId", "The Access Key Id you provided does not exist in our records.", nil}},
+	{identity.ErrExpired, apiError{403, "InvalidAccessKeyId", "The Access Key Id you provided does not exist in our records.", nil}},
+	{identity.ErrNotAllowed, apiError{403, "AccessDenied", "Access Denied.", nil}},
+	{identity.ErrUnavailable, apiError{503, "SlowDown", "It cannot be told at the moment whose access key this is. Please try again.", nil}},
+	{identity.ErrBusy, apiError{503, "SlowDown", "Please reduce your request rate.", nil}},
+	{identity.ErrProtected, apiError{403, "AccessDenied", "This access key is managed by the encryption gateway's own configuration.", nil}},
+	{identity.ErrInsecure, apiError{501, "NotImplemented", "The encryption gateway learns no credentials: its connection to the storage is not encrypted.", nil}},
+	{identity.ErrInvalid, apiError{500, "InternalError", "The storage issued a credential that cannot be used here.", nil}},
+	{identity.ErrFull, apiError{507, "XMinioStorageFull", "There is no room for another learned credential.", nil}},
 
 	{manifest.ErrMissing, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
 	{system.ErrTampered, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},

@@ -143,7 +143,7 @@ func TestEverySentinelHasAnAnswer(t *testing.T) {
 	t.Parallel()
 	mapped := namesInErrorTable(t)
 	seen := make(map[string]bool)
-	for _, dir := range []string{".", "upstream", "system", "manifest", "../sse", "../kms", "../bucketconfig"} {
+	for _, dir := range []string{".", "upstream", "system", "identity", "manifest", "../sse", "../kms", "../bucketconfig"} {
 		for _, name := range sentinelsIn(t, dir) {
 			seen[name] = true
 			switch why := mappedElsewhere[name]; {

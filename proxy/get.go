@@ -161,7 +161,7 @@ func (d *download) serveEncrypted(w http.ResponseWriter, resp *http.Response, re
 	if d.hasKey && rec.Mode != sse.ModeC {
 		return errNoCustomerKey
 	}
-	if err := s.mayUseKeys(r.caller, r.bucket); err != nil {
+	if err := s.mayOpen(r.Context(), r.caller, r.bucket, rec); err != nil {
 		return err
 	}
 	var customer *sse.Secret

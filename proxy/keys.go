@@ -43,12 +43,11 @@ func (k *keyring) forWrite(ctx context.Context, name sse.Name, asked *sse.Reques
 		w.secret = asked.CustomerKey
 		return w, nil
 	}
-	keyName := k.s3Key
+	keyName, err := k.nameFor(asked)
+	if err != nil {
+		return nil, err
+	}
 	if asked.Mode == sse.ModeKMS {
-		var err error
-		if keyName, err = k.name(asked.KMSKeyID); err != nil {
-			return nil, err
-		}
 		w.record.ClientContext = asked.ClientContext
 		w.record.BucketKey = asked.BucketKey != nil && *asked.BucketKey
 	}
@@ -111,6 +110,18 @@ func (e *tamperedError) Error() string { return e.err.Error() }
 
 // Is says that it is sse.ErrTampered and nothing else.
 func (e *tamperedError) Is(target error) bool { return target == sse.ErrTampered }
+
+// nameFor returns the name of the KMS key that a write needs, "" for SSE-C.
+func (k *keyring) nameFor(asked *sse.Request) (string, error) {
+	switch asked.Mode {
+	case sse.ModeC:
+		return "", nil
+	case sse.ModeKMS:
+		return k.name(asked.KMSKeyID)
+	default:
+		return k.s3Key, nil
+	}
+}
 
 // name returns the KMS key's name for a key id of a client: a plain name, one
 // after arn:aws:kms:, or the last part of a whole ARN.

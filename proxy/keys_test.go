@@ -7,6 +7,8 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/keystore/mem"
+	"github.com/bucketseal/bucketseal/proxy/glob"
+	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -242,7 +244,10 @@ func TestRecordThatItsOwnDEKDoesNotOpenIsDamaged(t *testing.T) {
 
 func TestAnonymousCallersUseKeysInListedBucketsOnly(t *testing.T) {
 	t.Parallel()
-	s := &Server{opts: Options{AllowAnonymous: Patterns{"public-*"}}}
+	s := &Server{opts: Options{AllowAnonymous: glob.Patterns{"public-*"}}, identities: testIdentities(t)}
+	mayUse := func(s *Server, c caller, bucket string) error {
+		return s.mayUseKeys(t.Context(), c, bucket, sse.ModeS3, "key", identity.Decrypt)
+	}
 	for _, tt := range []struct {
 		caller caller
 		bucket string
@@ -250,13 +255,13 @@ func TestAnonymousCallersUseKeysInListedBucketsOnly(t *testing.T) {
 	}{
 		{caller{}, "public-a", nil},
 		{caller{}, "private", errKeyAccess},
-		{caller{accessKey: "a"}, "private", nil},
+		{caller{accessKey: "a", identity: &identity.Identity{AccessKey: "a", Kind: identity.Configured}}, "private", nil},
 	} {
-		if err := s.mayUseKeys(tt.caller, tt.bucket); !errors.Is(err, tt.want) || tt.want == nil && err != nil {
+		if err := mayUse(s, tt.caller, tt.bucket); !errors.Is(err, tt.want) || tt.want == nil && err != nil {
 			t.Errorf("%v in %s: %v", tt.caller, tt.bucket, err)
 		}
 	}
-	if err := (&Server{}).mayUseKeys(caller{}, "any"); !errors.Is(err, errKeyAccess) {
+	if err := mayUse(&Server{}, caller{}, "any"); !errors.Is(err, errKeyAccess) {
 		t.Errorf("by default: %v", err)
 	}
 }

@@ -250,7 +250,7 @@ func (l *listing) open(ctx context.Context, page *upstream.ListPage) []listEntry
 				e.Size = facts.PlainSize
 			}
 		}
-		if e.opened && e.record.Mode == sse.ModeS3 && l.server.mayUseKeys(l.request.caller, l.request.bucket) == nil {
+		if e.opened && e.record.Mode == sse.ModeS3 && l.server.mayOpen(ctx, l.request.caller, l.request.bucket, e.record) == nil {
 			e.ETag = clientETag(e.record, &e.facts, e.stored)
 		}
 	}
@@ -294,7 +294,7 @@ func (l *listing) openRecord(ctx context.Context, e *listEntry) error {
 		e.opened = true // size and ETag are in the manifest
 		return nil
 	}
-	if rec.Mode != sse.ModeS3 || l.server.mayUseKeys(l.request.caller, l.request.bucket) != nil {
+	if rec.Mode != sse.ModeS3 || l.server.mayOpen(ctx, l.request.caller, l.request.bucket, rec) != nil {
 		return nil // such an ETag is upstream's
 	}
 	object, private, err := l.server.keys.open(ctx, e.name, rec, nil)

@@ -180,7 +180,7 @@ func answerCreate(w http.ResponseWriter, r *request, noted *manifest.Upload, rec
 
 // uploadRecord makes the record of an object that will come in parts.
 func (s *Server) uploadRecord(r *request, asked *sse.Request, noted *manifest.Upload) (*sse.Record, error) {
-	if err := s.mayUseKeys(r.caller, r.bucket); err != nil {
+	if err := s.mayWrite(r.Context(), r.caller, r.bucket, asked); err != nil {
 		return nil, err
 	}
 	key, err := s.keys.forWrite(r.Context(), r.name(), asked)

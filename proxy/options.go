@@ -10,7 +10,8 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/edge"
-	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/glob"
+	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -22,8 +23,9 @@ type Options struct {
 	// Service is the proxy's own credential at MinIO: for the system bucket, and
 	// never for what a client asks. Required.
 	Service upstream.Credential
-	// Credentials are the clients'. Required.
-	Credentials sigv4.CredentialStore
+	// Identities are who may sign requests and what each may do with keys, as the
+	// configuration says; Configure replaces them. Credentials are required.
+	Identities identity.Settings
 	// KMS is the key service. Required.
 	KMS kms.Service
 
@@ -47,9 +49,9 @@ type Options struct {
 	ShareDEK time.Duration
 	// AllowAnonymous lists the buckets whose encrypted objects callers without a
 	// signature may read and write, if MinIO lets them.
-	AllowAnonymous Patterns
+	AllowAnonymous glob.Patterns
 	// PlainRead lists the buckets whose unencrypted objects may be read.
-	PlainRead Patterns
+	PlainRead glob.Patterns
 	// SmallObject is the size in bytes up to which an upload is read whole before
 	// it is sent on; 0 means 8 MiB.
 	SmallObject int64
@@ -84,7 +86,7 @@ func (o *Options) setDefaults() error {
 	switch {
 	case o.Upstream == nil:
 		return errors.New("proxy: no upstream")
-	case o.Credentials == nil:
+	case len(o.Identities.Credentials) == 0:
 		return errors.New("proxy: no credentials")
 	case o.KMS == nil:
 		return errors.New("proxy: no key service")

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -70,7 +71,8 @@ func (p *partUpload) openKey() error {
 	case rec.Mode == sse.ModeC && !hasKey:
 		return errPartNeedsKey
 	}
-	if err := s.mayUseKeys(r.caller, r.bucket); err != nil {
+	// A part is new data: who may write it need not be let to read.
+	if err := s.mayUseKeys(r.Context(), r.caller, r.bucket, rec.Mode, rec.KMSKey, identity.Generate); err != nil {
 		return err
 	}
 	p.customerKeyMD5 = customer.CustomerKeyMD5

@@ -210,7 +210,7 @@ func (u *upload) store(lateChecksum bool) error {
 // what goes with it.
 func (u *upload) prepare() error {
 	r, s := u.request, u.server
-	if err := s.mayUseKeys(r.caller, r.bucket); err != nil {
+	if err := s.mayWrite(r.Context(), r.caller, r.bucket, u.asked); err != nil {
 		return err
 	}
 	key, err := s.keys.forWrite(r.Context(), r.name(), u.asked)

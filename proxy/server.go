@@ -18,6 +18,7 @@ import (
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/edge"
+	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/system"
@@ -27,29 +28,26 @@ import (
 
 // Server answers S3 requests. It is an http.Handler, safe for concurrent use.
 type Server struct {
-	opts      Options
-	log       *slog.Logger
-	verifier  *sigv4.Verifier
-	table     *routeTable
-	router    http.Handler
-	service   *upstream.Service
-	rules     *bucketconfig.Rules
-	manifests *manifest.Store
-	ledger    *manifest.Ledger
-	system    *system.Store
-	setup     *setup
-	keys      *keyring
-	buffers   *bufferBudget
-	metrics   *metrics
+	opts       Options
+	log        *slog.Logger
+	verifier   *sigv4.Verifier
+	identities *identity.Store
+	table      *routeTable
+	router     http.Handler
+	service    *upstream.Service
+	rules      *bucketconfig.Rules
+	manifests  *manifest.Store
+	ledger     *manifest.Ledger
+	system     *system.Store
+	setup      *setup
+	keys       *keyring
+	buffers    *bufferBudget
+	metrics    *metrics
 }
 
 // New checks the options and returns a server that has made no request yet.
 func New(o Options) (*Server, error) {
 	if err := o.setDefaults(); err != nil {
-		return nil, err
-	}
-	verifier, err := sigv4.New(sigv4.Options{Credentials: o.Credentials, MaxSkew: o.MaxSkew})
-	if err != nil {
 		return nil, err
 	}
 	table, err := newRouteTable(routes())
@@ -72,16 +70,34 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		opts: o, log: o.Logger, verifier: verifier, table: table, service: service, rules: rules,
+		opts: o, log: o.Logger, table: table, service: service, rules: rules,
 		manifests: manifest.New(store), ledger: manifest.NewLedger(store), system: store,
 		setup:   newSetup(o.KMS, service, rules, o.Logger),
 		keys:    &keyring{kms: o.KMS, bucketKeys: newBucketKeys(o.KMS, o.ShareDEK), defaultKey: o.DefaultKey, s3Key: o.S3Key, formerS3Keys: o.FormerS3Keys},
 		buffers: newBufferBudget(o.SmallObjectBudget),
 		metrics: newMetrics(o.Metrics),
 	}
+	if err := s.setIdentities(store); err != nil {
+		return nil, err
+	}
 	s.router = newRouter(s.serve)
 	return s, nil
 }
+
+// setIdentities makes the server know callers.
+func (s *Server) setIdentities(store *system.Store) (err error) {
+	s.identities, err = identity.New(identity.Options{
+		Objects: store, Ready: s.setup.ensure, Secure: s.opts.Upstream.Secure(), Settings: s.opts.Identities, Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.verifier, err = sigv4.New(sigv4.Options{Credentials: s.identities, MaxSkew: s.opts.MaxSkew})
+	return err
+}
+
+// Identities returns who may sign requests.
+func (s *Server) Identities() *identity.Store { return s.identities }
 
 // Start sets the system bucket up in the background, again and again until it
 // succeeds or ctx ends, and sweeps it from time to time. Requests that need it
@@ -151,7 +167,7 @@ func (s *Server) handle(w *responseWriter, r *request, sc scope, bucket, key str
 	if err := auth.HoistQuery(r.Request); err != nil {
 		return err
 	}
-	if r.caller, err = s.identify(auth); err != nil {
+	if r.caller, err = s.identify(r.Context(), auth); err != nil {
 		return err
 	}
 	if err := refuseHeaders(r.Header); err != nil {

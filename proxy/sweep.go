@@ -21,6 +21,8 @@ const (
 	// sweepInterval is the pace of the background pass; each proxy adds up to half
 	// of it, so that several do not sweep at once.
 	sweepInterval = 6 * time.Hour
+	// sessionGrace is how long ago a session must have ended: clocks differ.
+	sessionGrace = time.Hour
 )
 
 // Sweep removes from the system bucket what ended uploads, overwritten objects
@@ -37,7 +39,10 @@ func (s *Server) Sweep(ctx context.Context, age time.Duration, dryRun bool, repo
 	sweeper := manifest.Sweeper{
 		System: s.system, Lookups: sweepLookups{s}, Before: now.Add(-age), DryRun: dryRun, Report: report,
 	}
-	return sweeper.Run(ctx)
+	if err := sweeper.Run(ctx); err != nil {
+		return err
+	}
+	return s.identities.Sweep(ctx, now.Add(-sessionGrace), dryRun, report)
 }
 
 // sweepInBackground sweeps again and again until ctx ends.

@@ -16,6 +16,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/certs"
 	"github.com/bucketseal/bucketseal/proxy/config"
 	"github.com/bucketseal/bucketseal/proxy/edge"
+	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -155,13 +156,16 @@ func (a *app) exposeKeys(ctx context.Context, c *config.Config, keys *keySource,
 	return done, nil
 }
 
-// credentials implements sigv4.CredentialStore.
-type credentials map[string]config.Secret
-
-// Secret returns the secret key of an access key.
-func (c credentials) Secret(accessKey string) (secret string, ok bool) {
-	s, ok := c[accessKey]
-	return s.Reveal(), ok
+// identities returns who may sign requests, and what each may do with keys.
+func identities(c *config.Config) identity.Settings {
+	s := identity.Settings{Credentials: make(map[string]string, len(c.Credentials))}
+	for _, one := range c.Credentials {
+		s.Credentials[one.AccessKey] = one.SecretKey.Reveal()
+	}
+	if c.Root.AccessKey != "" {
+		s.Access.KeyAdmins = []string{c.Root.AccessKey}
+	}
+	return s
 }
 
 // shareDEK is how long the writes of a bucket share a DEK of a remote key server,
@@ -169,10 +173,6 @@ func (c credentials) Secret(accessKey string) (secret string, ok bool) {
 const shareDEK = 5 * time.Minute
 
 func proxyOptions(c *config.Config, up *upstream.Client, keys kms.Service, log *slog.Logger) proxy.Options {
-	clients := make(credentials, len(c.Credentials))
-	for _, one := range c.Credentials {
-		clients[one.AccessKey] = one.SecretKey
-	}
 	mode := sse.ModeS3
 	if c.AutoEncryption == config.Off {
 		mode = sse.ModeNone
@@ -185,7 +185,7 @@ func proxyOptions(c *config.Config, up *upstream.Client, keys kms.Service, log *
 	return proxy.Options{
 		Upstream:             up,
 		Service:              upstream.Credential{AccessKey: own.AccessKey, SecretKey: own.SecretKey.Reveal()},
-		Credentials:          clients,
+		Identities:           identities(c),
 		KMS:                  keys,
 		SystemBucket:         c.SystemBucket,
 		Deployment:           c.Deployment,

@@ -20,9 +20,9 @@ func (v *Verifier) check(r *http.Request, c *claim, q query, kind AuthKind, payl
 	if err := coverage(r, c.signedHeaders, kind); err != nil {
 		return nil, err
 	}
-	secret, ok := v.credentials.Secret(c.accessKey)
-	if !ok {
-		return nil, ErrInvalidAccessKeyID
+	secret, err := v.credentials.Secret(r.Context(), c.accessKey)
+	if err != nil {
+		return nil, err
 	}
 	// A signing key is good for one day; the day it was made for must be the
 	// day of the request, or a leaked one would be good for ever.

@@ -18,6 +18,7 @@ package sigv4
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"net/http"
 	"sync"
@@ -40,8 +41,10 @@ const (
 
 // CredentialStore looks up secrets. Implementations are safe for concurrent use.
 type CredentialStore interface {
-	// Secret returns the secret key of an access key; ok is false if unknown.
-	Secret(accessKey string) (secret string, ok bool)
+	// Secret returns the secret key of an access key, or an error that wraps
+	// ErrInvalidAccessKeyID if nobody has it. Other errors say that it cannot be
+	// told; Verify passes them on.
+	Secret(ctx context.Context, accessKey string) (secret string, err error)
 }
 
 // Options are what a Verifier needs.
@@ -87,7 +90,8 @@ func New(o Options) (*Verifier, error) {
 }
 
 // Verify checks the signature of r's headers; the body is not read. It
-// returns an error that wraps one of the sentinels of this package. Path,
+// returns an error that wraps one of the sentinels of this package, or one of
+// the credential store's. Path,
 // query, host and headers of r must be as they arrived.
 //
 // A request without any signature is Anonymous and no error.

@@ -1,6 +1,7 @@
 package sigv4
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -22,9 +23,12 @@ const (
 // secrets is a CredentialStore.
 type secrets map[string]string
 
-func (s secrets) Secret(accessKey string) (string, bool) {
+func (s secrets) Secret(_ context.Context, accessKey string) (string, error) {
 	secret, ok := s[accessKey]
-	return secret, ok
+	if !ok {
+		return "", ErrInvalidAccessKeyID
+	}
+	return secret, nil
 }
 
 // newVerifier returns a Verifier whose clock stands still, or runs if now is

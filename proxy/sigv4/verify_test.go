@@ -1,6 +1,7 @@
 package sigv4
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -153,10 +154,13 @@ type changing struct {
 	secret string
 }
 
-func (c *changing) Secret(string) (string, bool) {
+func (c *changing) Secret(context.Context, string) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.secret, c.secret != ""
+	if c.secret == "" {
+		return "", ErrInvalidAccessKeyID
+	}
+	return c.secret, nil
 }
 
 func TestCachedKeyIsNotUsedOnceTheSecretChanges(t *testing.T) {

@@ -56,6 +56,19 @@ func (s *Store) GetNote(ctx context.Context, kind, name string) ([]byte, error) 
 	return s.OpenNote(ctx, kind, upstream.Note{Name: name, Value: value})
 }
 
+// GetNoteIfNew is GetNote for a note that may be known already: it also returns
+// the sealed value, and upstream.ErrNotModified if that is known.
+func (s *Store) GetNoteIfNew(ctx context.Context, kind, name, known string) (data []byte, value string, err error) {
+	if value, err = s.o.Service.GetNote(ctx, name); err != nil {
+		return nil, "", err
+	}
+	if value == known && known != "" {
+		return nil, "", upstream.ErrNotModified
+	}
+	data, err = s.OpenNote(ctx, kind, upstream.Note{Name: name, Value: value})
+	return data, value, err
+}
+
 // OpenNote opens a note that was listed.
 func (s *Store) OpenNote(ctx context.Context, kind string, n upstream.Note) ([]byte, error) {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(n.Value)

@@ -1,6 +1,7 @@
-package proxy
+// Package glob matches names of buckets, KMS keys and access keys.
+package glob
 
-// Patterns is a list of bucket name patterns: * matches any run of characters,
+// Patterns is a list of patterns of names: * matches any run of characters,
 // ? one character.
 type Patterns []string
 

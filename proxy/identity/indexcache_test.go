@@ -1,0 +1,144 @@
+package identity
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+)
+
+func TestIndexPutBackIsNoticed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	running := w.store(t)
+	learn(t, running, user("alice"))
+	old, oldETag := bytes.Clone(w.objects[indexName]), w.etags[indexName]
+	if err := running.Forget(t.Context(), "alice"); err != nil {
+		t.Fatal(err)
+	}
+	learn(t, running, user("bob"))
+
+	for name, tamper := range map[string]func(){
+		"an older index": func() { w.objects[indexName], w.etags[indexName] = old, oldETag },
+		"none":           func() { delete(w.objects, indexName) },
+		"an altered one": func() { w.objects[indexName][len(w.objects[indexName])-1]++; w.etags[indexName] = "altered" },
+	} {
+		data, etag := bytes.Clone(w.objects[indexName]), w.etags[indexName]
+		w.set(tamper)
+		w.pass(trust)
+		for _, key := range []string{"alice", "bob", "nobody"} {
+			if _, err := running.Lookup(t.Context(), key); !errors.Is(err, ErrUnavailable) {
+				t.Errorf("%s, %s: %v", name, key, err)
+			}
+		}
+		if err := running.Learn(t.Context(), user("carol")); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("%s, learn: %v", name, err)
+		}
+		w.set(func() { w.objects[indexName], w.etags[indexName] = data, etag })
+		w.pass(failurePause)
+		if _, err := running.Lookup(t.Context(), "bob"); err != nil {
+			t.Errorf("%s, once it is right again: %v", name, err)
+		}
+	}
+}
+
+func TestTwoIndexesOfOneGeneration(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	one := w.store(t)
+	learn(t, one, user("alice"))
+	w.set(func() { delete(w.objects, indexName); delete(w.etags, indexName) })
+	learn(t, w.store(t), user("bob")) // of a proxy that was started while the index was withheld
+	w.pass(trust)
+	if _, err := one.Lookup(t.Context(), "bob"); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("a second index of generation 1: %v", err)
+	}
+}
+
+func TestChangesOfManyProxiesAtOnceAreAllKept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	stores := []*Store{w.store(t), w.store(t), w.store(t)}
+	var wg sync.WaitGroup
+	for n, s := range stores {
+		wg.Go(func() {
+			for i := range 5 {
+				if err := s.Learn(t.Context(), user(fmt.Sprintf("user-%d-%d", n, i))); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	all, err := w.store(t).List(t.Context())
+	if err != nil || len(all) != 15 {
+		t.Errorf("%d identities, %v", len(all), err)
+	}
+}
+
+func TestChangeWhoseAnswerIsLostCounts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.store(t)
+	w.failStored = upstream.ErrUnreachable
+	learn(t, s, user("alice"))
+	w.failStored = upstream.ErrUnreachable
+	if err := s.Forget(t.Context(), "alice"); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Lookup(t.Context(), "alice"); !errors.Is(err, ErrUnknown) {
+		t.Errorf("forgotten: %v", err)
+	}
+	if w.writes != 2 {
+		t.Errorf("%d writes", w.writes)
+	}
+}
+
+func TestIndexHasOneEncoding(t *testing.T) {
+	t.Parallel()
+	x := (&index{}).with("alice", &Identity{
+		AccessKey: "alice", SecretKey: "alice-secret", Kind: User, Creator: "root", Parent: "p", serial: "s",
+		creators: []creator{{AccessKey: "root", Kind: Configured}}, Expires: time.Unix(1_900_000_000, 0).UTC(),
+	})
+	data, err := x.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := decodeIndex(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := again.identities["alice"]; !got.same(x.identities["alice"]) || got.Creator != "root" || got.SecretKey != "alice-secret" {
+		t.Errorf("comes back as %v", got)
+	}
+	for _, bad := range []string{
+		"", "{}", "null", string(data) + " ", " " + string(data),
+		`{"version":1,"generation":0,"identities":[]}`,
+		`{"version":2,"generation":1,"identities":[]}`,
+		`{"version":1,"generation":1,"identities":null}`,
+		`{"version":1,"generation":1,"identities":[],"more":1}`,
+		`{"version":1,"generation":1,"identities":[{"accessKey":"abc","secretKey":"12345678","kind":"configured","serial":"s"}]}`,
+		`{"version":1,"generation":1,"identities":[{"accessKey":"abc","secretKey":"12345678","kind":"user","serial":""}]}`,
+	} {
+		if _, err := decodeIndex([]byte(bad)); !errors.Is(err, errIndex) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+func FuzzDecodeIndex(f *testing.F) {
+	f.Add([]byte(`{"version":1,"generation":1,"identities":[{"accessKey":"abc","secretKey":"12345678","kind":"user","serial":"s"}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		x, err := decodeIndex(data)
+		if err != nil {
+			return
+		}
+		if again, err := x.encode(); err != nil || !bytes.Equal(again, data) {
+			t.Errorf("%q is encoded as %q, %v", data, again, err)
+		}
+	})
+}

@@ -1,0 +1,259 @@
+package identity
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+)
+
+// trust is how long what was read of the system bucket answers.
+const trust = 2 * time.Second
+
+// Objects is the system bucket, sealed: system.Store.
+type Objects interface {
+	Get(ctx context.Context, kind, name, etag string) (data []byte, newETag string, err error)
+	Put(ctx context.Context, kind, name string, data []byte, etag string) (newETag string, err error)
+	PutNote(ctx context.Context, kind, name string, data, body []byte) error
+	GetNoteIfNew(ctx context.Context, kind, name, known string) (data []byte, value string, err error)
+	OpenNote(ctx context.Context, kind string, n upstream.Note) ([]byte, error)
+	ListNotes(ctx context.Context, prefix, after string) (notes []upstream.Note, more bool, err error)
+	Delete(ctx context.Context, prefix string, keep func(name string) bool) (int, error)
+}
+
+// Settings are what the configuration says. They may be replaced at any time.
+type Settings struct {
+	// Credentials are the configured access keys and their secrets.
+	Credentials map[string]string
+	Access      Access
+}
+
+// Options are a Store's dependencies.
+type Options struct {
+	// Objects keeps what is learned. Required.
+	Objects Objects
+	// Ready makes the system bucket ready for writing. Required.
+	Ready func(context.Context) error
+	// Secure says that nobody reads or changes what passes between the proxy and
+	// upstream. Without it nothing that upstream says is learned.
+	Secure bool
+	// Settings are the first ones.
+	Settings Settings
+	// Logger gets what goes wrong in the background; nil means none.
+	Logger *slog.Logger
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Store knows all identities. It is safe for concurrent use. It is also a
+// sigv4.CredentialStore.
+type Store struct {
+	o        Options
+	settings atomic.Pointer[Settings]
+	index    *indexCache
+	sessions *sessions
+}
+
+// New returns a store; it makes no request.
+func New(o Options) (*Store, error) {
+	if o.Objects == nil || o.Ready == nil {
+		return nil, errors.New("identities: incomplete options")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Store{o: o, index: newIndexCache(o), sessions: newSessions(o)}
+	s.Configure(o.Settings)
+	return s, nil
+}
+
+// Configure replaces the settings: from its return on they are obeyed.
+func (s *Store) Configure(settings Settings) { s.settings.Store(&settings) }
+
+// isGone says that an access key is nobody's, as opposed to not being known for now.
+func isGone(err error) bool { return errors.Is(err, ErrUnknown) || errors.Is(err, ErrExpired) }
+
+// Lookup returns whose access key it is. The result is shared: do not change it.
+// Configured identities need no request. ErrUnknown, ErrExpired, ErrUnavailable,
+// ErrBusy.
+func (s *Store) Lookup(ctx context.Context, accessKey string) (*Identity, error) {
+	if secret, ok := s.settings.Load().Credentials[accessKey]; ok {
+		return &Identity{AccessKey: accessKey, SecretKey: secret, Kind: Configured}, nil
+	}
+	if !validText(accessKey, maxKeyLength) {
+		return nil, ErrUnknown
+	}
+	known, err := s.index.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	id, ok := known.identities[accessKey]
+	if !ok {
+		if id, err = s.sessions.get(ctx, accessKey); err != nil {
+			return nil, err
+		}
+	}
+	if id.expired(s.o.Now()) {
+		return nil, ErrExpired
+	}
+	return id, nil
+}
+
+// Secret implements sigv4.CredentialStore.
+func (s *Store) Secret(ctx context.Context, accessKey string) (string, error) {
+	id, err := s.Lookup(ctx, accessKey)
+	if err != nil {
+		if isGone(err) {
+			err = fmt.Errorf("%w (%w)", sigv4.ErrInvalidAccessKeyID, err)
+		}
+		return "", err
+	}
+	return id.SecretKey, nil
+}
+
+// MayLearn says whether an access key can be learned from a call that passes
+// through, before it is made; "" asks for one that is not chosen yet. ErrInsecure,
+// ErrProtected, ErrUnavailable.
+func (s *Store) MayLearn(ctx context.Context, accessKey string) error {
+	if !s.o.Secure {
+		return ErrInsecure
+	}
+	if _, ok := s.settings.Load().Credentials[accessKey]; ok {
+		return fmt.Errorf("%q: %w", accessKey, ErrProtected)
+	}
+	known, err := s.index.get(ctx)
+	if err != nil {
+		return err
+	}
+	if id := known.identities[accessKey]; id != nil && id.Kind == Added {
+		return fmt.Errorf("%q: %w", accessKey, ErrProtected)
+	}
+	return nil
+}
+
+// Learn keeps an identity that MinIO issued or took in a call that has succeeded.
+// A long-lived one takes the place of what was learned under its access key. When
+// Learn returns, this proxy knows it, and every other within seconds. ErrInsecure,
+// ErrProtected, ErrInvalid, ErrFull, ErrUnavailable; what Lookup returns for the
+// creator.
+func (s *Store) Learn(ctx context.Context, id Identity) error {
+	if id.Kind == Added {
+		return fmt.Errorf("%w: %q is not an operator's", ErrInvalid, id.AccessKey)
+	}
+	if err := s.MayLearn(ctx, id.AccessKey); err != nil {
+		return err
+	}
+	if err := id.check(); err != nil {
+		return err
+	}
+	if id.expired(s.o.Now()) {
+		return ErrExpired
+	}
+	if err := s.inherit(ctx, &id); err != nil {
+		return err
+	}
+	if err := s.o.Ready(ctx); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if id.Kind != Temporary {
+		return s.index.put(ctx, id)
+	}
+	known, err := s.index.fresh(ctx)
+	if err != nil {
+		return err
+	}
+	if known.identities[id.AccessKey] != nil { // upstream chose this access key
+		return fmt.Errorf("%w: the session %q has the access key of a known identity", ErrInvalid, id.AccessKey)
+	}
+	return s.sessions.put(ctx, id)
+}
+
+// inherit notes who asked for an identity.
+func (s *Store) inherit(ctx context.Context, id *Identity) error {
+	id.serial, id.creators = rand.Text(), nil
+	if id.Creator == "" {
+		return nil
+	}
+	if id.Creator == id.AccessKey {
+		return fmt.Errorf("%w: %q asked for itself", ErrInvalid, id.AccessKey)
+	}
+	from, err := s.Lookup(ctx, id.Creator)
+	if err != nil {
+		return fmt.Errorf("who asked for %q: %w", id.AccessKey, err)
+	}
+	if len(from.creators) >= maxCreators {
+		return fmt.Errorf("%w: %q has too many identities between it and the first", ErrInvalid, id.AccessKey)
+	}
+	id.creators = append([]creator{from.asCreator()}, from.creators...)
+	return nil
+}
+
+// Add keeps an identity for an operator, in place of whatever was learned under
+// its access key. ErrProtected if that is configured; else as Learn.
+func (s *Store) Add(ctx context.Context, accessKey, secretKey string, expires time.Time) error {
+	if _, ok := s.settings.Load().Credentials[accessKey]; ok {
+		return fmt.Errorf("%q: %w", accessKey, ErrProtected)
+	}
+	id := Identity{AccessKey: accessKey, SecretKey: secretKey, Kind: Added, Expires: expires, serial: rand.Text()}
+	if err := id.check(); err != nil {
+		return err
+	}
+	if err := s.o.Ready(ctx); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return s.index.put(ctx, id)
+}
+
+// Forget drops a learned identity that was removed at MinIO, and what the rights
+// of others owed to it. Every proxy obeys within seconds. It is no error if there
+// is none. ErrProtected, ErrUnavailable.
+func (s *Store) Forget(ctx context.Context, accessKey string) error {
+	if _, ok := s.settings.Load().Credentials[accessKey]; ok {
+		return fmt.Errorf("%q: %w", accessKey, ErrProtected)
+	}
+	return s.forget(ctx, accessKey, false)
+}
+
+// Remove is Forget for an operator, to whom nothing but the configuration is
+// protected. ErrUnknown, ErrUnavailable.
+func (s *Store) Remove(ctx context.Context, accessKey string) error {
+	if _, err := s.Lookup(ctx, accessKey); err != nil && !errors.Is(err, ErrExpired) {
+		return err
+	}
+	return s.forget(ctx, accessKey, true)
+}
+
+func (s *Store) forget(ctx context.Context, accessKey string, operator bool) error {
+	if !validText(accessKey, maxKeyLength) {
+		return nil
+	}
+	found, err := s.index.remove(ctx, accessKey, operator)
+	if err != nil || found {
+		return err
+	}
+	return s.sessions.remove(ctx, accessKey)
+}
+
+// List returns the long-lived identities that are not configured, by access key.
+// ErrUnavailable.
+func (s *Store) List(ctx context.Context) ([]Identity, error) {
+	known, err := s.index.fresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return known.list(), nil
+}
+
+// Sweep removes sessions that ended before a time, and reports each. ErrUnavailable.
+func (s *Store) Sweep(ctx context.Context, before time.Time, dryRun bool, report func(what, name string)) error {
+	return s.sessions.sweep(ctx, before, dryRun, report)
+}
