@@ -191,3 +191,17 @@ func (c *client) uploads(t *testing.T, bucket string, pairs ...string) uploadsPa
 	}
 	return l
 }
+
+// combinedETag is the ETag of an object whose parts have these.
+func combinedETag(t *testing.T, etags ...string) string {
+	t.Helper()
+	all := md5.New()
+	for _, etag := range etags {
+		raw, err := hex.DecodeString(strings.Trim(etag, `"`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(raw)
+	}
+	return `"` + hex.EncodeToString(all.Sum(nil)) + "-" + strconv.Itoa(len(etags)) + `"`
+}

@@ -38,7 +38,7 @@ func (c *completing) choose(ctx context.Context) error {
 	for i, want := range c.wanted.Parts {
 		id := manifest.PartID{Number: want.PartNumber, ETag: current[want.PartNumber]}
 		facts, ok := noted[id]
-		if !ok || id.ETag == "" || strings.Trim(want.ETag, `"`) != strings.Trim(partETag(c.upload.record, &facts, id.ETag), `"`) {
+		if !ok || id.ETag == "" || strings.Trim(want.ETag, `"`) != strings.Trim(partETag(c.upload.record, id, &facts), `"`) {
 			return errInvalidPart
 		}
 		if !c.checksumMatches(i, facts.Checksum) {
@@ -95,8 +95,11 @@ func (s *Server) upstreamParts(ctx context.Context, r *request, u *openUpload) (
 			return nil, err
 		}
 		for _, p := range page.Parts {
+			if p.PartNumber <= marker || p.PartNumber > sse.MaxParts { // else it could go on for ever
+				return nil, fmt.Errorf("upstream lists part %d after %d: %w", p.PartNumber, marker, errUpstreamLied)
+			}
 			parts[p.PartNumber] = strings.Trim(p.ETag, `"`)
-			marker = max(marker, p.PartNumber)
+			marker = p.PartNumber
 		}
 		if !page.IsTruncated || len(page.Parts) == 0 {
 			return parts, nil

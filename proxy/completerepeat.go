@@ -45,7 +45,7 @@ func (c *completing) repeat(w http.ResponseWriter, otherwise error) error {
 	if err != nil {
 		return err
 	}
-	if !c.sameParts(rec, &facts, parts, stored) {
+	if !c.sameParts(rec, &facts, parts) {
 		return otherwise
 	}
 	c.upload = &openUpload{record: rec}
@@ -100,8 +100,8 @@ func (c *completing) repeatPlain(w http.ResponseWriter, otherwise error) error {
 }
 
 // sameParts compares the client's list with what was put together: the numbers,
-// and the ETag that follows from the list.
-func (c *completing) sameParts(rec *sse.Record, facts *sse.Facts, parts *sse.Parts, stored string) bool {
+// and the ETags, which for SSE-S3 are known only all together.
+func (c *completing) sameParts(rec *sse.Record, facts *sse.Facts, parts *sse.Parts) bool {
 	if len(c.wanted.Parts) != len(parts.List()) {
 		return false
 	}
@@ -113,9 +113,9 @@ func (c *completing) sameParts(rec *sse.Record, facts *sse.Facts, parts *sse.Par
 			return false
 		}
 		sum.Write(raw)
+		if tag := sse.PartETag(rec.Manifest, p.Number, p.Nonce); rec.Mode != sse.ModeS3 && !bytes.Equal(raw, tag[:]) {
+			return false
+		}
 	}
-	if rec.Mode == sse.ModeS3 {
-		return bytes.Equal(sum.Sum(nil), facts.MD5)
-	}
-	return hex.EncodeToString(sum.Sum(nil))+"-"+strconv.Itoa(len(parts.List())) == stored
+	return rec.Mode != sse.ModeS3 || bytes.Equal(sum.Sum(nil), facts.MD5)
 }

@@ -3,6 +3,8 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"crypto/md5" //nolint:gosec // S3's ETags are MD5
+	"encoding/hex"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -197,6 +199,9 @@ func (p *partUpload) send(body plaintext, size int64) error {
 	}
 	upstream.Discard(resp)
 	p.etag = strings.Trim(resp.Header.Get("ETag"), `"`)
+	if raw, err := hex.DecodeString(p.etag); err != nil || len(raw) != md5.Size { // it becomes part of a name
+		return fmt.Errorf("upstream's ETag of a part is no MD5: %w", errUpstreamLied)
+	}
 	p.facts.Facts = knownFacts(body, p.upload.record != nil && p.upload.record.Mode == sse.ModeS3)
 	p.facts.PlainSize = size
 	// Noted even if the client has gone: upstream has the part.
@@ -243,16 +248,20 @@ func (p *partUpload) encrypt(body plaintext, size int64) (io.Reader, int64, erro
 }
 
 func (p *partUpload) clientETag() string {
-	return partETag(p.upload.record, &p.facts, p.etag)
+	return partETag(p.upload.record, manifest.PartID{Number: p.number, ETag: p.etag}, &p.facts)
 }
 
 // partETag is the quoted ETag that clients know a part by: of SSE-S3 the MD5 of
-// its plaintext, else upstream's.
-func partETag(rec *sse.Record, facts *sse.PartFacts, upstreamETag string) string {
-	if rec == nil || rec.Mode != sse.ModeS3 {
-		return `"` + upstreamETag + `"`
+// its plaintext, of a plain part upstream's, else one that no other part has.
+func partETag(rec *sse.Record, id manifest.PartID, facts *sse.PartFacts) string {
+	switch {
+	case rec == nil:
+		return `"` + id.ETag + `"`
+	case rec.Mode == sse.ModeS3:
+		return fmt.Sprintf(`"%x"`, facts.MD5)
+	default:
+		return fmt.Sprintf(`"%x"`, sse.PartETag(rec.Manifest, uint32(id.Number), facts.Nonce)) //nolint:gosec // checked: 1 to 10,000
 	}
-	return fmt.Sprintf(`"%x"`, facts.MD5)
 }
 
 func (p *partUpload) setHeaders(h http.Header) {

@@ -111,7 +111,7 @@ func (s *Server) listParts(w http.ResponseWriter, r *request) error {
 		b.WriteString("<Part>")
 		element(&b, "PartNumber", strconv.Itoa(p.PartNumber))
 		element(&b, "LastModified", p.LastModified)
-		element(&b, "ETag", partETag(u.record, &facts, id.ETag))
+		element(&b, "ETag", partETag(u.record, id, &facts))
 		element(&b, "Size", strconv.FormatInt(facts.PlainSize, 10))
 		if sum := facts.Checksum; sum != nil {
 			element(&b, checksumElements[checksumHeaders[sum.Type]], base64Std(sum.Value))

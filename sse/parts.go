@@ -1,6 +1,7 @@
 package sse
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -17,6 +18,15 @@ type Part struct {
 	Nonce StreamNonce
 	// Checksum is the part's checksum, raw; nil if the object has none.
 	Checksum []byte
+}
+
+// PartETag is the ETag that clients know a part of a SSE-KMS or SSE-C upload by:
+// a digest of what tells its ciphertext from that of every other part and of every
+// other upload of the same one. Upstream, which could give two of them one ETag,
+// has no say in it.
+func PartETag(upload ManifestID, number uint32, nonce StreamNonce) [16]byte {
+	sum := sha256.Sum256(associated("etag", upload[:], u32(number), nonce[:]))
+	return [16]byte(sum[:16])
 }
 
 // Parts is the layout of an object's data: its parts in order.

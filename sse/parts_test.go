@@ -3,6 +3,7 @@ package sse
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"testing"
@@ -148,4 +149,26 @@ func FuzzParseManifest(f *testing.F) {
 			t.Fatalf("%x is accepted, %x is canonical", raw, facts.Manifest())
 		}
 	})
+}
+
+func TestPartETagTellsUploadsOfAPartApart(t *testing.T) {
+	t.Parallel()
+	upload, nonce := ManifestID{1}, StreamNonce{2}
+	tag := PartETag(upload, 3, nonce)
+	fields := []string{"bucketseal/1/etag", string(upload[:]), "\x00\x00\x00\x03", string(nonce[:])}
+	var plain []byte
+	for _, f := range fields {
+		plain = append(plain, 0, 0, 0, byte(len(f)))
+		plain = append(plain, f...)
+	}
+	if want := sha256.Sum256(plain); !bytes.Equal(tag[:], want[:16]) {
+		t.Errorf("tag %x, want %x", tag, want[:16])
+	}
+	for what, other := range map[string][16]byte{
+		"upload": PartETag(ManifestID{2}, 3, nonce), "number": PartETag(upload, 4, nonce), "nonce": PartETag(upload, 3, StreamNonce{3}),
+	} {
+		if other == tag {
+			t.Errorf("another %s has the same ETag", what)
+		}
+	}
 }

@@ -131,11 +131,33 @@ func parseUpload(content []byte) (*Upload, error) {
 	return u, nil
 }
 
-// AddPart notes a part that upstream has accepted.
+// AddPart notes a part that upstream has accepted. system.ErrTampered if another
+// one has its number and ETag.
 func (l *Ledger) AddPart(ctx context.Context, uploadID string, part PartID, facts *sse.PartFacts) error {
-	err := l.system.PutNote(ctx, partKind, partName(uploadID, part), facts.Entry(), nil)
-	if err != nil && !errors.Is(err, upstream.ErrConflict) {
+	name := partName(uploadID, part)
+	err := l.system.PutNote(ctx, partKind, name, facts.Entry(), nil)
+	if errors.Is(err, upstream.ErrConflict) {
+		err = l.samePart(ctx, name, facts)
+	}
+	if err != nil {
 		return fmt.Errorf("note part: %w", err)
+	}
+	return nil
+}
+
+// samePart says whether the entry that is said to exist describes the part: as
+// when a write was repeated, or a plain or empty part was sent twice.
+func (l *Ledger) samePart(ctx context.Context, name string, facts *sse.PartFacts) error {
+	content, err := l.system.GetNote(ctx, partKind, name)
+	if err != nil {
+		return err
+	}
+	there, err := sse.ParseEntry(content)
+	if err != nil {
+		return err
+	}
+	if there.Nonce != facts.Nonce || there.PlainSize != facts.PlainSize {
+		return fmt.Errorf("another part has its number and ETag: %w", system.ErrTampered)
 	}
 	return nil
 }
@@ -153,10 +175,11 @@ func (l *Ledger) Parts(ctx context.Context, uploadID string, first, last int) (m
 		if err := l.openParts(ctx, prefix, last, notes, parts); err != nil {
 			return nil, fmt.Errorf("read parts: %w", err)
 		}
-		if n := len(notes); !more || n == 0 || partNumber(notes[n-1].Name, prefix) > last {
+		n := len(notes)
+		if !more || n == 0 || partNumber(notes[n-1].Name, prefix) > last {
 			return parts, nil
 		}
-		after = notes[len(notes)-1].Name
+		after = notes[n-1].Name
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -139,6 +140,29 @@ func TestNamesThatCannotMirrorTheKeyAreHashed(t *testing.T) {
 		if back, ok := parseObjectName(name); mirroredName && (!ok || back != ref) {
 			t.Errorf("%q does not parse back: %+v", name, back)
 		}
+	}
+}
+
+func TestAnotherPartUnderANotedETagIsRefused(t *testing.T) {
+	t.Parallel()
+	_, sys := newStore(t)
+	ledger, id := NewLedger(sys), PartID{Number: 3, ETag: "e"}
+	noted := sse.PartFacts{Nonce: sse.NewStreamNonce(), Facts: sse.Facts{PlainSize: 7}}
+	for range 2 { // a repeated write is none
+		if err := ledger.AddPart(t.Context(), "u", id, &noted); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for what, other := range map[string]sse.PartFacts{
+		"nonce": {Nonce: sse.NewStreamNonce(), Facts: sse.Facts{PlainSize: 7}}, "size": {Nonce: noted.Nonce, Facts: sse.Facts{PlainSize: 8}},
+	} {
+		if err := ledger.AddPart(t.Context(), "u", id, &other); !errors.Is(err, system.ErrTampered) {
+			t.Errorf("another %s: %v, want ErrTampered", what, err)
+		}
+	}
+	parts, err := ledger.Parts(t.Context(), "u", 1, 9)
+	if err != nil || parts[id].Nonce != noted.Nonce {
+		t.Errorf("%v, %v", parts, err)
 	}
 }
 

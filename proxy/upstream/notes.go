@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -128,6 +129,10 @@ func (s *Service) ListNotes(ctx context.Context, prefix, after string) (notes []
 		if err != nil {
 			continue // no name of ours
 		}
+		if name <= after || !strings.HasPrefix(name, prefix) { // who continues behind the last one would never end
+			return nil, false, fmt.Errorf("list notes: %w (%q is listed behind %q)", ErrListing, name, after)
+		}
+		after = name
 		for _, m := range e.Metadata {
 			if m.Name == noteHeader {
 				modified, _ := time.Parse(time.RFC3339, e.LastModified)
