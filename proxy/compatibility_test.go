@@ -8,7 +8,7 @@ import (
 
 // documentedRow is a route as docs/compatibility.md writes it, without the notes.
 func documentedRow(r *route) []string {
-	request := r.method + " " + map[scope]string{scopeService: "/", scopeBucket: "/BUCKET", scopeObject: "/BUCKET/KEY"}[r.scope]
+	request := r.method + " " + map[scope]string{scopeService: "/", scopeBucket: "/BUCKET", scopeObject: "/BUCKET/KEY", scopeAdmin: adminRoot + r.path}[r.scope]
 	if len(r.sub) > 0 {
 		request += "?" + strings.Join(r.sub, "&")
 	}
@@ -53,8 +53,23 @@ func tableCells(line string) []string {
 
 func TestCompatibilityPageNamesEveryRouteAsItIs(t *testing.T) {
 	t.Parallel()
+	comparePage(t, "Operations", routes())
+}
+
+func TestCompatibilityPageNamesEveryAdminRouteAsItIs(t *testing.T) {
+	t.Parallel()
+	table := adminRoutes()
+	for i := range table {
+		table[i].scope = scopeAdmin
+	}
+	comparePage(t, "Admin API, keys, metrics", table)
+}
+
+// comparePage compares the tables of a section with routes, both ways.
+func comparePage(t *testing.T, section string, table []route) {
+	t.Helper()
 	rows := make(map[string][]string)
-	for _, line := range documentedSection(t, "Operations") {
+	for _, line := range documentedSection(t, section) {
 		if !strings.HasPrefix(line, "|") || strings.HasPrefix(line, "|---") || strings.HasPrefix(line, "| Operation |") {
 			continue
 		}
@@ -68,7 +83,6 @@ func TestCompatibilityPageNamesEveryRouteAsItIs(t *testing.T) {
 		}
 		rows[cells[0]] = cells
 	}
-	table := routes()
 	for i := range table {
 		r := &table[i]
 		want := documentedRow(r)

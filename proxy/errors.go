@@ -63,6 +63,8 @@ var (
 	errCopyOntoItself    = errors.New("copy of an object onto itself that changes nothing")
 	errPartNumber        = errors.New("part does not exist")
 	errClientGone        = errors.New("the client went away")
+	errAccessDenied      = errors.New("the caller may not do this")
+	errUpstreamKMS       = errors.New("upstream does not answer as a MinIO without a KMS")
 	errPartAndRange      = errors.New("both a part number and a range")
 )
 
@@ -104,6 +106,8 @@ var errorTable = []struct {
 	{errPlainObject, apiError{403, "AccessDenied", "The object is stored without encryption, and the bucket is not listed in the plain_read setting of this bucketseal.", nil}},
 	{errPrecondition, apiError{412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", nil}},
 	{errNotModified, apiError{304, "NotModified", "", nil}},
+	{errAccessDenied, apiError{403, "AccessDenied", "Access Denied.", nil}},
+	{errUpstreamKMS, apiError{502, "InternalError", "MinIO did not say whether you may do this: it must not have a KMS of its own.", nil}},
 	{errKeyAccess, apiError{403, "AccessDenied", "Access Denied.", nil}},
 	{errNotReady, apiError{503, "ServiceUnavailable", "The encryption gateway is not set up yet. Please try again.", nil}},
 	{errPlainHTTP, apiError{400, invalidRequest, "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.", nil}},

@@ -24,8 +24,8 @@ func newRouteTable(rows []route) (*routeTable, error) {
 	t := &routeTable{byMethod: make(map[routeClass][]*route)}
 	for i := range rows {
 		row := &rows[i]
-		if (row.action == translate) != (row.handler != nil) || (row.action == refuse) != (row.why != "") {
-			return nil, fmt.Errorf("route %s: action and handler do not fit", row.op)
+		if err := row.check(); err != nil {
+			return nil, err
 		}
 		class := routeClass{row.scope, row.method}
 		t.byMethod[class] = append(t.byMethod[class], row)
@@ -34,6 +34,14 @@ func newRouteTable(rows []route) (*routeTable, error) {
 		slices.SortStableFunc(list, func(a, b *route) int { return b.conditions() - a.conditions() })
 	}
 	return t, nil
+}
+
+// check says whether action and handler fit.
+func (r *route) check() error {
+	if (r.action == translate) != (r.handler != nil) || (r.action == refuse) != (r.why != "") {
+		return fmt.Errorf("route %s: action and handler do not fit", r.op)
+	}
+	return nil
 }
 
 func (r *route) conditions() int {
@@ -51,17 +59,26 @@ func (t *routeTable) find(s scope, method string, query url.Values, header http.
 		if !row.matches(query, header) {
 			continue
 		}
-		for name, values := range query {
-			if !row.accepts(name) {
-				return nil, fmt.Errorf("%s does not know the parameter %q: %w", row.op, name, errUnknownOperation)
-			}
-			if len(values) > 1 {
-				return nil, fmt.Errorf("parameter %q is repeated: %w", name, errRepeatedParameter)
-			}
+		if err := row.checkQuery(query); err != nil {
+			return nil, err
 		}
 		return row, nil
 	}
 	return nil, fmt.Errorf("%s of %q: %w", method, query, errUnknownOperation)
+}
+
+// checkQuery refuses parameters that the route does not name, or that are given
+// twice.
+func (r *route) checkQuery(query url.Values) error {
+	for name, values := range query {
+		if !r.accepts(name) {
+			return fmt.Errorf("%s does not know the parameter %q: %w", r.op, name, errUnknownOperation)
+		}
+		if len(values) > 1 {
+			return fmt.Errorf("parameter %q is repeated: %w", name, errRepeatedParameter)
+		}
+	}
+	return nil
 }
 
 func (r *route) matches(query url.Values, header http.Header) bool {

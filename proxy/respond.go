@@ -36,8 +36,13 @@ func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter 
 
 // writeXML answers with a whole XML document.
 func writeXML(w http.ResponseWriter, status int, body []byte) {
+	writeBytes(w, status, "application/xml", body)
+}
+
+// writeBytes answers with a whole document.
+func writeBytes(w http.ResponseWriter, status int, contentType string, body []byte) {
 	h := w.Header()
-	h.Set("Content-Type", "application/xml")
+	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // a client that went away needs no answer
@@ -65,6 +70,10 @@ func writeError(w http.ResponseWriter, r *request, e *apiError) {
 		}
 		h.Set("Content-Length", "0")
 		w.WriteHeader(e.status)
+		return
+	}
+	if r.scope == scopeAdmin {
+		writeAdminError(w, r, e)
 		return
 	}
 	var b bytes.Buffer

@@ -9,6 +9,7 @@ const (
 	scopeService scope = iota // /
 	scopeBucket               // /bucket and /bucket/
 	scopeObject               // /bucket/key
+	scopeAdmin                // below /minio/: adminRoutes
 )
 
 // action is what happens to a request of a route.
@@ -38,6 +39,8 @@ type route struct {
 	method string
 	sub    []string
 	header string
+	// path selects an admin route: below /minio/, and all below it if it ends in /*.
+	path   string
 	action action
 	// params are the further query parameters the route accepts. Any other makes
 	// the request one that this table does not know.
@@ -50,6 +53,11 @@ type route struct {
 	headers []string
 	// handler serves translated routes.
 	handler func(*Server, http.ResponseWriter, *request) error
+	// stream hands every piece of the answer on at once: it may never end.
+	stream bool
+	// bearer marks a route whose handler verifies a bearer token instead of a
+	// signature.
+	bearer bool
 	// why is said to the client of a refused route, and in docs/compatibility.md.
 	why string
 }

@@ -33,6 +33,7 @@ type Server struct {
 	verifier   *sigv4.Verifier
 	identities *identity.Store
 	table      *routeTable
+	admin      *adminTable
 	router     http.Handler
 	service    *upstream.Service
 	rules      *bucketconfig.Rules
@@ -40,6 +41,7 @@ type Server struct {
 	ledger     *manifest.Ledger
 	system     *system.Store
 	setup      *setup
+	counted    *countedKeys
 	keys       *keyring
 	buffers    *bufferBudget
 	metrics    *metrics
@@ -50,7 +52,13 @@ func New(o Options) (*Server, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
 	}
+	counted := &countedKeys{Service: o.KMS}
+	o.KMS = counted
 	table, err := newRouteTable(routes())
+	if err != nil {
+		return nil, err
+	}
+	admin, err := newAdminTable(adminRoutes())
 	if err != nil {
 		return nil, err
 	}
@@ -70,8 +78,8 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		opts: o, log: o.Logger, table: table, service: service, rules: rules,
-		manifests: manifest.New(store), ledger: manifest.NewLedger(store), system: store,
+		opts: o, log: o.Logger, table: table, admin: admin, service: service, rules: rules,
+		manifests: manifest.New(store), ledger: manifest.NewLedger(store), system: store, counted: counted,
 		setup:   newSetup(o.KMS, service, rules, o.Logger),
 		keys:    &keyring{kms: o.KMS, bucketKeys: newBucketKeys(o.KMS, o.ShareDEK), defaultKey: o.DefaultKey, s3Key: o.S3Key, formerS3Keys: o.FormerS3Keys},
 		buffers: newBufferBudget(o.SmallObjectBudget),
@@ -113,6 +121,7 @@ type request struct {
 	*http.Request
 	id     string
 	origin edge.Origin
+	scope  scope
 	route  *route
 	bucket string
 	key    string
@@ -127,13 +136,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.serveHealth(w, r) {
 		return
 	}
+	if isAdminPath(r.URL.Path) {
+		s.serve(w, r, scopeAdmin, "", "")
+		return
+	}
 	s.router.ServeHTTP(w, r)
 }
 
 // serve is the one adapter between net/http and the handlers: it maps their
 // errors, logs once and counts once.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, sc scope, bucket, key string) {
-	req := &request{Request: r, id: newRequestID(), origin: s.opts.Trust.Origin(r), began: time.Now()}
+	req := &request{Request: r, id: newRequestID(), origin: s.opts.Trust.Origin(r), scope: sc, began: time.Now()}
 	out := &responseWriter{ResponseWriter: w}
 	h := w.Header()
 	h.Set("X-Amz-Request-Id", req.id)
@@ -142,7 +155,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, sc scope, bucket,
 	s.metrics.active.Inc()
 	defer s.metrics.active.Dec()
 
-	err := s.handle(out, req, sc, bucket, key)
+	var err error
+	if sc == scopeAdmin {
+		err = s.handleAdmin(out, req)
+	} else {
+		err = s.handle(out, req, sc, bucket, key)
+	}
 	answer := asAPIError(err)
 	cut := err != nil && out.started
 	if err != nil && !cut {

@@ -1,0 +1,177 @@
+package proxy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func sha256Hex(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+func TestAdminRequestsAreSignedAnewAsTheirCaller(t *testing.T) {
+	t.Parallel()
+	stage := newAdminStage(t, answering(200, `{"mode":"online"}`))
+	body := []byte("sealed under the caller's secret")
+	w := stage.ask(testOther, "PUT", "/minio/admin/v3/set-config-kv", body)
+	if w.Code != 200 || w.Body.String() != `{"mode":"online"}` || w.Header().Get("Content-Type") != "application/json" {
+		t.Fatalf("answer %d %s %v", w.Code, w.Body, w.Header())
+	}
+	seen := stage.requests()
+	if len(seen) != 1 {
+		t.Fatalf("%d requests upstream", len(seen))
+	}
+	r := seen[0]
+	if r.Method != "PUT" || r.URL.Path != "/minio/admin/v3/set-config-kv" || !strings.Contains(r.Header.Get("Authorization"), "Credential="+testOther+"/") {
+		t.Errorf("upstream got %s %s as %s", r.Method, r.URL, r.Header.Get("Authorization"))
+	}
+	if r.Header.Get("X-Amz-Content-Sha256") != sha256Hex(body) || r.ContentLength != int64(len(body)) {
+		t.Errorf("upstream got a body of %d bytes declared as %s", r.ContentLength, r.Header.Get("X-Amz-Content-Sha256"))
+	}
+}
+
+func TestAdminRefusesWhatItsTableDoesNotHave(t *testing.T) {
+	t.Parallel()
+	stage := newAdminStage(t, answering(200, "{}"))
+	for _, target := range []string{
+		"/minio/admin/v3/unheard-of", "/minio/admin/v4/info", "/minio/admin/v3/info?unheard=of", "/minio/admin/v3/info?metrics=1&metrics=2",
+		"/minio/admin/v3/info/", "/minio/admin//v3/info", "/minio/admin", "/minio/kms/v1/key/list", "/minio/kms/v1/key/create?key-id=k",
+		"/minio/admin/v3/user-info", "/minio/kms/v1/policy/list?pattern=%2A", "/minio/admin/v3/heal/..%2Fadd-user", "/minio/admin/v3/tier/%2e%2e/add-user",
+	} {
+		if w := stage.ask(testRoot, "GET", target, nil); w.Code < 400 {
+			t.Errorf("GET %s: %d %s", target, w.Code, w.Body)
+		}
+	}
+	for _, row := range refusedAdminRoutes() {
+		target := "/minio/" + strings.Replace(row.path, "*", "anything", 1) + "?any=parameter"
+		w := stage.ask(testRoot, row.method, target, []byte("x"))
+		wantAdminError(t, w, http.StatusNotImplemented, "NotImplemented")
+		if !strings.Contains(w.Body.String(), row.why[:20]) {
+			t.Errorf("%s does not say why: %s", row.op, w.Body)
+		}
+	}
+	w := stage.ask(testRoot, "GET", "/minio/admin/v3/get-config-kv?key=kms_secret_key", nil)
+	wantAdminError(t, w, http.StatusNotImplemented, "NotImplemented")
+	for _, r := range stage.requests() {
+		t.Errorf("%s %s reached upstream", r.Method, r.URL)
+	}
+}
+
+func TestAdminNeedsASignatureInTheHeader(t *testing.T) {
+	t.Parallel()
+	stage := newAdminStage(t, answering(200, "{}"))
+	table := adminRoutes()
+	for i := range table {
+		if table[i].bearer {
+			continue
+		}
+		target := "/minio/" + strings.Replace(table[i].path, "*", "x", 1)
+		wantAdminError(t, stage.ask("", table[i].method, target, nil), http.StatusForbidden, "AccessDenied")
+	}
+	if seen := stage.requests(); len(seen) != 0 {
+		t.Errorf("%d requests of nobody reached upstream", len(seen))
+	}
+}
+
+func TestAdminDoesNotKnowTheSystemBucket(t *testing.T) {
+	t.Parallel()
+	stage := newAdminStage(t, answering(200, "{}"))
+	for _, r := range [][2]string{
+		{"PUT", "/minio/admin/v3/set-bucket-quota?bucket=bucketseal-system"},
+		{"GET", "/minio/admin/v3/get-bucket-quota?bucket=Bucketseal-System"},
+		{"GET", "/minio/admin/v3/export-bucket-metadata?bucket=bucketseal-system"},
+		{"POST", "/minio/admin/v3/heal/bucketseal-system"},
+		{"POST", "/minio/admin/v3/heal/bucketseal%2Dsystem/rules"},
+	} {
+		wantAdminError(t, stage.ask(testRoot, r[0], r[1], nil), http.StatusNotFound, "NoSuchBucket")
+	}
+	if seen := stage.requests(); len(seen) != 0 {
+		t.Errorf("upstream was asked: %v", seen[0].URL)
+	}
+}
+
+func TestAdminErrorsOfUpstreamComeBackAsTheyAre(t *testing.T) {
+	t.Parallel()
+	stage := newAdminStage(t, answering(404, `{"Code":"XMinioAdminNoSuchUser","Message":"The specified user does not exist."}`))
+	wantAdminError(t, stage.ask(testRoot, "GET", "/minio/admin/v3/user-info?accessKey=u", nil), 404, "XMinioAdminNoSuchUser")
+	stage.reply = answering(500, "no JSON at all")
+	wantAdminError(t, stage.ask(testRoot, "GET", "/minio/admin/v3/user-info?accessKey=u", nil), 500, "InternalError")
+	stage.reply = func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "http://elsewhere.example/")
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	}
+	if w := stage.ask(testRoot, "GET", "/minio/admin/v3/info", nil); w.Code != 503 || w.Header().Get("Location") != "" {
+		t.Errorf("a redirect is answered with %d %v", w.Code, w.Header())
+	}
+}
+
+func TestAdminBodiesAreBounded(t *testing.T) {
+	t.Parallel()
+	stage := newAdminStage(t, answering(200, ""))
+	w := stage.ask(testRoot, "PUT", "/minio/admin/v3/add-user?accessKey=u", make([]byte, secretBody+1))
+	wantAdminError(t, w, http.StatusBadRequest, "EntityTooLarge")
+	if len(stage.requests()) != 0 {
+		t.Error("upstream was asked")
+	}
+}
+
+func TestAdminTableTakesTheLongestPath(t *testing.T) {
+	t.Parallel()
+	table, err := newAdminTable([]route{
+		{op: "below", method: "GET", path: "a/*", action: forward},
+		{op: "deeper", method: "GET", path: "a/b/*", action: forward},
+		{op: "whole", method: "GET", path: "a/b/c", action: forward},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{"a/b/c": "whole", "a/b/d": "deeper", "a/b/": "deeper", "a/x": "below", "a/x/y": "below", "b": "", "a": ""} {
+		found, err := table.find("GET", path, nil)
+		if got := ""; err == nil && found.op != want || err != nil && want != "" {
+			t.Errorf("%s selects %s%v, want %s (%v)", path, got, found, want, err)
+		}
+	}
+}
+
+func FuzzAdminPath(f *testing.F) {
+	for _, seed := range []string{"admin/v3/info", "admin/v3/heal/b/p", "kms/v1/key/list?pattern=*", "admin/v3/../kms", "metrics/v3/api//x", "%61dmin/v3/info"} {
+		f.Add("GET", seed)
+	}
+	table, err := newAdminTable(adminRoutes())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, method, target string) {
+		u, err := url.Parse("/minio/" + target)
+		if err != nil {
+			return
+		}
+		query, err := url.ParseQuery(u.RawQuery)
+		if err != nil {
+			return
+		}
+		path := strings.TrimPrefix(u.Path, adminRoot)
+		found, err := table.find(method, path, query)
+		if err != nil {
+			return
+		}
+		prefix, open := strings.CutSuffix(found.path, "*")
+		if found.method != method || open && !strings.HasPrefix(path, prefix) || !open && path != found.path {
+			t.Errorf("%s %s selects %s", method, path, found.op)
+		}
+		for name, values := range query {
+			if found.action != refuse && (len(values) > 1 || !slices.Contains(append(slices.Clone(found.sub), found.params...), name)) {
+				t.Errorf("%s takes %q", found.op, name)
+			}
+		}
+		if !isAdminPath(u.Path) {
+			t.Errorf("%s has a route but is no admin path", u.Path)
+		}
+	})
+}
