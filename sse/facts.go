@@ -14,6 +14,8 @@ const (
 	tagFactSize  = 0x04
 	tagChecksum  = 0x10 // CRC32; the others follow
 	tagComposite = 0x15
+	tagKey       = 0x16
+	tagUnproven  = 0x17
 
 	manifestVersion = 0x01
 	// MaxParts is S3's limit for the parts of one object.
@@ -69,7 +71,15 @@ type Facts struct {
 	PlainSize int64
 	// Checksum is the client's checksum, nil if there is none.
 	Checksum *Checksum
+	// Key is the object's key, in a manifest whose name does not tell it.
+	Key string
+	// Unproven says of a manifest that it was made from the object as upstream had
+	// it, and not when the object was written.
+	Unproven bool
 }
+
+// ofManifest says whether there is something that only a manifest may have.
+func (f *Facts) ofManifest() bool { return f.Key != "" || f.Unproven }
 
 // Manifest returns the facts as a manifest's content.
 func (f *Facts) Manifest() []byte { return f.append([]byte{manifestVersion}) }
@@ -103,6 +113,9 @@ func (p *PartFacts) Entry() []byte {
 // ParseEntry reads a ledger entry's content. ErrRecord.
 func ParseEntry(b []byte) (PartFacts, error) {
 	p, err := parseFacts(b)
+	if err == nil && p.ofManifest() {
+		err = fmt.Errorf("facts of a manifest in an entry: %w", ErrRecord)
+	}
 	return PartFacts{Facts: p.Facts, Nonce: p.Nonce}, err
 }
 
@@ -130,6 +143,12 @@ func (f *Facts) append(out []byte) []byte {
 			out = appendField(out, tagComposite, nil)
 		}
 	}
+	if f.Key != "" {
+		out = appendField(out, tagKey, []byte(f.Key))
+	}
+	if f.Unproven {
+		out = appendField(out, tagUnproven, nil)
+	}
 	return out
 }
 
@@ -147,6 +166,10 @@ func (f *Facts) setField(v field) error {
 		f.Checksum = &Checksum{Type: ChecksumType(v.tag), Value: v.value}
 	case v.tag == tagComposite && len(v.value) == 0 && f.Checksum != nil:
 		f.Checksum.Composite = true
+	case v.tag == tagKey && len(v.value) > 0:
+		f.Key = string(v.value)
+	case v.tag == tagUnproven && len(v.value) == 0:
+		f.Unproven = true
 	default:
 		return fmt.Errorf("tag %#x or its value: %w", v.tag, ErrRecord)
 	}

@@ -30,6 +30,8 @@ const (
 	// mirrored begins names that mirror the object's, so that the manifests of a
 	// listing's page are one range of names.
 	mirrored = "late/"
+	// hashed begins the names of those whose keys cannot be mirrored.
+	hashed = "late-h/"
 	// separator sorts before every other character of keys and keeps their order.
 	separator = "\x01"
 
@@ -81,6 +83,9 @@ func (s *Store) Put(ctx context.Context, ref Ref, facts sse.Facts, parts *sse.Pa
 		table = parts.Encode()
 	}
 	name := ref.objectName()
+	if !strings.HasPrefix(name, mirrored) {
+		facts.Key = ref.Name.Key // for whoever sweeps
+	}
 	err := s.system.PutNote(ctx, kind, name, facts.Manifest(), table)
 	if errors.Is(err, upstream.ErrConflict) {
 		err = s.same(ctx, name, facts.Manifest(), table)
@@ -240,6 +245,7 @@ func (s *Store) parse(ref Ref, content []byte) (sse.Facts, error) {
 	if err != nil {
 		return sse.Facts{}, fmt.Errorf("manifest %x: %w (%w)", ref.ID, ErrMissing, err)
 	}
+	facts.Key = "" // it is the sweeper's, and not the object's to hand on
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	evict(s.cache, cacheSize)

@@ -103,14 +103,25 @@ func (s *Sweeper) sweepParts(ctx context.Context, live *liveUploads) error {
 	})
 }
 
-// sweepManifests removes manifests that no version of their object names. Those
-// with hashed names stay: their objects' keys cannot be told from them.
+// sweepManifests removes manifests that no version of their object names.
 func (s *Sweeper) sweepManifests(ctx context.Context, live *liveUploads) error {
+	if err := s.sweepManifestsIn(ctx, mirrored, live, func(n upstream.Note) (Ref, bool) { return parseObjectName(n.Name) }); err != nil {
+		return err
+	}
+	return s.sweepManifestsIn(ctx, hashed, live, func(n upstream.Note) (Ref, bool) { return s.openHashed(ctx, n) })
+}
+
+// sweepManifestsIn removes what nothing names of the manifests whose names begin
+// with root. refOf tells whose one is; those of which it cannot stay.
+func (s *Sweeper) sweepManifestsIn(ctx context.Context, root string, live *liveUploads, refOf func(upstream.Note) (Ref, bool)) error {
 	var object sse.Name
 	var named map[Ref]bool
-	return s.each(ctx, mirrored, func(n upstream.Note) error {
-		ref, ok := parseObjectName(n.Name)
-		if !ok || live.manifests[ref.ID] || !s.old(n) {
+	return s.each(ctx, root, func(n upstream.Note) error {
+		if !s.old(n) {
+			return nil
+		}
+		ref, ok := refOf(n)
+		if !ok || live.manifests[ref.ID] {
 			return nil
 		}
 		if ref.Name != object || named == nil {
@@ -169,11 +180,31 @@ func parseObjectName(name string) (Ref, bool) {
 	if !ok || i < 0 {
 		return Ref{}, false
 	}
-	id, etag, _ := strings.Cut(rest[i+1:], "-")
+	return parseSuffix(sse.Name{Bucket: bucket, Key: rest[:i]}, rest[i+1:], name)
+}
+
+// openHashed says whose a manifest is whose name holds a digest of the key only.
+func (s *Sweeper) openHashed(ctx context.Context, n upstream.Note) (Ref, bool) {
+	content, err := s.System.OpenNote(ctx, kind, n)
+	if err != nil {
+		return Ref{}, false // not ours to judge
+	}
+	facts, err := sse.ParseManifest(content)
+	bucket, rest, ok := strings.Cut(strings.TrimPrefix(n.Name, hashed), "/")
+	_, suffix, cut := strings.Cut(rest, "-")
+	if err != nil || facts.Key == "" || !ok || !cut {
+		return Ref{}, false
+	}
+	return parseSuffix(sse.Name{Bucket: bucket, Key: facts.Key}, suffix, n.Name)
+}
+
+// parseSuffix reads the end of a manifest's name, and checks the whole.
+func parseSuffix(object sse.Name, suffix, name string) (Ref, bool) {
+	id, etag, _ := strings.Cut(suffix, "-")
 	raw, err := hex.DecodeString(id)
 	if err != nil || len(raw) != len(sse.ManifestID{}) {
 		return Ref{}, false
 	}
-	ref := Ref{Name: sse.Name{Bucket: bucket, Key: rest[:i]}, ID: sse.ManifestID(raw), ETag: etag}
+	ref := Ref{Name: object, ID: sse.ManifestID(raw), ETag: etag}
 	return ref, ref.objectName() == name
 }

@@ -42,7 +42,9 @@ func TestSweepRemovesWhatNothingNeedsAndNothingElse(t *testing.T) {
 	rival := Ref{Name: named.Name, ID: named.ID, ETag: "other-list"}
 	gone := Ref{Name: sse.Name{Bucket: "b", Key: "gone"}, ID: sse.NewManifestID()}
 	pending := Ref{Name: sse.Name{Bucket: "b", Key: "pending"}, ID: sse.NewManifestID(), ETag: "e-1"}
-	for _, ref := range []Ref{named, rival, gone, pending} {
+	long := sse.Name{Bucket: "b", Key: strings.Repeat("k", 255)} // its manifests' names are hashed
+	hashedKept, hashedGone := Ref{Name: long, ID: sse.NewManifestID(), ETag: "e-2"}, Ref{Name: long, ID: sse.NewManifestID()}
+	for _, ref := range []Ref{named, rival, gone, pending, hashedKept, hashedGone} {
 		must(store.Put(ctx, ref, sse.Facts{}, nil))
 	}
 	must(ledger.Create(ctx, &Upload{Bucket: "b", Key: "pending", ID: "live", Manifest: pending.ID}))
@@ -55,28 +57,28 @@ func TestSweepRemovesWhatNothingNeedsAndNothingElse(t *testing.T) {
 	must(store.Put(ctx, young, sse.Facts{}, nil))
 	before := len(bucket.notes)
 
-	look := &fakeLookups{uploads: map[string]bool{"live": true}, manifests: map[sse.Name][]Ref{named.Name: {named}}}
+	look := &fakeLookups{uploads: map[string]bool{"live": true}, manifests: map[sse.Name][]Ref{named.Name: {named}, long: {hashedKept}}}
 	var removed []string
 	sweep := Sweeper{
 		System: sys, Lookups: look, Before: time.Now().Add(-24 * time.Hour), DryRun: true,
 		Report: func(what, name string) { removed = append(removed, what+" "+name) },
 	}
 	must(sweep.Run(ctx))
-	if len(bucket.notes) != before || len(removed) != 5 {
+	if len(bucket.notes) != before || len(removed) != 6 {
 		t.Fatalf("a dry run left %d of %d notes and reported %q", len(bucket.notes), before, removed)
 	}
 	removed, sweep.DryRun = nil, false
 	must(sweep.Run(ctx))
 	slices.Sort(removed)
-	if len(removed) != 4 || !strings.HasPrefix(removed[3], "upload b/done") { // its part went with it
+	if len(removed) != 5 || !strings.HasPrefix(removed[4], "upload b/done") { // its part went with it
 		t.Errorf("removed %q", removed)
 	}
-	for _, ref := range []Ref{named, pending, young} {
+	for _, ref := range []Ref{named, pending, young, hashedKept} {
 		if _, err := New(sys).Get(ctx, ref); err != nil {
 			t.Errorf("a manifest that is needed, or young, is gone: %v", err)
 		}
 	}
-	for _, ref := range []Ref{rival, gone} {
+	for _, ref := range []Ref{rival, gone, hashedGone} {
 		if _, err := New(sys).Get(ctx, ref); !errors.Is(err, ErrMissing) {
 			t.Errorf("manifest of %q: %v, want ErrMissing", ref.Name.Key, err)
 		}
@@ -84,8 +86,8 @@ func TestSweepRemovesWhatNothingNeedsAndNothingElse(t *testing.T) {
 	if parts, err := ledger.Parts(ctx, "live", 1, sse.MaxParts); err != nil || len(parts) != 1 {
 		t.Errorf("parts of a live upload: %v, %v", parts, err)
 	}
-	if len(bucket.notes) != 5 {
-		t.Errorf("%d notes left, want 5: %v", len(bucket.notes), bucket.notes)
+	if len(bucket.notes) != 6 {
+		t.Errorf("%d notes left, want 6: %v", len(bucket.notes), bucket.notes)
 	}
 }
 
