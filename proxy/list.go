@@ -8,9 +8,12 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
@@ -221,15 +224,10 @@ func (l *listing) head(ctx context.Context, e *upstream.ListEntry) error {
 // whose record or manifest cannot be opened keeps upstream's ETag: one bad
 // object, or a key that is out of reach, must not make a whole listing fail.
 func (l *listing) open(ctx context.Context, page *upstream.ListPage) []listEntry {
-	entries := make([]listEntry, len(page.Entries))
+	entries := l.openRecords(ctx, page)
 	var refs []manifest.Ref
 	for i := range entries {
-		e := &entries[i]
-		e.ListEntry, e.stored = &page.Entries[i], page.Entries[i].ETag
-		if err := l.openRecord(ctx, e); err != nil {
-			l.warn(ctx, e, err)
-		}
-		if e.hasManifest() {
+		if e := &entries[i]; e.hasManifest() {
 			refs = append(refs, e.ref())
 		}
 	}
@@ -257,12 +255,37 @@ func (l *listing) open(ctx context.Context, page *upstream.ListPage) []listEntry
 	return entries
 }
 
+// openers bounds the records of one listing that are opened at a time.
+const openers = 8
+
+// openRecords opens what of each entry lies in its record. A key service that
+// does not answer is not asked again for each entry under the same KMS key.
+func (l *listing) openRecords(ctx context.Context, page *upstream.ListPage) []listEntry {
+	entries := make([]listEntry, len(page.Entries))
+	var next atomic.Int64
+	var silent sync.Map // KMS keys that cannot be used now, and why
+	var group sync.WaitGroup
+	for range min(openers, len(entries)) {
+		group.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(entries)); i = next.Add(1) - 1 {
+				e := &entries[i]
+				e.ListEntry, e.stored = &page.Entries[i], page.Entries[i].ETag
+				if err := l.openRecord(ctx, e, &silent); err != nil {
+					l.warn(ctx, e, err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	return entries
+}
+
 func (l *listing) warn(ctx context.Context, e *listEntry, err error) {
 	l.server.log.WarnContext(ctx, "listing: object cannot be opened", "id", l.request.id,
 		"bucket", l.request.bucket, "key", e.Key, "error", err)
 }
 
-func (l *listing) openRecord(ctx context.Context, e *listEntry) error {
+func (l *listing) openRecord(ctx context.Context, e *listEntry, silent *sync.Map) error {
 	text := ""
 	for _, m := range e.Metadata {
 		if !isReservedName(m.Name) {
@@ -297,8 +320,14 @@ func (l *listing) openRecord(ctx context.Context, e *listEntry) error {
 	if rec.Mode != sse.ModeS3 || l.server.mayOpen(ctx, l.request.caller, l.request.bucket, rec) != nil {
 		return nil // such an ETag is upstream's
 	}
+	if err, failed := silent.Load(rec.KMSKey); failed {
+		return err.(error)
+	}
 	object, private, err := l.server.keys.open(ctx, e.name, rec, nil)
 	if err != nil {
+		if errors.Is(err, kms.ErrUnavailable) {
+			silent.Store(rec.KMSKey, err)
+		}
 		return err
 	}
 	object.Zero()

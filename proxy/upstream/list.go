@@ -2,13 +2,13 @@ package upstream
 
 import (
 	"context"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 )
 
 // ListPage is one page of ListObjectsV2 or ListObjectVersions with metadata.
@@ -77,57 +77,56 @@ func (c *Client) List(ctx context.Context, r *Request, query url.Values) (*ListP
 	return page, nil
 }
 
-// ParseList reads a page.
+// ParseList reads a page. Its strings share one copy of it.
 func ParseList(r io.Reader) (*ListPage, error) {
-	p := &pageParser{dec: xml.NewDecoder(io.LimitReader(r, maxListPage)), page: &ListPage{}}
+	var text strings.Builder
+	if n, err := io.Copy(&text, io.LimitReader(r, maxListPage+1)); err != nil {
+		return nil, err
+	} else if n > maxListPage {
+		return nil, errListBounds
+	}
+	xml, err := newMarkup(text.String())
+	if err != nil {
+		return nil, err
+	}
+	p := &pageParser{xml: xml, page: &ListPage{}}
 	if err := p.run(); err != nil {
 		return nil, err
 	}
 	return p.page, nil
 }
 
-// pageParser walks a page token by token: reflection would cost several times
-// as much, and listings are long.
+// pageParser walks a page token by token.
 type pageParser struct {
-	dec   *xml.Decoder
+	xml   *markup
 	page  *ListPage
 	path  []string
-	text  []byte
+	text  string // of the element that is open, if it has no elements in it
 	entry *ListEntry
-	ended bool
 }
 
 func (p *pageParser) run() error {
 	for {
-		token, err := p.dec.RawToken()
-		if err == io.EOF {
-			if !p.ended {
-				return io.ErrUnexpectedEOF
-			}
-			return nil
-		}
-		if err != nil {
+		kind, value, err := p.xml.next()
+		switch {
+		case err != nil:
 			return err
-		}
-		switch t := token.(type) {
-		case xml.StartElement:
-			p.path = append(p.path, t.Name.Local)
-			p.text = p.text[:0]
+		case kind == tokenEnd:
+			return nil
+		case kind == tokenText:
+			p.text = value
+		case kind == tokenOpen:
+			p.path, p.text = append(p.path, value), ""
 			if p.start(); !p.withinBounds() {
 				return errListBounds
 			}
-		case xml.CharData:
-			p.text = append(p.text, t...)
-		case xml.EndElement:
-			if len(p.path) == 0 || p.path[len(p.path)-1] != t.Name.Local {
-				return fmt.Errorf("unexpected end of element %q", t.Name.Local)
-			}
+		case len(p.path) == 0 || p.path[len(p.path)-1] != value:
+			return fmt.Errorf("unexpected end of element %q", value)
+		default:
 			if err := p.end(); err != nil {
 				return err
 			}
-			p.path = p.path[:len(p.path)-1]
-			p.text = p.text[:0]
-			p.ended = len(p.path) == 0
+			p.path, p.text = p.path[:len(p.path)-1], ""
 		}
 	}
 }
@@ -155,11 +154,11 @@ func (p *pageParser) end() error {
 	}
 	switch {
 	case len(p.path) == 2:
-		p.pageField(p.path[1], string(p.text))
+		p.pageField(p.path[1], p.text)
 	case len(p.path) >= 3 && isEntry(p.path[1]):
-		return p.entryField(p.path[2:], string(p.text))
+		return p.entryField(p.path[2:], p.text)
 	case len(p.path) == 3 && p.path[1] == "CommonPrefixes" && p.path[2] == "Prefix":
-		p.page.Prefixes = append(p.page.Prefixes, string(p.text))
+		p.page.Prefixes = append(p.page.Prefixes, p.text)
 	}
 	return nil
 }
