@@ -65,6 +65,7 @@ var (
 	errClientGone        = errors.New("the client went away")
 	errAccessDenied      = errors.New("the caller may not do this")
 	errUpstreamKMS       = errors.New("upstream does not answer as a MinIO without a KMS")
+	errSTSAnswer         = errors.New("what upstream's STS answered is no credential")
 	errPartAndRange      = errors.New("both a part number and a range")
 )
 
@@ -116,6 +117,7 @@ var errorTable = []struct {
 	{errReadWithMethod, apiError{400, "BadRequest", "400 BadRequest", nil}},
 	{errKMSKeyName, apiError{400, invalidArgument, "The KMS key id is not valid.", nil}},
 	{errEncodingType, apiError{400, invalidArgument, "Invalid Encoding Method specified in Request", nil}},
+	{errSTSAnswer, apiError{502, "InternalError", "The storage issued a credential that cannot be used here.", nil}},
 	{errUpstreamLied, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
 
 	{sse.ErrTampered, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},

@@ -1,6 +1,9 @@
 package proxy
 
-import "net/http"
+import (
+	"net/http"
+	"slices"
+)
 
 // scope is what a request's path names.
 type scope int
@@ -74,14 +77,28 @@ const later = "this version of bucketseal does not offer it yet"
 // takes unknown sub-resources for plain requests. docs/compatibility.md is
 // checked against it.
 func routes() []route {
-	return append(append(serviceRoutes(), bucketRoutes()...), objectRoutes()...)
+	return slices.Concat(serviceRoutes(), stsRoutes(), bucketRoutes(), objectRoutes())
 }
 
 func serviceRoutes() []route {
 	return []route{
 		{op: "ListBuckets", scope: scopeService, method: "GET", handler: (*Server).listBuckets, params: []string{"max-buckets", "prefix", "continuation-token", "bucket-region"}},
-		{op: "STS", scope: scopeService, method: "POST", action: refuse, why: later},
 		{op: "ListenNotification", scope: scopeService, method: "GET", sub: []string{"events"}, action: refuse, params: []string{"prefix", "suffix", "ping"}, why: "events show what lies upstream, not what clients wrote"},
+	}
+}
+
+// stsRoutes are the actions of the Security Token Service. Their parameters are in
+// the form, or in the query.
+func stsRoutes() []route {
+	common := []string{"Version", "DurationSeconds", "Policy", "RoleArn", "RoleSessionName", "TokenRevokeType"}
+	with := func(names ...string) []string { return append(names, common...) }
+	return []route{
+		{op: "AssumeRole", scope: scopeService, method: "POST", sub: []string{"Action=AssumeRole"}, params: with("ExternalId"), handler: (*Server).assumeRole},
+		{op: "AssumeRoleWithWebIdentity", scope: scopeService, method: "POST", sub: []string{"Action=AssumeRoleWithWebIdentity"}, params: with("WebIdentityToken", "WebIdentityAccessToken"), handler: (*Server).assumeRole},
+		{op: "AssumeRoleWithClientGrants", scope: scopeService, method: "POST", sub: []string{"Action=AssumeRoleWithClientGrants"}, params: with("Token"), handler: (*Server).assumeRole},
+		{op: "AssumeRoleWithLDAPIdentity", scope: scopeService, method: "POST", sub: []string{"Action=AssumeRoleWithLDAPIdentity"}, params: with("LDAPUsername", "LDAPPassword"), handler: (*Server).assumeRole},
+		{op: "AssumeRoleWithCustomToken", scope: scopeService, method: "POST", sub: []string{"Action=AssumeRoleWithCustomToken"}, params: with("Token"), handler: (*Server).assumeRole},
+		{op: "AssumeRoleWithCertificate", scope: scopeService, method: "POST", sub: []string{"Action=AssumeRoleWithCertificate"}, action: refuse, params: with(), why: "the client's certificate ends at the proxy, and MinIO would see the proxy's"},
 	}
 }
 

@@ -163,7 +163,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, sc scope, bucket,
 	}
 	answer := asAPIError(err)
 	cut := err != nil && out.started
-	if err != nil && !cut {
+	switch {
+	case err == nil || cut:
+	case sc == scopeService && isSTS(r):
+		writeSTSError(out, req, answer)
+	default:
 		writeError(out, req, answer)
 	}
 	s.metrics.observe(req, out.status)
@@ -176,6 +180,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, sc scope, bucket,
 func (s *Server) handle(w *responseWriter, r *request, sc scope, bucket, key string) error {
 	if err := r.setName(sc, bucket, key); err != nil {
 		return err
+	}
+	if sc == scopeService && isSTS(r.Request) {
+		return s.handleSTS(w, r)
 	}
 	auth, err := s.verifier.Verify(r.Request)
 	if err != nil {

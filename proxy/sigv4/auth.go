@@ -13,6 +13,7 @@ import (
 type claim struct {
 	accessKey     string
 	day, region   string
+	service       string
 	date          time.Time
 	signedHeaders []string // lower case, sorted, distinct
 	signature     string
@@ -20,33 +21,15 @@ type claim struct {
 
 // scope returns the credential without the access key.
 func (c *claim) scope() string {
-	return c.day + "/" + c.region + "/" + service + "/" + terminal
+	return c.day + "/" + c.region + "/" + c.service + "/" + terminal
 }
 
-// verifyHeader verifies a request with an Authorization header.
+// verifyHeader verifies an S3 request with an Authorization header.
 func (v *Verifier) verifyHeader(r *http.Request, auth []string, q query) (*Request, error) {
-	if len(auth) != 1 {
-		return nil, fmt.Errorf("%w: Authorization", ErrDuplicateAuth)
-	}
-	switch {
-	case auth[0] == "AWS" || strings.HasPrefix(auth[0], "AWS "):
-		return nil, ErrSigV2NotSupported
-	case auth[0] != algorithm && !strings.HasPrefix(auth[0], algorithm+" "):
-		return nil, ErrUnsupportedAuth
-	}
-	date, err := headerDate(r.Header)
+	c, err := v.headerClaim(r.Header, auth, s3Service)
 	if err != nil {
 		return nil, err
 	}
-	if skew := v.now().Sub(date); skew > v.maxSkew || skew < -v.maxSkew {
-		return nil, ErrRequestTimeTooSkewed
-	}
-	c, err := parseAuthorization(auth[0][len(algorithm):])
-	if err != nil {
-		return nil, err
-	}
-	c.date = date
-
 	declared, _, err := singleHeader(r.Header, "X-Amz-Content-Sha256")
 	if err != nil {
 		return nil, err
@@ -71,6 +54,33 @@ func (v *Verifier) verifyHeader(r *http.Request, auth []string, q query) (*Reque
 		out.seed = newChunkSeed(key, c)
 	}
 	return out, nil
+}
+
+// headerClaim parses an Authorization header for a service, of a request that was
+// signed just now.
+func (v *Verifier) headerClaim(h http.Header, auth []string, service string) (*claim, error) {
+	if len(auth) != 1 {
+		return nil, fmt.Errorf("%w: Authorization", ErrDuplicateAuth)
+	}
+	switch {
+	case auth[0] == "AWS" || strings.HasPrefix(auth[0], "AWS "):
+		return nil, ErrSigV2NotSupported
+	case auth[0] != algorithm && !strings.HasPrefix(auth[0], algorithm+" "):
+		return nil, ErrUnsupportedAuth
+	}
+	date, err := headerDate(h)
+	if err != nil {
+		return nil, err
+	}
+	if skew := v.now().Sub(date); skew > v.maxSkew || skew < -v.maxSkew {
+		return nil, ErrRequestTimeTooSkewed
+	}
+	c, err := parseAuthorization(auth[0][len(algorithm):], service)
+	if err != nil {
+		return nil, err
+	}
+	c.date = date
+	return c, nil
 }
 
 // request returns the Request of a claim that holds.
@@ -112,7 +122,7 @@ func headerDate(h http.Header) (time.Time, error) {
 // parseAuthorization parses what follows the algorithm in the header:
 // Credential, SignedHeaders and Signature, in any order and with any spaces
 // around commas, as clients send them.
-func parseAuthorization(s string) (*claim, error) {
+func parseAuthorization(s, service string) (*claim, error) {
 	if strings.Count(s, ",") != 2 {
 		return nil, ErrMissingFields
 	}
@@ -133,12 +143,12 @@ func parseAuthorization(s string) (*claim, error) {
 			return nil, missing[i]
 		}
 	}
-	return newClaim(values[0], values[1], values[2])
+	return newClaim(values[0], values[1], values[2], service)
 }
 
-// newClaim parses a credential and a list of signed headers.
-func newClaim(credential, signedHeaders, signature string) (*claim, error) {
-	c := &claim{signature: signature}
+// newClaim parses a credential for a service and a list of signed headers.
+func newClaim(credential, signedHeaders, signature, service string) (*claim, error) {
+	c := &claim{signature: signature, service: service}
 	if err := c.parseCredential(credential); err != nil {
 		return nil, err
 	}
@@ -154,7 +164,7 @@ func newClaim(credential, signedHeaders, signature string) (*claim, error) {
 	return c, nil
 }
 
-// parseCredential parses ACCESSKEY/DAY/REGION/s3/aws4_request. Slashes may
+// parseCredential parses ACCESSKEY/DAY/REGION/SERVICE/aws4_request. Slashes may
 // also stand in the access key, so it is taken apart from its end.
 func (c *claim) parseCredential(s string) error {
 	var parts [4]string
@@ -169,7 +179,7 @@ func (c *claim) parseCredential(s string) error {
 	if _, err := time.Parse(dayFormat, c.day); err != nil {
 		return ErrMalformedCredentialDate
 	}
-	if parts[2] != service {
+	if parts[2] != c.service {
 		return ErrInvalidService
 	}
 	if parts[3] != terminal {
@@ -234,7 +244,7 @@ func parsePresigned(q query) (*claim, time.Duration, error) {
 	if values[0] != algorithm {
 		return nil, 0, ErrInvalidQueryAlgorithm
 	}
-	c, err := newClaim(values[1], values[4], values[5])
+	c, err := newClaim(values[1], values[4], values[5], s3Service)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -70,7 +70,8 @@ var (
 	// credential must be in the format "yyyyMMdd"."
 	ErrMalformedCredentialDate = errors.New("sigv4: malformed date in credential")
 
-	// ErrInvalidService is a credential for a service other than s3.
+	// ErrInvalidService is a credential for another service than the one that is
+	// called.
 	// 400 AuthorizationParametersError "Error parsing the
 	// Credential/X-Amz-Credential parameter; incorrect service. This endpoint
 	// belongs to "s3"."

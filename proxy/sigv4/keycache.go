@@ -11,11 +11,11 @@ import (
 // maxCachedKeys bounds the cache: callers times regions times a few days.
 const maxCachedKeys = 1024
 
-// signingKey is derived from a secret for one day and region.
+// signingKey is derived from a secret for one day, region and service.
 type signingKey [sha256.Size]byte
 
 // keyID names a signing key.
-type keyID struct{ accessKey, day, region string }
+type keyID struct{ accessKey, day, region, service string }
 
 // cachedKey is a signing key and the digest of the secret it came from, so
 // that it is not used once the secret has changed.
@@ -33,7 +33,7 @@ type keyCache struct {
 // get returns the signing key of a claim and whether it was cached.
 func (k *keyCache) get(c *claim, secret string) (key *signingKey, cached bool) {
 	k.mu.RLock()
-	e, ok := k.keys[keyID{c.accessKey, c.day, c.region}]
+	e, ok := k.keys[keyID{c.accessKey, c.day, c.region, c.service}]
 	k.mu.RUnlock()
 	if ok {
 		sum := sha256.Sum256([]byte(secret))
@@ -41,7 +41,7 @@ func (k *keyCache) get(c *claim, secret string) (key *signingKey, cached bool) {
 			return e.key, true
 		}
 	}
-	return deriveKey(secret, c.day, c.region), false
+	return deriveKey(secret, c.day, c.region, c.service), false
 }
 
 // put keeps a key, in place of any other if there is no room.
@@ -52,7 +52,7 @@ func (k *keyCache) put(c *claim, secret string, key *signingKey) {
 		k.keys = make(map[keyID]cachedKey)
 	}
 	// Clones, or the key would keep the whole header it was cut from.
-	id := keyID{strings.Clone(c.accessKey), strings.Clone(c.day), strings.Clone(c.region)}
+	id := keyID{strings.Clone(c.accessKey), strings.Clone(c.day), strings.Clone(c.region), c.service}
 	if _, ok := k.keys[id]; !ok && len(k.keys) >= maxCachedKeys {
 		for old := range k.keys {
 			delete(k.keys, old)
@@ -63,7 +63,7 @@ func (k *keyCache) put(c *claim, secret string, key *signingKey) {
 }
 
 // deriveKey derives a signing key as AWS specifies.
-func deriveKey(secret, day, region string) *signingKey {
+func deriveKey(secret, day, region, service string) *signingKey {
 	key := []byte("AWS4" + secret)
 	for _, part := range []string{day, region, service, terminal} {
 		mac := hmac.New(sha256.New, key)

@@ -19,6 +19,8 @@ package sigv4
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"sync"
@@ -28,7 +30,8 @@ import (
 // Words and limits of the signature.
 const (
 	algorithm   = "AWS4-HMAC-SHA256"
-	service     = "s3"
+	s3Service   = "s3"
+	stsService  = "sts"
 	terminal    = "aws4_request"
 	emptySHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
@@ -114,6 +117,44 @@ func (v *Verifier) Verify(r *http.Request) (*Request, error) {
 	default:
 		return v.anonymous(r)
 	}
+}
+
+// VerifySTS checks the signature of a call of the Security Token Service, whose
+// body is signed whole and is body. Only the Authorization header can hold it.
+// Errors are as those of Verify, and ErrMissingFields without a signature.
+func (v *Verifier) VerifySTS(r *http.Request, body []byte) (*Request, error) {
+	query, err := parseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, err
+	}
+	auth, ok := r.Header["Authorization"]
+	switch {
+	case query.presigned() || query.has("AWSAccessKeyId"):
+		return nil, ErrUnsupportedAuth
+	case !ok:
+		return nil, ErrMissingFields
+	}
+	c, err := v.headerClaim(r.Header, auth, stsService)
+	if err != nil {
+		return nil, err
+	}
+	declared, given, err := singleHeader(r.Header, "X-Amz-Content-Sha256")
+	if err != nil {
+		return nil, err
+	}
+	token, _, err := singleHeader(r.Header, "X-Amz-Security-Token")
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(body)
+	payload := hex.EncodeToString(sum[:])
+	if given && declared != payload {
+		return nil, ErrContentSHA256Mismatch
+	}
+	if _, err := v.check(r, c, query, Header, payload); err != nil {
+		return nil, err
+	}
+	return v.request(Header, c, token), nil
 }
 
 // anonymous returns the Request of a caller who did not sign.

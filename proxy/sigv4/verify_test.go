@@ -286,3 +286,45 @@ func TestMaxSkewIsConfigurable(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestSTSSignature(t *testing.T) {
+	t.Parallel()
+	v := newVerifier(t, now())
+	const form = "Action=AssumeRole&Version=2011-06-15"
+	scope := "20260301/us-east-1/sts/aws4_request"
+	good := signing{method: "POST", path: "/", at: now(), scope: scope, payload: sha256Hex(form), body: form}
+	q, err := v.VerifySTS(good.inHeader(), []byte(form))
+	if err != nil || q.AccessKey != testKey {
+		t.Fatalf("%v, %v", q, err)
+	}
+	if _, err := v.VerifySTS(good.inHeader(), []byte(form)); err != nil { // with the cached key
+		t.Error(err)
+	}
+	bad := func(change func(*signing)) *http.Request {
+		s := good
+		change(&s)
+		return s.inHeader()
+	}
+	for name, tt := range map[string]struct {
+		request *http.Request
+		body    string
+		want    error
+	}{
+		"another body":      {good.inHeader(), form + "x", ErrContentSHA256Mismatch},
+		"an unsigned body":  {bad(func(s *signing) { s.payload = unsignedPayload }), form, ErrContentSHA256Mismatch},
+		"another service":   {bad(func(s *signing) { s.scope = "20260301/us-east-1/s3/aws4_request" }), form, ErrInvalidService},
+		"another secret":    {bad(func(s *signing) { s.secret = "other" }), form, ErrSignatureDoesNotMatch},
+		"another key":       {bad(func(s *signing) { s.key = "nobody" }), form, ErrInvalidAccessKeyID},
+		"an old date":       {bad(func(s *signing) { s.at = now().Add(-time.Hour) }), form, ErrRequestTimeTooSkewed},
+		"no signature":      {good.request(), form, ErrMissingFields},
+		"a presigned query": {good.inQuery("60"), form, ErrUnsupportedAuth},
+		"unsigned headers":  {bad(func(s *signing) { s.unsigned = map[string]string{"x-amz-security-token": "t"} }), form, ErrUnsignedHeaders},
+	} {
+		if _, err := v.VerifySTS(tt.request, []byte(tt.body)); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := v.Verify(good.inHeader()); !errors.Is(err, ErrInvalidService) {
+		t.Errorf("as a call of S3: %v", err)
+	}
+}

@@ -143,6 +143,9 @@ type Request struct {
 	Trailer http.Header
 	// Credential signs; nil sends the request anonymously.
 	Credential *Credential
+	// STS signs for the Security Token Service, which takes no session token.
+	// PayloadHash is needed then.
+	STS bool
 }
 
 // Do sends the request and returns MinIO's answer, whatever its status. The
@@ -160,7 +163,11 @@ func (c *Client) Do(ctx context.Context, r *Request) (*http.Response, error) {
 			r.PayloadHash = UnsignedPayload
 		}
 		req.Header.Set("X-Amz-Content-Sha256", r.PayloadHash)
-		req = signer.SignV4(*req, cred.AccessKey, cred.SecretKey, cred.SessionToken, c.region)
+		if r.STS {
+			req = signer.SignV4STS(*req, cred.AccessKey, cred.SecretKey, c.region)
+		} else {
+			req = signer.SignV4(*req, cred.AccessKey, cred.SecretKey, cred.SessionToken, c.region)
+		}
 	}
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
