@@ -7,6 +7,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/system"
@@ -31,6 +32,7 @@ var (
 	errNotOffered        = errors.New("operation is not offered")
 	errRepeatedParameter = errors.New("repeated query parameter")
 	errMalformedQuery    = errors.New("malformed query")
+	errHeadersTooLarge   = errors.New("headers are too large")
 	errMalformedPath     = errors.New("malformed path")
 	errInvalidBucketName = errors.New("invalid bucket name")
 	errDotSegment        = errors.New("object name with a dot segment")
@@ -82,6 +84,9 @@ var errorTable = []struct {
 	{errNotOffered, apiError{501, "NotImplemented", "A header or query you provided implies functionality that is not implemented", nil}},
 	{errRepeatedParameter, apiError{400, invalidArgument, "A query parameter is given more than once.", nil}},
 	{errMalformedQuery, apiError{400, invalidArgument, "The query string is malformed.", nil}},
+	{errHeadersTooLarge, apiError{400, "MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size.", nil}},
+	{edge.ErrBusy, apiError{503, "SlowDown", "Please reduce your request rate.", nil}},
+	{edge.ErrStalled, apiError{400, "RequestTimeout", "Your socket connection to the server was not read from or written to within the timeout period.", nil}},
 	{errMalformedPath, apiError{400, "InvalidURI", "Couldn't parse the specified URI.", nil}},
 	{errInvalidBucketName, apiError{400, "InvalidBucketName", "The specified bucket is not valid.", nil}},
 	{errDotSegment, apiError{400, "XMinioInvalidResourceName", "Resource name contains bad components such as \"..\" or \".\".", nil}},

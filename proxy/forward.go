@@ -78,14 +78,41 @@ func (s *Server) documentWith(r *request, o sigv4.BodyOptions) ([]byte, error) {
 	if body.Size() > r.route.body {
 		return nil, errBodyTooLarge
 	}
-	data, err := io.ReadAll(io.LimitReader(body, r.route.body+1))
+	data, err := s.readWhole(r, body)
 	if err != nil {
-		return nil, fmt.Errorf("read document: %w", err)
+		return nil, err
 	}
-	if int64(len(data)) > r.route.body {
-		return nil, errBodyTooLarge
+	return data, checkXML(data)
+}
+
+// readWhole reads a body of at most the route's limit. Long ones take their memory
+// from the budget of small uploads until r ends, or are errBusy: there may be as
+// many of them as there are requests.
+func (s *Server) readWhole(r *request, body *sigv4.Body) ([]byte, error) {
+	most := r.route.body
+	if size := body.Size(); size >= 0 {
+		most = size
 	}
-	return data, nil
+	var buffer []byte
+	if most <= smallBody {
+		buffer = make([]byte, most+1)
+	} else if buffer = s.buffers.take(most + 1); buffer == nil {
+		return nil, errBusy
+	} else {
+		r.held = buffer
+	}
+	n := 0
+	for n < len(buffer) {
+		m, err := body.Read(buffer[n:])
+		n += m
+		if err == io.EOF {
+			return buffer[:n], nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read document: %w", err)
+		}
+	}
+	return nil, errBodyTooLarge
 }
 
 // setDocument gives a request a body that is signed whole. withMD5 adds the

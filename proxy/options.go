@@ -61,6 +61,14 @@ type Options struct {
 	// Trust says which proxies before this one are believed about where a request
 	// comes from; the zero value believes none.
 	Trust edge.Trust
+	// Gate limits how many requests are served at once; nil means any number.
+	Gate *edge.Gate
+	// Patience bounds how slow clients may be; the zero value has no bound.
+	Patience edge.Patience
+	// MaxHeader is the size in bytes of a request's line and headers beyond which it
+	// is refused; 0 means 64 KiB. The http.Server must accept more, or clients get
+	// its answer, which is no S3 error.
+	MaxHeader int64
 	// CustomerKeysOverHTTP accepts SSE-C keys on connections without TLS.
 	CustomerKeysOverHTTP bool
 	// MaxSkew is the tolerated difference of clocks; 0 means 15 minutes.
@@ -103,6 +111,7 @@ func (o *Options) setDefaults() error {
 	setDefault(&o.SmallObject, 8<<20)
 	setDefault(&o.SmallObjectBudget, 128<<20)
 	setDefault(&o.Lease, time.Second)
+	setDefault(&o.MaxHeader, 64<<10)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}

@@ -129,10 +129,14 @@ type request struct {
 	auth   *sigv4.Request
 	caller caller
 	began  time.Time
+	// held is a document that takes its memory from the budget; nil for none.
+	held []byte
 }
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w, r, finish := s.opts.Patience.Apply(w, r)
+	defer finish()
 	if s.serveHealth(w, r) {
 		return
 	}
@@ -155,12 +159,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, sc scope, bucket,
 	s.metrics.active.Inc()
 	defer s.metrics.active.Dec()
 
-	var err error
-	if sc == scopeAdmin {
-		err = s.handleAdmin(out, req)
-	} else {
-		err = s.handle(out, req, sc, bucket, key)
-	}
+	err := s.admit(out, req, sc, bucket, key)
 	answer := asAPIError(err)
 	cut := err != nil && out.started
 	switch {
@@ -175,6 +174,27 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, sc scope, bucket,
 	if cut { // what the client has so far must not look like a complete answer
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// admit handles r when there is a place for it.
+func (s *Server) admit(w *responseWriter, r *request, sc scope, bucket, key string) error {
+	if edge.HeaderSize(r.Request) > s.opts.MaxHeader {
+		return errHeadersTooLarge
+	}
+	leave, err := s.opts.Gate.Enter(r.Context())
+	if err != nil {
+		return err
+	}
+	defer leave()
+	defer func() {
+		if r.held != nil {
+			s.buffers.give(r.held, false) // upstream may still read it
+		}
+	}()
+	if sc == scopeAdmin {
+		return s.handleAdmin(w, r)
+	}
+	return s.handle(w, r, sc, bucket, key)
 }
 
 func (s *Server) handle(w *responseWriter, r *request, sc scope, bucket, key string) error {

@@ -14,11 +14,12 @@ import (
 
 	"github.com/bucketseal/bucketseal/proxy/certs"
 	"github.com/bucketseal/bucketseal/proxy/config"
+	"github.com/bucketseal/bucketseal/proxy/edge"
 )
 
 // front is the listener, the certificate and the HTTP server before a handler.
 type front struct {
-	listener net.Listener
+	listener *edge.Listener
 	tls      *tls.Config // nil for plain HTTP
 	server   *http.Server
 	shutdown time.Duration
@@ -36,8 +37,9 @@ func (a *app) newFront(ctx context.Context, c *config.Config, files *certs.Watch
 		server: &http.Server{
 			ReadHeaderTimeout: c.Limits.ReadHeader,
 			IdleTimeout:       c.Limits.Idle,
-			MaxHeaderBytes:    int(c.Limits.MaxHeader),
+			MaxHeaderBytes:    int(2 * c.Limits.MaxHeader), // between, the proxy answers in S3's way
 			ErrorLog:          stdlog.New(httpLog{log}, "", 0),
+			HTTP2:             http2Limits(c.Limits),
 		},
 	}
 	var err error
@@ -52,8 +54,23 @@ func (a *app) newFront(ctx context.Context, c *config.Config, files *certs.Watch
 		stop()
 		return nil, fmt.Errorf("address: %w", err)
 	}
-	f.listener = listener
+	f.listener = edge.Listen(listener, edge.Connections{
+		Most: c.Limits.MaxConnections, PerClient: c.Limits.MaxConnectionsPerClient, Trust: edge.Trust{Proxies: c.TrustedProxies},
+	})
 	return f, nil
+}
+
+// http2Limits bound what one connection may hold.
+func http2Limits(l config.Limits) *http.HTTP2Config {
+	return &http.HTTP2Config{
+		MaxConcurrentStreams: 100,
+		// What clients may send before a handler asks for it.
+		MaxReceiveBufferPerConnection: 512 << 10,
+		MaxReceiveBufferPerStream:     256 << 10,
+		SendPingTimeout:               30 * time.Second,
+		PingTimeout:                   15 * time.Second,
+		WriteByteTimeout:              l.Stall,
+	}
 }
 
 func (f *front) close() {

@@ -78,7 +78,11 @@ func (a *app) serve(ctx context.Context, c *config.Config, reload func() (*confi
 		return err
 	}
 	defer up.Close()
-	handler, err := proxy.New(proxyOptions(c, up, keys, log))
+	setCapacity(&c.Limits)
+	registry := newRegistry()
+	options := proxyOptions(c, up, keys, log)
+	options.Metrics = registry
+	handler, err := proxy.New(options)
 	if err != nil {
 		return err
 	}
@@ -87,6 +91,17 @@ func (a *app) serve(ctx context.Context, c *config.Config, reload func() (*confi
 		return err
 	}
 	defer front.close()
+	options.Gate.Register(registry)
+	front.listener.Register(registry)
+	if c.MetricsAddress != "" {
+		m, err := newMetricsServer(ctx, c.MetricsAddress, registry, handler)
+		if err != nil {
+			return err
+		}
+		defer m.close()
+		log.Info("metrics and health", "address", m.listener.Addr().String())
+		go m.serve()
+	}
 
 	// What runs in the background outlives ctx: it serves transfers that finish.
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -199,6 +214,9 @@ func proxyOptions(c *config.Config, up *upstream.Client, keys kms.Service, log *
 		SmallObject:          c.SmallObject.Size,
 		SmallObjectBudget:    c.SmallObject.Budget,
 		Trust:                edge.Trust{Proxies: c.TrustedProxies, Header: edge.Header(c.ForwardedHeader)},
+		Gate:                 edge.NewGate(c.Limits.MaxRequests, c.Limits.QueueWait),
+		Patience:             edge.Patience{Stall: c.Limits.Stall},
+		MaxHeader:            c.Limits.MaxHeader,
 		CustomerKeysOverHTTP: c.CustomerKeysOverHTTP,
 		MaxSkew:              c.Limits.MaxClockSkew,
 		Lease:                c.Limits.RuleLease,
@@ -292,7 +310,8 @@ func reportUpstream(ctx context.Context, c *config.Config, up *upstream.Client, 
 func logStart(c *config.Config, keys *keySource, front *front, log *slog.Logger) {
 	b := readBuildInfo()
 	log.Info("bucketseal server", "version", b.Version, "commit", b.Commit, "address", front.listener.Addr().String(),
-		"tls", c.TLS.Enabled(), "upstream", c.Upstream.Endpoint.String(), "auto_encryption", string(c.AutoEncryption), "keys", keys.where)
+		"tls", c.TLS.Enabled(), "upstream", c.Upstream.Endpoint.String(), "auto_encryption", string(c.AutoEncryption), "keys", keys.where,
+		"max_requests", c.Limits.MaxRequests, "max_connections", c.Limits.MaxConnections)
 	if addr, ok := front.listener.Addr().(*net.TCPAddr); ok && !c.TLS.Enabled() && !addr.IP.IsLoopback() {
 		log.Warn("S3 is served without TLS: passwords are safe, but objects can be read on the way; set tls", "address", addr.String())
 	}

@@ -60,6 +60,8 @@ type Config struct {
 	SmallObject SmallObject
 	Limits      Limits
 	Log         Log
+	// MetricsAddress is where metrics are served, HOST:PORT; "" for nowhere.
+	MetricsAddress string
 
 	// DataDir holds the key store; "" if keys live elsewhere.
 	DataDir string
@@ -148,6 +150,12 @@ type Limits struct {
 	MaxClockSkew   time.Duration
 	UpstreamHeader time.Duration // for the headers of MinIO's answer
 	RuleLease      time.Duration
+
+	MaxRequests             int // at once; 0 means what suits the machine
+	QueueWait               time.Duration
+	MaxConnections          int // 0 means what suits the machine
+	MaxConnectionsPerClient int // 0 means any number
+	Stall                   time.Duration
 }
 
 // Log says what is logged and how.

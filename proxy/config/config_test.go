@@ -55,6 +55,12 @@ limits:
   max_clock_skew: 5m
   upstream_header: 30s
   rule_lease: 500ms
+  max_requests: 300
+  queue_wait: 2s
+  max_connections: 5000
+  max_connections_per_client: 100
+  stall: 20s
+metrics: {address: "127.0.0.1:9100"}
 log: {level: debug, format: json}
 data_dir: /var/lib/bucketseal
 master_key_file: ../master.key
@@ -89,8 +95,9 @@ func TestEverySettingOfAFileIsRead(t *testing.T) {
 		Limits: Limits{
 			Shutdown: time.Minute, ReadHeader: 5 * time.Second, Idle: 2 * time.Minute, MaxHeader: 128 << 10,
 			MaxClockSkew: 5 * time.Minute, UpstreamHeader: 30 * time.Second, RuleLease: 500 * time.Millisecond,
+			MaxRequests: 300, QueueWait: 2 * time.Second, MaxConnections: 5000, MaxConnectionsPerClient: 100, Stall: 20 * time.Second,
 		},
-		Log: Log{Level: slog.LevelDebug, Format: "json"}, DataDir: "/var/lib/bucketseal", MasterKeyFile: "/etc/master.key",
+		Log: Log{Level: slog.LevelDebug, Format: "json"}, MetricsAddress: "127.0.0.1:9100", DataDir: "/var/lib/bucketseal", MasterKeyFile: "/etc/master.key",
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)

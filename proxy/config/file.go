@@ -274,7 +274,7 @@ func (r *fileReader) scalar(path string, typ Type, n ast.Node) (string, bool) {
 			return fmt.Sprint(v.Value), true
 		}
 	case *ast.IntegerNode:
-		if typ == TypeSize || typ == TypeDuration {
+		if typ == TypeSize || typ == TypeDuration || typ == TypeNumber {
 			return v.GetToken().Value, true
 		}
 	case *ast.NullNode:
@@ -292,6 +292,8 @@ func (r *fileReader) scalar(path string, typ Type, n ast.Node) (string, bool) {
 		advice = "it must be a size, as in 8MiB"
 	case typ == TypeDuration:
 		advice = "it must be a duration, as in 30s"
+	case typ == TypeNumber:
+		advice = "it must be a whole number"
 	case typ == TypeBool:
 		advice = "it must be true or false"
 	}

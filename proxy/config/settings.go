@@ -29,6 +29,7 @@ const (
 	TypeFile     Type = "path"
 	TypeDuration Type = "duration"
 	TypeSize     Type = "size"
+	TypeNumber   Type = "number"
 	TypeBool     Type = "boolean"
 	TypeSecret   Type = "secret"
 )
@@ -37,7 +38,7 @@ const (
 // order of the documentation. The lists "credentials" and "kms" are read apart.
 func Settings() []Setting {
 	var all []Setting
-	for _, group := range [][]Setting{serverSettings(), encryptionSettings(), tlsSettings(), limitSettings(), keySettings(), remoteSettings()} {
+	for _, group := range [][]Setting{serverSettings(), encryptionSettings(), tlsSettings(), limitSettings(), capacitySettings(), keySettings(), remoteSettings()} {
 		all = append(all, group...)
 	}
 	return all
@@ -215,6 +216,35 @@ func limitSettings() []Setting {
 		{
 			Path: "limits.rule_lease", Type: TypeDuration, Default: "1s",
 			Usage: "how long a bucket's rule is trusted unseen; the same on every proxy", set: duration(func(c *Config) *time.Duration { return &c.Limits.RuleLease }, 100*time.Millisecond, time.Minute),
+		},
+	}
+}
+
+func capacitySettings() []Setting {
+	return []Setting{
+		{
+			Path: "limits.max_requests", Type: TypeNumber, Default: auto,
+			Usage: "how many requests are served at once, or auto; as many more wait", set: number(func(c *Config) *int { return &c.Limits.MaxRequests }, 1, 1<<20),
+		},
+		{
+			Path: "limits.queue_wait", Type: TypeDuration, Default: "10s",
+			Usage: "how long a request may wait to be served", set: duration(func(c *Config) *time.Duration { return &c.Limits.QueueWait }, 0, 10*time.Minute),
+		},
+		{
+			Path: "limits.max_connections", Type: TypeNumber, Default: auto,
+			Usage: "how many connections may be open at once, or auto", set: number(func(c *Config) *int { return &c.Limits.MaxConnections }, 1, 1<<24),
+		},
+		{
+			Path: "limits.max_connections_per_client", Type: TypeNumber, Default: "0",
+			Usage: "how many of them one address may have; 0 for any number", set: number(func(c *Config) *int { return &c.Limits.MaxConnectionsPerClient }, 0, 1<<24),
+		},
+		{
+			Path: "limits.stall", Type: TypeDuration, Default: "1m",
+			Usage: "how long a client may take to send 16 KiB of a body, or to take a piece of an answer", set: duration(func(c *Config) *time.Duration { return &c.Limits.Stall }, time.Second, time.Hour),
+		},
+		{
+			Path: "metrics.address", Type: TypeString, Env: "BUCKETSEAL_METRICS_ADDRESS",
+			Usage: "serve metrics and health, without authentication, on HOST:PORT", set: text(func(c *Config) *string { return &c.MetricsAddress }, checkAddress),
 		},
 	}
 }

@@ -102,6 +102,28 @@ func size(field func(*Config) *int64, least, most int64) setter {
 	}
 }
 
+// auto is written for numbers that follow from the machine; they become 0.
+const auto = "auto"
+
+// number takes a whole number, and auto where 0 would mean nothing.
+func number(field func(*Config) *int, least, most int) setter {
+	return func(c *Config, values []string) error {
+		if values[0] == auto && least > 0 {
+			*field(c) = 0
+			return nil
+		}
+		n, err := strconv.Atoi(values[0])
+		if err != nil {
+			return fmt.Errorf("%q is no whole number", values[0])
+		}
+		if n < least || n > most {
+			return fmt.Errorf("%d is out of range; it may be %d to %d", n, least, most)
+		}
+		*field(c) = n
+		return nil
+	}
+}
+
 // unit is a suffix of sizes. KiB and its like are powers of 1024, KB and its
 // like of 1000.
 type unit struct {
