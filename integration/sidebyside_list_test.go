@@ -191,7 +191,38 @@ func TestCallersWhoMayListButNotReadSeeAsAtMinIO(t *testing.T) {
 		put.header = with(m.put, "If-None-Match", "*")
 		limited.do("limited put if", put).status(http.StatusPreconditionFailed, "")
 	}
-	limited.do("limited other bucket", request{method: http.MethodGet, bucket: x.bucket()}).status(http.StatusForbidden, "AccessDenied")
+	other := x.bucket()
+	limited.do("limited other bucket", request{method: http.MethodGet, bucket: other}).status(http.StatusForbidden, "AccessDenied")
+	conditionsTellNothing(x, limited, bucket, other)
+}
+
+// conditionsTellNothing holds that a caller without rights cannot find out an
+// object's ETag by conditions, and that one who may write learns no more than
+// whether they hold.
+func conditionsTellNothing(x, limited *exchange, mayWrite, mayNothing string) {
+	const none = `"00000000000000000000000000000000"`
+	for _, m := range allModes() {
+		for _, bucket := range []string{mayWrite, mayNothing} {
+			x.do("put", request{method: http.MethodPut, bucket: bucket, key: m.name, body: testData(1000, 51), header: m.put}).ok().keep("etag "+bucket, "Etag")
+		}
+		for name, header := range map[string]map[string]string{
+			"match": {"If-Match": "{etag " + mayNothing + "}"}, "no match": {"If-Match": none}, "star": {"If-Match": "*"},
+			"none-match fails": {"If-None-Match": "{etag " + mayNothing + "}"}, "none-match": {"If-None-Match": none}, "none-match star": {"If-None-Match": "*"},
+		} {
+			for _, method := range []string{http.MethodPut, http.MethodDelete, http.MethodGet, http.MethodHead} {
+				r := request{method: method, bucket: mayNothing, key: m.name, header: join(m.read, header)}
+				if method == http.MethodPut {
+					r.header, r.body = join(m.put, header), []byte("new")
+				}
+				limited.do("limited "+method+" if "+name, r).status(http.StatusForbidden, "AccessDenied")
+			}
+		}
+		put := request{method: http.MethodPut, bucket: mayWrite, key: m.name, body: []byte("new"), header: with(m.put, "If-Match", none)}
+		limited.do("limited put if no match", put).status(http.StatusPreconditionFailed, "PreconditionFailed")
+		x.do("head", request{method: http.MethodHead, bucket: mayWrite, key: m.name, header: with(m.read, "If-Match", "{etag "+mayWrite+"}")}).ok()
+		put.header = with(m.put, "If-Match", "{etag "+mayWrite+"}")
+		limited.do("limited put if match", put).ok()
+	}
 }
 
 func TestMetadataOfTwoKilobytesFitsBesideTheRecord(t *testing.T) {

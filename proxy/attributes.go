@@ -129,21 +129,3 @@ var checksumElements = map[string]string{
 	"X-Amz-Checksum-Sha1":      "ChecksumSHA1",
 	"X-Amz-Checksum-Sha256":    "ChecksumSHA256",
 }
-
-// deleteObject serves DeleteObject: forwarded, but for If-Match, which upstream
-// ignores. It is judged on the ETag that the client knows: best effort, since
-// nothing pins the object until upstream deletes it.
-func (s *Server) deleteObject(w http.ResponseWriter, r *request) error {
-	if match := r.Header.Get("If-Match"); match != "" {
-		current, err := s.etagsOf(r.Context(), r, r.query.Get("versionId"))
-		switch {
-		case err != nil:
-			return err
-		case current == nil:
-			return &apiError{404, "NoSuchKey", "The specified key does not exist.", nil}
-		case !etagListed(match, current.client):
-			return errPrecondition
-		}
-	}
-	return s.forward(w, r)
-}

@@ -1,14 +1,9 @@
 package proxy
 
 import (
-	"context"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
-
-	"github.com/bucketseal/bucketseal/proxy/upstream"
-	"github.com/bucketseal/bucketseal/sse"
 )
 
 // checkRead judges the conditions of a GET or HEAD on what the client knows of
@@ -75,74 +70,4 @@ func etagListed(list, etag string) bool {
 		}
 	}
 	return false
-}
-
-// conditions judges a PUT's If-Match and If-None-Match on the ETag the client
-// knows, and pins them upstream by the stored one. The look-up uses the service
-// credential and reveals nothing but 412 or 404.
-func (u *upload) conditions(ctx context.Context) error {
-	h := u.request.Header
-	ifMatch, ifNoneMatch := h.Get("If-Match"), h.Get("If-None-Match")
-	if (ifMatch == "" || ifMatch == "*") && (ifNoneMatch == "" || ifNoneMatch == "*") {
-		u.match = ifMatch
-		return nil
-	}
-	current, err := u.server.currentETags(ctx, u.request)
-	if err != nil {
-		return err
-	}
-	switch {
-	case current == nil && ifMatch != "":
-		return &apiError{404, "NoSuchKey", "The specified key does not exist.", nil}
-	case current == nil:
-		return nil
-	case ifMatch != "" && !etagListed(ifMatch, current.client),
-		ifNoneMatch != "" && etagListed(ifNoneMatch, current.client):
-		return errPrecondition
-	}
-	u.match = current.upstream
-	return nil
-}
-
-// etags are the two names of one state of an object.
-type etags struct{ client, upstream string }
-
-// currentETags looks an object's ETags up, nil if there is no object.
-func (s *Server) currentETags(ctx context.Context, r *request) (*etags, error) {
-	return s.etagsOf(ctx, r, "")
-}
-
-// etagsOf looks the ETags of one version up, "" for the current one.
-func (s *Server) etagsOf(ctx context.Context, r *request, version string) (*etags, error) {
-	up := r.upstreamRequest(http.MethodHead)
-	up.Credential = &s.opts.Service
-	if version != "" {
-		up.Query = url.Values{"versionId": {version}}
-	}
-	resp, err := s.opts.Upstream.Do(ctx, up)
-	if err != nil {
-		return nil, err
-	}
-	defer upstream.Discard(resp)
-	switch resp.StatusCode {
-	case http.StatusOK:
-	case http.StatusNotFound, http.StatusMethodNotAllowed:
-		return nil, nil
-	default:
-		return nil, upstream.ReadError(resp)
-	}
-	stored := resp.Header.Get("ETag")
-	rec, err := recordOf(resp)
-	if err != nil || rec == nil || rec.Mode != sse.ModeS3 {
-		return &etags{client: clientETag(rec, nil, stored), upstream: stored}, err
-	}
-	if err := s.mayOpen(ctx, r.caller, r.bucket, rec); err != nil {
-		return nil, err
-	}
-	o, err := s.openObject(ctx, r.name(), rec, stored, nil, false)
-	if err != nil {
-		return nil, err
-	}
-	o.zero()
-	return &etags{client: o.etag(), upstream: stored}, nil
 }

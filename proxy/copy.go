@@ -56,7 +56,7 @@ func (s *Server) copyObject(w http.ResponseWriter, r *request) error {
 	if err := src.checkConditions(w, r); err != nil {
 		return err
 	}
-	if err := c.destinationConditions(r.Context()); err != nil {
+	if err := s.readerConditions(r.Context(), r, conditionsOf(r.Header), ""); err != nil {
 		return err
 	}
 	c.setHeader()
@@ -64,26 +64,6 @@ func (s *Server) copyObject(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	c.answer(w)
-	return nil
-}
-
-// destinationConditions judges If-Match and If-None-Match on the object that is
-// replaced: best effort, since upstream has no such condition on a copy.
-func (c *copying) destinationConditions(ctx context.Context) error {
-	h := c.request.Header
-	ifMatch, ifNoneMatch := h.Get("If-Match"), h.Get("If-None-Match")
-	if ifMatch == "" && ifNoneMatch == "" {
-		return nil
-	}
-	current, err := c.server.currentETags(ctx, c.request)
-	switch {
-	case err != nil:
-		return err
-	case current == nil && ifMatch != "":
-		return &apiError{404, "NoSuchKey", "The specified key does not exist.", nil}
-	case current != nil && (ifMatch != "" && !etagListed(ifMatch, current.client) || ifNoneMatch != "" && etagListed(ifNoneMatch, current.client)):
-		return errPrecondition
-	}
 	return nil
 }
 

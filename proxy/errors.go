@@ -47,6 +47,7 @@ var (
 	errUpstreamLied      = errors.New("upstream's answer contradicts the object's record")
 	errPrecondition      = errors.New("precondition failed")
 	errNotModified       = errors.New("not modified")
+	errNoSuchKey         = errors.New("object does not exist")
 	errNotReady          = errors.New("the proxy is not set up yet")
 	errPlainHTTP         = errors.New("customer keys over plain http")
 	errNoCustomerKey     = errors.New("object needs a customer key")
@@ -111,6 +112,7 @@ var errorTable = []struct {
 	{errPartAndRange, apiError{400, invalidRequest, "Cannot specify both Range header and partNumber query parameter", nil}},
 	{errPlainObject, apiError{403, "AccessDenied", "The object is stored without encryption, and the bucket is not listed in the plain_read setting of this bucketseal.", nil}},
 	{errPrecondition, apiError{412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", nil}},
+	{errNoSuchKey, apiError{404, "NoSuchKey", "The specified key does not exist.", nil}},
 	{errNotModified, apiError{304, "NotModified", "", nil}},
 	{errAccessDenied, apiError{403, "AccessDenied", "Access Denied.", nil}},
 	{errUpstreamKMS, apiError{502, "InternalError", "MinIO did not say whether you may do this: it must not have a KMS of its own.", nil}},
@@ -201,7 +203,7 @@ func relayed(e *upstream.Error) *apiError {
 			return &apiError{503, "SlowDown", "The storage cannot be reached. Please try again.", nil}
 		}
 		if e.Status == http.StatusNotFound {
-			return &apiError{404, "NoSuchKey", "The specified key does not exist.", nil}
+			return asAPIError(errNoSuchKey)
 		}
 		if e.Status == http.StatusForbidden {
 			return &apiError{403, "AccessDenied", "Access Denied.", nil}
