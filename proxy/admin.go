@@ -145,7 +145,16 @@ func (s *Server) forwardAdmin(w http.ResponseWriter, r *request) error {
 // askAdmin sends an admin request upstream. Answers that are errors come back
 // as such.
 func (s *Server) askAdmin(r *request) (*http.Response, error) {
-	resp, err := s.forwardRequest(r)
+	body, err := s.document(r)
+	if err != nil {
+		return nil, err
+	}
+	return s.askAdminWith(r, body)
+}
+
+// askAdminWith is askAdmin for a request whose body was read already.
+func (s *Server) askAdminWith(r *request, body []byte) (*http.Response, error) {
+	resp, err := s.forwardDocument(r, body)
 	if err != nil {
 		return nil, err
 	}

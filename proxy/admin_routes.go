@@ -50,8 +50,8 @@ func accountRoutes() []route {
 	status := []string{"status"}
 	list := []string{"listType", "all", "users"}
 	return []route{
-		{op: "AddUser", method: "PUT", path: "admin/v3/add-user", sub: account, action: forward, body: secretBody},
-		{op: "RemoveUser", method: "DELETE", path: "admin/v3/remove-user", sub: account, action: forward},
+		{op: "AddUser", method: "PUT", path: "admin/v3/add-user", sub: account, body: secretBody, handler: (*Server).addUser},
+		{op: "RemoveUser", method: "DELETE", path: "admin/v3/remove-user", sub: account, handler: (*Server).removeUser},
 		{op: "SetUserStatus", method: "PUT", path: "admin/v3/set-user-status", sub: account, params: status, action: forward},
 		{op: "ListUsers", method: "GET", path: "admin/v3/list-users", params: []string{"bucket"}, action: forward},
 		{op: "UserInfo", method: "GET", path: "admin/v3/user-info", sub: account, action: forward},
@@ -60,9 +60,9 @@ func accountRoutes() []route {
 		{op: "ListGroups", method: "GET", path: "admin/v3/groups", action: forward},
 		{op: "SetGroupStatus", method: "PUT", path: "admin/v3/set-group-status", sub: []string{"group"}, params: status, action: forward},
 
-		{op: "AddServiceAccount", method: "PUT", path: "admin/v3/add-service-account", action: forward, body: policyBody},
-		{op: "UpdateServiceAccount", method: "POST", path: "admin/v3/update-service-account", sub: account, action: forward, body: policyBody},
-		{op: "DeleteServiceAccount", method: "DELETE", path: "admin/v3/delete-service-account", sub: account, action: forward},
+		{op: "AddServiceAccount", method: "PUT", path: "admin/v3/add-service-account", body: policyBody, handler: (*Server).addServiceAccount},
+		{op: "UpdateServiceAccount", method: "POST", path: "admin/v3/update-service-account", sub: account, body: policyBody, handler: (*Server).updateServiceAccount},
+		{op: "DeleteServiceAccount", method: "DELETE", path: "admin/v3/delete-service-account", sub: account, handler: (*Server).deleteServiceAccount},
 		{op: "InfoServiceAccount", method: "GET", path: "admin/v3/info-service-account", sub: account, action: forward},
 		{op: "ListServiceAccounts", method: "GET", path: "admin/v3/list-service-accounts", params: []string{"user"}, action: forward},
 		{op: "ListAccessKeysBulk", method: "GET", path: "admin/v3/list-access-keys-bulk", params: list, action: forward},

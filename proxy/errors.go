@@ -7,6 +7,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/adminpayload"
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
@@ -68,6 +69,7 @@ var (
 	errClientGone        = errors.New("the client went away")
 	errAccessDenied      = errors.New("the caller may not do this")
 	errUpstreamKMS       = errors.New("upstream does not answer as a MinIO without a KMS")
+	errAccountAnswer     = errors.New("upstream's answer names no account that was asked for")
 	errSTSAnswer         = errors.New("what upstream's STS answered is no credential")
 	errPartAndRange      = errors.New("both a part number and a range")
 )
@@ -116,6 +118,10 @@ var errorTable = []struct {
 	{errNotModified, apiError{304, "NotModified", "", nil}},
 	{errAccessDenied, apiError{403, "AccessDenied", "Access Denied.", nil}},
 	{errUpstreamKMS, apiError{502, "InternalError", "MinIO did not say whether you may do this: it must not have a KMS of its own.", nil}},
+	{adminpayload.ErrMalformed, apiError{400, "XMinioAdminConfigBadJSON", "JSON configuration provided is of incorrect format", nil}},
+	{adminpayload.ErrNotAuthentic, apiError{400, "XMinioAdminConfigBadJSON", "JSON configuration provided is of incorrect format", nil}},
+	{adminpayload.ErrUnsupported, apiError{501, "NotImplemented", "Requests that are sealed as FIPS 140 builds do it are not supported.", nil}},
+	{errAccountAnswer, apiError{502, "InternalError", "MinIO's answer cannot be used: the account that it may have made is not known here.", nil}},
 	{errKeyAccess, apiError{403, "AccessDenied", "Access Denied.", nil}},
 	{errNotReady, apiError{503, "ServiceUnavailable", "The encryption gateway is not set up yet. Please try again.", nil}},
 	{errPlainHTTP, apiError{400, invalidRequest, "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.", nil}},
@@ -175,6 +181,10 @@ func asAPIError(err error) *apiError {
 	var own *apiError
 	if errors.As(err, &own) {
 		return own
+	}
+	var notLearned *notLearnedError
+	if errors.As(err, &notLearned) {
+		return notLearned.answer()
 	}
 	var answered *upstream.Error
 	if errors.As(err, &answered) && !errors.Is(err, upstream.ErrUnreachable) {

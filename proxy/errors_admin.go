@@ -1,6 +1,8 @@
 package proxy
 
-import "net/http"
+import (
+	"net/http"
+)
 
 // errAdminRefused is what a caller of a refused admin route sees: mc prints the
 // message, so it says why.
@@ -10,3 +12,18 @@ func errAdminRefused(r *route) error {
 
 // errTokenRefused is MinIO's answer to a scraper without a valid token.
 var errTokenRefused error = &apiError{http.StatusForbidden, "AccessDenied", "Access Denied. (Authentication failed, check your access credentials)", nil}
+
+// errNotLearned is what a client sees when MinIO has done what it asked and the
+// proxy could not note it: the request has to be repeated.
+func errNotLearned(err error) error { return &notLearnedError{err} }
+
+type notLearnedError struct{ err error }
+
+// Error is the whole story, for the log.
+func (e *notLearnedError) Error() string { return e.err.Error() }
+
+// answer is the reason's own, and what to do.
+func (e *notLearnedError) answer() *apiError {
+	reason := asAPIError(e.err)
+	return &apiError{reason.status, reason.code, "MinIO has done it, but the encryption gateway could not take note of it: " + reason.message + " Repeat the request.", nil}
+}

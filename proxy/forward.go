@@ -46,6 +46,11 @@ func (s *Server) forwardRequest(r *request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.forwardDocument(r, body)
+}
+
+// forwardDocument sends a request on whose body was read already.
+func (s *Server) forwardDocument(r *request, body []byte) (*http.Response, error) {
 	up := r.upstreamRequest(r.Method)
 	up.Query = r.query
 	for _, name := range slices.Concat(forwardedHeaders, r.route.headers) {

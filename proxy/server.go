@@ -17,6 +17,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/adminpayload"
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
@@ -42,6 +43,7 @@ type Server struct {
 	system     *system.Store
 	setup      *setup
 	counted    *countedKeys
+	payloads   *adminpayload.Opener
 	keys       *keyring
 	buffers    *bufferBudget
 	metrics    *metrics
@@ -79,7 +81,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		opts: o, log: o.Logger, table: table, admin: admin, service: service, rules: rules,
-		manifests: manifest.New(store), ledger: manifest.NewLedger(store), system: store, counted: counted,
+		manifests: manifest.New(store), ledger: manifest.NewLedger(store), system: store, counted: counted, payloads: adminpayload.New(payloadsAtOnce),
 		setup:   newSetup(o.KMS, service, rules, o.Logger),
 		keys:    &keyring{kms: o.KMS, bucketKeys: newBucketKeys(o.KMS, o.ShareDEK), defaultKey: o.DefaultKey, s3Key: o.S3Key, formerS3Keys: o.FormerS3Keys},
 		buffers: newBufferBudget(o.SmallObjectBudget),

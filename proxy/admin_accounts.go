@@ -1,0 +1,305 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/adminpayload"
+	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+)
+
+// payloadsAtOnce bounds how many sealed bodies are opened at once: each takes 64
+// MiB while its key is derived.
+const payloadsAtOnce = 2
+
+// openPayload decodes JSON that is sealed under the caller's secret.
+func (s *Server) openPayload(ctx context.Context, c caller, payload []byte, v any) error {
+	plain, err := s.payloads.Open(ctx, c.credential.SecretKey, payload)
+	if err != nil {
+		return err
+	}
+	defer clear(plain)
+	if err := json.Unmarshal(plain, v); err != nil {
+		return fmt.Errorf("%w: its content is not the JSON expected", adminpayload.ErrMalformed)
+	}
+	return nil
+}
+
+// mayLearn says whether an access key's new secret is to be learned once MinIO
+// has taken it. What the configuration already says need not be; what
+// contradicts it is refused.
+func (s *Server) mayLearn(ctx context.Context, accessKey, secret string) (bool, error) {
+	err := s.identities.MayLearn(ctx, accessKey)
+	if !errors.Is(err, identity.ErrProtected) {
+		return err == nil, err
+	}
+	known, unknown := s.identities.Lookup(ctx, accessKey)
+	if unknown == nil && (secret == "" || subtle.ConstantTimeCompare([]byte(known.SecretKey), []byte(secret)) == 1) {
+		return false, nil
+	}
+	return false, err
+}
+
+// learn keeps what MinIO has accepted: the client is answered when this proxy
+// knows it. Whoever asked bounds its rights; who changes its own secret keeps
+// those that it had.
+func (s *Server) learn(r *request, id identity.Identity) error {
+	id.Creator = r.caller.accessKey
+	if id.AccessKey == r.caller.accessKey {
+		id.Creator = r.caller.identity.Creator
+	}
+	if err := s.identities.Learn(r.Context(), id); err != nil {
+		return errNotLearned(fmt.Errorf("learn %q: %w", id.AccessKey, err))
+	}
+	s.log.Info("identity learned", "identity", id, "creator", id.Creator, "id", r.id)
+	return nil
+}
+
+// addUser passes `mc admin user add` on, which also changes a user's secret, and
+// learns the user.
+func (s *Server) addUser(w http.ResponseWriter, r *request) error {
+	body, err := s.document(r)
+	if err != nil {
+		return err
+	}
+	var asked struct {
+		SecretKey string `json:"secretKey"`
+	}
+	if err := s.openPayload(r.Context(), r.caller, body, &asked); err != nil {
+		return err
+	}
+	accessKey := r.query.Get("accessKey")
+	learn, err := s.mayLearn(r.Context(), accessKey, asked.SecretKey)
+	if err != nil {
+		return err
+	}
+	resp, err := s.askAdminWith(r, body)
+	if err != nil {
+		return err
+	}
+	if learn && asked.SecretKey != "" {
+		if err := s.learn(r, identity.Identity{AccessKey: accessKey, SecretKey: asked.SecretKey, Kind: identity.User}); err != nil {
+			upstream.Discard(resp)
+			return err
+		}
+	}
+	return s.forwardAnswer(w, resp)
+}
+
+// removeUser passes the removal of a user on and forgets the user, and the
+// service accounts that MinIO removes with it.
+func (s *Server) removeUser(w http.ResponseWriter, r *request) error {
+	return s.removeAccount(w, r, func(ctx context.Context, accessKey string) error {
+		known, err := s.identities.List(ctx)
+		if err != nil {
+			return err
+		}
+		for i := range known {
+			if known[i].Kind == identity.ServiceAccount && known[i].Parent == accessKey {
+				if err := s.identities.Forget(ctx, known[i].AccessKey); err != nil {
+					return err
+				}
+			}
+		}
+		return s.identities.Forget(ctx, accessKey)
+	})
+}
+
+// deleteServiceAccount passes the removal of an access key on and forgets it.
+func (s *Server) deleteServiceAccount(w http.ResponseWriter, r *request) error {
+	return s.removeAccount(w, r, s.identities.Forget)
+}
+
+// removeAccount forgets what MinIO has removed, or does not know: the request may
+// be the repetition of one that was cut short.
+func (s *Server) removeAccount(w http.ResponseWriter, r *request, forget func(context.Context, string) error) error {
+	resp, err := s.askAdmin(r)
+	var answer *upstream.Error
+	if err != nil && (!errors.As(err, &answer) || answer.Status != http.StatusNotFound) {
+		return err
+	}
+	forgotten := forget(r.Context(), r.query.Get("accessKey"))
+	if errors.Is(forgotten, identity.ErrProtected) { // what is configured stays, and MinIO refuses it
+		forgotten = nil
+	}
+	switch {
+	case forgotten != nil:
+		if resp != nil {
+			upstream.Discard(resp)
+		}
+		return errNotLearned(fmt.Errorf("forget %q: %w", r.query.Get("accessKey"), forgotten))
+	case err != nil:
+		return err
+	}
+	return s.forwardAnswer(w, resp)
+}
+
+// accountCredentials are what MinIO says of a new service account.
+type accountCredentials struct {
+	AccessKey  string    `json:"accessKey"`
+	SecretKey  string    `json:"secretKey"`
+	Expiration time.Time `json:"expiration"`
+}
+
+// addServiceAccount passes `mc admin user svcacct add` and `mc admin accesskey
+// create` on, and learns the account. One that cannot be learned is removed
+// again, so that the request can be repeated.
+func (s *Server) addServiceAccount(w http.ResponseWriter, r *request) error {
+	body, err := s.document(r)
+	if err != nil {
+		return err
+	}
+	var asked struct {
+		accountCredentials
+		TargetUser string `json:"targetUser"`
+	}
+	if err := s.openPayload(r.Context(), r.caller, body, &asked); err != nil {
+		return err
+	}
+	learn, err := s.mayLearn(r.Context(), asked.AccessKey, asked.SecretKey)
+	if err != nil {
+		return err
+	}
+	resp, err := s.askAdminWith(r, body)
+	if err != nil || !learn {
+		return s.forwardUnless(w, resp, err)
+	}
+	made, answer, err := s.readCredentials(r, resp, asked.accountCredentials)
+	if err != nil {
+		if asked.AccessKey != "" {
+			s.dropServiceAccount(r, asked.AccessKey)
+		}
+		return err
+	}
+	parent := asked.TargetUser
+	if parent == "" {
+		parent = r.caller.accessKey
+	}
+	if err := s.learn(r, identity.Identity{
+		AccessKey: made.AccessKey, SecretKey: made.SecretKey, Kind: identity.ServiceAccount, Parent: parent, Expires: made.expires(),
+	}); err != nil {
+		s.dropServiceAccount(r, made.AccessKey)
+		return err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(answer))
+	return s.forwardAnswer(w, resp)
+}
+
+// expires is the account's end; MinIO writes the Unix epoch, or nothing, for none.
+func (c accountCredentials) expires() time.Time {
+	if c.Expiration.Unix() <= 0 {
+		return time.Time{}
+	}
+	return c.Expiration
+}
+
+// readCredentials reads MinIO's sealed answer to a request for an account. What
+// the request asked for must be what was made; what MinIO chose must not be the
+// access key of somebody known.
+func (s *Server) readCredentials(r *request, resp *http.Response, asked accountCredentials) (made accountCredentials, answer []byte, err error) {
+	defer upstream.Discard(resp)
+	answer, err = io.ReadAll(io.LimitReader(resp.Body, secretBody))
+	if err != nil {
+		return made, nil, readError(err)
+	}
+	var said struct {
+		Credentials accountCredentials `json:"credentials"`
+	}
+	if err := s.openPayload(r.Context(), r.caller, answer, &said); err != nil {
+		return made, nil, fmt.Errorf("MinIO's answer: %w (%v)", errAccountAnswer, err)
+	}
+	made = said.Credentials
+	if asked.AccessKey != "" && made.AccessKey != asked.AccessKey || asked.SecretKey != "" && made.SecretKey != asked.SecretKey {
+		return made, nil, fmt.Errorf("MinIO made another account than was asked for: %w", errAccountAnswer)
+	}
+	if asked.AccessKey == "" {
+		if _, err := s.identities.Lookup(r.Context(), made.AccessKey); !errors.Is(err, identity.ErrUnknown) {
+			return made, nil, fmt.Errorf("MinIO chose the access key %q, which is known: %w (%v)", made.AccessKey, errAccountAnswer, err)
+		}
+	}
+	return made, answer, nil
+}
+
+// dropServiceAccount removes an account that was made and cannot be learned.
+func (s *Server) dropServiceAccount(r *request, accessKey string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), healthTimeout)
+	defer cancel()
+	up := r.upstreamRequest(http.MethodDelete)
+	up.Key, up.Query = "admin/v3/delete-service-account", map[string][]string{"accessKey": {accessKey}}
+	setDocument(up, nil, false)
+	resp, err := s.opts.Upstream.Do(ctx, up)
+	if err == nil && resp.StatusCode >= 300 {
+		err = readAdminError(resp)
+	} else if err == nil {
+		upstream.Discard(resp)
+	}
+	if err != nil {
+		s.log.Error("a service account was made that the proxy does not know; remove it at MinIO", "account", accessKey, "error", err, "id", r.id)
+	}
+}
+
+// updateServiceAccount passes a change of an access key on. A new secret or end
+// is learned, also of an account that was unknown so far.
+func (s *Server) updateServiceAccount(w http.ResponseWriter, r *request) error {
+	body, err := s.document(r)
+	if err != nil {
+		return err
+	}
+	var asked struct {
+		SecretKey  string     `json:"newSecretKey"`
+		Expiration *time.Time `json:"newExpiration"`
+	}
+	if err := s.openPayload(r.Context(), r.caller, body, &asked); err != nil {
+		return err
+	}
+	accessKey := r.query.Get("accessKey")
+	learn := asked.SecretKey != "" || asked.Expiration != nil
+	if learn {
+		if learn, err = s.mayLearn(r.Context(), accessKey, asked.SecretKey); err != nil {
+			return err
+		}
+	}
+	next := identity.Identity{AccessKey: accessKey, SecretKey: asked.SecretKey, Kind: identity.ServiceAccount}
+	if learn {
+		known, err := s.identities.Lookup(r.Context(), accessKey)
+		switch {
+		case err == nil:
+			next.Parent, next.Expires = known.Parent, known.Expires
+			if asked.SecretKey == "" {
+				next.SecretKey = known.SecretKey
+			}
+		case errors.Is(err, identity.ErrUnknown), errors.Is(err, identity.ErrExpired):
+			learn = asked.SecretKey != ""
+		default:
+			return err
+		}
+		if asked.Expiration != nil {
+			next.Expires = accountCredentials{Expiration: *asked.Expiration}.expires()
+		}
+	}
+	resp, err := s.askAdminWith(r, body)
+	if err != nil || !learn {
+		return s.forwardUnless(w, resp, err)
+	}
+	if err := s.learn(r, next); err != nil {
+		upstream.Discard(resp)
+		return err
+	}
+	return s.forwardAnswer(w, resp)
+}
+
+// forwardUnless passes an answer back unless there is none.
+func (s *Server) forwardUnless(w http.ResponseWriter, resp *http.Response, err error) error {
+	if err != nil {
+		return err
+	}
+	return s.forwardAnswer(w, resp)
+}
