@@ -194,6 +194,7 @@ func (d *download) serveEncrypted(w http.ResponseWriter, resp *http.Response, re
 	copyObjectHeaders(h, resp.Header)
 	h.Set("ETag", etag)
 	setEncryptionHeaders(h, rec, d.customer.CustomerKeyMD5)
+	s.tellUnproven(h, o)
 	if o.facts.Checksum != nil && !part.partial && d.part == 0 && wantChecksum {
 		setChecksumHeaders(h, &o.facts)
 	}

@@ -93,7 +93,13 @@ func (o *objectPart) setChecksum(kind sse.ChecksumType, raw []byte) {
 
 // upstreamObjectParts asks upstream for all parts of a plain object.
 func (c *copySource) upstreamObjectParts(ctx context.Context, s *Server, r *request, p *partsPage) error {
-	up := c.upstreamRequest(r, http.MethodGet)
+	parts, err := s.askObjectParts(ctx, c.upstreamRequest(r, http.MethodGet))
+	p.fill(parts)
+	return err
+}
+
+// askObjectParts asks upstream for the parts of up's object.
+func (s *Server) askObjectParts(ctx context.Context, up *upstream.Request) ([]objectPart, error) {
 	if up.Query == nil {
 		up.Query = url.Values{}
 	}
@@ -101,20 +107,19 @@ func (c *copySource) upstreamObjectParts(ctx context.Context, s *Server, r *requ
 	up.Header.Set("X-Amz-Object-Attributes", "ObjectParts")
 	resp, err := s.opts.Upstream.Do(ctx, up)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return upstream.ReadError(resp)
+		return nil, upstream.ReadError(resp)
 	}
 	defer upstream.Discard(resp)
 	var answer struct {
 		Parts []objectPart `xml:"ObjectParts>Part"`
 	}
 	if err := xml.NewDecoder(io.LimitReader(resp.Body, 16<<20)).Decode(&answer); err != nil {
-		return fmt.Errorf("parse attributes: %w (%w)", upstream.ErrUnreachable, err)
+		return nil, fmt.Errorf("parse attributes: %w (%w)", upstream.ErrUnreachable, err)
 	}
-	p.fill(answer.Parts)
-	return nil
+	return answer.Parts, nil
 }
 
 // fill takes the parts after the marker, as many as fit.

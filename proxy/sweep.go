@@ -67,16 +67,17 @@ func (s *Server) sweepInBackground(ctx context.Context) {
 // sweepLookups asks upstream under the service identity.
 type sweepLookups struct{ s *Server }
 
-func (l sweepLookups) request(method string, object sse.Name, query url.Values) *upstream.Request {
+// serviceRequest is a request for an object under the service identity.
+func (s *Server) serviceRequest(method string, object sse.Name, query url.Values) *upstream.Request {
 	return &upstream.Request{
 		Method: method, Bucket: object.Bucket, Key: object.Key, Query: query,
-		Header: make(http.Header), Credential: &l.s.opts.Service,
+		Header: make(http.Header), Credential: &s.opts.Service,
 	}
 }
 
 // UploadExists implements manifest.Lookups.
 func (l sweepLookups) UploadExists(ctx context.Context, object sse.Name, id string) (bool, error) {
-	up := l.request(http.MethodGet, object, url.Values{"uploadId": {id}, "max-parts": {"1"}})
+	up := l.s.serviceRequest(http.MethodGet, object, url.Values{"uploadId": {id}, "max-parts": {"1"}})
 	_, err := l.s.listUpstreamParts(ctx, up)
 	if err == nil {
 		return true, nil
@@ -104,7 +105,7 @@ func (l sweepLookups) Manifests(ctx context.Context, object sse.Name) ([]manifes
 			query.Set("key-marker", key)
 			query.Set("version-id-marker", version)
 		}
-		page, err := l.s.opts.Upstream.List(ctx, l.request(http.MethodGet, sse.Name{Bucket: object.Bucket}, nil), query)
+		page, err := l.s.opts.Upstream.List(ctx, l.s.serviceRequest(http.MethodGet, sse.Name{Bucket: object.Bucket}, nil), query)
 		if err != nil {
 			var answer *upstream.Error
 			if errors.As(err, &answer) && answer.Code == "NoSuchBucket" {
@@ -144,7 +145,7 @@ func (l sweepLookups) current(ctx context.Context, object sse.Name, version stri
 	if version != "" {
 		query.Set("versionId", version)
 	}
-	resp, err := l.s.opts.Upstream.Do(ctx, l.request(http.MethodHead, object, query))
+	resp, err := l.s.opts.Upstream.Do(ctx, l.s.serviceRequest(http.MethodHead, object, query))
 	if err != nil {
 		return nil, err
 	}

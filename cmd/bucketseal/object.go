@@ -13,7 +13,7 @@ import (
 )
 
 func (a *app) objectCommand() *cobra.Command {
-	return group("object", "Look after stored objects", a.objectSweepCommand())
+	return group("object", "Look after stored objects", a.objectSweepCommand(), a.objectRescueCommand())
 }
 
 func (a *app) objectSweepCommand() *cobra.Command {
@@ -48,21 +48,11 @@ server does the same every few hours.`,
 }
 
 func (a *app) sweep(ctx context.Context, c *config.Config, age time.Duration, dryRun bool) error {
-	log := a.newLogger(c.Log)
-	keys, err := a.openKeys(ctx, c, false, log)
+	server, done, err := a.openServer(ctx, c)
 	if err != nil {
 		return err
 	}
-	defer keys.Close()
-	up, err := newUpstream(c, certs.NewWatcher(log))
-	if err != nil {
-		return err
-	}
-	defer up.Close()
-	server, err := proxy.New(proxyOptions(c, up, keys, log))
-	if err != nil {
-		return err
-	}
+	defer done()
 	removed := 0
 	verb := "removed"
 	if dryRun {
@@ -74,4 +64,24 @@ func (a *app) sweep(ctx context.Context, c *config.Config, age time.Duration, dr
 	})
 	fmt.Fprintf(a.stdout, "%s %d\n", verb, removed)
 	return err
+}
+
+// openServer makes the server that a command works with, which serves nobody. done
+// closes what it needs.
+func (a *app) openServer(ctx context.Context, c *config.Config) (server *proxy.Server, done func(), err error) {
+	log := a.newLogger(c.Log)
+	keys, err := a.openKeys(ctx, c, false, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	up, err := newUpstream(c, certs.NewWatcher(log))
+	if err != nil {
+		keys.Close()
+		return nil, nil, err
+	}
+	done = func() { up.Close(); keys.Close() }
+	if server, err = proxy.New(proxyOptions(c, up, keys, log)); err != nil {
+		done()
+	}
+	return server, done, err
 }

@@ -77,6 +77,10 @@ func (b *bucket) PutNote(_ context.Context, name, value string, _ []byte) error 
 	return b.fail
 }
 
+func (b *bucket) ReplaceNote(context.Context, string, string, []byte) error {
+	return upstream.ErrUnreachable // no identity is replaced
+}
+
 func (b *bucket) GetNote(_ context.Context, name string) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -66,6 +66,13 @@ func (b *fakeBucket) PutNote(_ context.Context, name, value string, body []byte)
 	return nil
 }
 
+func (b *fakeBucket) ReplaceNote(_ context.Context, name, value string, body []byte) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.notes[name], b.bodies[name] = upstream.Note{Name: name, Value: value, Modified: time.Now()}, body
+	return nil
+}
+
 func (b *fakeBucket) GetNote(_ context.Context, name string) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

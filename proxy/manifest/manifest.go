@@ -78,22 +78,51 @@ func New(s *system.Store) *Store {
 // exists already is the same: another list of parts would have another name.
 // upstream.ErrUnreachable, or the key service's errors.
 func (s *Store) Put(ctx context.Context, ref Ref, facts sse.Facts, parts *sse.Parts) error {
-	var table []byte
-	if parts != nil {
-		table = parts.Encode()
-	}
-	name := ref.objectName()
-	if !strings.HasPrefix(name, mirrored) {
-		facts.Key = ref.Name.Key // for whoever sweeps
-	}
-	err := s.system.PutNote(ctx, kind, name, facts.Manifest(), table)
+	name, content, table := encode(ref, facts, parts)
+	err := s.system.PutNote(ctx, kind, name, content, table)
 	if errors.Is(err, upstream.ErrConflict) {
-		err = s.same(ctx, name, facts.Manifest(), table)
+		err = s.same(ctx, name, content, table)
 	}
 	if err != nil {
 		return fmt.Errorf("write manifest: %w", err)
 	}
 	return nil
+}
+
+// Replace writes a manifest in the place of one that does not open.
+// upstream.ErrUnreachable, or the key service's errors.
+func (s *Store) Replace(ctx context.Context, ref Ref, facts sse.Facts, parts *sse.Parts) error {
+	name, content, table := encode(ref, facts, parts)
+	if err := s.system.ReplaceNote(ctx, kind, name, content, table); err != nil {
+		return fmt.Errorf("replace manifest: %w", err)
+	}
+	return nil
+}
+
+// Exists says whether a manifest is there, be it one that opens or not.
+// upstream.ErrUnreachable.
+func (s *Store) Exists(ctx context.Context, ref Ref) (bool, error) {
+	_, err := s.system.GetNote(ctx, kind, ref.objectName())
+	switch {
+	case err == nil, errors.Is(err, system.ErrTampered):
+		return true, nil
+	case errors.Is(err, upstream.ErrNotFound):
+		return false, nil
+	default:
+		return false, err
+	}
+}
+
+// encode returns the name and the contents of a manifest.
+func encode(ref Ref, facts sse.Facts, parts *sse.Parts) (name string, content, table []byte) {
+	if parts != nil {
+		table = parts.Encode()
+	}
+	name = ref.objectName()
+	if !strings.HasPrefix(name, mirrored) {
+		facts.Key = ref.Name.Key // for whoever sweeps
+	}
+	return name, facts.Manifest(), table
 }
 
 // same says whether the manifest that is said to exist is the one to be written.

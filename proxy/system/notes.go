@@ -15,6 +15,15 @@ import (
 // A note is a small object whose content is in its metadata, so that a listing
 // shows it; body is what a listing does not need, and may be nil.
 func (s *Store) PutNote(ctx context.Context, kind, name string, data, body []byte) error {
+	return s.putNote(ctx, s.o.Service.PutNote, kind, name, data, body)
+}
+
+// ReplaceNote is PutNote for a note that may exist.
+func (s *Store) ReplaceNote(ctx context.Context, kind, name string, data, body []byte) error {
+	return s.putNote(ctx, s.o.Service.ReplaceNote, kind, name, data, body)
+}
+
+func (s *Store) putNote(ctx context.Context, put func(ctx context.Context, name, value string, body []byte) error, kind, name string, data, body []byte) error {
 	sealed, err := s.seal(ctx, kind, name, data)
 	if err != nil {
 		return err
@@ -24,7 +33,7 @@ func (s *Store) PutNote(ctx context.Context, kind, name string, data, body []byt
 			return err
 		}
 	}
-	return s.o.Service.PutNote(ctx, name, base64.RawURLEncoding.EncodeToString(sealed), body)
+	return put(ctx, name, base64.RawURLEncoding.EncodeToString(sealed), body)
 }
 
 // bodySuffix ends the kind of a note's body, so that it cannot stand for the

@@ -23,6 +23,7 @@ type Objects interface {
 	Get(ctx context.Context, name, etag string) (data []byte, newETag string, err error)
 	Put(ctx context.Context, name string, data []byte, etag string) (newETag string, err error)
 	PutNote(ctx context.Context, name, value string, body []byte) error
+	ReplaceNote(ctx context.Context, name, value string, body []byte) error
 	GetNote(ctx context.Context, name string) (value string, err error)
 	GetNoteBody(ctx context.Context, name string) ([]byte, error)
 	DeleteNotes(ctx context.Context, prefix string, keep func(name string) bool) (deleted int, err error)

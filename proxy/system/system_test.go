@@ -68,6 +68,13 @@ func (b *fakeBucket) PutNote(_ context.Context, name, value string, body []byte)
 	return b.failAfter
 }
 
+func (b *fakeBucket) ReplaceNote(_ context.Context, name, value string, body []byte) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.notes[name], b.bodies[name] = value, bytes.Clone(body)
+	return b.failAfter
+}
+
 func (b *fakeBucket) GetNote(_ context.Context, name string) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -33,8 +33,18 @@ type Note struct {
 // not fit a listing; it may be empty. ErrUnreachable.
 func (s *Service) PutNote(ctx context.Context, name, value string, body []byte) error {
 	r := s.request(http.MethodPut, name)
-	r.Query = url.Values{noteHeader: {value}}
 	r.Header.Set("If-None-Match", "*")
+	return s.putNote(ctx, r, value, body)
+}
+
+// ReplaceNote stores a note whether or not one is there, whose version stays.
+// ErrUnreachable.
+func (s *Service) ReplaceNote(ctx context.Context, name, value string, body []byte) error {
+	return s.putNote(ctx, s.request(http.MethodPut, name), value, body)
+}
+
+func (s *Service) putNote(ctx context.Context, r *Request, value string, body []byte) error {
+	r.Query = url.Values{noteHeader: {value}}
 	r.Body, r.Length = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	resp, err := s.client.Do(ctx, r)
