@@ -138,20 +138,14 @@ func (w *patientWriter) settleBody() {
 	if w.body == nil || w.request.ProtoMajor != 1 {
 		return
 	}
-	if w.body.ended.Load() {
-		// RFC 9112, 6.1: a length beside the coding, which net/http has dropped
-		// already, may be an attempt to smuggle a second request.
-		if len(w.request.TransferEncoding) > 0 {
-			w.Header().Set("Connection", "close")
-		}
-		return
-	}
 	// Who waits to be told to go on has sent nothing.
 	waits := !w.body.begun.Load() && w.request.Header.Get("Expect") != ""
-	if !waits && w.request.ContentLength-w.body.read.Load() <= lingerBytes {
+	if !w.body.ended.Load() && !waits && w.request.ContentLength-w.body.read.Load() <= lingerBytes {
 		w.body.discard()
 	}
-	if !w.body.ended.Load() {
+	// RFC 9112, 6.1: a length beside the coding, which net/http has dropped already,
+	// may be an attempt to smuggle a second request.
+	if !w.body.ended.Load() || len(w.request.TransferEncoding) > 0 {
 		w.Header().Set("Connection", "close")
 	}
 }
