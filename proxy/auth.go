@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/identity"
@@ -53,6 +54,52 @@ func (s *Server) callerWith(ctx context.Context, accessKey, sessionToken string)
 		identity:   id,
 		credential: &upstream.Credential{AccessKey: accessKey, SecretKey: id.SecretKey, SessionToken: id.SessionToken},
 	}, nil
+}
+
+// KnownUpstream says whether upstream accepts a pair: nil, or what it answered.
+func (s *Server) KnownUpstream(ctx context.Context, accessKey, secretKey string) error {
+	resp, err := s.opts.Upstream.Do(ctx, &upstream.Request{
+		Method: http.MethodGet, Header: make(http.Header), Credential: &upstream.Credential{AccessKey: accessKey, SecretKey: secretKey},
+	})
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode < http.StatusBadRequest {
+		upstream.Discard(resp)
+		return nil
+	}
+	if answer := upstream.ReadError(resp); staleCredential(answer.Code) {
+		return answer
+	}
+	return nil // it is known, and may not list buckets
+}
+
+// staleCredential says whether an S3 code means that upstream knows another secret,
+// or none, for the access key that the proxy signed with.
+func staleCredential(code string) bool {
+	return code == "InvalidAccessKeyId" || code == "SignatureDoesNotMatch" || code == "InvalidTokenId"
+}
+
+// asStaleCredential turns upstream's refusal of the proxy's own signature into
+// what the client should read, and tells the operator: the client's signature was
+// right by what the proxy knows.
+func (s *Server) asStaleCredential(r *request, err error) error {
+	var answer *upstream.Error
+	if r.caller.identity == nil || !errors.As(err, &answer) || answer.Status != http.StatusForbidden || !staleCredential(answer.Code) {
+		return err
+	}
+	todo := "set its secret again through the proxy, or run bucketseal credential rm"
+	switch r.caller.identity.Kind {
+	case identity.Configured:
+		todo = "correct the secret in the configuration"
+	case identity.Added:
+		todo = "run bucketseal credential add with the secret that MinIO has, or credential rm"
+	case identity.Temporary:
+		todo = "nothing, if the session was revoked: its client must ask for another one"
+	}
+	s.log.Warn("MinIO does not accept the secret that the proxy knows for an access key: it was changed or removed there",
+		"access_key", r.caller.accessKey, "kind", string(r.caller.identity.Kind), "upstream", answer.Code, "todo", todo)
+	return fmt.Errorf("%w (%v)", errStaleCredential, err) //nolint:errorlint // upstream's code would mislead the client
 }
 
 // errKeyAccess says that this proxy's configuration does not let the caller use

@@ -9,7 +9,9 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/sse"
 )
 
 // errUpstreamEncrypts says that MinIO has a KMS of its own, which this design
@@ -68,11 +70,19 @@ func (s *Server) putBucketEncryption(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	mode, name := sse.ModeS3, s.keys.s3Key
 	if rule.Algorithm == bucketconfig.AWSKMS {
-		name, err := s.keys.name(rule.KMSKeyID)
-		if err != nil {
+		mode = sse.ModeKMS
+		if name, err = s.keys.name(rule.KMSKeyID); err != nil {
 			return err
 		}
+	}
+	// Upstream can only narrow access: who may not write under a key here does not
+	// make others do so.
+	if err := s.mayUseKeys(r.Context(), r.caller, r.bucket, mode, name, identity.Generate); err != nil {
+		return err
+	}
+	if mode == sse.ModeKMS {
 		if _, err := s.opts.KMS.DescribeKey(r.Context(), name); err != nil && !errors.Is(err, kms.ErrNotPermitted) {
 			return fmt.Errorf("KMS key of the rule: %w", err)
 		}
@@ -109,6 +119,9 @@ func (s *Server) getBucketEncryption(w http.ResponseWriter, r *request) error {
 // deleteBucketEncryption serves DeleteBucketEncryption. It answers when every
 // proxy has forgotten the rule.
 func (s *Server) deleteBucketEncryption(w http.ResponseWriter, r *request) error {
+	if err := s.mayUseKeys(r.Context(), r.caller, r.bucket, sse.ModeS3, s.keys.s3Key, identity.Generate); err != nil {
+		return err
+	}
 	if err := s.mayRule(r); err != nil {
 		return err
 	}

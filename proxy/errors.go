@@ -70,6 +70,7 @@ var (
 	errAccessDenied      = errors.New("the caller may not do this")
 	errUpstreamKMS       = errors.New("upstream does not answer as a MinIO without a KMS")
 	errAccountAnswer     = errors.New("upstream's answer names no account that was asked for")
+	errStaleCredential   = errors.New("upstream knows another secret for this access key, or none")
 	errSTSAnswer         = errors.New("what upstream's STS answered is no credential")
 	errPartAndRange      = errors.New("both a part number and a range")
 )
@@ -130,6 +131,7 @@ var errorTable = []struct {
 	{errReadWithMethod, apiError{400, "BadRequest", "400 BadRequest", nil}},
 	{errKMSKeyName, apiError{400, invalidArgument, "The KMS key id is not valid.", nil}},
 	{errEncodingType, apiError{400, invalidArgument, "Invalid Encoding Method specified in Request", nil}},
+	{errStaleCredential, apiError{403, "InvalidAccessKeyId", "The storage does not accept this access key any more: its secret was changed, or it was removed there.", nil}},
 	{errSTSAnswer, apiError{502, "InternalError", "The storage issued a credential that cannot be used here.", nil}},
 	{errUpstreamLied, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
 

@@ -161,7 +161,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, sc scope, bucket,
 	s.metrics.active.Inc()
 	defer s.metrics.active.Dec()
 
-	err := s.admit(out, req, sc, bucket, key)
+	err := s.asStaleCredential(req, s.admit(out, req, sc, bucket, key))
 	answer := asAPIError(err)
 	cut := err != nil && out.started
 	switch {

@@ -33,7 +33,8 @@ proxy's own at MinIO, and --data-dir for the keys:
   BUCKETSEAL_ROOT_USER=user BUCKETSEAL_ROOT_PASSWORD=password \
     bucketseal server --address :8080 --upstream http://127.0.0.1:9000 --data-dir /var/lib/bucketseal
 
-SIGTERM lets running transfers finish; a second one ends them. SIGHUP reads the certificates again.`,
+SIGTERM lets running transfers finish; a second one ends them. SIGHUP, and a change of the files,
+read the certificates again, and the credentials and access of the configuration.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.loadConfig(cmd)
@@ -60,7 +61,7 @@ func (a *app) newLogger(l config.Log) *slog.Logger {
 }
 
 // serve runs the proxy until ctx ends. It returns nil after an orderly end.
-// reload reads the configuration anew, for the key server in it.
+// reload reads the configuration anew.
 func (a *app) serve(ctx context.Context, c *config.Config, reload func() (*config.Config, error)) error {
 	log := a.newLogger(c.Log)
 	for _, w := range c.Warnings {
@@ -84,6 +85,9 @@ func (a *app) serve(ctx context.Context, c *config.Config, reload func() (*confi
 	options.Metrics = registry
 	handler, err := proxy.New(options)
 	if err != nil {
+		return err
+	}
+	if err := followConfig(c, files, reload, handler, log); err != nil {
 		return err
 	}
 	front, err := a.newFront(ctx, c, files, log)
@@ -173,12 +177,9 @@ func (a *app) exposeKeys(ctx context.Context, c *config.Config, keys *keySource,
 
 // identities returns who may sign requests, and what each may do with keys.
 func identities(c *config.Config) identity.Settings {
-	s := identity.Settings{Credentials: make(map[string]string, len(c.Credentials))}
+	s := identity.Settings{Credentials: make(map[string]string, len(c.Credentials)), Access: c.Access}
 	for _, one := range c.Credentials {
 		s.Credentials[one.AccessKey] = one.SecretKey.Reveal()
-	}
-	if c.Root.AccessKey != "" {
-		s.Access.KeyAdmins = []string{c.Root.AccessKey}
 	}
 	return s
 }

@@ -37,9 +37,9 @@ type item struct {
 // NewWatcher returns a watcher of nothing.
 func NewWatcher(log *slog.Logger) *Watcher { return &Watcher{log: log} }
 
-// add loads what is made of files, and follows them from then on. An error of
-// the first load is returned, and nothing is followed.
-func (w *Watcher) add(what string, files func() []string, load func() error) error {
+// Follow loads what is made of files, and follows them from then on. An error of
+// the first load is returned, and nothing is followed. what is its name in the log.
+func (w *Watcher) Follow(what string, files func() []string, load func() error) error {
 	i := &item{what: what, files: files, load: load, stamp: stampOf(files())}
 	if err := load(); err != nil {
 		return err

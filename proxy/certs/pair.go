@@ -61,7 +61,7 @@ type Pair struct {
 func (w *Watcher) Pair(what, cert, key string) (*Pair, error) {
 	p := new(Pair)
 	files := func() []string { return []string{cert, key} }
-	err := w.add(what, files, func() error {
+	err := w.Follow(what, files, func() error {
 		pair, err := loadPair(cert, key)
 		if err != nil {
 			return err

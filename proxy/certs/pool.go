@@ -28,7 +28,7 @@ func CAsIn(dir string) (string, bool) {
 func (w *Watcher) Pool(what, path string, withSystem bool) (*Pool, error) {
 	p := new(Pool)
 	files := func() []string { return append(filesAt(path), path) }
-	err := w.add(what, files, func() error {
+	err := w.Follow(what, files, func() error {
 		pool, err := loadPool(path, withSystem)
 		if err != nil {
 			return fmt.Errorf("%s: %w", what, err)

@@ -53,7 +53,7 @@ func (w *Watcher) File(cert, key string) (*Server, error) {
 
 func (w *Watcher) server(places func() ([]place, error)) (*Server, error) {
 	s := &Server{places: places, loaded: make(map[place]*tls.Certificate)}
-	return s, w.add("TLS certificate", s.files, func() error { return s.load(w) })
+	return s, w.Follow("TLS certificate", s.files, func() error { return s.load(w) })
 }
 
 // placesIn lists the places of a folder. Names that begin with a dot are how

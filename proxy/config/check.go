@@ -135,6 +135,14 @@ func (c *Config) inlineSecrets() bool {
 	return inline(c.Upstream.Credentials) || slices.ContainsFunc(c.Credentials, inline)
 }
 
+// CheckCredential says whether a pair could stand in a configuration.
+func CheckCredential(accessKey, secretKey string) error {
+	if err := checkAccessKey(accessKey); err != nil {
+		return err
+	}
+	return checkSecretKey(secretKey)
+}
+
 // CheckServer says what `bucketseal server` misses. ErrInvalid.
 func (c *Config) CheckServer() error {
 	var errs Errors

@@ -12,7 +12,10 @@ import (
 	"log/slog"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/identity"
 )
 
 // Config is a complete, checked configuration. It prints without its secrets.
@@ -29,6 +32,8 @@ type Config struct {
 	// Credentials are the clients'. Each also signs that client's requests
 	// upstream.
 	Credentials []Credential
+	// Access is who may use and administer KMS keys.
+	Access identity.Access
 	// Root is a credential from the environment, for clients and upstream where
 	// the file names none.
 	Root Credential
@@ -76,6 +81,16 @@ type Config struct {
 	Warnings []string
 
 	origin map[string]origin
+}
+
+// NeedsRestart says whether fresh differs in what a running server does not take
+// up: all but credentials and access.
+func (c *Config) NeedsRestart(fresh *Config) bool {
+	fixed := func(c Config) Config {
+		c.Credentials, c.Access, c.Root, c.Warnings, c.origin = nil, identity.Access{}, Credential{}, nil, nil
+		return c
+	}
+	return !reflect.DeepEqual(fixed(*c), fixed(*fresh))
 }
 
 // Upstream is a MinIO and the proxy's own credential there.

@@ -140,6 +140,8 @@ func (r *fileReader) section(path string, n ast.Node) {
 			r.setting(s, e)
 		case full == "credentials":
 			r.credentials(e)
+		case full == "access.rules":
+			r.accessRules(e)
 		case full == "kms":
 			r.kms(e)
 		case r.sections[full]:

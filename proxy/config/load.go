@@ -17,6 +17,7 @@ const (
 	EnvRootPassword     = "BUCKETSEAL_ROOT_PASSWORD"
 	EnvRootPasswordFile = "BUCKETSEAL_ROOT_PASSWORD_FILE"
 	EnvMasterKey        = "BUCKETSEAL_MASTER_KEY"
+	EnvCredentialSecret = "BUCKETSEAL_CREDENTIAL_SECRET"
 )
 
 // Sources are where a configuration comes from.
@@ -165,6 +166,9 @@ func rootCredential(c *Config, env map[string]string, errs *Errors) {
 		errs.add(origin{name: EnvRootUser}, "", "it is set without %s; set both or none", EnvRootPassword)
 		return
 	}
+	if c.Access.KeyAdmins == nil {
+		c.Access.KeyAdmins = []string{user.Reveal()}
+	}
 	c.Root = Credential{AccessKey: user.Reveal(), SecretKey: password}
 
 	if own := &c.Upstream.Credentials; own.AccessKey == "" && own.SecretKey.IsZero() && own.SecretKeyFile == "" {
@@ -235,7 +239,7 @@ func (c *Config) warnReadable(file string) {
 // warnUnknown warns of variables that look like settings and are none. They are
 // no error: container platforms set such names by themselves.
 func warnUnknown(c *Config, env map[string]string) {
-	known := []string{EnvFile, EnvRootUser, EnvRootUserFile, EnvRootPassword, EnvRootPasswordFile, EnvMasterKey}
+	known := []string{EnvFile, EnvRootUser, EnvRootUserFile, EnvRootPassword, EnvRootPasswordFile, EnvMasterKey, EnvCredentialSecret}
 	for _, s := range Settings() {
 		if s.Env != "" {
 			known = append(known, s.Env)

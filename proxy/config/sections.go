@@ -178,7 +178,10 @@ func (r *fileReader) unknown(path string, e entry) {
 	for full := range r.settings {
 		add(full)
 	}
-	if path == "" {
+	switch path {
+	case "access":
+		siblings = append(siblings, "rules")
+	case "":
 		siblings = append(siblings, "credentials")
 	}
 	slices.Sort(siblings)

@@ -35,7 +35,8 @@ const (
 )
 
 // Settings returns every setting that has one value or a list of them, in the
-// order of the documentation. The lists "credentials" and "kms" are read apart.
+// order of the documentation. The lists "credentials" and "access.rules", and "kms",
+// are read apart.
 func Settings() []Setting {
 	var all []Setting
 	for _, group := range [][]Setting{serverSettings(), encryptionSettings(), tlsSettings(), limitSettings(), capacitySettings(), keySettings(), remoteSettings()} {
@@ -124,6 +125,10 @@ func encryptionSettings() []Setting {
 		{
 			Path: "sse_s3.former_keys", Type: TypeList,
 			Usage: "KMS keys that older SSE-S3 objects are sealed under", set: list(func(c *Config) *[]string { return &c.SSES3.FormerKeys }, checkKeyName),
+		},
+		{
+			Path: "access.key_admins", Type: TypeList,
+			Usage: "access keys of those who may create, list and delete KMS keys", set: list(func(c *Config) *[]string { return &c.Access.KeyAdmins }, checkAccessKey),
 		},
 		{
 			Path: "allow_anonymous", Type: TypeList, Env: "BUCKETSEAL_ALLOW_ANONYMOUS", Flag: "allow-anonymous",

@@ -44,20 +44,23 @@ func secret(field func(*Config) *Secret, check func(string) error) setter {
 }
 
 func list(field func(*Config) *[]string, check func(string) error) setter {
-	return func(c *Config, values []string) error {
-		seen := make(map[string]bool, len(values))
-		for _, v := range values {
-			if err := check(v); err != nil {
-				return err
-			}
-			if seen[v] {
-				return fmt.Errorf("%q is listed twice", v)
-			}
-			seen[v] = true
+	return func(c *Config, values []string) error { return checkedList(field(c), values, check) }
+}
+
+// checkedList sets a list of words that are each right and there once.
+func checkedList(list *[]string, values []string, check func(string) error) error {
+	seen := make(map[string]bool, len(values))
+	for _, v := range values {
+		if err := check(v); err != nil {
+			return err
 		}
-		*field(c) = append([]string{}, values...)
-		return nil
+		if seen[v] {
+			return fmt.Errorf("%q is listed twice", v)
+		}
+		seen[v] = true
 	}
+	*list = append([]string{}, values...)
+	return nil
 }
 
 func boolean(field func(*Config) *bool) setter {

@@ -102,6 +102,9 @@ func (c creator) operators() bool { return c.Kind == Configured || c.Kind == Add
 // MayAdministerKeys says whether an identity may create, list and delete KMS keys:
 // only those that the configuration names may. ErrNotAllowed.
 func (s *Store) MayAdministerKeys(id *Identity) error {
+	if id == nil {
+		return fmt.Errorf("nobody signed, and may not administer KMS keys: %w", ErrNotAllowed)
+	}
 	if id.asCreator().operators() && slices.Contains(s.settings.Load().Access.KeyAdmins, id.AccessKey) {
 		return nil
 	}
