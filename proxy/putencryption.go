@@ -1,0 +1,74 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/bucketseal/bucketseal/bucketconfig"
+	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// writeEncryption returns how a write is encrypted: as its headers ask, else by
+// the bucket's rule, else by the automatic default.
+func (s *Server) writeEncryption(r *request) (*sse.Request, error) {
+	if err := s.checkCustomerTransport(r); err != nil {
+		return nil, err
+	}
+	asked, err := sse.ParseWrite(r.Header)
+	if err != nil {
+		return nil, writeHeaderError(r, err)
+	}
+	if len(asked.ClientContext) > 0 {
+		if _, err := kms.ParseClientContext(asked.ClientContext); err != nil {
+			return nil, errArguments(r, err)
+		}
+	}
+	if asked.Mode != sse.ModeNone {
+		return &asked, nil
+	}
+	rule, ok, err := s.rule(r.Context(), r.bucket)
+	switch {
+	case err != nil:
+		return nil, err
+	case !ok:
+		asked.Mode = s.opts.AutoEncryption
+	case rule.Algorithm == bucketconfig.AWSKMS:
+		asked.Mode, asked.KMSKeyID = sse.ModeKMS, rule.KMSKeyID
+		if rule.BucketKeyEnabled && asked.BucketKey == nil {
+			asked.BucketKey = &rule.BucketKeyEnabled
+		}
+	default:
+		asked.Mode = sse.ModeS3
+	}
+	return &asked, nil
+}
+
+// checkCustomerTransport refuses customer keys that anybody on the way could
+// have read, before it looks at anything else of them.
+func (s *Server) checkCustomerTransport(r *request) error {
+	if sse.HasCustomerKey(r.Header) && !r.origin.Secure && !s.opts.CustomerKeysOverHTTP {
+		return errPlainHTTP
+	}
+	return nil
+}
+
+func writeHeaderError(r *request, err error) error {
+	if errors.Is(err, sse.ErrIncompatible) {
+		return &apiError{400, invalidArgument, sse.ErrIncompatible.Error(), nil}
+	}
+	return errArguments(r, err)
+}
+
+// rule returns the bucket's rule, once the system bucket is set up.
+func (s *Server) rule(ctx context.Context, bucket string) (bucketconfig.Rule, bool, error) {
+	if err := s.setup.ensure(ctx); err != nil {
+		return bucketconfig.Rule{}, false, err
+	}
+	rule, ok, err := s.rules.Effective(ctx, bucket)
+	if errors.Is(err, bucketconfig.ErrNotFound) {
+		err = fmt.Errorf("%w; if this MinIO is a new one, stop bucketseal, run: bucketseal key rm --force %s, and start it again", err, systemReadyKey)
+	}
+	return rule, ok, err
+}
