@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -202,4 +203,66 @@ func TestLearnedUsersAreKnownToEveryProxy(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
+}
+
+// Errors of the admin API, asked through the proxy and straight at the same MinIO.
+func TestAdminErrorsAreMinIOs(t *testing.T) {
+	needsSeal(t)
+	s := sharedStack(t)
+	at := func(c *client) func(access, secret string, r request) (int, string, string) {
+		return func(access, secret string, r request) (int, string, string) {
+			r.path, r.payload = "/minio/admin/v3/"+r.path, sha256Hex(r.body)
+			a := c.as(access, secret).do(t, r)
+			var e struct{ Code, Message string }
+			_ = json.Unmarshal(a.body, &e)
+			return a.status, e.Code, a.header.Get("Content-Type")
+		}
+	}
+	proxy, minio := at(s.client()), at(s.raw())
+	garbage := bytes.Repeat([]byte("g"), 100)
+	for _, r := range []request{
+		{method: "GET", path: "info"},
+		{method: "GET", path: "user-info", query: "accessKey=nobody-at-all"},
+		{method: "GET", path: "get-bucket-quota", query: "bucket=no-such-bucket-at-all"},
+		{method: "GET", path: "group", query: "group=no-such-group"},
+		{method: "GET", path: "info-canned-policy", query: "name=no-such-policy"},
+		{method: "PUT", path: "add-user", query: "accessKey=some-user", body: garbage},
+		{method: "PUT", path: "add-service-account", body: garbage},
+		{method: "DELETE", path: "remove-user", query: "accessKey=nobody-at-all"},
+		{method: "DELETE", path: "delete-service-account", query: "accessKey=nobody-at-all"},
+		{method: "PUT", path: "set-config-kv", body: garbage},
+	} {
+		for _, caller := range [][2]string{{rootUser, rootPassword}, {rootUser, "another-password"}, {"nobody-at-all", "secret-secret"}, {"", ""}} {
+			status, code, kind := proxy(caller[0], caller[1], r)
+			wantStatus, wantCode, wantKind := minio(caller[0], caller[1], r)
+			if status != wantStatus || code != wantCode || kind != wantKind {
+				t.Errorf("%s %s?%s as %q: %d %s %s, MinIO %d %s %s", r.method, r.path, r.query, caller[0], status, code, kind, wantStatus, wantCode, wantKind)
+			}
+		}
+	}
+}
+
+// A new secret leaves a user, and the access keys that it made, what they were;
+// whoever changes it.
+func TestChangedSecretsKeepRights(t *testing.T) {
+	s := sharedStack(t)
+	u := newMinIOUser(t, s, "changing-user")
+	u.mc.must(t, "admin", "user", "svcacct", "add", userAlias(t, u, u.secret), u.name, "--access-key", "svc-of-changing", "--secret-key", "svc-of-changing-secret")
+	u.mayWhatThePolicySays(t, "svc-of-changing", "svc-of-changing-secret")
+
+	u.mc.must(t, "admin", "user", "add", "seal", u.name, "changed-by-root")
+	u.mayWhatThePolicySays(t, u.name, "changed-by-root")
+	u.mayWhatThePolicySays(t, "svc-of-changing", "svc-of-changing-secret")
+
+	u.mc.must(t, "admin", "user", "add", userAlias(t, u, "changed-by-root"), u.name, "changed-by-itself")
+	u.isNobody(t, u.name, "changed-by-root")
+	u.mayWhatThePolicySays(t, u.name, "changed-by-itself")
+	u.mayWhatThePolicySays(t, "svc-of-changing", "svc-of-changing-secret")
+}
+
+// userAlias sets mc's alias of a user and returns its name.
+func userAlias(t *testing.T, u *minioUser, secret string) string {
+	t.Helper()
+	u.mc.must(t, "alias", "set", "user", u.s.client().endpoint, u.name, secret)
+	return "user"
 }

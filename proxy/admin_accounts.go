@@ -16,9 +16,18 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
-// payloadsAtOnce bounds how many sealed bodies are opened at once: each takes 64
-// MiB while its key is derived.
-const payloadsAtOnce = 2
+const (
+	// payloadsAtOnce bounds how many sealed bodies are opened at once: each takes 64
+	// MiB while its key is derived.
+	payloadsAtOnce = 1
+	// noteTimeout bounds how long it takes to note what MinIO has done.
+	noteTimeout = 15 * time.Second
+)
+
+// noting is the context for noting what MinIO has done: also if the client is gone.
+func noting(r *request) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(r.Context()), noteTimeout)
+}
 
 // openPayload decodes JSON that is sealed under the caller's secret.
 func (s *Server) openPayload(ctx context.Context, c caller, payload []byte, v any) error {
@@ -56,7 +65,9 @@ func (s *Server) learn(r *request, id identity.Identity) error {
 	if id.AccessKey == r.caller.accessKey {
 		id.Creator = r.caller.identity.Creator
 	}
-	if err := s.identities.Learn(r.Context(), id); err != nil {
+	ctx, cancel := noting(r)
+	defer cancel()
+	if err := s.identities.Learn(ctx, id); err != nil {
 		return errNotLearned(fmt.Errorf("learn %q: %w", id.AccessKey, err))
 	}
 	s.log.Info("identity learned", "identity", id, "creator", id.Creator, "id", r.id)
@@ -126,7 +137,9 @@ func (s *Server) removeAccount(w http.ResponseWriter, r *request, forget func(co
 	if err != nil && (!errors.As(err, &answer) || answer.Status != http.StatusNotFound) {
 		return err
 	}
-	forgotten := forget(r.Context(), r.query.Get("accessKey"))
+	ctx, cancel := noting(r)
+	defer cancel()
+	forgotten := forget(ctx, r.query.Get("accessKey"))
 	if errors.Is(forgotten, identity.ErrProtected) { // what is configured stays, and MinIO refuses it
 		forgotten = nil
 	}
@@ -230,7 +243,7 @@ func (s *Server) readCredentials(r *request, resp *http.Response, asked accountC
 
 // dropServiceAccount removes an account that was made and cannot be learned.
 func (s *Server) dropServiceAccount(r *request, accessKey string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), healthTimeout)
+	ctx, cancel := noting(r)
 	defer cancel()
 	up := r.upstreamRequest(http.MethodDelete)
 	up.Key, up.Query = "admin/v3/delete-service-account", map[string][]string{"accessKey": {accessKey}}

@@ -10,6 +10,7 @@ const (
 	whyPastProxy   = "it would write objects and settings past the proxy"
 	whyReplication = "replication would copy ciphertext past the proxy, and settings with it"
 	whyMeasure     = "it measures MinIO with objects of its own: run it there"
+	whyLDAP        = "the proxy does not learn access keys of LDAP users: make them at MinIO, and use `bucketseal credential add`"
 	whyKeyTool     = "MinIO does not offer it either: use `bucketseal key`"
 )
 
@@ -189,6 +190,7 @@ func refusedAdminRoutes() []route {
 		{op: "InspectDataPost", method: "POST", path: "admin/v3/inspect-data", action: refuse, why: "it reads files from MinIO's disks, its users' secrets and the proxy's own bucket among them"},
 		{op: "Profile", method: "POST", path: "admin/v3/profile", action: refuse, why: "it shows the memory of MinIO's process: run it there"},
 		{op: "HealthInfo", method: "GET", path: "admin/v3/healthinfo", action: refuse, why: "it gathers all there is to know of MinIO's machines for others to read: run it there"},
+		{op: "AddServiceAccountLDAP", method: "PUT", path: "admin/v3/idp/ldap/add-service-account", action: refuse, why: whyLDAP},
 		{op: "Speedtest", method: "POST", path: "admin/v3/speedtest", action: refuse, why: whyMeasure},
 		{op: "SpeedtestKind", method: "POST", path: "admin/v3/speedtest/*", action: refuse, why: whyMeasure},
 		{op: "ServerUpdate", method: "POST", path: "admin/v3/update", action: refuse, why: "it replaces MinIO's program: do that where it runs"},
