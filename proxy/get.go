@@ -48,6 +48,10 @@ type download struct {
 	part     int        // the part number asked for, 0 for none
 	customer sse.Request
 	hasKey   bool // customer holds a key
+	// asked is what was asked for where it was known beforehand, else nil.
+	asked *asked
+	// cold says that what is known beforehand is not to be used.
+	cold bool
 }
 
 func (s *Server) newDownload(r *request) (d *download, err error) {
@@ -100,9 +104,13 @@ func readHeaderError(err error) error {
 	return &apiError{400, invalidArgument, message, nil}
 }
 
-// fetch asks upstream for the object. The range is asked for as if the object
-// were one encrypted stream, which needs no look-up; servePlain asks again.
+// fetch asks upstream for the object. A range is asked for where it is known to
+// lie, else as if the object were one encrypted stream, which needs no look-up;
+// where it lies elsewhere, source or servePlain ask again.
 func (d *download) fetch(ctx context.Context) (*http.Response, error) {
+	if resp, err := d.fetchKnown(ctx); resp != nil || err != nil {
+		return resp, err
+	}
 	up := d.upstreamRequest()
 	if d.part > 1 { // where it lies is not known yet; the first one lies first
 		up.Method = http.MethodHead
@@ -173,6 +181,10 @@ func (d *download) serveEncrypted(w http.ResponseWriter, resp *http.Response, re
 		return err
 	}
 	defer o.zero()
+	if d.asked != nil && d.asked.ref != manifestRef(o.name, rec, o.stored) { // another object with the same ETag
+		d.cold = true
+		return d.serve(w)
+	}
 	etag := o.etag()
 	modified, _ := http.ParseTime(resp.Header.Get("Last-Modified"))
 	if err := readConditions(w, r.Header, etag, modified); err != nil {

@@ -25,6 +25,9 @@ func (d *download) serveData(w http.ResponseWriter, resp *http.Response, o *obje
 	if err != nil {
 		return err
 	}
+	if o.record.Layout != sse.OneStream {
+		d.server.layouts.remember(d.objectVersion(), layoutHint{manifestRef(o.name, o.record, o.stored), o.stored})
+	}
 	if d.part > 0 {
 		if part, err = d.planPart(w.Header(), o, parts); err != nil {
 			return err
@@ -102,19 +105,16 @@ func (p answerPart) setHeaders(h http.Header, size int64) {
 // called when they have been read.
 func (d *download) source(ctx context.Context, resp *http.Response, o *object, parts *sse.Parts, part sse.Range) (src io.Reader, done func(), err error) {
 	encSize := parts.EncSize()
-	got := sse.Range{Length: encSize}
-	if d.rng != nil {
-		got = d.rng.encrypted(encSize)
-	}
-	if err := checkAnswer(resp, got, encSize, d.rng != nil); err != nil {
+	got, ranged := d.answered(encSize)
+	if err := checkAnswer(resp, got, encSize, ranged); err != nil {
 		return nil, nil, err
 	}
 	need := parts.Encrypted(part)
 	if need.Length == 0 {
 		return resp.Body, func() {}, nil
 	}
-	whole := d.rng == nil && resp.Request.Method == http.MethodGet && (need.Offset == 0 || need.Length*2 >= encSize)
-	if d.rng != nil && need.Offset >= got.Offset && need.Offset+need.Length <= got.Offset+got.Length || whole {
+	whole := !ranged && resp.Request.Method == http.MethodGet && (need.Offset == 0 || need.Length*2 >= encSize)
+	if ranged && need.Offset >= got.Offset && need.Offset+need.Length <= got.Offset+got.Length || whole {
 		if _, err := io.CopyN(io.Discard, resp.Body, need.Offset-got.Offset); err != nil {
 			return nil, nil, fmt.Errorf("skip to the first package: %w (%w)", upstream.ErrUnreachable, err)
 		}
@@ -131,10 +131,7 @@ func (d *download) source(ctx context.Context, resp *http.Response, o *object, p
 // just seen: parts of odd sizes lie elsewhere than one stream would, and a part
 // number says nothing of where it lies.
 func (d *download) fetchExact(ctx context.Context, seen *http.Response, o *object, need sse.Range, encSize int64) (*http.Response, error) {
-	up := d.upstreamRequest()
-	up.Header.Set("If-Match", o.stored)
-	up.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", need.Offset, need.Offset+need.Length-1))
-	resp, err := d.server.opts.Upstream.Do(ctx, up)
+	resp, err := d.requestRange(ctx, o.stored, need)
 	if err != nil {
 		return nil, err
 	}

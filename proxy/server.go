@@ -39,6 +39,7 @@ type Server struct {
 	service    *upstream.Service
 	rules      *bucketconfig.Rules
 	manifests  *manifest.Store
+	layouts    layouts
 	ledger     *manifest.Ledger
 	system     *system.Store
 	setup      *setup

@@ -40,9 +40,9 @@ const (
 
 	// cacheSize bounds the number of manifests kept in memory. They never change.
 	cacheSize = 16384
-	// partsCacheSize bounds the number of tables of parts kept in memory, each of
-	// up to about 600 KiB.
-	partsCacheSize = 64
+	// partsCacheSize bounds the number of parts in the tables kept in memory, each
+	// of at most 100 bytes.
+	partsCacheSize = 400_000
 	// parallel bounds the requests of one GetMany.
 	parallel = 16
 	// few manifests are read one by one rather than by listing a range.
@@ -67,6 +67,8 @@ type Store struct {
 	mu    sync.Mutex
 	cache map[Ref]sse.Facts
 	parts map[Ref]*sse.Parts
+	// partsKept is the number of parts in all tables of parts.
+	partsKept int
 }
 
 // New returns a store of manifests in the system bucket.
@@ -145,10 +147,7 @@ func (s *Store) same(ctx context.Context, name string, content, table []byte) er
 
 // Parts reads a manifest's table of parts. Errors are as those of Get.
 func (s *Store) Parts(ctx context.Context, ref Ref) (*sse.Parts, error) {
-	s.mu.Lock()
-	parts := s.parts[ref]
-	s.mu.Unlock()
-	if parts != nil {
+	if parts := s.Known(ref); parts != nil {
 		return parts, nil
 	}
 	table, err := s.system.GetBody(ctx, kind, ref.objectName())
@@ -158,26 +157,31 @@ func (s *Store) Parts(ctx context.Context, ref Ref) (*sse.Parts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("manifest %x: %w", ref.ID, err)
 	}
-	if parts, err = sse.ParseParts(table); err != nil {
+	parts, err := sse.ParseParts(table)
+	if err != nil {
 		return nil, fmt.Errorf("manifest %x: %w (%w)", ref.ID, ErrMissing, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	evict(s.parts, partsCacheSize)
+	for victim, old := range s.parts { // any: the map's order is random
+		if s.partsKept+len(parts.List()) <= partsCacheSize {
+			break
+		}
+		delete(s.parts, victim)
+		s.partsKept -= len(old.List())
+	}
+	if s.parts[ref] == nil {
+		s.partsKept += len(parts.List())
+	}
 	s.parts[ref] = parts
 	return parts, nil
 }
 
-// evict makes room in a cache of the given size: any entry goes, the map's order
-// is random.
-func evict[V any](cache map[Ref]V, size int) {
-	if len(cache) < size {
-		return
-	}
-	for victim := range cache {
-		delete(cache, victim)
-		return
-	}
+// Known returns a table of parts that was read before, nil if it is not kept.
+func (s *Store) Known(ref Ref) *sse.Parts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.parts[ref]
 }
 
 // Get reads a manifest. ErrMissing, upstream.ErrUnreachable, or the key
@@ -277,7 +281,12 @@ func (s *Store) parse(ref Ref, content []byte) (sse.Facts, error) {
 	facts.Key = "" // it is the sweeper's, and not the object's to hand on
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	evict(s.cache, cacheSize)
+	if len(s.cache) >= cacheSize {
+		for victim := range s.cache { // any, as above
+			delete(s.cache, victim)
+			break
+		}
+	}
 	s.cache[ref] = facts
 	return facts, nil
 }
