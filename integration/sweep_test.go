@@ -14,6 +14,15 @@ import (
 // command runs a subcommand of the binary with the proxy's own configuration.
 func (s *stack) command(t *testing.T, args ...string) (stdout string, err error) {
 	t.Helper()
+	out, all, err := s.commandWith(t, "", args...)
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, all)
+	}
+	return out, err
+}
+
+func (s *stack) commandWith(t *testing.T, stdin string, args ...string) (stdout, all string, err error) {
+	t.Helper()
 	program, err := sealBinary()
 	if err != nil {
 		t.Fatal(err)
@@ -21,11 +30,7 @@ func (s *stack) command(t *testing.T, args ...string) (stdout string, err error)
 	args = append(args, "--upstream", s.seal.upstream, "--data-dir", s.seal.dataDir)
 	args = append(args, s.seal.args...)
 	env := baseEnv("BUCKETSEAL_ROOT_USER="+rootUser, "BUCKETSEAL_ROOT_PASSWORD="+rootPassword)
-	out, all, err := run(t, env, s.dir, program, args...)
-	if err != nil {
-		err = fmt.Errorf("%w: %s", err, all)
-	}
-	return out, err
+	return runWith(t, env, s.dir, stdin, program, args...)
 }
 
 // tomorrow makes MinIO's clock run two days ahead for whoever asks for the time.

@@ -224,8 +224,11 @@ func (s *Store) Forget(ctx context.Context, accessKey string) error {
 }
 
 // Remove is Forget for an operator, to whom nothing but the configuration is
-// protected. ErrUnknown, ErrUnavailable.
+// protected. ErrProtected, ErrUnknown, ErrUnavailable.
 func (s *Store) Remove(ctx context.Context, accessKey string) error {
+	if _, ok := s.settings.Load().Credentials[accessKey]; ok {
+		return fmt.Errorf("%q: %w", accessKey, ErrProtected)
+	}
 	if _, err := s.Lookup(ctx, accessKey); err != nil && !errors.Is(err, ErrExpired) {
 		return err
 	}

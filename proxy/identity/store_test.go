@@ -195,6 +195,9 @@ func TestNothingIsLearnedOverWhatTheOperatorSaid(t *testing.T) {
 	if err := s.Learn(t.Context(), w.session("SESSION")); !errors.Is(err, ErrInvalid) {
 		t.Errorf("a session twice: %v", err)
 	}
+	if err := s.Remove(t.Context(), "root"); !errors.Is(err, ErrProtected) {
+		t.Errorf("remove what is configured: %v", err)
+	}
 	if err := s.Remove(t.Context(), "ops"); err != nil {
 		t.Errorf("remove by an operator: %v", err)
 	}
