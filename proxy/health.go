@@ -5,13 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
-
-// healthTimeout bounds a readiness check.
-const healthTimeout = 3 * time.Second
 
 // serveHealth answers MinIO's health paths about the proxy itself, to anybody:
 // live says that it runs, ready that the storage and the key service answer too,
@@ -21,32 +17,40 @@ func (s *Server) serveHealth(w http.ResponseWriter, r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false
 	}
-	status := http.StatusOK
+	answer := healthAnswer{status: http.StatusOK}
 	switch r.URL.Path {
 	case "/minio/health/live":
 	case "/minio/health/ready":
-		status = s.readyStatus(r.Context())
+		answer = s.probes.ask(r.Context(), r.URL.Path, s.readyAnswer)
 	case "/minio/health/cluster", "/minio/health/cluster/read":
-		status = s.clusterStatus(w.Header(), r)
+		maintenance := r.URL.Query().Get("maintenance") == "true"
+		answer = s.probes.ask(r.Context(), fmt.Sprint(r.URL.Path, maintenance), func(ctx context.Context) healthAnswer {
+			return s.clusterAnswer(ctx, strings.TrimPrefix(r.URL.Path, adminRoot), maintenance)
+		})
 	default:
 		return false
 	}
+	for name, values := range answer.header {
+		w.Header()[name] = values
+	}
 	w.Header().Set("Content-Length", "0")
-	w.WriteHeader(status)
+	w.WriteHeader(answer.status)
 	return true
 }
 
-func (s *Server) readyStatus(ctx context.Context) int {
+func (s *Server) readyAnswer(ctx context.Context) healthAnswer {
 	if err := s.ready(ctx); err != nil {
-		s.log.Warn("not ready", "error", err)
-		return http.StatusServiceUnavailable
+		return s.notReady(err)
 	}
-	return http.StatusOK
+	return healthAnswer{status: http.StatusOK}
+}
+
+func (s *Server) notReady(err error) healthAnswer {
+	s.log.Warn("not ready", "error", err)
+	return healthAnswer{status: http.StatusServiceUnavailable}
 }
 
 func (s *Server) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
-	defer cancel()
 	if err := s.opts.Upstream.Alive(ctx); err != nil {
 		return err
 	}
@@ -56,35 +60,29 @@ func (s *Server) ready(ctx context.Context) error {
 	return s.setup.ensure(ctx)
 }
 
-// clusterStatus is what MinIO says of its quorum, if the proxy is ready itself.
-// With maintenance=true MinIO says 412 if it could not spare a server.
-func (s *Server) clusterStatus(h http.Header, r *http.Request) int {
-	if status := s.readyStatus(r.Context()); status != http.StatusOK {
-		return status
+// clusterAnswer is what MinIO says of its quorum, if the proxy is ready itself.
+// With maintenance MinIO says 412 if it could not spare a server.
+func (s *Server) clusterAnswer(ctx context.Context, path string, maintenance bool) healthAnswer {
+	if err := s.ready(ctx); err != nil {
+		return s.notReady(err)
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
-	defer cancel()
-	up := &upstream.Request{Method: http.MethodGet, Bucket: "minio", Key: strings.TrimPrefix(r.URL.Path, adminRoot)}
-	maintenance := r.URL.Query().Get("maintenance") == "true"
+	up := &upstream.Request{Method: http.MethodGet, Bucket: "minio", Key: path}
 	if maintenance {
 		up.Query = map[string][]string{"maintenance": {"true"}}
 	}
 	resp, err := s.opts.Upstream.Do(ctx, up)
 	if err != nil {
-		s.log.Warn("not ready", "error", err)
-		return http.StatusServiceUnavailable
+		return s.notReady(err)
 	}
 	defer upstream.Discard(resp)
+	answer := healthAnswer{status: resp.StatusCode, header: http.Header{}}
 	for name, values := range resp.Header {
 		if strings.HasPrefix(name, "X-Minio-") {
-			h[name] = values
+			answer.header[name] = values
 		}
 	}
-	switch {
-	case resp.StatusCode == http.StatusOK, maintenance && resp.StatusCode == http.StatusPreconditionFailed:
-		return resp.StatusCode
-	default:
-		s.log.Warn("not ready", "error", fmt.Sprintf("MinIO's cluster check answers %d", resp.StatusCode))
-		return http.StatusServiceUnavailable
+	if resp.StatusCode != http.StatusOK && (!maintenance || resp.StatusCode != http.StatusPreconditionFailed) {
+		answer.status = s.notReady(fmt.Errorf("MinIO's cluster check answers %d", resp.StatusCode)).status
 	}
+	return answer
 }

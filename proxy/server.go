@@ -48,6 +48,8 @@ type Server struct {
 	keys       *keyring
 	buffers    *bufferBudget
 	metrics    *metrics
+	probes     probes
+	busy       busyLog
 }
 
 // New checks the options and returns a server that has made no request yet.
@@ -179,27 +181,6 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, sc scope, bucket,
 	}
 }
 
-// admit handles r when there is a place for it.
-func (s *Server) admit(w *responseWriter, r *request, sc scope, bucket, key string) error {
-	if edge.HeaderSize(r.Request) > s.opts.MaxHeader {
-		return errHeadersTooLarge
-	}
-	leave, err := s.opts.Gate.Enter(r.Context())
-	if err != nil {
-		return err
-	}
-	defer leave()
-	defer func() {
-		if r.held != nil {
-			s.buffers.give(r.held, false) // upstream may still read it
-		}
-	}()
-	if sc == scopeAdmin {
-		return s.handleAdmin(w, r)
-	}
-	return s.handle(w, r, sc, bucket, key)
-}
-
 func (s *Server) handle(w *responseWriter, r *request, sc scope, bucket, key string) error {
 	if err := r.setName(sc, bucket, key); err != nil {
 		return err
@@ -326,6 +307,8 @@ func (s *Server) logRequest(r *request, status int, cut bool, err error, answer 
 // and what needs somebody's attention apart from clients' mistakes.
 func failureLevel(err error, answer *apiError, cut bool) slog.Level {
 	switch {
+	case errors.Is(err, edge.ErrBusy):
+		return slog.LevelDebug
 	case errors.Is(err, context.Canceled), errors.Is(err, errClientGone), errors.Is(err, sigv4.ErrClientGone):
 		return slog.LevelInfo
 	case cut, answer.status >= 500 && answer.status != http.StatusNotImplemented:

@@ -39,7 +39,7 @@ func frontTLS(c config.TLS, files *certs.Watcher) (*tls.Config, error) {
 	}
 	from := c.ClientCA
 	if from == "" {
-		from, _ = certs.CAsIn(c.CertsDir)
+		from = certs.CAsIn(c.CertsDir)
 	}
 	o.ClientCAs, err = files.Pool("tls.client_ca", from, false)
 	return certs.ServerConfig(o), err
@@ -54,8 +54,8 @@ func upstreamTLS(c *config.Config, files *certs.Watcher) (func() *tls.Config, er
 	var err error
 	if c.Upstream.CA != "" {
 		roots, err = files.Pool("upstream.ca", c.Upstream.CA, false)
-	} else if cas, ok := certs.CAsIn(c.TLS.CertsDir); ok && c.TLS.CertsDir != "" {
-		roots, err = files.Pool("folder of certificate authorities", cas, true)
+	} else if c.TLS.CertsDir != "" {
+		roots, err = files.Pool("folder of certificate authorities", certs.CAsIn(c.TLS.CertsDir), true)
 	}
 	if err == nil && c.Upstream.Cert != "" {
 		own, err = files.Pair("upstream.cert", c.Upstream.Cert, c.Upstream.Key)

@@ -378,3 +378,33 @@ func TestUpstreamIsVerifiedWithTheFilesInForce(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAFolderOfAuthoritiesMayComeAndGo(t *testing.T) {
+	t.Parallel()
+	dir, ca := t.TempDir(), newAuthority(t, "ca")
+	w, log := newWatcher()
+	pool, err := w.Pool("folder of certificate authorities", CAsIn(dir), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	knows := func() bool {
+		_, err := ca.cert.Verify(x509.VerifyOptions{Roots: pool.Get()})
+		return err == nil
+	}
+	if knows() {
+		t.Error("an authority is trusted that nobody named")
+	}
+	write(t, filepath.Join(CAsIn(dir), "ca.crt"), ca.pem())
+	if w.Reload(false); !knows() {
+		t.Errorf("the new folder is not used: %s", log.take())
+	}
+	if err := os.RemoveAll(CAsIn(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if w.Reload(false); knows() {
+		t.Error("the folder is gone, its authorities are trusted")
+	}
+	if _, err := w.Pool("upstream.ca", filepath.Join(dir, "none"), false); err == nil {
+		t.Error("a file that does not exist is no error")
+	}
+}

@@ -2,6 +2,7 @@ package certs
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,16 +16,12 @@ type Pool struct{ current atomic.Pointer[x509.CertPool] }
 // Get returns the authorities in force. It must not be changed.
 func (p *Pool) Get() *x509.CertPool { return p.current.Load() }
 
-// CAsIn returns the folder of authorities in a folder of certificates, and
-// whether there is one.
-func CAsIn(dir string) (string, bool) {
-	cas := filepath.Join(dir, casFolder)
-	info, err := os.Stat(cas)
-	return cas, err == nil && info.IsDir()
-}
+// CAsIn returns the folder of authorities in a folder of certificates.
+func CAsIn(dir string) string { return filepath.Join(dir, casFolder) }
 
 // Pool reads the authorities in path, a PEM file or a folder of them, and follows
-// it. withSystem adds the system's own. what is what messages call it.
+// it. withSystem adds the system's own; then path need not exist. what is what
+// messages call it.
 func (w *Watcher) Pool(what, path string, withSystem bool) (*Pool, error) {
 	p := new(Pool)
 	files := func() []string { return append(filesAt(path), path) }
@@ -49,7 +46,9 @@ func loadPool(path string, withSystem bool) (*x509.CertPool, error) {
 			return nil, fmt.Errorf("the system's certificate authorities: %w", err)
 		}
 	}
-	if _, err := os.Stat(path); err != nil {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && withSystem {
+		return pool, nil
+	} else if err != nil {
 		return nil, err
 	}
 	files := filesAt(path)
