@@ -59,18 +59,27 @@ func (s *Server) mayLearn(ctx context.Context, accessKey, secret string) (bool, 
 
 // learn keeps what MinIO has accepted: the client is answered when this proxy
 // knows it. Whoever asked bounds its rights; who changes its own secret keeps
-// those that it had.
+// those that it had, and a new end alone changes no rights.
 func (s *Server) learn(r *request, id identity.Identity) error {
 	id.Creator = r.caller.accessKey
-	if id.AccessKey == r.caller.accessKey {
-		id.Creator = r.caller.identity.Creator
-	}
 	ctx, cancel := noting(r)
 	defer cancel()
 	if err := s.identities.Learn(ctx, id); err != nil {
 		return errNotLearned(fmt.Errorf("learn %q: %w", id.AccessKey, err))
 	}
 	s.log.Info("identity learned", "identity", id, "creator", id.Creator, "id", r.id)
+	return nil
+}
+
+// extend notes a new end that MinIO has accepted. Of an account that the proxy does
+// not know there is nothing to note.
+func (s *Server) extend(r *request, id identity.Identity) error {
+	ctx, cancel := noting(r)
+	defer cancel()
+	err := s.identities.Extend(ctx, id.AccessKey, id.Expires)
+	if err != nil && !errors.Is(err, identity.ErrUnknown) {
+		return errNotLearned(fmt.Errorf("extend %q: %w", id.AccessKey, err))
+	}
 	return nil
 }
 
@@ -286,12 +295,7 @@ func (s *Server) updateServiceAccount(w http.ResponseWriter, r *request) error {
 		switch {
 		case err == nil:
 			next.Parent, next.Expires = known.Parent, known.Expires
-			if asked.SecretKey == "" {
-				next.SecretKey = known.SecretKey
-			}
-		case errors.Is(err, identity.ErrUnknown), errors.Is(err, identity.ErrExpired):
-			learn = asked.SecretKey != ""
-		default:
+		case !errors.Is(err, identity.ErrUnknown) && !errors.Is(err, identity.ErrExpired):
 			return err
 		}
 		if asked.Expiration != nil {
@@ -302,7 +306,12 @@ func (s *Server) updateServiceAccount(w http.ResponseWriter, r *request) error {
 	if err != nil || !learn {
 		return s.forwardUnless(w, resp, err)
 	}
-	if err := s.learn(r, next); err != nil {
+	if asked.SecretKey == "" {
+		err = s.extend(r, next)
+	} else {
+		err = s.learn(r, next)
+	}
+	if err != nil {
 		upstream.Discard(resp)
 		return err
 	}

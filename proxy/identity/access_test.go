@@ -3,6 +3,7 @@ package identity
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/glob"
 )
@@ -185,5 +186,53 @@ func TestKeyAdministrators(t *testing.T) {
 		if err := s.MayAdministerKeys(id); !errors.Is(err, want) || want == nil && err != nil {
 			t.Errorf("%s: %v", key, err)
 		}
+	}
+}
+
+// Who changes its own secret, or is given more time, is vouched for by whom it was
+// before, and not by whoever has that access key now.
+func TestChangesOfOnesOwnDoNotAddRights(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.store(t, withRules(rule(glob.Patterns{"root"}, glob.Patterns{"*"}), rule(glob.Patterns{"app"}, glob.Patterns{"a"})))
+	boss := user("boss")
+	boss.Creator = "app"
+	learn(t, s, boss)
+	child := user("child")
+	child.Creator = "boss"
+	learn(t, s, child)
+	own := child
+	own.SecretKey, own.Creator = "own-secret-0123", "child"
+	learn(t, s, own)
+	if err := s.Extend(t.Context(), "child", w.Now().Add(1e12)); err != nil {
+		t.Fatal(err)
+	}
+	id, err := s.Lookup(t.Context(), "child")
+	if err != nil || id.SecretKey != "own-secret-0123" || id.Creator != "boss" || id.Expires.IsZero() {
+		t.Errorf("%v, %v", id, err)
+	}
+	if may(t, s, "child", "a") != nil || may(t, s, "child", "b") == nil {
+		t.Error("child's rights are not app's")
+	}
+	if err := s.Forget(t.Context(), "boss"); err != nil {
+		t.Fatal(err)
+	}
+	boss.Creator = "root"
+	learn(t, s, boss)
+	own.SecretKey = "third-secret-0123"
+	learn(t, s, own)
+	if err := s.Extend(t.Context(), "child", time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, bucket := range []string{"a", "b"} {
+		if err := may(t, s, "child", bucket); !errors.Is(err, ErrNotAllowed) {
+			t.Errorf("under another boss, in %s: %v", bucket, err)
+		}
+	}
+	if err := s.Extend(t.Context(), "nobody", time.Time{}); !errors.Is(err, ErrUnknown) {
+		t.Errorf("extend nobody: %v", err)
+	}
+	if err := s.Extend(t.Context(), "app", time.Time{}); !errors.Is(err, ErrProtected) {
+		t.Errorf("extend what is configured: %v", err)
 	}
 }

@@ -190,6 +190,25 @@ func (c *indexCache) put(ctx context.Context, id Identity) error {
 	})
 }
 
+// extend changes an identity's end.
+func (c *indexCache) extend(ctx context.Context, accessKey string, expires time.Time) error {
+	return c.change(ctx, func(x *index) (*index, error) {
+		id := x.identities[accessKey]
+		switch {
+		case id == nil:
+			return nil, ErrUnknown
+		case id.Kind == Added:
+			return nil, fmt.Errorf("%q: %w", accessKey, ErrProtected)
+		}
+		next := *id
+		next.Expires = expires.Truncate(time.Second)
+		if id.same(&next) {
+			return nil, nil
+		}
+		return x.with(accessKey, &next), nil
+	})
+}
+
 // succeededBy says whether next is the same identity with another secret, for
 // those whose rights it bounds: the same ones vouch for it.
 func (i *Identity) succeededBy(next *Identity) bool {

@@ -141,7 +141,8 @@ func (s *Store) MayLearn(ctx context.Context, accessKey string) error {
 }
 
 // Learn keeps an identity that MinIO issued or took in a call that has succeeded.
-// A long-lived one takes the place of what was learned under its access key. When
+// A long-lived one takes the place of what was learned under its access key; if
+// its creator is itself, those who vouched for it so far still do. When
 // Learn returns, this proxy knows it, and every other within seconds. ErrInsecure,
 // ErrProtected, ErrInvalid, ErrFull, ErrUnavailable; what Lookup returns for the
 // creator.
@@ -177,18 +178,32 @@ func (s *Store) Learn(ctx context.Context, id Identity) error {
 	return s.sessions.put(ctx, id)
 }
 
+// Extend changes when a learned long-lived identity ends, zero for never, and
+// nothing else: least of all whose rights bound it. ErrProtected, ErrUnknown,
+// ErrUnavailable.
+func (s *Store) Extend(ctx context.Context, accessKey string, expires time.Time) error {
+	if err := s.MayLearn(ctx, accessKey); err != nil {
+		return err
+	}
+	return s.index.extend(ctx, accessKey, expires)
+}
+
 // inherit notes who asked for an identity.
 func (s *Store) inherit(ctx context.Context, id *Identity) error {
 	id.serial, id.creators = rand.Text(), nil
 	if id.Creator == "" {
 		return nil
 	}
-	if id.Creator == id.AccessKey {
-		return fmt.Errorf("%w: %q asked for itself", ErrInvalid, id.AccessKey)
-	}
 	from, err := s.Lookup(ctx, id.Creator)
 	if err != nil {
 		return fmt.Errorf("who asked for %q: %w", id.AccessKey, err)
+	}
+	if id.Creator == id.AccessKey {
+		if from.Kind != id.Kind || id.Kind == Temporary {
+			return fmt.Errorf("%w: %q asked for itself", ErrInvalid, id.AccessKey)
+		}
+		id.Creator, id.creators, id.serial = from.Creator, from.creators, from.serial
+		return nil
 	}
 	if len(from.creators) >= maxCreators {
 		return fmt.Errorf("%w: %q has too many identities between it and the first", ErrInvalid, id.AccessKey)
