@@ -251,3 +251,109 @@ func pairs(m map[string]string) (all []string) {
 	}
 	return all
 }
+
+// A MinIO by TLS is trusted when its authority lies in the folder of the server's
+// own certificates, from when it does, and only under the name in its certificate.
+func TestUpstreamByTLSIsTrustedByItsAuthority(t *testing.T) {
+	needsSeal(t)
+	dir := t.TempDir()
+	minioCerts, certs := filepath.Join(dir, "minio-certs"), filepath.Join(dir, "certs")
+	for _, d := range []string{minioCerts, certs} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	minioPool, pool := writeCertificateFor(t, minioCerts, "minio.example"), writeCertificate(t, certs)
+	program, err := tool("MINIO_BIN", "minio")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var addrs [3]string
+	for i := range addrs {
+		if addrs[i], err = freeAddress(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	minio, err := startProcess("minio", filepath.Join(dir, "minio.log"),
+		baseEnv("MINIO_ROOT_USER="+rootUser, "MINIO_ROOT_PASSWORD="+rootPassword, "MINIO_BROWSER=off", "MINIO_UPDATE=off", "MINIO_CI_CD=on"),
+		program, "server", "--quiet", "--certs-dir", minioCerts, "--address", addrs[0], filepath.Join(dir, "data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(minio.kill)
+	direct := newClient("https://"+addrs[0], rootUser, rootPassword)
+	direct.http.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: minioPool}}
+	if err := minio.waitReady(direct.http, direct.endpoint+"/minio/health/live"); err != nil {
+		t.Fatal(err)
+	}
+	if err := waitServing(direct); err != nil {
+		t.Fatal(err)
+	}
+
+	seal, err := sealBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := func(name, upstream, address, metrics string) *process {
+		p, err := startProcess("bucketseal", filepath.Join(dir, name+".log"),
+			baseEnv("BUCKETSEAL_ROOT_USER="+rootUser, "BUCKETSEAL_ROOT_PASSWORD="+rootPassword, "BUCKETSEAL_METRICS_ADDRESS="+metrics),
+			seal, "server", "--address", address, "--upstream", upstream, "--data-dir", filepath.Join(dir, name), "--certs-dir", certs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(p.kill)
+		p.dumpOnFailure(t)
+		waitUntil(t, "it lives", func() bool { return askedStatus("http://"+metrics+"/minio/health/live") == http.StatusOK })
+		return p
+	}
+	p := start("seal", "https://"+addrs[0], addrs[1], addrs[2])
+	ready := "http://" + addrs[2] + "/minio/health/ready"
+	if got := askedStatus(ready); got != http.StatusServiceUnavailable {
+		t.Errorf("ready with a MinIO that nobody vouches for: %d", got)
+	}
+	if !strings.Contains(p.logSince(0), "unknown authority") {
+		t.Error("the log does not say that MinIO's authority is unknown")
+	}
+	if err := os.Mkdir(filepath.Join(certs, "CAs"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(certs, "CAs"), "minio.crt", readFile(t, filepath.Join(minioCerts, "public.crt")))
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	waitUntil(t, "MinIO is trusted", func() bool { return askedStatus(ready) == http.StatusOK })
+	c := newClient("https://"+addrs[1], rootUser, rootPassword)
+	c.http.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableCompression: true}
+	bucket, data := newBucket(t, c), testData(9<<20, 123)
+	c.put(t, bucket, "k", data, nil).wantStatus(t, http.StatusOK)
+	c.get(t, bucket, "k", nil).wantStatus(t, http.StatusOK).wantBody(t, data)
+
+	// The same MinIO under a name that its certificate does not bear.
+	_, port, _ := strings.Cut(addrs[0], ":")
+	other, err := freeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics, err := freeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := start("other", "https://localhost:"+port, other, metrics)
+	if got := askedStatus("http://" + metrics + "/minio/health/ready"); got != http.StatusServiceUnavailable {
+		t.Errorf("ready with a MinIO of another name: %d", got)
+	}
+	if !strings.Contains(q.logSince(0), "not localhost") {
+		t.Error("the log does not say that the name is another")
+	}
+}
+
+// askedStatus asks a URL and returns the status, 0 if there is no answer.
+func askedStatus(url string) int {
+	resp, err := http.Get(url)
+	if err != nil {
+		return 0
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode
+}
