@@ -463,3 +463,41 @@ func TestManyLargeTransfers(t *testing.T) {
 		t.Errorf("each transfer takes %d KiB, at most 1024 allowed", grown/int64(many)>>10)
 	}
 }
+
+// Metrics are on their own address only, and say nothing of what is stored, or by
+// whom.
+func TestMetricsAreServedApart(t *testing.T) {
+	e := newEdge(t, "")
+	c := e.client()
+	bucket := newBucket(t, c)
+	c.put(t, bucket, "secret-name", testData(5000, 7), nil).wantStatus(t, http.StatusOK)
+	c.get(t, bucket, "secret-name", nil).wantStatus(t, http.StatusOK)
+	resp, err := http.Get(e.metrics + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%d, %v", resp.StatusCode, err)
+	}
+	for _, want := range []string{
+		`bucketseal_s3_requests_total{operation="PutObject",status="200"} 1`, `bucketseal_s3_requests_total{operation="GetObject",status="200"} 1`,
+		"bucketseal_s3_requests_limit ", "bucketseal_connections_open ", "go_goroutines ", "process_resident_memory_bytes ",
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the metrics do not have %s", want)
+		}
+	}
+	for _, secret := range []string{bucket, "secret-name", rootUser, rootPassword, defaultKey} {
+		if strings.Contains(string(text), secret) {
+			t.Errorf("the metrics have %s", secret)
+		}
+	}
+	c.anonymous().do(t, request{method: http.MethodGet, path: "/metrics"}).wantError(t, http.StatusForbidden, "AccessDenied", "")
+	for path, want := range map[string]int{"/minio/health/ready": 200, "/minio/health/live": 200, "/": 404, "/" + bucket + "/secret-name": 404} {
+		if got := askedStatus(e.metrics + path); got != want {
+			t.Errorf("the metrics' address answers %s with %d, want %d", path, got, want)
+		}
+	}
+}
