@@ -70,7 +70,7 @@ integration: build $(BIN)/minio $(BIN)/mc ## Run the black-box tests against a r
 .PHONY: torture
 torture: build $(BIN)/minio $(BIN)/mc ## Run the black-box tests that take long (TORTURE=pattern to choose)
 	BUCKETSEAL_LONG=1 BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' MC_BIN='$(BIN)/mc' \
-		$(GO) test -count=1 -timeout 3h -run '$(TORTURE)' ./integration/...
+		$(GO) test -count=1 -timeout 3h -parallel 1 -v -run '$(TORTURE)' ./integration/...
 
 .PHONY: lint
 lint: $(BIN)/golangci-lint $(BIN)/gofumpt ## Check formatting, go.mod, import directions and the usual mistakes

@@ -27,7 +27,11 @@ func runWith(t *testing.T, env []string, dir, input, program string, args ...str
 	lock := &lockedWriter{w: &both}
 	cmd.Stdout = writers{&out, lock}
 	cmd.Stderr = lock
-	timer := time.AfterFunc(3*time.Minute, func() { _ = cmd.Process.Kill() })
+	limit := 3 * time.Minute
+	if os.Getenv("BUCKETSEAL_LONG") != "" {
+		limit = time.Hour
+	}
+	timer := time.AfterFunc(limit, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
 	err = cmd.Run()
 	return out.String(), both.String(), err

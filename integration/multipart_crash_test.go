@@ -262,3 +262,28 @@ func TestClientThatGoesAwayDuringCompleteDoesNotStopIt(t *testing.T) {
 	eventually(t, "the object is there", func() bool { return h.root.head(t, bucket, "k", nil).status == http.StatusOK })
 	wantObject(t, h.root, bucket, "k", u.complete(t), nil, data)
 }
+
+// What is small and would cost a client a whole part or object is written again
+// where MinIO is too busy to take it.
+func TestBusyUpstreamCostsNoPart(t *testing.T) {
+	h := commonHostile(t)
+	bucket := newBucket(t, h.root)
+	data := partData(400_001, 40)
+	var refused atomic.Int64
+	h.up.order(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPut || !strings.HasPrefix(r.URL.Path, "/"+systemBucket+"/") || refused.Add(1)%3 == 0 {
+			return false
+		}
+		return answerXML(w, http.StatusServiceUnavailable, "<Error><Code>SlowDown</Code><Message>Resource requested is unreadable, please reduce your request rate</Message></Error>")
+	})
+	u := h.root.createUpload(t, bucket, "k", nil)
+	u.put(t, 1, data)
+	etag := u.complete(t)
+	h.root.put(t, bucket, "streamed", data, nil).wantStatus(t, http.StatusOK)
+	h.up.honest()
+	if n := refused.Load(); n != 12 {
+		t.Errorf("%d writes to the system bucket, want each of four repeated twice", n)
+	}
+	wantObject(t, h.root, bucket, "k", etag, nil, data)
+	h.root.get(t, bucket, "streamed", nil).wantStatus(t, http.StatusOK).wantBody(t, data)
+}

@@ -25,6 +25,9 @@ import (
 // maxPartSize is S3's limit for one part, in bytes.
 const maxPartSize = 5 << 30
 
+// partNoteTimeout bounds the note of a part: without it the part must be sent again.
+const partNoteTimeout = 2 * time.Minute
+
 // partUpload is one UploadPart or UploadPartCopy on its way.
 type partUpload struct {
 	server  *Server
@@ -205,7 +208,7 @@ func (p *partUpload) send(body plaintext, size int64) error {
 	p.facts.Facts = knownFacts(body, p.upload.record != nil && p.upload.record.Mode == sse.ModeS3)
 	p.facts.PlainSize = size
 	// Noted even if the client has gone: upstream has the part.
-	noteCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), healthTimeout)
+	noteCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partNoteTimeout)
 	defer cancel()
 	return p.server.ledger.AddPart(noteCtx, p.upload.ID, manifest.PartID{Number: p.number, ETag: p.etag}, &p.facts)
 }

@@ -80,7 +80,14 @@ func (l *Ledger) Create(ctx context.Context, u *Upload) error {
 	if err != nil {
 		return fmt.Errorf("note upload: %w", err)
 	}
-	if err := l.system.PutNote(ctx, uploadKind, uploadName(u.Name(), u.ID), content, nil); err != nil {
+	name := uploadName(u.Name(), u.ID)
+	err = persist(ctx, l.system, uploadKind, name, content, nil)
+	if errors.Is(err, upstream.ErrConflict) {
+		if there, e := l.system.GetNote(ctx, uploadKind, name); e == nil && bytes.Equal(there, content) {
+			err = nil // it was stored, and the answer lost
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("note upload: %w", err)
 	}
 	return nil
@@ -135,7 +142,7 @@ func parseUpload(content []byte) (*Upload, error) {
 // one has its number and ETag.
 func (l *Ledger) AddPart(ctx context.Context, uploadID string, part PartID, facts *sse.PartFacts) error {
 	name := partName(uploadID, part)
-	err := l.system.PutNote(ctx, partKind, name, facts.Entry(), nil)
+	err := persist(ctx, l.system, partKind, name, facts.Entry(), nil)
 	if errors.Is(err, upstream.ErrConflict) {
 		err = l.samePart(ctx, name, facts)
 	}

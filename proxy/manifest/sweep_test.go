@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/system"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -168,17 +169,27 @@ func TestAnotherPartUnderANotedETagIsRefused(t *testing.T) {
 	}
 }
 
-func TestAWriteThatFailedAfterItWasStoredCanBeRepeated(t *testing.T) {
+func TestAWriteThatFailedAfterItWasStoredIsRepeated(t *testing.T) {
 	t.Parallel()
 	bucket, sys := newStore(t)
-	bucket.failPuts = 1
 	ref := Ref{Name: sse.Name{Bucket: "b", Key: "k"}, ID: sse.NewManifestID(), ETag: "e-2"}
 	facts := sse.Facts{Parts: 2, PlainSize: 5}
-	if err := New(sys).Put(t.Context(), ref, facts, nil); err == nil {
-		t.Fatal("the failure was not reported")
+	ledger, upload := NewLedger(sys), &Upload{Bucket: "b", Key: "k", ID: "u", Manifest: ref.ID}
+	for what, write := range map[string]func() error{
+		"manifest": func() error { return New(sys).Put(t.Context(), ref, facts, nil) },
+		"upload":   func() error { return ledger.Create(t.Context(), upload) },
+		"part":     func() error { return ledger.AddPart(t.Context(), "u", PartID{1, "e"}, &sse.PartFacts{Facts: facts}) },
+	} {
+		bucket.failPuts = 1
+		if err := write(); err != nil || bucket.failPuts != 0 {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
-	if err := New(sys).Put(t.Context(), ref, facts, nil); err != nil {
-		t.Errorf("repeated: %v", err)
+	if err := New(sys).Put(t.Context(), ref, sse.Facts{Parts: 3}, nil); !errors.Is(err, system.ErrTampered) {
+		t.Errorf("another manifest under that name: %v", err)
+	}
+	if err := ledger.Create(t.Context(), &Upload{Bucket: "b", Key: "k", ID: "u", Manifest: sse.NewManifestID()}); !errors.Is(err, upstream.ErrConflict) {
+		t.Errorf("another upload under that name: %v", err)
 	}
 	if got, err := New(sys).Get(t.Context(), ref); err != nil || got.PlainSize != 5 {
 		t.Errorf("%+v, %v", got, err)

@@ -1,0 +1,32 @@
+package manifest
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/system"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+)
+
+// persistFor is how long a write that fails is repeated. It is small, and a client
+// would have to send a whole part or object again; a silent upstream is not waited
+// for twice.
+const persistFor = 5 * time.Second
+
+// persist writes a note that must not exist yet, and repeats what fails. A repeated
+// write may find what the first one stored: upstream.ErrConflict.
+func persist(ctx context.Context, s *system.Store, kind, name string, content, body []byte) error {
+	end := time.Now().Add(persistFor)
+	for wait := 100 * time.Millisecond; ; wait *= 3 {
+		err := s.PutNote(ctx, kind, name, content, body)
+		if !errors.Is(err, upstream.ErrUnreachable) || time.Now().Add(wait).After(end) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(wait):
+		}
+	}
+}
