@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -92,6 +93,14 @@ func (s *stack) sealCommand(t *testing.T, stdin string, args ...string) (string,
 	t.Helper()
 	_, all, err := s.commandWith(t, stdin, args...)
 	return all, err
+}
+
+// hangup asks the server to read its configuration again.
+func (s *sealServer) hangup(t *testing.T) {
+	t.Helper()
+	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // addUser makes a user of MinIO that may do everything, behind the proxy's back.

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -231,9 +230,7 @@ func reloads(t *testing.T, seal *sealServer, file string, reader *client, closed
 		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := syscall.Kill(seal.pid(), syscall.SIGHUP); err != nil {
-			t.Fatal(err)
-		}
+		seal.hangup(t)
 		for deadline := time.Now().Add(5 * time.Second); !strings.Contains(seal.logSince(from), logged); time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("the log does not say %q:\n%s", logged, seal.logSince(from))

@@ -27,18 +27,42 @@ var errIndex = errors.New("not a valid index of identities")
 type index struct {
 	generation uint64 // from 1, one more with each change; 0 if there is no index yet
 	identities map[string]*Identity
+	// revoked are sessions that were ended before their time, and that time in
+	// seconds since 1970: their notes, if upstream puts them back, count no more.
+	revoked map[string]int64
 }
 
 // with returns the next generation, in which accessKey is id, or nobody if nil.
 func (x *index) with(accessKey string, id *Identity) *index {
-	next := &index{generation: x.generation + 1, identities: maps.Clone(x.identities)}
-	if next.identities == nil {
-		next.identities = make(map[string]*Identity)
-	}
+	next := x.next()
 	if id == nil {
 		delete(next.identities, accessKey)
 	} else {
 		next.identities[accessKey] = id
+	}
+	return next
+}
+
+// revoke returns the next generation, in which a session counts no more. It
+// forgets those that have ended by now in any case.
+func (x *index) revoke(accessKey string, ends, now time.Time) *index {
+	next := x.next()
+	maps.DeleteFunc(next.revoked, func(_ string, until int64) bool { return until < now.Add(-revokedGrace).Unix() })
+	next.revoked[accessKey] = ends.Unix()
+	return next
+}
+
+// revokedGrace is how much longer than a session lasts its end is remembered:
+// clocks differ.
+const revokedGrace = time.Hour
+
+func (x *index) next() *index {
+	next := &index{generation: x.generation + 1, identities: maps.Clone(x.identities), revoked: maps.Clone(x.revoked)}
+	if next.identities == nil {
+		next.identities = make(map[string]*Identity)
+	}
+	if next.revoked == nil {
+		next.revoked = make(map[string]int64)
 	}
 	return next
 }
@@ -51,13 +75,18 @@ func (x *index) list() []Identity {
 	return all
 }
 
-// The encoding is compact JSON with the fields in this order and the identities in
-// byte order of their access keys: there is exactly one of each index.
+// The encoding is compact JSON with the fields in this order, identities and sessions
+// in byte order of their access keys: there is exactly one of each index.
 type (
 	wireIndex struct {
 		Version    int            `json:"version"`
 		Generation uint64         `json:"generation"`
 		Identities []wireIdentity `json:"identities"`
+		Revoked    []wireRevoked  `json:"revoked,omitempty"`
+	}
+	wireRevoked struct {
+		AccessKey string `json:"accessKey"`
+		Until     int64  `json:"until"` // seconds since 1970
 	}
 	wireIdentity struct {
 		AccessKey    string    `json:"accessKey"`
@@ -111,6 +140,9 @@ func (x *index) encode() ([]byte, error) {
 	for _, accessKey := range slices.Sorted(maps.Keys(x.identities)) {
 		w.Identities = append(w.Identities, x.identities[accessKey].wire())
 	}
+	for _, accessKey := range slices.Sorted(maps.Keys(x.revoked)) {
+		w.Revoked = append(w.Revoked, wireRevoked{accessKey, x.revoked[accessKey]})
+	}
 	data, err := json.Marshal(w)
 	if err != nil {
 		return nil, fmt.Errorf("encode index of identities: %w", err)
@@ -130,7 +162,9 @@ func decodeIndex(data []byte) (*index, error) {
 	if w.Version != indexVersion || w.Generation == 0 || w.Identities == nil {
 		return nil, fmt.Errorf("%w: version %d, generation %d", errIndex, w.Version, w.Generation)
 	}
-	x := &index{generation: w.Generation, identities: make(map[string]*Identity, len(w.Identities))}
+	x := &index{
+		generation: w.Generation, identities: make(map[string]*Identity, len(w.Identities)), revoked: make(map[string]int64, len(w.Revoked)),
+	}
 	for n, one := range w.Identities {
 		if n > 0 && one.AccessKey <= w.Identities[n-1].AccessKey {
 			return nil, fmt.Errorf("%w: identity %d is out of order", errIndex, n)
@@ -143,6 +177,12 @@ func decodeIndex(data []byte) (*index, error) {
 			return nil, fmt.Errorf("%w: identity %d is a session", errIndex, n)
 		}
 		x.identities[id.AccessKey] = id
+	}
+	for n, one := range w.Revoked {
+		if n > 0 && one.AccessKey <= w.Revoked[n-1].AccessKey {
+			return nil, fmt.Errorf("%w: revoked session %d is out of order", errIndex, n)
+		}
+		x.revoked[one.AccessKey] = one.Until
 	}
 	return x, nil
 }

@@ -190,6 +190,16 @@ func (c *indexCache) put(ctx context.Context, id Identity) error {
 	})
 }
 
+// revoke notes that a session counts no more.
+func (c *indexCache) revoke(ctx context.Context, accessKey string, ends time.Time) error {
+	return c.change(ctx, func(x *index) (*index, error) {
+		if _, done := x.revoked[accessKey]; done {
+			return nil, nil
+		}
+		return x.revoke(accessKey, ends, c.now()), nil
+	})
+}
+
 // extend changes an identity's end.
 func (c *indexCache) extend(ctx context.Context, accessKey string, expires time.Time) error {
 	return c.change(ctx, func(x *index) (*index, error) {

@@ -46,6 +46,36 @@ func TestIndexPutBackIsNoticed(t *testing.T) {
 	}
 }
 
+func TestNoteOfAnEndedSessionPutBackCountsNoMore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	one, two := w.store(t), w.store(t)
+	learn(t, one, w.session("SESSION"))
+	name := sessionName("SESSION")
+	note := w.notes[name]
+	if err := one.Forget(t.Context(), "SESSION"); err != nil {
+		t.Fatal(err)
+	}
+	w.set(func() { w.notes[name] = note })
+	w.pass(trust)
+	for _, s := range []*Store{one, two, w.store(t)} {
+		if _, err := s.Lookup(t.Context(), "SESSION"); !errors.Is(err, ErrUnknown) {
+			t.Errorf("a removed session whose note was put back: %v", err)
+		}
+	}
+	w.pass(time.Hour + 2*revokedGrace)
+	learn(t, one, w.session("OTHER"))
+	if err := one.Forget(t.Context(), "OTHER"); err != nil {
+		t.Fatal(err)
+	}
+	if known, err := one.index.fresh(t.Context()); err != nil || len(known.revoked) != 1 {
+		t.Errorf("remembered are %v, %v", known.revoked, err)
+	}
+	if err := one.Forget(t.Context(), "nobody"); err != nil {
+		t.Errorf("forget nobody: %v", err)
+	}
+}
+
 func TestTwoIndexesOfOneGeneration(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -104,6 +134,7 @@ func TestIndexHasOneEncoding(t *testing.T) {
 		AccessKey: "alice", SecretKey: "alice-secret", Kind: User, Creator: "root", Parent: "p", serial: "s",
 		creators: []creator{{AccessKey: "root", Kind: Configured}}, Expires: time.Unix(1_900_000_000, 0).UTC(),
 	})
+	x = x.revoke("SESSION", time.Unix(1_900_000_000, 0), time.Unix(1_800_000_000, 0))
 	data, err := x.encode()
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +143,7 @@ func TestIndexHasOneEncoding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := again.identities["alice"]; !got.same(x.identities["alice"]) || got.Creator != "root" || got.SecretKey != "alice-secret" {
+	if got := again.identities["alice"]; !got.same(x.identities["alice"]) || got.Creator != "root" || got.SecretKey != "alice-secret" || again.revoked["SESSION"] != 1_900_000_000 {
 		t.Errorf("comes back as %v", got)
 	}
 	for _, bad := range []string{

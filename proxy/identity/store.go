@@ -98,6 +98,9 @@ func (s *Store) Lookup(ctx context.Context, accessKey string) (*Identity, error)
 	}
 	id, ok := known.identities[accessKey]
 	if !ok {
+		if _, ended := known.revoked[accessKey]; ended {
+			return nil, ErrUnknown
+		}
 		if id, err = s.sessions.get(ctx, accessKey); err != nil {
 			return nil, err
 		}
@@ -172,7 +175,8 @@ func (s *Store) Learn(ctx context.Context, id Identity) error {
 	if err != nil {
 		return err
 	}
-	if known.identities[id.AccessKey] != nil { // upstream chose this access key
+	_, revoked := known.revoked[id.AccessKey]
+	if revoked || known.identities[id.AccessKey] != nil { // upstream chose this access key
 		return fmt.Errorf("%w: the session %q has the access key of a known identity", ErrInvalid, id.AccessKey)
 	}
 	return s.sessions.put(ctx, id)
@@ -256,6 +260,16 @@ func (s *Store) forget(ctx context.Context, accessKey string, operator bool) err
 	}
 	found, err := s.index.remove(ctx, accessKey, operator)
 	if err != nil || found {
+		return err
+	}
+	one, err := s.sessions.get(ctx, accessKey)
+	if errors.Is(err, ErrUnknown) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.index.revoke(ctx, accessKey, one.Expires); err != nil {
 		return err
 	}
 	return s.sessions.remove(ctx, accessKey)
