@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -30,6 +31,14 @@ func setCapacity(l *config.Limits) {
 	}
 	if l.MaxConnections == 0 {
 		l.MaxConnections = int(max(256, min(memory/4/connectionMemory, files/2)))
+	}
+}
+
+// warnMemory says that uploads may take more than half of the memory: the limit of
+// requests knows only what transfers take besides.
+func warnMemory(c *config.Config, log *slog.Logger) {
+	if memory := availableMemory(); c.SmallObject.Budget > memory/2 {
+		log.Warn("small_object.budget is more than half of the memory", "budget", c.SmallObject.Budget, "memory", memory)
 	}
 }
 

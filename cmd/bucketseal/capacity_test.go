@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/bucketseal/bucketseal/proxy/config"
@@ -20,6 +23,20 @@ func TestCapacityFollowsFromTheMachineUnlessItIsGiven(t *testing.T) {
 	setCapacity(&given)
 	if given.MaxRequests != 7 || given.MaxConnections != 9 {
 		t.Errorf("%d requests, %d connections", given.MaxRequests, given.MaxConnections)
+	}
+}
+
+func TestABudgetBeyondTheMemoryIsAWarning(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	to := slog.New(slog.NewTextHandler(&log, nil))
+	c := &config.Config{SmallObject: config.SmallObject{Budget: 1 << 10}}
+	if warnMemory(c, to); log.Len() != 0 {
+		t.Errorf("%s", log.String())
+	}
+	c.SmallObject.Budget = availableMemory()
+	if warnMemory(c, to); !strings.Contains(log.String(), "level=WARN") {
+		t.Errorf("%s", log.String())
 	}
 }
 

@@ -65,8 +65,8 @@ func http2Limits(l config.Limits) *http.HTTP2Config {
 	return &http.HTTP2Config{
 		MaxConcurrentStreams: 100,
 		// What clients may send before a handler asks for it.
-		MaxReceiveBufferPerConnection: 512 << 10,
-		MaxReceiveBufferPerStream:     256 << 10,
+		MaxReceiveBufferPerConnection: 1 << 20,
+		MaxReceiveBufferPerStream:     512 << 10,
 		SendPingTimeout:               30 * time.Second,
 		PingTimeout:                   15 * time.Second,
 		WriteByteTimeout:              l.Stall,

@@ -80,6 +80,7 @@ func (a *app) serve(ctx context.Context, c *config.Config, reload func() (*confi
 	}
 	defer up.Close()
 	setCapacity(&c.Limits)
+	warnMemory(c, log)
 	registry := newRegistry()
 	options := proxyOptions(c, up, keys, log)
 	options.Metrics = registry

@@ -53,7 +53,7 @@ func (t Trust) Trusts(a netip.Addr) bool {
 // before it, and so on: the client is the right-most hop that is not trusted.
 // What the proxy says and cannot be read counts as if it had said nothing.
 func (t Trust) Origin(r *http.Request) Origin {
-	peer := addrOf(r.RemoteAddr)
+	peer := peerOf(r.RemoteAddr)
 	o := Origin{Peer: peer, Addr: peer, Secure: r.TLS != nil}
 	if !peer.IsValid() || !t.Trusts(peer) {
 		return o
@@ -141,6 +141,16 @@ func addrOf(s string) netip.Addr {
 		return plain(p.Addr())
 	}
 	return netip.Addr{}
+}
+
+// peerOf is the address of the other end of a connection, which may have a zone
+// that means nothing elsewhere.
+func peerOf(address string) netip.Addr {
+	p, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return p.Addr().WithZone("").Unmap()
 }
 
 func plain(a netip.Addr) netip.Addr {

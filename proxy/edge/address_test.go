@@ -67,6 +67,7 @@ func TestWhereARequestComesFrom(t *testing.T) {
 		"TLS at the proxy":        {xff, asked(lb, false, "X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: HTTPS"), "192.0.2.1", true},
 		"TLS at one of two":       {xff, asked(lb, false, "X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: https", "X-Forwarded-Proto: http"), "192.0.2.1", false},
 		"TLS behind it only":      {xff, asked(lb, true, "X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: http"), "192.0.2.1", false},
+		"a peer with a zone":      {xff, asked("[fe80::1%eth0]:4711", false), "fe80::1", false},
 		"a socket without IP":     {xff, asked("@", false, "X-Forwarded-For: 192.0.2.1"), "invalid IP", false},
 
 		"real IP":               {realIP, asked(lb, false, "X-Real-Ip: 192.0.2.1", "X-Forwarded-For: 192.0.2.9", "X-Forwarded-Proto: https"), "192.0.2.1", true},

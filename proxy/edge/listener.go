@@ -45,7 +45,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		client, ok := l.admit(addrOf(conn.RemoteAddr().String()))
+		client, ok := l.admit(peerOf(conn.RemoteAddr().String()))
 		if ok {
 			return &limitedConn{Conn: conn, gone: func() { l.leave(client) }}, nil
 		}
