@@ -67,6 +67,16 @@ func differences() []difference {
 		{"attributes c: range, other key", "*", noKeyNoWord},
 		{"* c: condition, other key", "*", noKeyNoWord},
 
+		{"form*", "body /Error/Key", details},
+		{"form no date", "*", "a signed form must say how and when it was signed, as at AWS"},
+		{"form no algorithm", "*", "as above"},
+		{"form sse-*", "header X-Amz-Server-Side-Encryption*", "as after a PUT: the answer says how the object was encrypted"},
+		{"form sse unknown", "*", "MinIO stores the file unencrypted"},
+		{"form redirect nowhere", "*", "an address that is none is ignored, as at AWS"},
+		{"* form", "header Content-Type", "MinIO guesses a type from the name; as at AWS, the form says it"},
+		{"anonymous form, *", "*", "at AWS a form without a policy is an anonymous PUT, and the bucket's policy judges it; MinIO takes none"},
+		{"anonymous get", "*", "as above"},
+
 		{"HEAD if *", "header Content-*", "HEAD's 412 has no body to describe"},
 		{"read *: condition, no key", "header Content-*", "as above"},
 		{"*head range *", "header *", "HEAD's 416 does not describe the object"},

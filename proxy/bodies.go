@@ -38,6 +38,36 @@ func drain(body io.Reader) error {
 	}
 }
 
+// bufferedBody is a body that was read whole, because its length was not said.
+type bufferedBody struct {
+	*sigv4.Body
+	r *bytes.Reader
+}
+
+// Read implements plaintext.
+func (b bufferedBody) Read(p []byte) (int, error) { return b.r.Read(p) }
+
+// readUnsized reads a body that comes without a length, as mc's last part of a pipe
+// and a form's file do, if it is a small one. done gives its memory back. errBusy,
+// errMissingLength.
+func (s *Server) readUnsized(body *sigv4.Body) (whole plaintext, size int64, done func(), err error) {
+	buffer := s.buffers.take(s.opts.SmallObject + 1)
+	if buffer == nil {
+		return nil, 0, nil, errBusy
+	}
+	done = func() { s.buffers.give(buffer, false) }
+	n, err := io.ReadFull(body, buffer)
+	switch {
+	case err == nil:
+		done()
+		return nil, 0, nil, errMissingLength
+	case body.Err() != io.EOF:
+		done()
+		return nil, 0, nil, bodyError(body, err)
+	}
+	return bufferedBody{body, bytes.NewReader(buffer[:n])}, int64(n), done, nil
+}
+
 // lastBytes calls commit before it delivers the last bytes of src. DARE's last
 // package follows the verified end of the plaintext, so everything is known then.
 type lastBytes struct {

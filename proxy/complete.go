@@ -219,14 +219,9 @@ func (c *completing) answer(w http.ResponseWriter) {
 	if c.facts.Checksum != nil {
 		setChecksumHeaders(h, &c.facts)
 	}
-	scheme := "http"
-	if r.origin.Secure {
-		scheme = "https"
-	}
-	location := url.URL{Scheme: scheme, Host: r.Host, Path: "/" + r.bucket + "/" + r.key}
 	var b bytes.Buffer
 	b.WriteString(xml.Header + `<CompleteMultipartUploadResult xmlns="` + s3Namespace + `">`)
-	element(&b, "Location", location.String())
+	element(&b, "Location", r.location())
 	element(&b, "Bucket", r.bucket)
 	element(&b, "Key", r.key)
 	element(&b, "ETag", etag)

@@ -3,12 +3,14 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/adminpayload"
 	"github.com/bucketseal/bucketseal/proxy/edge"
+	"github.com/bucketseal/bucketseal/proxy/form"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/system"
@@ -72,10 +74,15 @@ var (
 	errAccountAnswer     = errors.New("upstream's answer names no account that was asked for")
 	errStaleCredential   = errors.New("upstream knows another secret for this access key, or none")
 	errSTSAnswer         = errors.New("what upstream's STS answered is no credential")
+	errFormCut           = errors.New("the form breaks off")
+	errFormWithoutKey    = errors.New("form without a key")
 	errPartAndRange      = errors.New("both a part number and a range")
 )
 
 const invalidRequest, invalidArgument = "InvalidRequest", "InvalidArgument"
+
+// malformedForm is MinIO's answer to forms that are none; it adds what is wrong.
+const malformedForm = "The body of your POST request is not well-formed multipart/form-data."
 
 // errorTable maps sentinels to what clients see: codes, statuses and messages
 // are MinIO's where it has them. The first match wins.
@@ -113,6 +120,19 @@ var errorTable = []struct {
 	{errCopySource, apiError{400, invalidArgument, "Copy Source must mention the source bucket and key: sourcebucket/sourcekey.", nil}},
 	{errCopyOntoItself, apiError{400, invalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.", nil}},
 	{errPartAndRange, apiError{400, invalidRequest, "Cannot specify both Range header and partNumber query parameter", nil}},
+	{errFormCut, apiError{400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.", nil}},
+	{errFormWithoutKey, apiError{400, "MalformedPOSTRequest", malformedForm + " (The name of the uploaded key is missing)", nil}},
+	{form.ErrMalformed, apiError{400, "MalformedPOSTRequest", malformedForm, nil}},
+	{form.ErrRepeated, apiError{400, "MalformedPOSTRequest", malformedForm + " (A field is given twice)", nil}},
+	{form.ErrNotLast, apiError{400, "MalformedPOSTRequest", malformedForm + " (The file must be the last field)", nil}},
+	{form.ErrTooLarge, apiError{400, "MaxPostPreDataLengthExceeded", "Your POST request fields preceding the upload file were too large.", nil}},
+	{form.ErrNoFile, apiError{400, "MalformedPOSTRequest", malformedForm + " (The file or text content is missing)", nil}},
+	{form.ErrPolicy, apiError{400, "MalformedPOSTRequest", malformedForm + " (The policy cannot be read)", nil}},
+	{form.ErrExpired, apiError{403, "AccessDenied", "Access Denied. (Invalid according to Policy: Policy expired)", nil}},
+	{form.ErrCondition, apiError{403, "AccessDenied", "Access Denied. (Invalid according to Policy: Policy Condition failed)", nil}},
+	{form.ErrTooSmall, apiError{400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed object size.", nil}},
+	{form.ErrTooBig, apiError{400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.", nil}},
+
 	{errPlainObject, apiError{403, "AccessDenied", "The object is stored without encryption, and the bucket is not listed in the plain_read setting of this bucketseal.", nil}},
 	{errPrecondition, apiError{412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", nil}},
 	{errNoSuchKey, apiError{404, "NoSuchKey", "The specified key does not exist.", nil}},
@@ -195,6 +215,10 @@ func asAPIError(err error) *apiError {
 	var malformed *bucketconfig.InvalidRuleError
 	if errors.As(err, &malformed) {
 		return &apiError{400, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema. (" + malformed.Reason + ")", nil}
+	}
+	var uncovered *form.UncoveredError
+	if errors.As(err, &uncovered) {
+		return &apiError{403, "AccessDenied", fmt.Sprintf("Access Denied. (Each form field that you specify in a form must appear in the list of policy conditions. %q not specified in the policy.)", http.CanonicalHeaderKey(uncovered.Field)), nil}
 	}
 	for i := range errorTable {
 		if errors.Is(err, errorTable[i].err) {

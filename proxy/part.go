@@ -103,7 +103,7 @@ func (s *Server) uploadPart(w http.ResponseWriter, r *request) error {
 	}
 	src, size := plaintext(body), body.Size()
 	if size < 0 {
-		buffered, n, done, err := p.unknownLength(body)
+		buffered, n, done, err := p.server.readUnsized(body)
 		if err != nil {
 			return err
 		}
@@ -140,36 +140,6 @@ func (p *partUpload) checksum() []sigv4.ChecksumAlgorithm {
 		}
 	}
 	return nil
-}
-
-// bufferedBody is a body that was read whole, because its length was not said.
-type bufferedBody struct {
-	*sigv4.Body
-	r *bytes.Reader
-}
-
-// Read implements plaintext.
-func (b bufferedBody) Read(p []byte) (int, error) { return b.r.Read(p) }
-
-// unknownLength reads a body that comes without a length, as mc's last part of
-// a pipe does, if it is a small one.
-func (p *partUpload) unknownLength(body *sigv4.Body) (plaintext, int64, func(), error) {
-	limit := p.server.opts.SmallObject
-	buffer := p.server.buffers.take(limit)
-	if buffer == nil {
-		return nil, 0, nil, errBusy
-	}
-	done := func() { p.server.buffers.give(buffer, false) }
-	n, err := io.ReadFull(body, buffer)
-	switch {
-	case err == nil:
-		done()
-		return nil, 0, nil, errMissingLength
-	case body.Err() != io.EOF:
-		done()
-		return nil, 0, nil, bodyError(body, err)
-	}
-	return bufferedBody{body, bytes.NewReader(buffer[:n])}, int64(n), done, nil
 }
 
 // send encrypts the part, stores it upstream, and notes it in the ledger. A part

@@ -68,13 +68,27 @@ type upload struct {
 	text   string      // the record's
 	// etag is upstream's, once it has answered.
 	etag string
+	// allowed is asked once the size is known, before anything is stored; nil
+	// allows every size.
+	allowed func(size int64) error
 	// copied says that the body is another object's: the request's conditions and
 	// digests are not of this body.
 	copied bool
 }
 
-// run reads the client's body and stores the object.
+// run reads the client's body, stores the object and answers.
 func (u *upload) run(w http.ResponseWriter) error {
+	if err := u.receive(); err != nil {
+		return err
+	}
+	u.answerHeaders(w.Header())
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// receive reads the client's body and stores the object. A body of unknown size
+// is read whole first.
+func (u *upload) receive() error {
 	r := u.request
 	body, err := r.auth.Body(r.Request, sigv4.BodyOptions{
 		ComputeMD5: u.asked.Mode == sse.ModeS3, Compute: askedChecksum(r.Header),
@@ -86,12 +100,20 @@ func (u *upload) run(w http.ResponseWriter) error {
 		return sigv4.ErrIncompleteBody
 	}
 	u.body, u.header = body, r.writeHeaders()
-	_, trailer := body.TrailerChecksum()
-	if err := u.store(trailer || len(askedChecksum(r.Header)) > 0); err != nil {
-		return err
+	if u.size < 0 {
+		var done func()
+		if u.body, u.size, done, err = u.server.readUnsized(body); err != nil {
+			return err
+		}
+		defer done()
 	}
-	u.answer(w)
-	return nil
+	if u.allowed != nil {
+		if err := u.allowed(u.size); err != nil {
+			return err
+		}
+	}
+	_, trailer := body.TrailerChecksum()
+	return u.store(trailer || len(askedChecksum(r.Header)) > 0)
 }
 
 // askedChecksum is the checksum that the client wants computed; one that it
@@ -190,9 +212,8 @@ var checksumTypes = map[sigv4.ChecksumAlgorithm]sse.ChecksumType{
 	sigv4.SHA1: sse.SHA1, sigv4.SHA256: sse.SHA256,
 }
 
-// answer tells the client what was stored.
-func (u *upload) answer(w http.ResponseWriter) {
-	h := w.Header()
+// answerHeaders tell the client what was stored.
+func (u *upload) answerHeaders(h http.Header) {
 	for _, name := range []string{"X-Amz-Version-Id", "X-Amz-Expiration"} {
 		if v := u.header.Values(name); len(v) > 0 {
 			h[name] = v
@@ -205,5 +226,4 @@ func (u *upload) answer(w http.ResponseWriter) {
 	if facts := u.known(); facts.Checksum != nil {
 		setChecksumHeaders(h, &facts)
 	}
-	w.WriteHeader(http.StatusOK)
 }

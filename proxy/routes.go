@@ -71,8 +71,6 @@ const (
 	deleteBody = 4 << 20  // 1,000 keys of 1,024 bytes and their tags
 )
 
-const later = "this version of bucketseal does not offer it yet"
-
 // routes is the whole S3 surface. What is not in it is refused; MinIO itself
 // takes unknown sub-resources for plain requests. docs/compatibility.md is
 // checked against it.
@@ -115,7 +113,7 @@ func bucketRoutes() []route {
 		{op: "HeadBucket", scope: scopeBucket, method: "HEAD", action: forward},
 		{op: "DeleteBucket", scope: scopeBucket, method: "DELETE", handler: (*Server).deleteBucket},
 		{op: "DeleteObjects", scope: scopeBucket, method: "POST", sub: []string{"delete"}, action: forward, body: deleteBody, headers: []string{"X-Amz-Bypass-Governance-Retention", "X-Amz-Mfa"}},
-		{op: "PostObject", scope: scopeBucket, method: "POST", action: refuse, why: later},
+		{op: "PostObject", scope: scopeBucket, method: "POST", handler: (*Server).postObject},
 
 		{op: "GetBucketEncryption", scope: scopeBucket, method: "GET", sub: []string{"encryption"}, handler: (*Server).getBucketEncryption},
 		{op: "PutBucketEncryption", scope: scopeBucket, method: "PUT", sub: []string{"encryption"}, body: smallBody, handler: (*Server).putBucketEncryption},

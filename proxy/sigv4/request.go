@@ -17,6 +17,7 @@ const (
 	Anonymous AuthKind = iota // no signature at all
 	Header                    // Authorization header
 	Presigned                 // presigned query
+	Form                      // the policy of a browser form
 )
 
 // String returns the kind's name, for logs.
@@ -26,6 +27,8 @@ func (k AuthKind) String() string {
 		return "header"
 	case Presigned:
 		return "presigned"
+	case Form:
+		return "form"
 	default:
 		return "anonymous"
 	}

@@ -1,0 +1,256 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/form"
+	"github.com/bucketseal/bucketseal/proxy/sigv4"
+)
+
+// posting is one PostObject on its way: a form whose fields stand for a PUT's
+// headers, and whose file is its body.
+type posting struct {
+	server *Server
+	outer  *request // the form
+	form   *form.Form
+	policy *form.Policy // nil for a form without one
+	put    *request     // the PUT it stands for
+}
+
+// postObject serves PostObject.
+func (s *Server) postObject(w http.ResponseWriter, r *request) error {
+	if r.auth.Kind != sigv4.Anonymous {
+		return sigv4.ErrMultipleAuth // a form is signed inside
+	}
+	f, err := form.Read(r.Body, r.Header.Get("Content-Type"))
+	if err != nil {
+		return formError(err)
+	}
+	p := &posting{server: s, outer: r, form: f}
+	if err := p.authenticate(r.Context()); err != nil {
+		return err
+	}
+	if err := p.setRequest(); err != nil {
+		return err
+	}
+	asked, err := s.writeEncryption(p.put)
+	if err != nil {
+		return err
+	}
+	defer asked.CustomerKey.Zero()
+	up := &upload{server: s, request: p.put, asked: asked, size: p.put.ContentLength, allowed: p.allows}
+	if err := up.receive(); err != nil {
+		return err
+	}
+	p.answer(w, up)
+	return nil
+}
+
+// formError keeps a form that breaks off apart from one that is wrong.
+func formError(err error) error {
+	if err == io.ErrUnexpectedEOF { //nolint:errorlint // bare, as form gives it
+		return errFormCut
+	}
+	return err
+}
+
+// authenticate finds out who sends the form, by the signature of its policy. One
+// without policy is anonymous.
+func (p *posting) authenticate(ctx context.Context) error {
+	f := p.form.Fields
+	p.outer.auth = p.server.verifier.Unsigned()
+	if _, signed := f["x-amz-signature"]; f["policy"] == "" && !signed {
+		return nil
+	}
+	auth, err := p.server.verifier.VerifyPolicy(ctx, sigv4.SignedPolicy{
+		Policy: f["policy"], Algorithm: f["x-amz-algorithm"], Credential: f["x-amz-credential"], Date: f["x-amz-date"],
+		Signature: f["x-amz-signature"], SessionToken: f["x-amz-security-token"],
+	})
+	if err != nil {
+		return fmt.Errorf("verify policy: %w", err)
+	}
+	p.outer.auth = auth
+	if p.outer.caller, err = p.server.identify(ctx, auth); err != nil {
+		return err
+	}
+	p.policy, err = form.ParsePolicy(f["policy"])
+	return err
+}
+
+// setRequest makes the PUT that the form stands for, once its policy allows it.
+func (p *posting) setRequest() error {
+	r, f := p.outer, p.form.Fields
+	if f["key"] == "" {
+		return errFormWithoutKey
+	}
+	f["key"] = strings.ReplaceAll(f["key"], "${filename}", p.form.FileName)
+	if p.policy != nil {
+		if err := p.policy.Check(f, r.bucket, time.Now()); err != nil {
+			return err
+		}
+	}
+	if bucket, given := f["bucket"]; given && bucket != r.bucket {
+		return fmt.Errorf("%w: the form names bucket %q", form.ErrCondition, bucket)
+	}
+	if err := checkName(r.bucket, f["key"]); err != nil {
+		return err
+	}
+	header, err := formHeader(f)
+	if err != nil {
+		return err
+	}
+	if err := refuseHeaders(header); err != nil {
+		return err
+	}
+	if v := r.Header.Get("User-Agent"); v != "" {
+		header.Set("User-Agent", v)
+	}
+	put := *r
+	put.key, r.key = f["key"], f["key"] // also for the log
+	put.Request = r.WithContext(r.Context())
+	put.Method, put.Header = http.MethodPut, header
+	p.put = &put
+	return p.setFile()
+}
+
+// setFile makes the form's file the body of the PUT. A file that may be large must
+// be the form's last field: its size has to be known before it is read. Others are
+// read whole first, and what follows them is not looked at, as on AWS.
+func (p *posting) setFile() error {
+	size := int64(-1)
+	if p.outer.ContentLength >= 0 {
+		n, err := p.form.FileSize(p.outer.ContentLength)
+		if err != nil {
+			return err
+		}
+		if n > p.server.opts.SmallObject {
+			size = n
+		}
+	}
+	p.put.Body, p.put.ContentLength = io.NopCloser(p.form.File(size)), size
+	return nil
+}
+
+// formHeader returns the headers that a form's fields stand for: a closed list
+// besides what begins with x-amz-, of which the handler takes what a PUT may have.
+func formHeader(fields map[string]string) (http.Header, error) {
+	h := make(http.Header, len(fields))
+	for name, value := range fields {
+		switch name {
+		case "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature", "x-amz-security-token":
+			continue
+		case "acl":
+			name = "x-amz-acl"
+		case "tagging":
+			tags, err := formTags(value)
+			if err != nil {
+				return nil, err
+			}
+			name, value = "x-amz-tagging", tags
+		case "content-type", "cache-control", "content-disposition", "content-encoding", "content-language", "expires", "content-md5":
+		default:
+			if !strings.HasPrefix(name, "x-amz-") && !strings.HasPrefix(name, "x-minio-") {
+				continue
+			}
+		}
+		if !isHeaderName(name) || strings.ContainsFunc(value, isControl) {
+			return nil, fmt.Errorf("form field %q cannot be a header: %w", name, form.ErrMalformed)
+		}
+		if h.Get(name) != "" {
+			return nil, fmt.Errorf("form field %q under two names: %w", name, form.ErrRepeated)
+		}
+		h.Set(name, value)
+	}
+	return h, nil
+}
+
+func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
+
+// isHeaderName says whether name is a token of RFC 9110 (section 5.6.2).
+func isHeaderName(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune("!#$%&'*+-.^_`|~", r)
+	})
+}
+
+// formTags returns a tagging document as the header has it.
+func formTags(document string) (string, error) {
+	var tags struct {
+		XMLName xml.Name                      `xml:"Tagging"`
+		Tags    []struct{ Key, Value string } `xml:"TagSet>Tag"`
+	}
+	if err := xml.NewDecoder(strings.NewReader(document)).Decode(&tags); err != nil {
+		return "", fmt.Errorf("tagging: %w", errMalformedXML)
+	}
+	values := url.Values{}
+	for _, t := range tags.Tags {
+		if values.Has(t.Key) {
+			return "", fmt.Errorf("tag %q is repeated: %w", t.Key, errMalformedXML)
+		}
+		values.Set(t.Key, t.Value)
+	}
+	return values.Encode(), nil
+}
+
+// allows is asked once the file's size is known, before anything is stored.
+func (p *posting) allows(size int64) error {
+	if p.policy == nil {
+		return nil
+	}
+	return p.policy.CheckSize(size)
+}
+
+// answer tells the browser what was stored, in the way that the form asks for.
+func (p *posting) answer(w http.ResponseWriter, up *upload) {
+	r, f, h := p.put, p.form.Fields, w.Header()
+	up.answerHeaders(h)
+	location := r.location()
+	h.Set("Location", location)
+	redirect := f["success_action_redirect"]
+	if redirect == "" {
+		redirect = f["redirect"]
+	}
+	if to, err := url.Parse(redirect); err == nil && (to.Scheme == "http" || to.Scheme == "https") && to.Host != "" {
+		query := to.Query()
+		query.Set("bucket", r.bucket)
+		query.Set("key", r.key)
+		query.Set("etag", h.Get("ETag"))
+		to.RawQuery = query.Encode()
+		h.Set("Location", to.String())
+		w.WriteHeader(http.StatusSeeOther)
+		return
+	}
+	switch status, _ := strconv.Atoi(f["success_action_status"]); status {
+	case http.StatusCreated:
+		var b bytes.Buffer
+		b.WriteString(xml.Header + "<PostResponse>")
+		element(&b, "Location", location)
+		element(&b, "Bucket", r.bucket)
+		element(&b, "Key", r.key)
+		element(&b, "ETag", h.Get("ETag"))
+		b.WriteString("</PostResponse>")
+		writeXML(w, http.StatusCreated, b.Bytes())
+	case http.StatusOK:
+		w.WriteHeader(http.StatusOK)
+	default:
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// location is the address of the request's object, as its client reached it.
+func (r *request) location() string {
+	at := url.URL{Scheme: "http", Host: r.Host, Path: "/" + r.bucket + "/" + r.key}
+	if r.origin.Secure {
+		at.Scheme = "https"
+	}
+	return at.String()
+}
