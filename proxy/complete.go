@@ -93,17 +93,23 @@ func (c *completing) readList() error {
 	if err != nil {
 		return err
 	}
-	if err := xml.Unmarshal(body, &c.wanted); err != nil && len(body) > 0 {
+	return c.wanted.parse(body)
+}
+
+// parse reads the list of a CompleteMultipartUpload: at least one part and at most
+// 10,000, in ascending order.
+func (w *completion) parse(body []byte) error {
+	if err := xml.Unmarshal(body, w); err != nil && len(body) > 0 {
 		return errMalformedXML
 	}
-	if len(c.wanted.Parts) == 0 {
+	if len(w.Parts) == 0 {
 		return &apiError{400, invalidRequest, "You must specify at least one part", nil}
 	}
-	if len(c.wanted.Parts) > sse.MaxParts {
+	if len(w.Parts) > sse.MaxParts {
 		return errMalformedXML
 	}
 	last := 0
-	for _, part := range c.wanted.Parts {
+	for _, part := range w.Parts {
 		if part.PartNumber < 1 || part.PartNumber > sse.MaxParts {
 			return errInvalidPart
 		}
