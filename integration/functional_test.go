@@ -82,7 +82,7 @@ func buildFunctionalTests(t *testing.T) string {
 		t.Fatal(err)
 	}
 	_, program, _ := strings.Cut(string(source), "\n") // without its build constraint
-	// The proxy refuses signatures of version 2; their tests are of interest for
+	// This proxy refuses signatures of version 2; their tests are of interest for
 	// what else they do.
 	writeFile(t, dir, "main.go", []byte(strings.ReplaceAll(program, "credentials.NewStaticV2(", "credentials.NewStaticV4(")))
 	writeFile(t, dir, "go.sum", []byte(readRepo(t, "go.sum")))

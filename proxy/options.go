@@ -71,6 +71,8 @@ type Options struct {
 	MaxHeader int64
 	// CustomerKeysOverHTTP accepts SSE-C keys on connections without TLS.
 	CustomerKeysOverHTTP bool
+	// SignatureV2 also accepts signatures of version 2, which cover less.
+	SignatureV2 bool
 	// MaxSkew is the tolerated difference of clocks; 0 means 15 minutes.
 	MaxSkew time.Duration
 	// Lease is how long a bucket rule may be trusted unseen; 0 means 1 s.

@@ -68,12 +68,13 @@ func formError(err error) error {
 func (p *posting) authenticate(ctx context.Context) error {
 	f := p.form.Fields
 	p.outer.auth = p.server.verifier.Unsigned()
-	if _, signed := f["x-amz-signature"]; f["policy"] == "" && !signed {
+	if f["policy"] == "" && f["x-amz-signature"] == "" && f["signature"] == "" {
 		return nil
 	}
 	auth, err := p.server.verifier.VerifyPolicy(ctx, sigv4.SignedPolicy{
 		Policy: f["policy"], Algorithm: f["x-amz-algorithm"], Credential: f["x-amz-credential"], Date: f["x-amz-date"],
 		Signature: f["x-amz-signature"], SessionToken: f["x-amz-security-token"],
+		AccessKeyV2: f["awsaccesskeyid"], SignatureV2: f["signature"],
 	})
 	if err != nil {
 		return fmt.Errorf("verify policy: %w", err)

@@ -220,6 +220,7 @@ func proxyOptions(c *config.Config, up *upstream.Client, keys kms.Service, log *
 		Patience:             edge.Patience{Stall: c.Limits.Stall},
 		MaxHeader:            c.Limits.MaxHeader,
 		CustomerKeysOverHTTP: c.CustomerKeysOverHTTP,
+		SignatureV2:          c.SignatureV2,
 		MaxSkew:              c.Limits.MaxClockSkew,
 		Lease:                c.Limits.RuleLease,
 		Logger:               log,

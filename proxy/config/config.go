@@ -55,6 +55,8 @@ type Config struct {
 	ForwardedHeader string
 	// CustomerKeysOverHTTP accepts SSE-C keys on connections without TLS.
 	CustomerKeysOverHTTP bool
+	// SignatureV2 also accepts signatures of version 2.
+	SignatureV2 bool
 
 	// SystemBucket is the proxy's own bucket.
 	SystemBucket string

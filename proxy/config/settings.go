@@ -144,6 +144,10 @@ func encryptionSettings() []Setting {
 			Usage: "accept SSE-C keys on connections without TLS", set: boolean(func(c *Config) *bool { return &c.CustomerKeysOverHTTP }),
 		},
 		{
+			Path: "signature_v2", Type: TypeBool, Default: "false", Env: "BUCKETSEAL_SIGNATURE_V2",
+			Usage: "also accept signatures of version 2, which cover less of a request", set: boolean(func(c *Config) *bool { return &c.SignatureV2 }),
+		},
+		{
 			Path: "system_bucket", Type: TypeString, Default: "bucketseal-system", Env: "BUCKETSEAL_SYSTEM_BUCKET",
 			Usage: "the proxy's own bucket at MinIO", set: text(func(c *Config) *string { return &c.SystemBucket }, checkBucketName),
 		},

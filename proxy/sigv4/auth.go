@@ -63,7 +63,7 @@ func (v *Verifier) headerClaim(h http.Header, auth []string, service string) (*c
 		return nil, fmt.Errorf("%w: Authorization", ErrDuplicateAuth)
 	}
 	switch {
-	case auth[0] == "AWS" || strings.HasPrefix(auth[0], "AWS "):
+	case isVersion2(auth[0]):
 		return nil, ErrSigV2NotSupported
 	case auth[0] != algorithm && !strings.HasPrefix(auth[0], algorithm+" "):
 		return nil, ErrUnsupportedAuth

@@ -13,7 +13,8 @@ var (
 	ErrUnsupportedAuth = errors.New("sigv4: authorization mechanism not supported")
 
 	// ErrSigV2NotSupported is a signature of version 2, in the header or the
-	// query. MinIO accepts them; answer as for ErrUnsupportedAuth.
+	// query, where they are not accepted. MinIO always accepts them; answer as
+	// for ErrUnsupportedAuth.
 	ErrSigV2NotSupported = errors.New("sigv4: signature version 2 not supported")
 
 	// ErrMultipleAuth is an Authorization header beside a presigned query.

@@ -13,6 +13,8 @@ type SignedPolicy struct {
 	Policy, Algorithm, Credential, Date, Signature string
 	// SessionToken comes with temporary credentials.
 	SessionToken string
+	// AccessKeyV2 and SignatureV2 are those of version 2, AWSAccessKeyId and signature.
+	AccessKeyV2, SignatureV2 string
 }
 
 // VerifyPolicy checks the signature of a form's policy: HMAC-SHA256 of its base64
@@ -21,6 +23,9 @@ type SignedPolicy struct {
 //
 // Source: "POST Policy" of the Amazon S3 API reference.
 func (v *Verifier) VerifyPolicy(ctx context.Context, p SignedPolicy) (*Request, error) {
+	if p.AccessKeyV2 != "" || p.SignatureV2 != "" {
+		return v.verifyPolicyV2(ctx, p)
+	}
 	if p.Algorithm != algorithm {
 		return nil, ErrInvalidQueryAlgorithm
 	}

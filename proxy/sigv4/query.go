@@ -151,19 +151,25 @@ func (q *Request) HoistQuery(r *http.Request) error {
 	hoisted := http.Header{}
 	var kept []string
 	for _, p := range params {
+		if q.signatureV2(p.name) {
+			continue
+		}
 		if !hasAmzPrefix(p.name) || IsAuthParameter(p.name) {
 			kept = append(kept, p.raw)
 			continue
 		}
 		name := http.CanonicalHeaderKey(p.name)
-		_, inHeader := r.Header[name]
+		given, inHeader := r.Header[name]
+		if inHeader && q.Kind.version2() && len(given) == 1 && given[0] == p.value {
+			continue // signed once, as a header
+		}
 		_, twice := hoisted[name]
 		if inHeader || twice || !validHeaderName(p.name) || !validHeaderValue(p.value) {
 			return fmt.Errorf("%w: %q", ErrConflictingHeader, name)
 		}
 		hoisted[name] = []string{p.value}
 	}
-	if len(hoisted) == 0 {
+	if len(kept) == len(params) {
 		return nil
 	}
 	for name, values := range hoisted {
@@ -175,6 +181,18 @@ func (q *Request) HoistQuery(r *http.Request) error {
 	slices.Sort(q.SignedHeaders)
 	r.URL.RawQuery = strings.Join(kept, "&")
 	return nil
+}
+
+// version2 says whether signatures of this kind are of version 2.
+func (k AuthKind) version2() bool { return k == HeaderV2 || k == PresignedV2 }
+
+// signatureV2 says whether a parameter is only there for a signature of version 2.
+func (q *Request) signatureV2(name string) bool {
+	switch name {
+	case v2AccessKey, v2Expires, v2Signature:
+		return q.Kind == PresignedV2
+	}
+	return q.Kind.version2() && IsAuthParameter(name)
 }
 
 // hasAmzPrefix says whether a header or parameter is one of AWS's.

@@ -14,10 +14,12 @@ type AuthKind int
 
 // The kinds of authentication.
 const (
-	Anonymous AuthKind = iota // no signature at all
-	Header                    // Authorization header
-	Presigned                 // presigned query
-	Form                      // the policy of a browser form
+	Anonymous   AuthKind = iota // no signature at all
+	Header                      // Authorization header
+	Presigned                   // presigned query
+	Form                        // the policy of a browser form
+	HeaderV2                    // Authorization header, signature version 2
+	PresignedV2                 // presigned query, signature version 2
 )
 
 // String returns the kind's name, for logs.
@@ -29,6 +31,10 @@ func (k AuthKind) String() string {
 		return "presigned"
 	case Form:
 		return "form"
+	case HeaderV2:
+		return "header, version 2"
+	case PresignedV2:
+		return "presigned, version 2"
 	default:
 		return "anonymous"
 	}

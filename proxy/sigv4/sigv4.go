@@ -10,6 +10,8 @@
 // outside its signature is refused. Values that decide about authentication
 // may be given once only.
 //
+// Signature Version 2 is accepted where Options.Version2 says so: it signs less.
+//
 // Sources: the AWS pages "Authenticating Requests (AWS Signature Version 4)",
 // "Signature Calculations for the Authorization Header: Transferring Payload
 // in Multiple Chunks" and "Authenticating Requests: Using Query Parameters" of
@@ -59,6 +61,8 @@ type Options struct {
 	// MaxSkew is how far a request's date may be from now, either way; 0 is
 	// 15 minutes.
 	MaxSkew time.Duration
+	// Version2 also accepts signatures of version 2.
+	Version2 bool
 }
 
 // Verifier checks signatures. It is safe for concurrent use.
@@ -66,6 +70,7 @@ type Verifier struct {
 	credentials CredentialStore
 	now         func() time.Time
 	maxSkew     time.Duration
+	version2    bool
 
 	keys    keyCache
 	scratch sync.Pool // of *[]byte: canonical requests
@@ -80,7 +85,7 @@ func New(o Options) (*Verifier, error) {
 	if o.MaxSkew < 0 {
 		return nil, errors.New("sigv4: Options.MaxSkew is negative")
 	}
-	v := &Verifier{credentials: o.Credentials, now: o.Now, maxSkew: o.MaxSkew}
+	v := &Verifier{credentials: o.Credentials, now: o.Now, maxSkew: o.MaxSkew, version2: o.Version2}
 	if v.now == nil {
 		v.now = time.Now
 	}
@@ -104,12 +109,16 @@ func (v *Verifier) Verify(r *http.Request) (*Request, error) {
 		return nil, err
 	}
 	auth, inHeader := r.Header["Authorization"]
-	inQuery, sigV2 := query.presigned(), query.has("AWSAccessKeyId")
+	inQuery, inQueryV2 := query.presigned(), query.has(v2AccessKey)
 	switch {
-	case inHeader && (inQuery || sigV2), inQuery && sigV2:
+	case inHeader && (inQuery || inQueryV2), inQuery && inQueryV2:
 		return nil, ErrMultipleAuth
-	case sigV2:
+	case inQueryV2 && !v.version2:
 		return nil, ErrSigV2NotSupported
+	case inQueryV2:
+		return v.verifyPresignedV2(r, query)
+	case inHeader && v.version2 && isVersion2(auth[0]):
+		return v.verifyHeaderV2(r, auth, query)
 	case inHeader:
 		return v.verifyHeader(r, auth, query)
 	case inQuery:
@@ -129,7 +138,7 @@ func (v *Verifier) VerifySTS(r *http.Request, body []byte) (*Request, error) {
 	}
 	auth, ok := r.Header["Authorization"]
 	switch {
-	case query.presigned() || query.has("AWSAccessKeyId"):
+	case query.presigned() || query.has(v2AccessKey):
 		return nil, ErrUnsupportedAuth
 	case !ok:
 		return nil, ErrMissingFields
