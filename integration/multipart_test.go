@@ -108,6 +108,21 @@ func TestPartsOfUnknownLength(t *testing.T) {
 	}
 }
 
+// As at AWS, a part that says it is too large is refused before its first byte; MinIO
+// takes it.
+func TestPartOfMoreThanFiveGibibytesIsRefused(t *testing.T) {
+	needsSeal(t)
+	c := sharedStack(t).client()
+	u := c.createUpload(t, newBucket(t, c), "k", nil)
+	r := u.partRequest(1, nil)
+	body := newGenerator(5<<30 + 1)
+	r.stream, r.size, r.header = onlyReader{body}, body.total, map[string]string{"Expect": "100-continue"}
+	c.do(t, r).wantError(t, http.StatusBadRequest, "EntityTooLarge", "")
+	if body.offset > 0 {
+		t.Errorf("%d bytes were asked for", body.offset)
+	}
+}
+
 func TestPartThatBreaksOffIsNotStored(t *testing.T) {
 	c := sharedStack(t).client()
 	bucket := newBucket(t, c)
