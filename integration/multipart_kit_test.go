@@ -195,13 +195,21 @@ func (c *client) uploads(t *testing.T, bucket string, pairs ...string) uploadsPa
 // combinedETag is the ETag of an object whose parts have these.
 func combinedETag(t *testing.T, etags ...string) string {
 	t.Helper()
+	etag, err := combineETags(etags...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return etag
+}
+
+func combineETags(etags ...string) (string, error) {
 	all := md5.New()
 	for _, etag := range etags {
 		raw, err := hex.DecodeString(strings.Trim(etag, `"`))
 		if err != nil {
-			t.Fatal(err)
+			return "", err
 		}
 		all.Write(raw)
 	}
-	return `"` + hex.EncodeToString(all.Sum(nil)) + "-" + strconv.Itoa(len(etags)) + `"`
+	return `"` + hex.EncodeToString(all.Sum(nil)) + "-" + strconv.Itoa(len(etags)) + `"`, nil
 }
