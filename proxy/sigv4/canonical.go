@@ -64,6 +64,12 @@ func (v *Verifier) check(r *http.Request, c *claim, q query, kind AuthKind, payl
 
 // matches compares the claim's signature with that of the canonical request.
 func (k *signingKey) matches(c *claim, canonical [sha256.Size]byte, scratch *[]byte) bool {
+	sum := k.sign(c, canonical, scratch)
+	return equalHex(sum[:], c.signature)
+}
+
+// sign returns the signature of a canonical request.
+func (k *signingKey) sign(c *claim, canonical [sha256.Size]byte, scratch *[]byte) (sum [sha256.Size]byte) {
 	buf := append((*scratch)[:0], algorithm...)
 	buf = append(buf, '\n')
 	buf = c.date.AppendFormat(buf, timeFormat)
@@ -75,8 +81,8 @@ func (k *signingKey) matches(c *claim, canonical [sha256.Size]byte, scratch *[]b
 
 	mac := hmac.New(sha256.New, k[:])
 	mac.Write(buf)
-	var sum [sha256.Size]byte
-	return equalHex(mac.Sum(sum[:0]), c.signature)
+	mac.Sum(sum[:0])
+	return sum
 }
 
 // equalHex compares a sum with a signature in lower-case hex, in constant time.

@@ -16,7 +16,8 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7/pkg/s3utils"
-	"github.com/minio/minio-go/v7/pkg/signer"
+
+	"github.com/bucketseal/bucketseal/proxy/sigv4"
 )
 
 // ErrUnreachable says that MinIO did not answer: no connection, a broken one,
@@ -62,6 +63,7 @@ type Options struct {
 type Client struct {
 	endpoint  *url.URL
 	region    string
+	signer    sigv4.Signer
 	transport *http.Transport
 }
 
@@ -146,6 +148,8 @@ type Request struct {
 	// STS signs for the Security Token Service, which takes no session token.
 	// PayloadHash is needed then.
 	STS bool
+	// held says that Body is in memory and goes out with the headers, in one write.
+	held bool
 }
 
 // Do sends the request and returns MinIO's answer, whatever its status. The
@@ -153,21 +157,17 @@ type Request struct {
 // reading it failed, or the context's.
 func (c *Client) Do(ctx context.Context, r *Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(ctx)
+	if err := r.holdBody(); err != nil {
+		cancel()
+		return nil, err
+	}
 	req := c.build(ctx, r)
-	sent := newMeter(req)
-	if cred := r.Credential; cred != nil && r.SignBody && r.Length > 0 {
-		req.Trailer = r.Trailer // the signer takes it over
-		req = signer.StreamingSignV4(req, cred.AccessKey, cred.SecretKey, cred.SessionToken, c.region, r.Length, time.Now().UTC(), newSHA256())
-	} else if cred != nil {
-		if r.PayloadHash == "" {
-			r.PayloadHash = UnsignedPayload
-		}
-		req.Header.Set("X-Amz-Content-Sha256", r.PayloadHash)
-		if r.STS {
-			req = signer.SignV4STS(*req, cred.AccessKey, cred.SecretKey, c.region)
-		} else {
-			req = signer.SignV4(*req, cred.AccessKey, cred.SecretKey, cred.SessionToken, c.region)
-		}
+	sent := new(meter)
+	if !r.held {
+		sent = newMeter(req)
+	}
+	if r.Credential != nil {
+		req = c.sign(req, r)
 	}
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
