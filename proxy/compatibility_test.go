@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -102,4 +104,58 @@ func comparePage(t *testing.T, section string, table []route) {
 	for op := range rows {
 		t.Errorf("the page names %s, which is no route", op)
 	}
+}
+
+// TestCompatibilityPageNamesTheTestsOfEveryOperation holds that each operation has
+// one row by mode, and that the tests which the rows name exist.
+func TestCompatibilityPageNamesTheTestsOfEveryOperation(t *testing.T) {
+	t.Parallel()
+	exist := testNames(t, "../integration", ".")
+	open := make(map[string]bool)
+	for _, r := range routes() {
+		open[r.op] = true
+	}
+	for _, line := range documentedSection(t, "Operation by mode, and the tests that show it") {
+		cells := tableCells(line)
+		if len(cells) != 6 || cells[0] == "Operations" || strings.HasPrefix(cells[0], "---") {
+			continue
+		}
+		for op := range strings.SplitSeq(cells[0], ", ") {
+			if !open[op] {
+				t.Errorf("%s is no route, or has two rows", op)
+			}
+			delete(open, op)
+		}
+		for name := range strings.SplitSeq(cells[5], ", ") {
+			if !exist[strings.Trim(name, "`")] {
+				t.Errorf("%s: there is no test %s", cells[0], name)
+			}
+		}
+	}
+	for op := range open {
+		t.Errorf("%s has no row", op)
+	}
+}
+
+var testFunction = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+
+func testNames(t *testing.T, folders ...string) map[string]bool {
+	t.Helper()
+	names := make(map[string]bool)
+	for _, folder := range folders {
+		files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			source, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, match := range testFunction.FindAllSubmatch(source, -1) {
+				names[string(match[1])] = true
+			}
+		}
+	}
+	return names
 }
