@@ -23,6 +23,9 @@ type pair struct {
 	certs   string
 }
 
+// pairDomain is the name below which both sides take buckets in the host.
+const pairDomain = "s3.example.com"
+
 // A user of both sides of the pair who may be given policies.
 const (
 	limitedUser     = "limited-user"
@@ -95,7 +98,7 @@ func (p *pair) startReference(dir string) error {
 		return err
 	}
 	env := baseEnv("MINIO_ROOT_USER="+rootUser, "MINIO_ROOT_PASSWORD="+rootPassword,
-		"MINIO_BROWSER=off", "MINIO_UPDATE=off", "MINIO_CI_CD=on", "MINIO_KMS_SECRET_KEY="+referenceKey)
+		"MINIO_BROWSER=off", "MINIO_UPDATE=off", "MINIO_CI_CD=on", "MINIO_DOMAIN="+pairDomain, "MINIO_KMS_SECRET_KEY="+referenceKey)
 	ref, err := startProcess("reference minio", filepath.Join(dir, "minio.log"), env,
 		program, "server", "--quiet", "--certs-dir", p.certs, "--address", addr, filepath.Join(dir, "data"))
 	if err != nil {
@@ -123,6 +126,7 @@ func (p *pair) startSeal(t *testing.T, dir, upstream, auto string) error {
 		return err
 	}
 	config := fmt.Sprintf(`address: %s
+domain: [%s]
 upstream:
   endpoint: %s
   credentials: {access_key: %s, secret_key: %s}
@@ -134,7 +138,7 @@ plain_read: ["*"]
 data_dir: data
 tls:
   certs_dir: %s
-`, addr, upstream, rootUser, rootPassword, rootUser, rootPassword, limitedUser, limitedPassword, auto, p.certs)
+`, addr, pairDomain, upstream, rootUser, rootPassword, rootUser, rootPassword, limitedUser, limitedPassword, auto, p.certs)
 	path := writeFile(t, dir, "bucketseal.yml", []byte(config))
 	seal, err := startProcess("bucketseal", filepath.Join(dir, "bucketseal.log"), baseEnv(), program, "server", "--config", path)
 	if err != nil {

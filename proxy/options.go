@@ -58,6 +58,9 @@ type Options struct {
 	// SmallObjectBudget bounds the memory for such uploads, all together, in
 	// bytes; 0 means 128 MiB. Uploads that find none left are streamed.
 	SmallObjectBudget int64
+	// Domains are the names below which a host name begins with a bucket, in lower
+	// case; none means that buckets stand in paths only.
+	Domains []string
 	// Trust says which proxies before this one are believed about where a request
 	// comes from; the zero value believes none.
 	Trust edge.Trust

@@ -249,7 +249,10 @@ func (p *posting) answer(w http.ResponseWriter, up *upload) {
 
 // location is the address of the request's object, as its client reached it.
 func (r *request) location() string {
-	at := url.URL{Scheme: "http", Host: r.Host, Path: "/" + r.bucket + "/" + r.key}
+	at := url.URL{Scheme: "http", Host: r.Host, Path: "/" + r.key}
+	if !r.virtualHost {
+		at.Path = "/" + r.bucket + at.Path
+	}
 	if r.origin.Secure {
 		at.Scheme = "https"
 	}

@@ -130,10 +130,12 @@ type request struct {
 	route  *route
 	bucket string
 	key    string
-	query  url.Values // only what the route accepts
-	auth   *sigv4.Request
-	caller caller
-	began  time.Time
+	// virtualHost says that the bucket is in the host, not in the path.
+	virtualHost bool
+	query       url.Values // only what the route accepts
+	auth        *sigv4.Request
+	caller      caller
+	began       time.Time
 	// held is a document that takes its memory from the budget; nil for none.
 	held []byte
 }
@@ -143,6 +145,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w, r, finish := s.opts.Patience.Apply(w, r)
 	defer finish()
 	if s.serveHealth(w, r) {
+		return
+	}
+	if s.serveVirtualHost(w, r) {
 		return
 	}
 	if isAdminPath(r.URL.Path) {
@@ -155,7 +160,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve is the one adapter between net/http and the handlers: it maps their
 // errors, logs once and counts once.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, sc scope, bucket, key string) {
-	req := &request{Request: r, id: newRequestID(), origin: s.opts.Trust.Origin(r), scope: sc, began: time.Now()}
+	_, virtualHost := domains(s.opts.Domains).bucket(r.Host)
+	req := &request{Request: r, id: newRequestID(), virtualHost: virtualHost, origin: s.opts.Trust.Origin(r), scope: sc, began: time.Now()}
 	out := &responseWriter{ResponseWriter: w}
 	h := w.Header()
 	h.Set("X-Amz-Request-Id", req.id)

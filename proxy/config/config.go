@@ -48,6 +48,8 @@ type Config struct {
 
 	// AllowAnonymous and PlainRead are patterns of bucket names.
 	AllowAnonymous, PlainRead []string
+	// Domains are the names below which a bucket may stand in the host, in lower case.
+	Domains []string
 	// TrustedProxies are the networks of the load balancers and reverse proxies
 	// before this one, and ForwardedHeader is where they say who the client is:
 	// x-forwarded-for, x-real-ip or forwarded.

@@ -21,6 +21,7 @@ const secretText = "hidden-secret-0001"
 const full = `
 address: 127.0.0.1:9443
 region: eu-central-1
+domain: [S3.example.com, localhost]
 trusted_proxies: [10.0.0.0/8, "fd00::/8", 192.0.2.7]
 forwarded_header: forwarded
 upstream:
@@ -77,7 +78,7 @@ func TestEverySettingOfAFileIsRead(t *testing.T) {
 	}
 	c.Upstream.Endpoint, c.origin = nil, nil
 	want := &Config{
-		File: "/etc/seal/seal.yml", Address: "127.0.0.1:9443", Region: "eu-central-1",
+		File: "/etc/seal/seal.yml", Address: "127.0.0.1:9443", Region: "eu-central-1", Domains: []string{"s3.example.com", "localhost"},
 		TrustedProxies:  []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8"), netip.MustParsePrefix("192.0.2.7/32")},
 		ForwardedHeader: "forwarded",
 		Upstream:        Upstream{Region: "eu-west-1", CA: "/etc/seal/ca.pem", Cert: "/etc/seal/up/cert.pem", Key: "/etc/seal/up/key.pem", Credentials: Credential{AccessKey: "proxy", SecretKey: NewSecret("own-secret-1")}},

@@ -56,6 +56,10 @@ func serverSettings() []Setting {
 			Usage: "the region of this server; clients may sign for any", set: text(func(c *Config) *string { return &c.Region }, checkRegion),
 		},
 		{
+			Path: "domain", Type: TypeList, Env: "BUCKETSEAL_DOMAIN",
+			Usage: "names of this server below which the bucket may stand, as in BUCKET.s3.example.com", set: setDomains,
+		},
+		{
 			Path: "upstream.endpoint", Type: TypeString, Default: "http://127.0.0.1:9000", Env: "BUCKETSEAL_UPSTREAM", Flag: "upstream",
 			Usage: "URL of the MinIO that stores the objects", set: setEndpoint,
 		},

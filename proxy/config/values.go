@@ -191,6 +191,21 @@ func setLogLevel(c *Config, values []string) error {
 	return c.Log.Level.UnmarshalText([]byte(values[0]))
 }
 
+// setDomains takes host names. An address has nothing below it.
+func setDomains(c *Config, values []string) error {
+	valid := regexp.MustCompile(`^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+	domains := make([]string, 0, len(values))
+	for _, v := range values {
+		name := strings.ToLower(v)
+		if _, err := netip.ParseAddr(name); err == nil || !valid.MatchString(name) || len(name) > 253 {
+			return fmt.Errorf("%q is no host name; write s3.example.com, without a port, a wildcard or a dot at its end", v)
+		}
+		domains = append(domains, name)
+	}
+	c.Domains = domains
+	return nil
+}
+
 // setTrustedProxies takes networks, and addresses as networks of one.
 func setTrustedProxies(c *Config, values []string) error {
 	networks := make([]netip.Prefix, 0, len(values))

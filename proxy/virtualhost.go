@@ -1,0 +1,53 @@
+package proxy
+
+import (
+	"net/http"
+	"strings"
+)
+
+// domains are the names below which a host name's first labels are a bucket: in
+// lower case, without a dot at either end.
+type domains []string
+
+// bucket returns the bucket that a request's host names, with or without a port.
+// Of several domains that fit the longest counts, and a domain itself names none.
+// Buckets come in lower case, as browsers send hosts: names of buckets from before
+// that rule are reached by path only.
+func (d domains) bucket(host string) (name string, ok bool) {
+	host = strings.TrimSuffix(strings.ToLower(withoutPort(host)), ".")
+	longest := 0
+	for _, domain := range d {
+		if host == domain {
+			return "", false
+		}
+		labels, below := strings.CutSuffix(host, "."+domain)
+		if below && len(domain) > longest {
+			name, ok, longest = labels, true, len(domain)
+		}
+	}
+	return name, ok
+}
+
+// withoutPort cuts a port off. What is left of an IPv6 address is no domain's.
+func withoutPort(host string) string {
+	if colon := strings.LastIndexByte(host, ':'); colon >= 0 {
+		return host[:colon]
+	}
+	return host
+}
+
+// serveVirtualHost serves a request whose host names a bucket, and whose whole path
+// is a key then, taken as it was sent.
+func (s *Server) serveVirtualHost(w http.ResponseWriter, r *http.Request) bool {
+	bucket, ok := domains(s.opts.Domains).bucket(r.Host)
+	if !ok {
+		return false
+	}
+	sc, key := scopeObject, strings.TrimPrefix(r.URL.EscapedPath(), "/")
+	if key == "" {
+		sc = scopeBucket
+	}
+	// A bucket's name goes on as if it stood in a path, where % begins an escape.
+	s.serve(w, r, sc, strings.ReplaceAll(bucket, "%", "%25"), key)
+	return true
+}
