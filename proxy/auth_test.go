@@ -3,10 +3,15 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -58,6 +63,42 @@ func TestRefusedKeysHaveTheModesOwnError(t *testing.T) {
 			if answer := asAPIError(err); err == nil || answer.code != want || answer.status != 403 {
 				t.Errorf("%s with %v: %v", what, mode, err)
 			}
+		}
+	}
+}
+
+func TestUpstreamsRefusalOfTheProxysSignatureIsToldApart(t *testing.T) {
+	t.Parallel()
+	var log strings.Builder
+	s := &Server{identities: testIdentities(t), log: slog.New(slog.NewTextHandler(&log, nil))}
+	signed, err := s.callerWith(t.Context(), "app", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		caller caller
+		err    error
+		stale  bool
+	}{
+		"another secret":          {signed, &upstream.Error{Status: 403, Code: "SignatureDoesNotMatch"}, true},
+		"removed":                 {signed, fmt.Errorf("get: %w", &upstream.Error{Status: 403, Code: "InvalidAccessKeyId"}), true},
+		"a session that is gone":  {signed, &upstream.Error{Status: 403, Code: "InvalidTokenId"}, true},
+		"a policy's refusal":      {signed, &upstream.Error{Status: 403, Code: "AccessDenied"}, false},
+		"another status":          {signed, &upstream.Error{Status: 400, Code: "SignatureDoesNotMatch"}, false},
+		"the client's own":        {signed, sigv4.ErrSignatureDoesNotMatch, false},
+		"nothing":                 {signed, nil, false},
+		"a caller without a name": {caller{}, &upstream.Error{Status: 403, Code: "InvalidAccessKeyId"}, false},
+	} {
+		log.Reset()
+		got := s.asStaleCredential(&request{caller: tt.caller}, tt.err)
+		if errors.Is(got, errStaleCredential) != tt.stale || !tt.stale && !errors.Is(got, tt.err) {
+			t.Errorf("%s: %v", name, got)
+		}
+		if answer := asAPIError(got); tt.stale && (answer.status != 403 || answer.code != "InvalidAccessKeyId") {
+			t.Errorf("%s: %v", name, answer)
+		}
+		if tt.stale != strings.Contains(log.String(), "correct the secret in the configuration") {
+			t.Errorf("%s: the log says %q", name, log.String())
 		}
 	}
 }

@@ -76,15 +76,18 @@ func (a *Access) allows(c creator, root bool, bucket, key string, use Use) (name
 // do what the one that asked for it may, and less if a rule names it; one that no
 // verified identity asked for, what a rule gives its source.
 func (s *Store) MayUse(ctx context.Context, id *Identity, bucket, key string, use Use) error {
-	access := &s.settings.Load().Access
-	chain := append([]creator{id.asCreator()}, id.creators...)
-	for n, c := range chain {
+	access := &s.settings.Load().access
+	for n := range len(id.creators) + 1 {
+		c := id.asCreator()
+		if n > 0 {
+			c = id.creators[n-1]
+		}
 		if n > 0 && c.Kind != Temporary { // a session that has ended does not end what was made in it
 			if err := s.stillKnown(ctx, c); err != nil {
 				return fmt.Errorf("%q was asked for by %q: %w", id.AccessKey, c.AccessKey, err)
 			}
 		}
-		root := n == len(chain)-1
+		root := n == len(id.creators)
 		named, allowed := access.allows(c, root, bucket, key, use)
 		if !named {
 			allowed = !root || access.Rules == nil && c.operators() // else its creator's rights bound it
@@ -105,7 +108,7 @@ func (s *Store) MayAdministerKeys(id *Identity) error {
 	if id == nil {
 		return fmt.Errorf("nobody signed, and may not administer KMS keys: %w", ErrNotAllowed)
 	}
-	if id.asCreator().operators() && slices.Contains(s.settings.Load().Access.KeyAdmins, id.AccessKey) {
+	if id.asCreator().operators() && slices.Contains(s.settings.Load().access.KeyAdmins, id.AccessKey) {
 		return nil
 	}
 	return fmt.Errorf("%q may not administer KMS keys: %w", id.AccessKey, ErrNotAllowed)

@@ -107,7 +107,7 @@ func TestLearnedIdentitiesHaveAtMostTheRightsOfTheirCreators(t *testing.T) {
 		}
 	}
 	// Rights are those of now.
-	s.Configure(Settings{Credentials: s.settings.Load().Credentials, Access: Access{Rules: []Rule{everything}}})
+	s.Configure(Settings{Credentials: map[string]string{"root": "root-secret", "app": "app-secret"}, Access: Access{Rules: []Rule{everything}}})
 	if err := may(t, s, "alice", "a"); !errors.Is(err, ErrNotAllowed) {
 		t.Errorf("once app has no rights any more: %v", err)
 	}

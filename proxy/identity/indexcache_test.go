@@ -173,3 +173,16 @@ func FuzzDecodeIndex(f *testing.F) {
 		}
 	})
 }
+
+func FuzzDecodeSession(f *testing.F) {
+	f.Add([]byte(`{"accessKey":"abc","secretKey":"12345678","sessionToken":"t","kind":"temporary","source":"ldap","expires":1900000000,"serial":"s"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		id, err := decodeSession(data)
+		if err != nil {
+			return
+		}
+		if id.Kind != Temporary || id.Expires.IsZero() || id.SessionToken == "" || id.CheckToken("") == nil {
+			t.Errorf("%q is taken for a session", data)
+		}
+	})
+}

@@ -161,7 +161,7 @@ type world struct {
 	kms *kms.Local
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	service, err := kms.NewLocal(kms.LocalOptions{Store: mem.New()})
 	if err != nil {
@@ -175,7 +175,7 @@ func newWorld(t *testing.T) *world {
 }
 
 // store returns the store of one more proxy, at which "root" and "app" are configured.
-func (w *world) store(t *testing.T, change ...func(*Options)) *Store {
+func (w *world) store(t testing.TB, change ...func(*Options)) *Store {
 	t.Helper()
 	sealed, err := system.New(system.Options{Service: w.bucket, KMS: w.kms, Key: "system", Deployment: "test"})
 	if err != nil {
@@ -216,7 +216,7 @@ func (w *world) session(accessKey string) Identity {
 	}
 }
 
-func learn(t *testing.T, s *Store, id Identity) {
+func learn(t testing.TB, s *Store, id Identity) {
 	t.Helper()
 	if err := s.Learn(t.Context(), id); err != nil {
 		t.Fatalf("learn %v: %v", id, err)

@@ -55,7 +55,7 @@ type Options struct {
 // sigv4.CredentialStore.
 type Store struct {
 	o        Options
-	settings atomic.Pointer[Settings]
+	settings atomic.Pointer[settings]
 	index    *indexCache
 	sessions *sessions
 }
@@ -76,8 +76,26 @@ func New(o Options) (*Store, error) {
 	return s, nil
 }
 
+// settings are Settings with an identity for each credential.
+type settings struct {
+	access     Access
+	configured map[string]*Identity
+}
+
 // Configure replaces the settings: from its return on they are obeyed.
-func (s *Store) Configure(settings Settings) { s.settings.Store(&settings) }
+func (s *Store) Configure(new Settings) {
+	next := &settings{access: new.Access, configured: make(map[string]*Identity, len(new.Credentials))}
+	for accessKey, secret := range new.Credentials {
+		next.configured[accessKey] = &Identity{AccessKey: accessKey, SecretKey: secret, Kind: Configured}
+	}
+	s.settings.Store(next)
+}
+
+// configured says whether an access key is the configuration's.
+func (s *Store) configured(accessKey string) bool {
+	_, ok := s.settings.Load().configured[accessKey]
+	return ok
+}
 
 // isGone says that an access key is nobody's, as opposed to not being known for now.
 func isGone(err error) bool { return errors.Is(err, ErrUnknown) || errors.Is(err, ErrExpired) }
@@ -86,8 +104,8 @@ func isGone(err error) bool { return errors.Is(err, ErrUnknown) || errors.Is(err
 // Configured identities need no request. ErrUnknown, ErrExpired, ErrUnavailable,
 // ErrBusy.
 func (s *Store) Lookup(ctx context.Context, accessKey string) (*Identity, error) {
-	if secret, ok := s.settings.Load().Credentials[accessKey]; ok {
-		return &Identity{AccessKey: accessKey, SecretKey: secret, Kind: Configured}, nil
+	if id, ok := s.settings.Load().configured[accessKey]; ok {
+		return id, nil
 	}
 	if !validText(accessKey, maxKeyLength) {
 		return nil, ErrUnknown
@@ -130,7 +148,7 @@ func (s *Store) MayLearn(ctx context.Context, accessKey string) error {
 	if !s.o.Secure {
 		return ErrInsecure
 	}
-	if _, ok := s.settings.Load().Credentials[accessKey]; ok {
+	if s.configured(accessKey) {
 		return fmt.Errorf("%q: %w", accessKey, ErrProtected)
 	}
 	known, err := s.index.get(ctx)
@@ -219,7 +237,7 @@ func (s *Store) inherit(ctx context.Context, id *Identity) error {
 // Add keeps an identity for an operator, in place of whatever was learned under
 // its access key. ErrProtected if that is configured; else as Learn.
 func (s *Store) Add(ctx context.Context, accessKey, secretKey string, expires time.Time) error {
-	if _, ok := s.settings.Load().Credentials[accessKey]; ok {
+	if s.configured(accessKey) {
 		return fmt.Errorf("%q: %w", accessKey, ErrProtected)
 	}
 	id := Identity{AccessKey: accessKey, SecretKey: secretKey, Kind: Added, Expires: expires, serial: rand.Text()}
@@ -236,7 +254,7 @@ func (s *Store) Add(ctx context.Context, accessKey, secretKey string, expires ti
 // of others owed to it. Every proxy obeys within seconds. It is no error if there
 // is none. ErrProtected, ErrUnavailable.
 func (s *Store) Forget(ctx context.Context, accessKey string) error {
-	if _, ok := s.settings.Load().Credentials[accessKey]; ok {
+	if s.configured(accessKey) {
 		return fmt.Errorf("%q: %w", accessKey, ErrProtected)
 	}
 	return s.forget(ctx, accessKey, false)
@@ -245,7 +263,7 @@ func (s *Store) Forget(ctx context.Context, accessKey string) error {
 // Remove is Forget for an operator, to whom nothing but the configuration is
 // protected. ErrProtected, ErrUnknown, ErrUnavailable.
 func (s *Store) Remove(ctx context.Context, accessKey string) error {
-	if _, ok := s.settings.Load().Credentials[accessKey]; ok {
+	if s.configured(accessKey) {
 		return fmt.Errorf("%q: %w", accessKey, ErrProtected)
 	}
 	if _, err := s.Lookup(ctx, accessKey); err != nil && !errors.Is(err, ErrExpired) {
