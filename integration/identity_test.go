@@ -173,9 +173,14 @@ func TestAccessNarrows(t *testing.T) {
 	plainMD5 := strings.Trim(md5ETag(data), `"`)
 	attributes := map[string]string{"X-Amz-Object-Attributes": "ETag,ObjectSize,Checksum"}
 	copyFrom := func(source string) map[string]string { return map[string]string{"X-Amz-Copy-Source": "/" + source} }
-	upload := root.do(t, request{method: http.MethodPost, bucket: open, key: "parts", query: "uploads="}).wantStatus(t, http.StatusOK)
-	_, id, _ := strings.Cut(string(upload.body), "<UploadId>")
-	id, _, _ = strings.Cut(id, "</UploadId>")
+	newUpload := func(bucket string) string {
+		upload := root.do(t, request{method: http.MethodPost, bucket: bucket, key: "parts", query: "uploads="}).wantStatus(t, http.StatusOK)
+		_, id, _ := strings.Cut(string(upload.body), "<UploadId>")
+		id, _, _ = strings.Cut(id, "</UploadId>")
+		return id
+	}
+	id, hidden := newUpload(open), newUpload(closed)
+	root.do(t, request{method: http.MethodPut, bucket: closed, key: "parts", query: query("partNumber", "1", "uploadId", hidden), body: data}).wantStatus(t, http.StatusOK)
 
 	reader.get(t, open, "k", nil).wantStatus(t, http.StatusOK).wantBody(t, data)
 	reader.get(t, open, "kms", nil).wantStatus(t, http.StatusOK).wantBody(t, data)
@@ -197,6 +202,8 @@ func TestAccessNarrows(t *testing.T) {
 		"copy, may not write":            {reader, request{method: http.MethodPut, bucket: open, key: "new", header: copyFrom(open + "/k")}, "AccessDenied"},
 		"create an upload":               {reader, request{method: http.MethodPost, bucket: open, key: "new", query: "uploads="}, "AccessDenied"},
 		"write a part":                   {reader, request{method: http.MethodPut, bucket: open, key: "parts", query: query("partNumber", "1", "uploadId", id), body: data}, "AccessDenied"},
+		"list parts":                     {reader, request{method: http.MethodGet, bucket: closed, key: "parts", query: query("uploadId", hidden)}, "AccessDenied"},
+		"complete an upload":             {reader, request{method: http.MethodPost, bucket: closed, key: "parts", query: query("uploadId", hidden), body: []byte("<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>" + md5ETag(data) + "</ETag></Part></CompleteMultipartUpload>")}, "AccessDenied"},
 		"set a rule":                     {reader, request{method: http.MethodPut, bucket: open, query: "encryption=", body: []byte(encryptionRule("AES256", "")), header: map[string]string{"Content-Md5": contentMD5([]byte(encryptionRule("AES256", "")))}}, "AccessDenied"},
 		"drop a rule":                    {reader, request{method: http.MethodDelete, bucket: open, query: "encryption="}, "AccessDenied"},
 		"writer reads":                   {writer, request{method: http.MethodGet, bucket: closed, key: "w"}, "kms:NotAuthorized"},

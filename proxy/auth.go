@@ -121,6 +121,19 @@ func (s *Server) mayWrite(ctx context.Context, c caller, bucket string, asked *s
 	return s.mayUseKeys(ctx, c, bucket, asked.Mode, key, identity.Generate)
 }
 
+// mayKnow is asked before digests of data that is being written are shown: to who
+// may write it, or read it.
+func (s *Server) mayKnow(ctx context.Context, c caller, bucket string, rec *sse.Record) error {
+	if rec == nil {
+		return nil
+	}
+	err := s.mayUseKeys(ctx, c, bucket, rec.Mode, rec.KMSKey, identity.Generate)
+	if errors.Is(err, errKeyAccess) || errors.Is(err, kms.ErrNotPermitted) {
+		return s.mayOpen(ctx, c, bucket, rec)
+	}
+	return err
+}
+
 // mayUseKeys is asked before any DEK is generated or unsealed: upstream can only
 // narrow access, and one that says yes to everybody opens nothing. key is "" for
 // SSE-C. errKeyAccess, kms.ErrNotPermitted for SSE-KMS, or what keeps it from being

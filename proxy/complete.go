@@ -66,6 +66,9 @@ func (s *Server) completeMultipartUpload(w http.ResponseWriter, r *request) erro
 		return err
 	}
 	c.upload = u
+	if err := s.mayKnow(r.Context(), r.caller, r.bucket, u.record); err != nil {
+		return err
+	}
 	err = c.run(r.Context())
 	switch {
 	case errors.Is(err, errNoSuchUpload):

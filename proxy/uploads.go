@@ -61,6 +61,9 @@ func (s *Server) listParts(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	if err := s.mayKnow(r.Context(), r.caller, r.bucket, u.record); err != nil {
+		return err
+	}
 	up := r.upstreamRequest(http.MethodGet)
 	up.Query = url.Values{"uploadId": {u.ID}}
 	for _, name := range []string{"max-parts", "part-number-marker"} {

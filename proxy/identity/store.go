@@ -83,9 +83,9 @@ type settings struct {
 }
 
 // Configure replaces the settings: from its return on they are obeyed.
-func (s *Store) Configure(new Settings) {
-	next := &settings{access: new.Access, configured: make(map[string]*Identity, len(new.Credentials))}
-	for accessKey, secret := range new.Credentials {
+func (s *Store) Configure(o Settings) {
+	next := &settings{access: o.Access, configured: make(map[string]*Identity, len(o.Credentials))}
+	for accessKey, secret := range o.Credentials {
 		next.configured[accessKey] = &Identity{AccessKey: accessKey, SecretKey: secret, Kind: Configured}
 	}
 	s.settings.Store(next)
