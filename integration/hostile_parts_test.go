@@ -213,3 +213,50 @@ func TestHostileUpstreamAttacksManifestsOfParts(t *testing.T) {
 		})
 	}
 }
+
+// An object whose layout is known is asked for by it; an answer with another record
+// is another object, and is asked for once more, not for ever.
+func TestHostileUpstreamChangesTheRecordOfAKnownLayout(t *testing.T) {
+	h := commonHostile(t)
+	bucket := newBucket(t, h.root)
+	h.unharmed(t)
+	parts := [][]byte{partData(minPart+5, 60), partData(packageSize+9, 62)}
+	var records []string
+	var o stored
+	for range 2 {
+		u := h.root.createUpload(t, bucket, "k", nil)
+		for i, data := range parts {
+			u.put(t, i+1, data)
+		}
+		o = stored{name: "k", bucket: bucket, key: "k", data: bytes.Join(parts, nil), etag: u.complete(t), authentic: true}
+		_, record := recordOf(t, h.stack.raw().head(t, bucket, "k", nil).header)
+		records = append(records, record)
+	}
+	at := len(parts[0])
+	read := func() answer {
+		return h.readOnce(t, o, http.MethodGet, at-1, at+1, fmt.Sprintf("bytes=%d-%d", at-1, at))
+	}
+	for name, change := range map[string]func(http.Header){
+		"older":    func(hd http.Header) { hd.Set("X-Amz-Meta-Bucketseal", records[0]) },
+		"stripped": func(hd http.Header) { hd.Del("X-Amz-Meta-Bucketseal") },
+		"flipped":  func(hd http.Header) { hd.Set("X-Amz-Meta-Bucketseal", flipRecord(records[1], -90)) },
+		"range":    func(hd http.Header) { hd.Set("Content-Range", "bytes 0-65567/9999999") },
+	} {
+		h.up.honest()
+		if a := read(); !a.complete() {
+			t.Fatalf("honest: %d %s", a.status, a.code)
+		}
+		mark := h.up.mark()
+		h.up.tell(lie{alter: func(r *http.Request, resp *http.Response) {
+			if isGet(r, bucket, "k") {
+				change(resp.Header)
+			}
+		}})
+		if a := read(); a.complete() {
+			t.Errorf("%s: a complete answer", name)
+		}
+		if requests := h.up.since(mark, "/"+bucket); len(requests) > 3 {
+			t.Errorf("%s: %v", name, requests)
+		}
+	}
+}
