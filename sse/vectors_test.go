@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -33,6 +34,9 @@ type vector struct {
 	Record  string `json:"record"`
 	// Data is base64.
 	Data string `json:"data"`
+	// Parts is the table of parts of an object of parts, in base64, as its manifest
+	// has it.
+	Parts string `json:"parts,omitempty"`
 	// PlainSize and Seed make the plaintext: byte i is Seed[i % len(Seed)] ^ (i / 256).
 	PlainSize int64  `json:"plain_size"`
 	Seed      string `json:"seed"`
@@ -72,11 +76,20 @@ func (v *vector) read() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if int64(len(data)) != EncSize(rec.PlainSize) {
+	parts := OnePart(rec.PlainSize, private.Nonce)
+	if rec.Layout != OneStream {
+		table, err := base64.StdEncoding.DecodeString(v.Parts)
+		if err != nil {
+			return nil, err
+		}
+		if parts, err = ParseParts(table); err != nil {
+			return nil, err
+		}
+	}
+	if int64(len(data)) != parts.EncSize() {
 		return nil, fmt.Errorf("%d bytes of data: %w", len(data), ErrTruncated)
 	}
-	s := Stream{Key: key.Part(1), Nonce: private.Nonce, PlainSize: rec.PlainSize}
-	plain, err := s.Decrypt(bytes.NewReader(data), Range{Length: rec.PlainSize})
+	plain, err := parts.Decrypt(&key, bytes.NewReader(data), Range{Length: parts.PlainSize()})
 	if err != nil {
 		return nil, err
 	}
@@ -144,6 +157,67 @@ func generateVectors(t *testing.T) {
 	for _, v := range brokenVectors(t) {
 		write(v)
 	}
+	for _, v := range partsVectors(t) {
+		write(v)
+	}
+}
+
+// partsVectors are objects of parts, and what becomes of them when parts are
+// exchanged or their table is another's.
+func partsVectors(t *testing.T) []vector {
+	t.Helper()
+	sizes := []int64{PackageSize + 1, PackageSize + 1, 0, 7}
+	out := []vector{newPartsVector(t, ModeS3, "parts", sizes), newPartsVector(t, ModeKMS, "parts-SSE-KMS", sizes[:2]), newPartsVector(t, ModeC, "parts-SSE-C", sizes[1:])}
+	n := int(EncSize(sizes[0]))
+	for _, broken := range []struct {
+		name, want string
+		change     func(v, other *vector, data []byte) []byte
+	}{
+		{"parts-exchanged", "tampered", func(_, _ *vector, b []byte) []byte { return slices.Concat(b[n:2*n], b[:n], b[2*n:]) }},
+		{"part-dropped", "truncated", func(_, _ *vector, b []byte) []byte { return slices.Concat(b[:n], b[2*n:]) }},
+		{"table-of-another-upload", "tampered", func(v, other *vector, b []byte) []byte { v.Parts = other.Parts; return b }},
+		{"table-cut", "record", func(v, _ *vector, b []byte) []byte { v.Parts = v.Parts[:len(v.Parts)-4]; return b }},
+	} {
+		v, other := newPartsVector(t, ModeS3, broken.name, sizes), newPartsVector(t, ModeS3, "", sizes)
+		data, _ := base64.StdEncoding.DecodeString(v.Data)
+		v.Data, v.Error = base64.StdEncoding.EncodeToString(broken.change(&v, &other, data)), broken.want
+		out = append(out, v)
+	}
+	return out
+}
+
+// newPartsVector makes an object of parts with these sizes, numbered 2, 5, 8 ...
+func newPartsVector(t *testing.T, mode Mode, name string, sizes []int64) vector {
+	t.Helper()
+	v := newVector(t, mode, 0, name)
+	for _, size := range sizes {
+		v.PlainSize += size
+	}
+	b := &Binding{Mode: mode, Name: Name{v.Bucket, v.Key}}
+	rec := &Record{Layout: Uploaded, Manifest: NewManifestID()}
+	if mode != ModeC {
+		b.KMSKey, b.KMSKeyVersion, b.Context = "key-a", 1, []byte(v.Context)
+		rec.SealedDEK = bytes.Repeat([]byte{0xd1}, 76)
+	}
+	key, secret := NewObjectKey(), testSecret(0x42)
+	var err error
+	if v.Record, err = rec.Seal(b, secret, &key, NewPartsPrivate()); err != nil {
+		t.Fatal(err)
+	}
+	var list []Part
+	var data []byte
+	for rest := v.plaintext(); len(list) < len(sizes); rest = rest[sizes[len(list)-1]:] {
+		p := Part{Number: uint32(3*len(list) + 2), PlainSize: sizes[len(list)], Nonce: NewStreamNonce(), Checksum: []byte("crc3")}
+		s := Stream{Key: key.Part(p.Number), Nonce: p.Nonce, PlainSize: p.PlainSize}
+		data = append(data, encrypt(t, &s, rest[:p.PlainSize])...)
+		list = append(list, p)
+	}
+	parts, err := NewParts(list, CRC32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Data, v.Parts = base64.StdEncoding.EncodeToString(data), base64.StdEncoding.EncodeToString(parts.Encode())
+	return v
 }
 
 func newVector(t *testing.T, mode Mode, size int64, name string) vector {

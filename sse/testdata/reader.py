@@ -61,6 +61,8 @@ def parse(text):
             public = raw[:1 + offset]
     mode = found.get(1, b"\0")[0]
     need = {1: {1, 2, 3, 5, 7, 8, 16}, 2: {1, 2, 3, 5, 7, 8, 16}, 3: {1, 7, 8, 16}}.get(mode)
+    if need and 10 in found:  # of parts: a manifest has the sizes
+        need = need - {8} | {9, 10}
     may = {1: set(), 2: {4, 6}, 3: set()}.get(mode)
     if need is None or not need <= found.keys() <= need | may or len(found[7]) != 80:
         raise Failure("record")
@@ -83,8 +85,50 @@ def read(v):
         private = AESGCM(derive(object_key, b"record")).decrypt(found[16][:12], found[16][12:], aad)
     except InvalidTag:
         raise Failure("tampered")
+    data = base64.b64decode(v["data"])
+    if 10 in found:
+        return parts(object_key, base64.b64decode(v["parts"]), data)
     nonce = dict((tag, value) for _, tag, value in fields(private)).get(1, b"")
-    return packages(derive(object_key, b"part", struct.pack(">I", 1)), nonce, uvarint(found[8]), base64.b64decode(v["data"]))
+    return packages(derive(object_key, b"part", struct.pack(">I", 1)), nonce, uvarint(found[8]), data)
+
+
+def table(raw):
+    """The (number, size, nonce) of each part."""
+    sums = {0: 0, 0x10: 4, 0x11: 4, 0x12: 8, 0x13: 20, 0x14: 32}
+    if len(raw) < 2 or raw[0] != 1 or raw[1] not in sums:
+        raise Failure("record")
+    at, found = 2, []
+
+    def number():
+        nonlocal at
+        start = at
+        while at < len(raw) and raw[at] >= 0x80:
+            at += 1
+        at += 1
+        if at > len(raw):
+            raise Failure("record")
+        return uvarint(raw[start:at])
+
+    while at < len(raw):
+        n, size = number(), number()
+        nonce = raw[at:at + 12] if size else b""
+        at += len(nonce) + sums[raw[1]]
+        if at > len(raw) or found and n <= found[-1][0]:
+            raise Failure("record")
+        found.append((n, size, nonce))
+    return found
+
+
+def parts(object_key, raw, data):
+    listed = table(raw)
+    lengths = [size + 32 * -(-size // 65536) for _, size, _ in listed]
+    if len(data) != sum(lengths):
+        raise Failure("truncated")
+    plain, at = b"", 0
+    for (number, size, nonce), length in zip(listed, lengths):
+        plain += packages(derive(object_key, b"part", struct.pack(">I", number)), nonce, size, data[at:at + length])
+        at += length
+    return plain
 
 
 def packages(part_key, nonce, size, data):
