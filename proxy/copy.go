@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
-	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -116,8 +115,8 @@ func (c *copying) setHeader() {
 }
 
 // run takes one of three ways. Between SSE-S3 and SSE-KMS, and from plain to
-// plain, upstream copies what it has, and no data moves through the proxy;
-// everything else is read and written anew.
+// plain, upstream copies what it has, and the proxy reads the data only for a
+// digest that nobody has; everything else is read and written anew.
 func (c *copying) run(ctx context.Context) error {
 	from := sse.ModeNone
 	if c.source.record != nil {
@@ -126,7 +125,7 @@ func (c *copying) run(ctx context.Context) error {
 	to := c.asked.Mode
 	wrapped := func(m sse.Mode) bool { return m == sse.ModeS3 || m == sse.ModeKMS }
 	switch {
-	case wrapped(from) && wrapped(to) && c.sums() == nil:
+	case wrapped(from) && wrapped(to):
 		return c.rewrap(ctx)
 	case from == sse.ModeNone && to == sse.ModeNone:
 		return c.copyUpstream(ctx, nil)
@@ -135,24 +134,14 @@ func (c *copying) run(ctx context.Context) error {
 	}
 }
 
-// sums is the checksum that the request asks to be computed, if the source does
-// not have it.
-func (c *copying) sums() []sigv4.ChecksumAlgorithm {
-	algorithm, ok := sigv4.ParseChecksumAlgorithm(c.request.Header.Get("X-Amz-Checksum-Algorithm"))
-	if !ok {
-		return nil
-	}
-	if o := c.source.object; o != nil && o.facts.Checksum != nil && !o.facts.Checksum.Composite && o.facts.Checksum.Type == checksumTypes[algorithm] {
-		return nil
-	}
-	return []sigv4.ChecksumAlgorithm{algorithm}
-}
-
 // rewrap seals the source's object key and facts for the new name, mode and KMS
 // key, and has upstream copy the ciphertext beneath them.
 func (c *copying) rewrap(ctx context.Context) error {
 	r, s := c.request, c.server
 	if err := s.mayWrite(ctx, r.caller, r.bucket, c.asked); err != nil {
+		return err
+	}
+	if err := c.measure(ctx); err != nil {
 		return err
 	}
 	key, err := s.keys.forWrite(ctx, r.name(), c.asked)
@@ -256,14 +245,7 @@ func (c *copying) stream(ctx context.Context) error {
 		return err
 	}
 	defer done()
-	var known sse.Facts
-	if o := c.source.object; o != nil && o.facts.Parts == 0 {
-		known = o.facts
-	}
-	sums := c.sums()
-	if sums != nil {
-		known.Checksum = nil
-	}
+	known, sums := c.ofStream()
 	body := newCopiedBody(plain, known, c.asked.Mode == sse.ModeS3 && known.MD5 == nil, sums)
 	up := &upload{server: s, request: r, size: c.source.size, asked: c.asked, body: body, header: c.header, copied: true}
 	if err := up.store(sums != nil); err != nil {

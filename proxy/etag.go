@@ -11,8 +11,8 @@ import (
 
 // clientETag returns the quoted ETag that clients know an object by. SSE-S3: the
 // MD5 of the plaintext, or of the parts' MD5s with their number; where nobody
-// computed it, as in a copy of an SSE-KMS object, upstream's with a -1 suffix,
-// which says that it is no MD5. SSE-KMS, SSE-C and plain objects (rec is nil):
+// computed it, or the manifest that has it cannot be read, upstream's with a -1
+// suffix, which says that it is no MD5. SSE-KMS, SSE-C and plain objects (rec is nil):
 // upstream's own.
 func clientETag(rec *sse.Record, facts *sse.Facts, upstreamETag string) string {
 	stored := strings.Trim(upstreamETag, `"`)

@@ -1,0 +1,89 @@
+package proxy
+
+import (
+	"context"
+	"io"
+
+	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// askedSum is the checksum that the request asks the copy to have.
+func (c *copying) askedSum() (sigv4.ChecksumAlgorithm, bool) {
+	return sigv4.ParseChecksumAlgorithm(c.request.Header.Get("X-Amz-Checksum-Algorithm"))
+}
+
+// missing is the checksum that the request asks for and known does not have.
+func (c *copying) missing(known *sse.Facts) []sigv4.ChecksumAlgorithm {
+	algorithm, ok := c.askedSum()
+	if sum := known.Checksum; !ok || sum != nil && !sum.Composite && sum.Type == checksumTypes[algorithm] {
+		return nil
+	}
+	return []sigv4.ChecksumAlgorithm{algorithm}
+}
+
+// whileReading is what to compute of data that is read in any case: as at AWS, a
+// copy whose source has no checksum of the whole gets a CRC64NVME.
+func (c *copying) whileReading(known *sse.Facts) []sigv4.ChecksumAlgorithm {
+	if _, asked := c.askedSum(); !asked && (known.Checksum == nil || known.Checksum.Composite) {
+		return []sigv4.ChecksumAlgorithm{sigv4.CRC64NVME}
+	}
+	return c.missing(known)
+}
+
+// measure reads the source for what the copy must have and nobody knows: the MD5
+// of an SSE-KMS object that becomes an SSE-S3 one, and a checksum that is asked
+// for. Where nothing is missing it reads nothing.
+func (c *copying) measure(ctx context.Context) error {
+	facts := &c.source.object.facts
+	withMD5 := c.asked.Mode == sse.ModeS3 && facts.MD5 == nil
+	if !withMD5 && c.missing(facts) == nil {
+		return nil
+	}
+	plain, done, err := c.source.read(ctx, c.server, c.request, sse.Range{Length: c.source.size})
+	if err != nil {
+		return err
+	}
+	defer done()
+	body := newCopiedBody(plain, *facts, withMD5, c.whileReading(facts))
+	if err := c.server.buffers.discard(body); err != nil {
+		return err
+	}
+	if sum, ok := body.MD5(); ok {
+		facts.MD5, facts.Parts = sum[:], 0
+	}
+	for algorithm, value := range body.Checksums() {
+		facts.Checksum = &sse.Checksum{Type: checksumTypes[algorithm], Value: value}
+	}
+	return nil
+}
+
+// discard reads src to its end.
+func (b *bufferBudget) discard(src io.Reader) error {
+	buffer := b.copies.Get().(*[copyBufferSize]byte)
+	defer func() {
+		clear(buffer[:]) // plaintext
+		b.copies.Put(buffer)
+	}()
+	return b.copy(io.Discard, src, buffer[:], 0)
+}
+
+// ofStream returns what the source's facts say of data that is written anew as one
+// stream, and what else to compute of it.
+func (c *copying) ofStream() (known sse.Facts, sums []sigv4.ChecksumAlgorithm) {
+	if o := c.source.object; o != nil {
+		if o.facts.Parts == 0 {
+			known.MD5 = o.facts.MD5
+		}
+		if sum := o.facts.Checksum; sum != nil && !sum.Composite {
+			known.Checksum = sum
+		}
+	}
+	if c.asked.Mode == sse.ModeNone {
+		return known, nil // upstream computes no checksum, and takes none after the data
+	}
+	if sums = c.whileReading(&known); sums != nil {
+		known.Checksum = nil
+	}
+	return known, sums
+}
