@@ -35,7 +35,13 @@ func newEdge(t *testing.T, yaml string, args ...string) *edge {
 // metric returns the value of a metric without labels.
 func (e *edge) metric(t *testing.T, name string) float64 {
 	t.Helper()
-	resp, err := http.Get(e.metrics + "/metrics")
+	return metric(t, e.metrics, name)
+}
+
+// metric returns the value of a metric without labels that is served at an address.
+func metric(t *testing.T, address, name string) float64 {
+	t.Helper()
+	resp, err := http.Get(address + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}

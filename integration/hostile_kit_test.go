@@ -116,6 +116,8 @@ type hostile struct {
 	up *saboteur
 	// root speaks to the proxy; one for all requests, so that files can be counted.
 	root *client
+	// metrics is where the proxy's metrics are served.
+	metrics string
 }
 
 // hostileLimit bounds every answer in these tests. What waits for upstream is
@@ -151,8 +153,13 @@ func startHostile(dir, config string, args ...string) (h *hostile, err error) {
 	if h.up, err = newSaboteur(h.minio.addr); err != nil {
 		return h, err
 	}
+	address, err := freeAddress()
+	if err != nil {
+		return h, err
+	}
+	h.metrics = "http://" + address
 	file := filepath.Join(dir, "bucketseal.yml")
-	if err = os.WriteFile(file, []byte(hostileConfig+config), 0o600); err != nil {
+	if err = os.WriteFile(file, []byte(hostileConfig+"metrics: {address: \""+address+"\"}\n"+config), 0o600); err != nil {
 		return h, err
 	}
 	h.seal, err = startSeal(dir, "", "http://"+h.up.at, append([]string{"--config", file}, args...)...)
@@ -193,10 +200,12 @@ func commonHostile(t *testing.T) *hostile {
 }
 
 // unharmed checks, at the end of a test, that the proxy is the same process,
-// serves, and holds no more files than before.
+// serves, and holds no more files and goroutines than before: whatever was broken
+// off left none behind.
 func (h *hostile) unharmed(t *testing.T) {
 	t.Helper()
-	pid, before := h.seal.pid(), h.openFiles(t)
+	pid, files := h.seal.pid(), h.openFiles(t)
+	goroutines := metric(t, h.metrics, "go_goroutines")
 	t.Cleanup(func() {
 		h.up.honest()
 		select {
@@ -211,14 +220,18 @@ func (h *hostile) unharmed(t *testing.T) {
 		if log := h.seal.logSince(0); strings.Contains(log, "panic") {
 			t.Error("the proxy's log mentions a panic")
 		}
-		const slack = 6 // idle connections to MinIO, which the tests cannot close
-		after := 0
-		for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-			if after = h.openFiles(t); after <= before+slack {
+		// Idle connections to MinIO, which the tests cannot close, have two goroutines each.
+		const slack = 6
+		var filesNow int
+		var goroutinesNow float64
+		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+			filesNow, goroutinesNow = h.openFiles(t), metric(t, h.metrics, "go_goroutines")
+			if filesNow <= files+slack && goroutinesNow <= goroutines+2*slack {
+				t.Logf("%d files and %.0f goroutines before, %d and %.0f after", files, goroutines, filesNow, goroutinesNow)
 				return
 			}
 		}
-		t.Errorf("the proxy has %d files open, %d before", after, before)
+		t.Errorf("the proxy has %d files open, %d before, and %.0f goroutines, %.0f before", filesNow, files, goroutinesNow, goroutines)
 	})
 }
 
