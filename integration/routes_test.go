@@ -49,6 +49,40 @@ func TestRefusedSubResourcesNeverReachUpstream(t *testing.T) {
 	c.get(t, bucket, "k", nil).wantStatus(t, http.StatusOK).wantBody(t, data)
 }
 
+// Operations that MinIO has and the proxy cannot offer are refused by name, in every
+// mode, and MinIO never hears of them.
+func TestRefusedOperationsSaySo(t *testing.T) {
+	s := watchedStack(t)
+	c := s.client()
+	bucket := newBucket(t, c)
+	c.put(t, bucket, "k", testData(100, 41), nil).wantStatus(t, http.StatusOK)
+	mark := s.liar.mark()
+	for _, r := range []request{
+		{method: http.MethodPost, bucket: bucket, key: "k", query: "select=&select-type=2", body: []byte("<SelectObjectContentRequest/>")},
+		{method: http.MethodGet, bucket: bucket, key: "k", query: "torrent="},
+		{method: http.MethodGet, bucket: bucket, key: "k", query: "lambdaArn=arn%3Aminio%3As3-object-lambda%3A%3Ax%3Awebhook"},
+		{method: http.MethodPut, bucket: bucket, query: "replication=", body: []byte("<ReplicationConfiguration/>")},
+		{method: http.MethodGet, bucket: bucket, query: "events=s3%3AObjectCreated%3A%2A"},
+		{method: http.MethodGet, query: "events=s3%3AObjectCreated%3A%2A"},
+		{method: http.MethodPut, bucket: bucket, key: "k2", body: []byte("x"), header: map[string]string{"X-Amz-Meta-Snowball-Auto-Extract": "true"}},
+		{method: http.MethodGet, bucket: bucket, key: "k", header: map[string]string{"X-Minio-Extract": "true"}},
+		{method: http.MethodPut, bucket: bucket, key: "k", body: []byte("x"), header: map[string]string{"X-Amz-Write-Offset-Bytes": "100"}},
+	} {
+		if a := c.do(t, r); a.status != http.StatusNotImplemented || a.code != "NotImplemented" {
+			t.Errorf("%s: %d %s, want 501 NotImplemented", a.what, a.status, a.code)
+		}
+	}
+	certificate := c.do(t, request{method: http.MethodPost, query: "Action=AssumeRoleWithCertificate&Version=2011-06-15"})
+	if certificate.status != http.StatusBadRequest || !strings.Contains(string(certificate.body), "InvalidParameterValue") {
+		t.Errorf("AssumeRoleWithCertificate: %d %s", certificate.status, certificate.body)
+	}
+	for _, seen := range s.liar.since(mark, "/") {
+		if seen.path == "/" || strings.HasPrefix(seen.path, "/"+bucket) {
+			t.Errorf("it reached MinIO: %v", seen)
+		}
+	}
+}
+
 func bodyFor(method string) []byte {
 	if method == http.MethodPut || method == http.MethodPost {
 		return []byte("some body")
