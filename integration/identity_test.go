@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -53,11 +54,13 @@ func TestSessionsEnd(t *testing.T) {
 	h := newHostile(t, "")
 	bucket := newBucket(t, h.root)
 	h.root.put(t, bucket, "k", []byte("data"), nil).wantStatus(t, http.StatusOK)
-	ends := time.Now().Add(8 * time.Second)
+	var ends atomic.Pointer[time.Time] // counted from the answer: boto3 takes its time to start
 	one := session{"ENDING", "ending-secret-0123", "token-of-ending"}
 	h.up.order(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodPost && r.URL.Path == "/" {
-			_, _ = w.Write([]byte(stsAnswer("AssumeRole", one, ends)))
+			at := time.Now().Add(8 * time.Second)
+			ends.Store(&at)
+			_, _ = w.Write([]byte(stsAnswer("AssumeRole", one, at)))
 			return true
 		}
 		return h.yesMan(bucket)(w, r)
@@ -68,7 +71,7 @@ func TestSessionsEnd(t *testing.T) {
 	c := h.root.as(one.AccessKey, one.SecretKey)
 	get := request{method: http.MethodGet, bucket: bucket, key: "k", token: one.Token}
 	c.do(t, get).wantStatus(t, http.StatusOK).wantBody(t, []byte("data"))
-	time.Sleep(time.Until(ends))
+	time.Sleep(time.Until(*ends.Load()))
 	c.do(t, get).wantError(t, 403, "InvalidAccessKeyId", "The Access Key Id you provided does not exist in our records.")
 }
 
