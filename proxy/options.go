@@ -61,6 +61,9 @@ type Options struct {
 	// Domains are the names below which a host name begins with a bucket, in lower
 	// case; none means that buckets stand in paths only.
 	Domains []string
+	// AllowOrigin lists the origins whose scripts browsers let read answers; none
+	// means no other than the server's own.
+	AllowOrigin glob.Patterns
 	// Trust says which proxies before this one are believed about where a request
 	// comes from; the zero value believes none.
 	Trust edge.Trust

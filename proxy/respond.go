@@ -98,7 +98,8 @@ func writeError(w http.ResponseWriter, r *request, e *apiError) {
 func forgetObject(h http.Header, status int) {
 	for name := range h {
 		switch name {
-		case "X-Amz-Request-Id", "Server", "X-Content-Type-Options":
+		case "X-Amz-Request-Id", "Server", "X-Content-Type-Options", "Vary",
+			"Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Access-Control-Expose-Headers":
 		case "Etag", "Last-Modified":
 			if status != http.StatusNotModified && status != http.StatusPreconditionFailed {
 				delete(h, name)

@@ -144,7 +144,7 @@ type request struct {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w, r, finish := s.opts.Patience.Apply(w, r)
 	defer finish()
-	if s.serveHealth(w, r) {
+	if s.serveCORS(w, r) || s.serveHealth(w, r) {
 		return
 	}
 	if s.serveVirtualHost(w, r) {

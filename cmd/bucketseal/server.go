@@ -216,6 +216,7 @@ func proxyOptions(c *config.Config, up *upstream.Client, keys kms.Service, log *
 		SmallObject:          c.SmallObject.Size,
 		SmallObjectBudget:    c.SmallObject.Budget,
 		Domains:              c.Domains,
+		AllowOrigin:          c.AllowOrigin,
 		Trust:                edge.Trust{Proxies: c.TrustedProxies, Header: edge.Header(c.ForwardedHeader)},
 		Gate:                 edge.NewGate(c.Limits.MaxRequests, c.Limits.QueueWait),
 		Patience:             edge.Patience{Stall: c.Limits.Stall},

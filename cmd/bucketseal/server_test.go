@@ -153,7 +153,7 @@ func TestConfigCheckAcceptsTheExample(t *testing.T) {
 	if out := ok(t, env, "", "config", "check", example); !strings.Contains(out, "valid") {
 		t.Errorf("%q", out)
 	}
-	fails(t, 1, "bucketseal.example.yml:31:17: upstream.credentials.secret_key: the variable BUCKETSEAL_SERVICE_SECRET is not set", nil, "", "config", "check", example)
+	fails(t, 1, "bucketseal.example.yml:34:17: upstream.credentials.secret_key: the variable BUCKETSEAL_SERVICE_SECRET is not set", nil, "", "config", "check", example)
 	fails(t, 1, "credentials: there are none", nil, "", "config", "check")
 	if out := ok(t, rootEnv("BUCKETSEAL_DATA_DIR="+t.TempDir()), "", "config", "check"); out != "the environment: valid\n" {
 		t.Errorf("%q", out)

@@ -50,6 +50,8 @@ type Config struct {
 	AllowAnonymous, PlainRead []string
 	// Domains are the names below which a bucket may stand in the host, in lower case.
 	Domains []string
+	// AllowOrigin are patterns of the origins whose scripts may read answers.
+	AllowOrigin []string
 	// TrustedProxies are the networks of the load balancers and reverse proxies
 	// before this one, and ForwardedHeader is where they say who the client is:
 	// x-forwarded-for, x-real-ip or forwarded.

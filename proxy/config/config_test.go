@@ -22,6 +22,7 @@ const full = `
 address: 127.0.0.1:9443
 region: eu-central-1
 domain: [S3.example.com, localhost]
+cors_allow_origin: ["https://*.example.com"]
 trusted_proxies: [10.0.0.0/8, "fd00::/8", 192.0.2.7]
 forwarded_header: forwarded
 upstream:
@@ -78,7 +79,7 @@ func TestEverySettingOfAFileIsRead(t *testing.T) {
 	}
 	c.Upstream.Endpoint, c.origin = nil, nil
 	want := &Config{
-		File: "/etc/seal/seal.yml", Address: "127.0.0.1:9443", Region: "eu-central-1", Domains: []string{"s3.example.com", "localhost"},
+		File: "/etc/seal/seal.yml", Address: "127.0.0.1:9443", Region: "eu-central-1", Domains: []string{"s3.example.com", "localhost"}, AllowOrigin: []string{"https://*.example.com"},
 		TrustedProxies:  []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8"), netip.MustParsePrefix("192.0.2.7/32")},
 		ForwardedHeader: "forwarded",
 		Upstream:        Upstream{Region: "eu-west-1", CA: "/etc/seal/ca.pem", Cert: "/etc/seal/up/cert.pem", Key: "/etc/seal/up/key.pem", Credentials: Credential{AccessKey: "proxy", SecretKey: NewSecret("own-secret-1")}},

@@ -75,6 +75,8 @@ func TestMistakesAreReportedWithTheirPlace(t *testing.T) {
 		"auto where 0 is none":     {"limits: {max_connections_per_client: auto}\n", `"auto" is no whole number`},
 		"list for a number":        {"limits: {max_requests: [1]}\n", "this is a list; it must be a whole number"},
 		"metrics address":          {"metrics: {address: x}\n", `f.yml:1:20: metrics.address: "x" is no address`},
+		"origin with a path":       {"cors_allow_origin: ['https://a.example/b']\n", "is no origin"},
+		"origin without a scheme":  {"cors_allow_origin: [a.example]\n", "is no origin"},
 		"domain with a port":       {"domain: [s3.example.com:9000]\n", `f.yml:1:9: domain: "s3.example.com:9000" is no host name`},
 		"domain, an address":       {"domain: [127.0.0.1]\n", "is no host name"},
 		"domain with a wildcard":   {"domain: ['*.example.com']\n", "is no host name"},

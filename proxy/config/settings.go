@@ -60,6 +60,10 @@ func serverSettings() []Setting {
 			Usage: "names of this server below which the bucket may stand, as in BUCKET.s3.example.com", set: setDomains,
 		},
 		{
+			Path: "cors_allow_origin", Type: TypeList, Default: "*", Env: "BUCKETSEAL_CORS_ALLOW_ORIGIN",
+			Usage: "origins (patterns) whose scripts browsers let read answers", set: list(func(c *Config) *[]string { return &c.AllowOrigin }, checkOrigin),
+		},
+		{
 			Path: "upstream.endpoint", Type: TypeString, Default: "http://127.0.0.1:9000", Env: "BUCKETSEAL_UPSTREAM", Flag: "upstream",
 			Usage: "URL of the MinIO that stores the objects", set: setEndpoint,
 		},

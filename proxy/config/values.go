@@ -340,6 +340,19 @@ func checkPattern(v string) error {
 	return nil
 }
 
+// checkOrigin takes patterns of origins, which browsers send in lower case and
+// without a path.
+func checkOrigin(v string) error {
+	if v == "*" || v == "null" {
+		return nil
+	}
+	scheme, host, ok := strings.Cut(v, "://")
+	if !ok || scheme == "" || host == "" || strings.ContainsAny(host, "/ ,\t") || v != strings.ToLower(v) {
+		return fmt.Errorf("%q is no origin; write https://app.example.com, without a path, in lower case; * and ? are wildcards", v)
+	}
+	return nil
+}
+
 var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 
 func checkBucketName(v string) error {
