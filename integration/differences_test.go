@@ -181,7 +181,7 @@ func pattern(p string) *regexp.Regexp {
 		return re.(*regexp.Regexp)
 	}
 	quoted := strings.NewReplacer(`\*`, ".*", `\?`, ".").Replace(regexp.QuoteMeta(p))
-	re := regexp.MustCompile("^" + quoted + "$")
+	re := regexp.MustCompile("(?s)^" + quoted + "$")
 	patterns.Store(p, re)
 	return re
 }

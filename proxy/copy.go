@@ -7,11 +7,13 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -109,9 +111,30 @@ func (c *copying) setHeader() {
 	}
 	for name, values := range c.source.head {
 		if strings.HasPrefix(name, metaPrefix) && !isReservedMeta(name) {
-			c.header[name] = values
+			c.header[name] = asStored(values)
 		}
 	}
+	if class := c.source.head.Values("X-Amz-Storage-Class"); c.header.Get("X-Amz-Storage-Class") == "" && len(class) > 0 {
+		c.header["X-Amz-Storage-Class"] = class
+	}
+}
+
+// asStored undoes the encoding of RFC 2047 in which MinIO answers metadata that is
+// not ASCII: stored so, the copy's would be another text in a listing. What no
+// header can carry was sent encoded by the client, and stays so.
+func asStored(values []string) []string {
+	out := make([]string, len(values))
+	for i, value := range values {
+		out[i] = value
+		raw, err := new(mime.WordDecoder).DecodeHeader(value)
+		if err != nil || mime.QEncoding.Encode("UTF-8", raw) != value {
+			continue
+		}
+		if strings.TrimSpace(raw) == raw && !strings.ContainsFunc(raw, unicode.IsControl) {
+			out[i] = raw
+		}
+	}
+	return out
 }
 
 // run takes one of three ways. Between SSE-S3 and SSE-KMS, and from plain to

@@ -76,10 +76,11 @@ func (r *request) writeHeaders() http.Header {
 	return out
 }
 
-// withoutAWSChunked removes the encoding of the transfer, which is not stored.
+// withoutAWSChunked removes the encoding of the transfer, which is not stored;
+// a value that does not have it stays as it is.
 func withoutAWSChunked(value string) string {
-	if value == "" {
-		return ""
+	if !strings.Contains(strings.ToLower(value), "aws-chunked") {
+		return value
 	}
 	var kept []string
 	for part := range strings.SplitSeq(value, ",") {

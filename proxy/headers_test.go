@@ -22,6 +22,7 @@ func TestContentEncodingWithoutTheTransfersOwn(t *testing.T) {
 		"aws-chunked":               "",
 		"AWS-Chunked":               "",
 		"gzip":                      "gzip",
+		"gzip, br":                  "gzip, br",
 		"gzip,aws-chunked":          "gzip",
 		"aws-chunked,gzip":          "gzip",
 		"aws-chunked, gzip ,br":     "gzip,br",
