@@ -221,6 +221,25 @@ func TestHealthPathsAnswerAsMinIO(t *testing.T) {
 	}
 }
 
+// access.key_admins names who may; MinIO narrows it.
+func TestKeyAdministratorsNeedMinIOsPermissionToo(t *testing.T) {
+	const name, secret = "key-operator", "key-operator-secret"
+	h := newHostile(t, "credentials:\n  - {access_key: "+rootUser+", secret_key: "+rootPassword+"}\n  - {access_key: "+name+", secret_key: "+secret+"}\n"+
+		"access:\n  key_admins: ["+name+"]\n")
+	mc := newMC(t, h.stack)
+	mc.must(t, "admin", "user", "add", "seal", name, secret)
+	mc.must(t, "alias", "set", "user", h.root.endpoint, name, secret)
+	mc.denies(t, "Access Denied", "admin", "kms", "key", "create", "user", "operators-key") // MinIO says no
+	mc.denies(t, "Access Denied", "admin", "kms", "key", "create", "seal", "operators-key") // the configuration says no
+	policy := writeFile(t, t.TempDir(), "p.json", []byte(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["kms:CreateKey"]}]}`))
+	mc.must(t, "admin", "policy", "create", "seal", "key-makers", policy)
+	mc.must(t, "admin", "policy", "attach", "seal", "key-makers", "--user", name)
+	mc.must(t, "admin", "kms", "key", "create", "user", "operators-key")
+	mc.denies(t, "Access Denied", "admin", "kms", "key", "list", "user")
+	mc.must(t, "admin", "policy", "attach", "seal", "consoleAdmin", "--user", name)
+	mc.says(t, "operators-key", "admin", "kms", "key", "list", "user", "--json")
+}
+
 // A trace has no end: what MinIO sees is handed on as it comes.
 func TestTraceStreams(t *testing.T) {
 	s := sharedStack(t)

@@ -111,6 +111,31 @@ func TestOpenerWaitsForItsTurn(t *testing.T) {
 	}
 }
 
+// FuzzOpenStream leaves the slow derivation of keys out.
+func FuzzOpenStream(f *testing.F) {
+	aead, err := newAEAD(aesGCM, make([]byte, keySize))
+	if err != nil {
+		f.Fatal(err)
+	}
+	nonce := make([]byte, nonceSize)
+	first := append(nonce[:nonceSize:nonceSize], 0, 0, 0, 0)
+	associated := aead.Seal([]byte{0x80}, first, nil, nil)
+	first[nonceSize] = 1
+	f.Add(aead.Seal(nil, first, []byte("plain"), associated))
+	f.Add(aead.Seal(nil, first, make([]byte, fragmentSize), associated))
+	f.Add([]byte{})
+	f.Add(make([]byte, 2*(fragmentSize+tagSize)))
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		plain, err := openStream(aead, nonce, stream)
+		if err == nil && len(plain) > fragmentSize {
+			t.Errorf("%d bytes open, and no seed has more than one fragment", len(plain))
+		}
+		if err != nil && (!errors.Is(err, ErrNotAuthentic) || plain != nil) {
+			t.Errorf("%d bytes, %v", len(plain), err)
+		}
+	})
+}
+
 func FuzzOpen(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(make([]byte, headerSize+tagSize))
