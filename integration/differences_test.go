@@ -72,6 +72,7 @@ func differences() []difference {
 		{"* c: condition, other key", "*", noKeyNoWord},
 
 		{"form*", "body /Error/Key", details},
+		{"form * fails", "message", "the condition that failed is named, as at AWS; MinIO names only those on checksums"},
 		{"form no date", "*", "a signed form must say how and when it was signed, as at AWS"},
 		{"form no algorithm", "*", "as above"},
 		{"form sse-*", "header X-Amz-Server-Side-Encryption*", "as after a PUT: the answer says how the object was encrypted"},

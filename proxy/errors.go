@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
@@ -80,9 +79,6 @@ var (
 )
 
 const invalidRequest, invalidArgument = "InvalidRequest", "InvalidArgument"
-
-// malformedForm is MinIO's answer to forms that are none; it adds what is wrong.
-const malformedForm = "The body of your POST request is not well-formed multipart/form-data."
 
 // errorTable maps sentinels to what clients see: codes, statuses and messages
 // are MinIO's where it has them. The first match wins.
@@ -216,9 +212,8 @@ func asAPIError(err error) *apiError {
 	if errors.As(err, &malformed) {
 		return &apiError{400, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema. (" + malformed.Reason + ")", nil}
 	}
-	var uncovered *form.UncoveredError
-	if errors.As(err, &uncovered) {
-		return &apiError{403, "AccessDenied", fmt.Sprintf("Access Denied. (Each form field that you specify in a form must appear in the list of policy conditions. %q not specified in the policy.)", http.CanonicalHeaderKey(uncovered.Field)), nil}
+	if e, ok := formPolicyError(err); ok {
+		return e
 	}
 	for i := range errorTable {
 		if errors.Is(err, errorTable[i].err) {

@@ -25,13 +25,13 @@ type condition struct {
 	prefix       bool // starts-with
 }
 
-// String is the condition as it is written in policies.
+// String is the condition as MinIO writes it in its answers.
 func (c condition) String() string {
 	op := "eq"
 	if c.prefix {
 		op = "starts-with"
 	}
-	return fmt.Sprintf("[%q, %q, %q]", op, "$"+c.field, c.value)
+	return fmt.Sprintf("[%s, $%s, %s]", op, c.field, c.value)
 }
 
 // ParsePolicy reads a policy as the form has it, in base64. ErrPolicy.
@@ -111,6 +111,15 @@ func size(v any) (int64, bool) {
 	return 0, false
 }
 
+// ConditionError is a condition that a form does not meet. It is an ErrCondition.
+type ConditionError struct{ Condition string }
+
+// Error names the condition.
+func (e *ConditionError) Error() string { return ErrCondition.Error() + ": " + e.Condition }
+
+// Unwrap returns ErrCondition.
+func (e *ConditionError) Unwrap() error { return ErrCondition }
+
 // UncoveredError says that a form has a field of which its policy says nothing.
 type UncoveredError struct{ Field string }
 
@@ -120,7 +129,7 @@ func (e *UncoveredError) Error() string {
 }
 
 // Check judges a form's fields; bucket is the one it is sent to. ErrExpired,
-// ErrCondition, *UncoveredError.
+// *ConditionError, *UncoveredError.
 func (p *Policy) Check(fields map[string]string, bucket string, now time.Time) error {
 	if !now.Before(p.expires) {
 		return ErrExpired
@@ -132,7 +141,7 @@ func (p *Policy) Check(fields map[string]string, bucket string, now time.Time) e
 			value = bucket
 		}
 		if c.prefix && !strings.HasPrefix(value, c.value) || !c.prefix && value != c.value {
-			return fmt.Errorf("%w: condition failed: %v", ErrCondition, c)
+			return &ConditionError{Condition: c.String()}
 		}
 		covered[c.field] = true
 	}

@@ -1,0 +1,26 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/bucketseal/bucketseal/proxy/form"
+)
+
+// malformedForm is MinIO's answer to forms that are none; it adds what is wrong.
+const malformedForm = "The body of your POST request is not well-formed multipart/form-data."
+
+// formPolicyError names what of a form its policy does not allow: the field as
+// MinIO names it, the condition as AWS does.
+func formPolicyError(err error) (*apiError, bool) {
+	var uncovered *form.UncoveredError
+	if errors.As(err, &uncovered) {
+		return &apiError{403, "AccessDenied", fmt.Sprintf("Access Denied. (Each form field that you specify in a form must appear in the list of policy conditions. %q not specified in the policy.)", http.CanonicalHeaderKey(uncovered.Field)), nil}, true
+	}
+	var failed *form.ConditionError
+	if errors.As(err, &failed) {
+		return &apiError{403, "AccessDenied", "Access Denied. (Invalid according to Policy: Policy Condition failed: " + failed.Condition + ")", nil}, true
+	}
+	return nil, false
+}
