@@ -105,7 +105,9 @@ func (s *Server) setIdentities(store *system.Store) (err error) {
 	if err != nil {
 		return err
 	}
-	s.verifier, err = sigv4.New(sigv4.Options{Credentials: s.identities, MaxSkew: s.opts.MaxSkew, Version2: s.opts.SignatureV2})
+	s.verifier, err = sigv4.New(sigv4.Options{
+		Credentials: s.identities, MaxSkew: s.opts.MaxSkew, Version2: s.opts.SignatureV2, Bucket: domains(s.opts.Domains).bucket,
+	})
 	return err
 }
 

@@ -63,6 +63,9 @@ type Options struct {
 	MaxSkew time.Duration
 	// Version2 also accepts signatures of version 2.
 	Version2 bool
+	// Bucket returns the bucket that a request's host names, if it does; nil means
+	// that none does. Only version 2 signs it as a part of the path.
+	Bucket func(host string) (bucket string, ok bool)
 }
 
 // Verifier checks signatures. It is safe for concurrent use.
@@ -71,6 +74,7 @@ type Verifier struct {
 	now         func() time.Time
 	maxSkew     time.Duration
 	version2    bool
+	bucket      func(host string) (string, bool)
 
 	keys    keyCache
 	scratch sync.Pool // of *[]byte: canonical requests
@@ -85,7 +89,7 @@ func New(o Options) (*Verifier, error) {
 	if o.MaxSkew < 0 {
 		return nil, errors.New("sigv4: Options.MaxSkew is negative")
 	}
-	v := &Verifier{credentials: o.Credentials, now: o.Now, maxSkew: o.MaxSkew, version2: o.Version2}
+	v := &Verifier{credentials: o.Credentials, now: o.Now, maxSkew: o.MaxSkew, version2: o.Version2, bucket: o.Bucket}
 	if v.now == nil {
 		v.now = time.Now
 	}

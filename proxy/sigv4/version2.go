@@ -1,6 +1,7 @@
 package sigv4
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha1" //nolint:gosec // what version 2 signs with
@@ -144,7 +145,7 @@ func (v *Verifier) checkV2(r *http.Request, c *v2Claim, q query) (*Request, erro
 	if c.amz, err = v2Headers(r.Header, q); err != nil {
 		return nil, err
 	}
-	if !c.matches(r, q, secret) {
+	if !c.matches(r, v.pathOf(r), q, secret) {
 		return nil, ErrSignatureDoesNotMatch
 	}
 	out := &Request{AccessKey: c.accessKey, SignedHeaders: []string{"content-md5", "content-type", "date"}, verifier: v}
@@ -160,15 +161,24 @@ func (v *Verifier) checkV2(r *http.Request, c *v2Claim, q query) (*Request, erro
 	return out, nil
 }
 
+// pathOf returns the path that version 2 signs: as it was sent, behind the bucket
+// that the host names, if it does.
+func (v *Verifier) pathOf(r *http.Request) string {
+	path := cmp.Or(r.URL.EscapedPath(), "/")
+	if v.bucket != nil {
+		if bucket, ok := v.bucket(r.Host); ok {
+			return "/" + bucket + path
+		}
+	}
+	return path
+}
+
 // matches compares the claim's signature with those that clients may have made of
 // r: they do not agree on the later sub-resources, without which what only reads
 // passes, nor on the slash behind a bucket.
-func (c *v2Claim) matches(r *http.Request, q query, secret string) bool {
-	path := r.URL.EscapedPath() // as it was sent
+func (c *v2Claim) matches(r *http.Request, path string, q query, secret string) bool {
 	paths := []string{path}
-	if path == "" {
-		paths = []string{"/"}
-	} else if path != "/" && strings.Count(path, "/") == 1 {
+	if path != "/" && strings.Count(path, "/") == 1 {
 		paths = append(paths, path+"/")
 	}
 	known := []func(string) bool{IsSubResource}

@@ -27,6 +27,33 @@ func version2Verifier(tb testing.TB, now time.Time) *Verifier {
 	return v
 }
 
+// The same resource is signed alike, whether its bucket stands in the path or in
+// the host.
+func TestVersion2SignsTheBucketThatTheHostNames(t *testing.T) {
+	t.Parallel()
+	const date = "Tue, 27 Mar 2007 19:36:42 +0000"
+	at, err := time.Parse(time.RFC1123Z, date)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string]error{"johnsmith.s3.amazonaws.com": nil, "janesmith.s3.amazonaws.com": ErrSignatureDoesNotMatch, "s3.amazonaws.com": ErrSignatureDoesNotMatch} {
+		v, err := New(Options{
+			Credentials: secrets{testKey: testSecret}, Version2: true, Now: func() time.Time { return at },
+			Bucket: func(host string) (string, bool) { return strings.CutSuffix(host, ".s3.amazonaws.com") },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest(http.MethodGet, "/photos/puppy.jpg", nil)
+		r.Host = host
+		r.Header.Set("Date", date)
+		r.Header.Set("Authorization", "AWS "+testKey+":bWq2s1WEIj+Ydj0vQ697zp+IXMU=")
+		if _, err := v.Verify(r); !errors.Is(err, want) {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+}
+
 // The examples of "Signing and Authenticating REST Requests", in path style.
 func TestVersion2ExamplesOfAWSVerify(t *testing.T) {
 	t.Parallel()

@@ -148,8 +148,6 @@ type Request struct {
 	// STS signs for the Security Token Service, which takes no session token.
 	// PayloadHash is needed then.
 	STS bool
-	// held says that Body is in memory and goes out with the headers, in one write.
-	held bool
 }
 
 // Do sends the request and returns MinIO's answer, whatever its status. The
@@ -157,15 +155,8 @@ type Request struct {
 // reading it failed, or the context's.
 func (c *Client) Do(ctx context.Context, r *Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	if err := r.holdBody(); err != nil {
-		cancel()
-		return nil, err
-	}
 	req := c.build(ctx, r)
-	sent := new(meter)
-	if !r.held {
-		sent = newMeter(req)
-	}
+	sent := newMeter(req)
 	if r.Credential != nil {
 		req = c.sign(req, r)
 	}
