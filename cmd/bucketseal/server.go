@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/bucketseal/bucketseal/kms"
@@ -98,26 +99,16 @@ func (a *app) serve(ctx context.Context, c *config.Config, reload func() (*confi
 	defer front.close()
 	options.Gate.Register(registry)
 	front.listener.Register(registry)
-	if c.MetricsAddress != "" {
-		m, err := newMetricsServer(ctx, c.MetricsAddress, registry, handler)
-		if err != nil {
-			return err
-		}
-		defer m.close()
-		log.Info("metrics and health", "address", m.listener.Addr().String())
-		go m.serve()
+	stopMetrics, err := serveMetrics(ctx, c, registry, handler, log)
+	if err != nil {
+		return err
 	}
+	defer stopMetrics()
 
 	// What runs in the background outlives ctx: it serves transfers that finish.
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	if err := keys.createListed(background); err != nil {
-		return err
-	}
-	if err := createKeys(background, c, keys, log); err != nil {
-		return err
-	}
-	if err := handler.Start(background); err != nil {
+	if err := begin(background, c, keys, handler, log); err != nil {
 		return err
 	}
 	serving, failed := context.WithCancelCause(ctx)
@@ -135,6 +126,32 @@ func (a *app) serve(ctx context.Context, c *config.Config, reload func() (*confi
 	failed(nil)
 	<-ended
 	return err
+}
+
+// begin creates the configured keys and starts what the proxy does by itself.
+func begin(ctx context.Context, c *config.Config, keys *keySource, handler *proxy.Server, log *slog.Logger) error {
+	if err := keys.createListed(ctx); err != nil {
+		return err
+	}
+	if err := createKeys(ctx, c, keys, log); err != nil {
+		return err
+	}
+	return handler.Start(ctx)
+}
+
+// serveMetrics serves metrics and health on an address of their own, if there is
+// one, until stop is called.
+func serveMetrics(ctx context.Context, c *config.Config, registry *prometheus.Registry, handler *proxy.Server, log *slog.Logger) (stop func(), err error) {
+	if c.MetricsAddress == "" {
+		return func() {}, nil
+	}
+	m, err := newMetricsServer(ctx, c.MetricsAddress, registry, handler)
+	if err != nil {
+		return nil, err
+	}
+	log.Info("metrics and health", "address", m.listener.Addr().String())
+	go m.serve()
+	return m.close, nil
 }
 
 // exposeKeys serves the embedded keys to others, if the KES configuration has an
