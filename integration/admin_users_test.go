@@ -147,6 +147,31 @@ func credentialsIn(t *testing.T, printed string) (access, secret string) {
 
 // An account that was made at MinIO itself is unknown until it gets a secret
 // through the proxy.
+// MinIO answers 204 or 404 to callers without rights, for what is no service account
+// or somebody else's; nobody loses a credential by that.
+func TestNobodyMakesTheProxyForgetOthersCredentials(t *testing.T) {
+	s := sharedStack(t)
+	u := newMinIOUser(t, s, "keeps-access")
+	u.mc.must(t, "admin", "user", "svcacct", "add", "seal", u.name, "--access-key", "svc-that-stays", "--secret-key", "svc-that-stays-secret")
+	other := newMinIOUser(t, s, "tries-removal")
+	attacker := s.client().as(other.name, other.secret)
+	for _, accessKey := range []string{u.name, "svc-that-stays", "unknown-key"} {
+		for _, call := range []string{"delete-service-account", "remove-user"} {
+			attacker.do(t, request{method: http.MethodDelete, path: "/minio/admin/v3/" + call, query: "accessKey=" + accessKey})
+		}
+	}
+	u.mayWhatThePolicySays(t, u.name, u.secret)
+	u.mayWhatThePolicySays(t, "svc-that-stays", "svc-that-stays-secret")
+
+	// A removal that was cut short after MinIO's part can be repeated.
+	straight := s.raw()
+	if a := straight.do(t, request{method: http.MethodDelete, path: "/minio/admin/v3/delete-service-account", query: "accessKey=svc-that-stays"}); a.status >= 300 {
+		t.Fatalf("removal at MinIO: %d", a.status)
+	}
+	s.client().do(t, request{method: http.MethodDelete, path: "/minio/admin/v3/delete-service-account", query: "accessKey=svc-that-stays"}).wantStatus(t, http.StatusNotFound)
+	u.isNobody(t, "svc-that-stays", "svc-that-stays-secret")
+}
+
 func TestAccountsMadeAtMinIOAreLearnedWithANewSecret(t *testing.T) {
 	needsSeal(t)
 	s := sharedStack(t)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/adminpayload"
@@ -134,12 +135,19 @@ func (s *Server) removeUser(w http.ResponseWriter, r *request) error {
 }
 
 // deleteServiceAccount passes the removal of an access key on and forgets it.
+// MinIO answers 204 and 404 also to callers without rights, for keys that are no
+// service account's or somebody else's: so the key must be gone there.
 func (s *Server) deleteServiceAccount(w http.ResponseWriter, r *request) error {
-	return s.removeAccount(w, r, s.identities.Forget)
+	return s.removeAccount(w, r, func(ctx context.Context, accessKey string) error {
+		if !s.isGoneUpstream(ctx, accessKey, identity.ServiceAccount) {
+			return nil
+		}
+		return s.identities.Forget(ctx, accessKey)
+	})
 }
 
-// removeAccount forgets what MinIO has removed, or does not know: the request may
-// be the repetition of one that was cut short.
+// removeAccount forgets what MinIO has removed, now or before: the request may be
+// the repetition of one that was cut short.
 func (s *Server) removeAccount(w http.ResponseWriter, r *request, forget func(context.Context, string) error) error {
 	resp, err := s.askAdmin(r)
 	var answer *upstream.Error
@@ -148,7 +156,10 @@ func (s *Server) removeAccount(w http.ResponseWriter, r *request, forget func(co
 	}
 	ctx, cancel := noting(r)
 	defer cancel()
-	forgotten := forget(ctx, r.query.Get("accessKey"))
+	var forgotten error
+	if accessKey := r.query.Get("accessKey"); err == nil || s.isGoneUpstream(ctx, accessKey, identity.User, identity.ServiceAccount) {
+		forgotten = forget(ctx, accessKey)
+	}
 	if errors.Is(forgotten, identity.ErrProtected) { // what is configured stays, and MinIO refuses it
 		forgotten = nil
 	}
@@ -162,6 +173,17 @@ func (s *Server) removeAccount(w http.ResponseWriter, r *request, forget func(co
 		return err
 	}
 	return s.forwardAnswer(w, resp)
+}
+
+// isGoneUpstream says that MinIO knows a learned identity of one of these kinds no
+// more: it is asked with that identity's own secret.
+func (s *Server) isGoneUpstream(ctx context.Context, accessKey string, kinds ...identity.Kind) bool {
+	id, err := s.identities.Lookup(ctx, accessKey)
+	if err != nil || !slices.Contains(kinds, id.Kind) {
+		return false
+	}
+	var answer *upstream.Error
+	return errors.As(s.KnownUpstream(ctx, id.AccessKey, id.SecretKey), &answer) && answer.Code == "InvalidAccessKeyId"
 }
 
 // accountCredentials are what MinIO says of a new service account.

@@ -93,7 +93,9 @@ func (p *posting) setRequest() error {
 	if f["key"] == "" {
 		return errFormWithoutKey
 	}
-	f["key"] = strings.ReplaceAll(f["key"], "${filename}", p.form.FileName)
+	if p.form.FileName != "" {
+		f["key"] = strings.ReplaceAll(f["key"], "${filename}", p.form.FileName)
+	}
 	if p.policy != nil {
 		if err := p.policy.Check(f, r.bucket, time.Now()); err != nil {
 			return err

@@ -40,6 +40,9 @@ func ParsePolicy(text string) (*Policy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("base64: %w", ErrPolicy)
 	}
+	if repeatsName(raw) {
+		return nil, fmt.Errorf("a name is given twice: %w", ErrPolicy)
+	}
 	var document struct {
 		Expiration string            `json:"expiration"`
 		Conditions []json.RawMessage `json:"conditions"`
@@ -62,6 +65,39 @@ func ParsePolicy(text string) (*Policy, error) {
 		}
 	}
 	return p, nil
+}
+
+// repeatsName says whether an object in a document gives a name twice, in any case:
+// a decoder would drop one of them. A document that does not parse does not.
+func repeatsName(raw []byte) bool {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	var open []map[string]bool // of the objects and lists around; nil for lists
+	name := false              // the next token is a name
+	for {
+		token, err := dec.Token()
+		if err != nil {
+			return false
+		}
+		switch token {
+		case json.Delim('{'):
+			open, name = append(open, map[string]bool{}), true
+			continue
+		case json.Delim('['):
+			open = append(open, nil)
+		case json.Delim('}'), json.Delim(']'):
+			open = open[:len(open)-1]
+		default:
+			if text, ok := token.(string); ok && name {
+				names := open[len(open)-1]
+				if text = strings.ToLower(text); names[text] {
+					return true
+				}
+				names[text], name = true, false
+				continue
+			}
+		}
+		name = len(open) > 0 && open[len(open)-1] != nil
+	}
 }
 
 // add takes one condition: {"FIELD": "VALUE"}, ["eq" or "starts-with", "$FIELD",
@@ -144,6 +180,9 @@ func (p *Policy) Check(fields map[string]string, bucket string, now time.Time) e
 			return &ConditionError{Condition: c.String()}
 		}
 		covered[c.field] = true
+	}
+	if !covered["bucket"] { // else it were good for every bucket of its signer
+		return &UncoveredError{Field: "bucket"}
 	}
 	for name := range fields {
 		if !covered[name] && !exempt(name) {

@@ -12,7 +12,7 @@ var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func policy(t *testing.T, conditions string) *Policy {
 	t.Helper()
-	p, err := ParsePolicy(base64.StdEncoding.EncodeToString([]byte(`{"expiration":"2026-03-01T12:00:01.000Z","conditions":[` + conditions + `]}`)))
+	p, err := ParsePolicy(base64.StdEncoding.EncodeToString([]byte(`{"expiration":"2026-03-01T12:00:01.000Z","conditions":[{"bucket":"b"},` + conditions + `]}`)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,6 +52,18 @@ func TestPolicyJudgesForms(t *testing.T) {
 	}
 }
 
+func TestPolicyMustNameItsBucket(t *testing.T) {
+	t.Parallel()
+	p, err := ParsePolicy(base64.StdEncoding.EncodeToString([]byte(`{"expiration":"2026-03-01T12:00:01Z","conditions":[{"key":"a"}]}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var uncovered *UncoveredError
+	if err := p.Check(map[string]string{"key": "a"}, "b", now); !errors.As(err, &uncovered) || uncovered.Field != "bucket" {
+		t.Errorf("good for every bucket: %v", err)
+	}
+}
+
 func TestPolicyLimitsTheFilesSize(t *testing.T) {
 	t.Parallel()
 	for _, conditions := range []string{`["content-length-range",10,20]`, `["content-length-range","10","20"]`, `["content-length-range",0,20],["content-length-range",10,30]`} {
@@ -62,7 +74,7 @@ func TestPolicyLimitsTheFilesSize(t *testing.T) {
 			}
 		}
 	}
-	if err := policy(t, ``).CheckSize(1 << 50); err != nil {
+	if err := policy(t, `{"key":"a"}`).CheckSize(1 << 50); err != nil {
 		t.Errorf("without a range: %v", err)
 	}
 }
@@ -75,6 +87,8 @@ func TestPoliciesThatAreNone(t *testing.T) {
 		`{` + expiration + `,"conditions":{}}`, `{` + expiration + `,"conditions":["x"]}`, `{` + expiration + `,"conditions":[{}]}`,
 		`{` + expiration + `,"conditions":[{"a":1}]}`, `{` + expiration + `,"conditions":[["eq","key","a"]]}`, `{` + expiration + `,"conditions":[["eq","$key"]]}`,
 		`{` + expiration + `,"conditions":[["eq","$key",1]]}`, `{` + expiration + `,"conditions":[["ends-with","$key","a"]]}`,
+		`{` + expiration + `,"conditions":[{"key":"a"}],"conditions":[]}`, `{` + expiration + `,"conditions":[{"key":"a"}],"Conditions":[]}`,
+		`{` + expiration + `,"conditions":[{"key":"a","KEY":"b"}]}`, `{` + expiration + `,"conditions":[["eq","$key","a"],{"key":"a","key":"b"}]}`,
 		`{` + expiration + `,"conditions":[["content-length-range",-1,5]]}`, `{` + expiration + `,"conditions":[["content-length-range",6,5]]}`,
 		`{` + expiration + `,"conditions":[["content-length-range",1.5,5]]}`, `{` + expiration + `,"conditions":[["content-length-range","x",5]]}`,
 	} {
