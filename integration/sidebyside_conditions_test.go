@@ -80,8 +80,8 @@ func TestConditionalWritesAnswerAsMinIO(t *testing.T) {
 			x.do("put if "+name, request{method: http.MethodPut, bucket: bucket, key: m.name, body: testData(301, 48), header: join(m.put, header)})
 			x.do("head after put if "+name, request{method: http.MethodHead, bucket: bucket, key: m.name, header: m.read})
 			x.do("put new if "+name, request{method: http.MethodPut, bucket: bucket, key: m.name + "-new-" + name, body: testData(301, 48), header: join(m.put, header)})
-			x.do("copy if destination "+name, copyOf(bucket+"/"+m.name, bucket, m.name+"-copied", ofSource(m.read), m.put, header))
-			x.do("copy again if destination "+name, copyOf(bucket+"/"+m.name, bucket, m.name+"-copied", ofSource(m.read), m.put, header))
+			x.do("copy if destination "+name, copyOf(bucket+"/"+m.name, bucket, m.name+"-copied-"+name, ofSource(m.read), m.put, header))
+			x.do("copy again if destination "+name, copyOf(bucket+"/"+m.name, bucket, m.name+"-copied-"+name, ofSource(m.read), m.put, header))
 		}
 		x.do("put", request{method: http.MethodPut, bucket: bucket, key: m.name, body: testData(300, 47), header: m.put}).ok().keep("etag", "Etag")
 		x.do("delete if no match", request{method: http.MethodDelete, bucket: bucket, key: m.name, header: map[string]string{"If-Match": none}})
