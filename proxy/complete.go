@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
@@ -69,7 +68,7 @@ func (s *Server) completeMultipartUpload(w http.ResponseWriter, r *request) erro
 	if err := s.mayKnow(r.Context(), r.caller, r.bucket, u.record); err != nil {
 		return err
 	}
-	err = c.run(r.Context())
+	err = patiently(w, func() error { return c.run(r.Context()) })
 	switch {
 	case errors.Is(err, errNoSuchUpload):
 		s.dropUpload(r.Context(), u)
@@ -162,14 +161,11 @@ func (c *completing) ref() manifest.Ref {
 	return manifest.Ref{Name: c.request.name(), ID: c.upload.Manifest, ETag: c.etag}
 }
 
-// commitLimit bounds how long upstream may take to put the parts together.
-const commitLimit = 10 * time.Minute
-
 // commit has upstream put the parts together. A client that goes away meanwhile
 // does not stop it: MinIO, cut off in the middle of a Complete, is left with neither
 // the object nor an upload that can be completed (measured).
 func (c *completing) commit(ctx context.Context, conditions http.Header) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitLimit)
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), commitLimit, errSlowCommit)
 	defer cancel()
 	var b bytes.Buffer
 	b.WriteString("<CompleteMultipartUpload>")
@@ -184,7 +180,7 @@ func (c *completing) commit(ctx context.Context, conditions http.Header) error {
 	}
 	b.WriteString("</CompleteMultipartUpload>")
 	up := c.request.upstreamRequest(http.MethodPost)
-	up.Query = url.Values{"uploadId": {c.upload.ID}}
+	up.Query, up.Slow = url.Values{"uploadId": {c.upload.ID}}, true
 	for name, values := range conditions {
 		up.Header[name] = values
 	}

@@ -51,21 +51,28 @@ func (s *Server) copyObject(w http.ResponseWriter, r *request) error {
 	if err := c.checkDirectives(); err != nil {
 		return err
 	}
-	if err := src.open(r.Context(), s, r); err != nil {
-		return err
-	}
-	if err := src.checkConditions(w, r); err != nil {
-		return err
-	}
-	if err := s.readerConditions(r.Context(), r, conditionsOf(r.Header), ""); err != nil {
-		return err
-	}
-	c.setHeader()
-	if err := c.run(r.Context()); err != nil {
+	if err := whileChanging(func() error { return c.begin(w) }); err != nil {
 		return err
 	}
 	c.answer(w)
 	return nil
+}
+
+// begin looks the source up and copies it. errChanged if it is another object by
+// then.
+func (c *copying) begin(w http.ResponseWriter) error {
+	ctx, r := c.request.Context(), c.request
+	if err := c.source.open(ctx, c.server, r); err != nil {
+		return err
+	}
+	if err := c.source.checkConditions(w, r); err != nil {
+		return err
+	}
+	if err := c.server.readerConditions(ctx, r, conditionsOf(r.Header), ""); err != nil {
+		return err
+	}
+	c.setHeader()
+	return patiently(w, func() error { return c.run(ctx) })
 }
 
 func (c *copying) onto() bool { return c.source.name == c.request.name() }
@@ -219,7 +226,7 @@ type copyResult struct {
 func (c *copying) copyUpstream(ctx context.Context, record url.Values) error {
 	r := c.request
 	up := r.upstreamRequest(http.MethodPut)
-	up.Header, up.Query = c.header, record
+	up.Header, up.Query, up.Slow = c.header, record, true
 	up.Header.Set("X-Amz-Copy-Source", c.source.header())
 	up.Header.Set("X-Amz-Copy-Source-If-Match", c.source.stored)
 	up.Header.Set("X-Amz-Metadata-Directive", "REPLACE")
@@ -240,7 +247,7 @@ func (c *copying) copyUpstream(ctx context.Context, record url.Values) error {
 		return err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return upstream.ReadError(resp)
+		return readChanged(resp) // the only condition is that on the source
 	}
 	defer upstream.Discard(resp)
 	var result copyResult

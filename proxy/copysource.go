@@ -90,7 +90,12 @@ func (c *copySource) zero() {
 }
 
 // open looks the source up as the caller and unseals its record.
+// It may be called again.
 func (c *copySource) open(ctx context.Context, s *Server, r *request) error {
+	if c.object != nil {
+		c.object.zero()
+		c.object = nil
+	}
 	up := c.upstreamRequest(r, http.MethodHead)
 	up.Header.Set("X-Amz-Checksum-Mode", "ENABLED") // of use for plain objects only
 	resp, err := s.opts.Upstream.Do(ctx, up)
@@ -203,11 +208,11 @@ func (c *copySource) read(ctx context.Context, s *Server, r *request, part sse.R
 		return nil, nil, err
 	}
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent {
-		return nil, nil, upstream.ReadError(resp)
+		return nil, nil, readChanged(resp)
 	}
 	done = func() { upstream.Discard(resp) }
 	if err = checkAnswer(resp, need, total, partial); err == nil && resp.Header.Get(recordHeader) != c.head.Get(recordHeader) {
-		err = fmt.Errorf("the source was changed meanwhile: %w", errPrecondition)
+		err = errChanged
 	}
 	if err == nil && c.object != nil {
 		plain, err = parts.Decrypt(&c.object.key, resp.Body, part)

@@ -136,11 +136,11 @@ func (d *download) fetchExact(ctx context.Context, seen *http.Response, o *objec
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusPartialContent {
-		return nil, upstream.ReadError(resp)
+		return nil, readChanged(resp)
 	}
 	err = checkAnswer(resp, need, encSize, true)
 	if err == nil && resp.Header.Get(recordHeader) != seen.Header.Get(recordHeader) {
-		err = fmt.Errorf("the object changed meanwhile: %w", errUpstreamLied)
+		err = errChanged // a copy onto itself: another record, the same ETag
 	}
 	if err != nil {
 		upstream.Discard(resp)

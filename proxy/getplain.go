@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strconv"
 
@@ -83,11 +82,11 @@ func (d *download) fetchPlain(ctx context.Context, etag string, rangeValid bool)
 		return nil, errPartNumber
 	}
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent {
-		return nil, upstream.ReadError(resp)
+		return nil, readChanged(resp)
 	}
 	if rec, err := recordOf(resp); err != nil || rec != nil {
 		upstream.Discard(resp)
-		return nil, fmt.Errorf("the object changed meanwhile: %w", errUpstreamLied)
+		return nil, errChanged
 	}
 	return resp, nil
 }

@@ -259,23 +259,7 @@ func (s *Server) uploadPartCopy(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	defer p.key.Zero()
-	if err := src.open(r.Context(), s, r); err != nil {
-		return err
-	}
-	if err := src.checkConditions(w, r); err != nil {
-		return err
-	}
-	part, err := src.copyRange(r.Header.Get("X-Amz-Copy-Source-Range"))
-	if err != nil {
-		return err
-	}
-	plain, done, err := src.read(r.Context(), s, r, part)
-	if err != nil {
-		return err
-	}
-	defer done()
-	body := newCopiedBody(plain, sse.Facts{}, p.upload.record != nil && p.upload.record.Mode == sse.ModeS3, p.checksum())
-	if err := p.send(body, part.Length); err != nil {
+	if err := whileChanging(func() error { return p.copy(w, src) }); err != nil {
 		return err
 	}
 	p.setHeaders(w.Header())
@@ -292,6 +276,29 @@ func (s *Server) uploadPartCopy(w http.ResponseWriter, r *request) error {
 	b.WriteString("</CopyPartResult>")
 	writeXML(w, http.StatusOK, b.Bytes())
 	return nil
+}
+
+// copy looks the source up and stores the part that is asked for. errChanged if it
+// is another object by then.
+func (p *partUpload) copy(w http.ResponseWriter, src *copySource) error {
+	s, r := p.server, p.request
+	if err := src.open(r.Context(), s, r); err != nil {
+		return err
+	}
+	if err := src.checkConditions(w, r); err != nil {
+		return err
+	}
+	part, err := src.copyRange(r.Header.Get("X-Amz-Copy-Source-Range"))
+	if err != nil {
+		return err
+	}
+	plain, done, err := src.read(r.Context(), s, r, part)
+	if err != nil {
+		return err
+	}
+	defer done()
+	body := newCopiedBody(plain, sse.Facts{}, p.upload.record != nil && p.upload.record.Mode == sse.ModeS3, p.checksum())
+	return patiently(w, func() error { return p.send(body, part.Length) })
 }
 
 // copyRange reads x-amz-copy-source-range, which must lie within the source.
