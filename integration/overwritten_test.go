@@ -18,7 +18,9 @@ func TestReadsBeginAnewWhenTheObjectIsOverwritten(t *testing.T) {
 	whole := bytes.Join(parts, nil)
 	second := request{method: http.MethodGet, key: "k", query: query("partNumber", "6")}
 	middle := request{method: http.MethodGet, key: "k", header: map[string]string{"Range": fmt.Sprintf("bytes=%d-%d", len(parts[0])+1000, len(parts[0])+70_999)}}
-	source := func(bucket string) map[string]string { return map[string]string{"X-Amz-Copy-Source": "/" + bucket + "/k"} }
+	source := func(bucket string) map[string]string {
+		return map[string]string{"X-Amz-Copy-Source": "/" + bucket + "/k"}
+	}
 	for name, test := range map[string]struct {
 		ask func(t *testing.T, bucket string) request
 		// step says which of MinIO's requests comes too late.
