@@ -108,6 +108,9 @@ func (s *Server) handleAdmin(w *responseWriter, r *request) error {
 	if s.namesSystemBucket(r) {
 		return errReservedBucket(r.route.op)
 	}
+	if err := s.fitness.admit(r.Context(), http.MethodGet); err != nil {
+		return err
+	}
 	switch r.route.action {
 	case translate:
 		return r.route.handler(s, w, r)

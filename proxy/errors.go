@@ -146,6 +146,7 @@ var errorTable = []struct {
 	{errAccountAnswer, apiError{502, "InternalError", "MinIO's answer cannot be used: the account that it may have made is not known here.", nil}},
 	{errKeyAccess, apiError{403, "AccessDenied", "Access Denied.", nil}},
 	{errNotReady, apiError{503, "ServiceUnavailable", "The encryption gateway is not set up yet. Please try again.", nil}},
+	{upstream.ErrUnfit, apiError{503, "ServiceUnavailable", "The storage behind this encryption gateway does not keep what encrypted objects need; its log says what.", nil}},
 	{errPlainHTTP, apiError{400, invalidRequest, "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.", nil}},
 	{errNoCustomerKey, apiError{400, invalidRequest, "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.", nil}},
 	{errCustomerKeyUnused, apiError{400, invalidRequest, "The encryption parameters are not applicable to this object.", nil}},

@@ -43,6 +43,7 @@ type Server struct {
 	ledger     *manifest.Ledger
 	system     *system.Store
 	setup      *setup
+	fitness    *fitness
 	counted    *countedKeys
 	payloads   *adminpayload.Opener
 	keys       *keyring
@@ -90,6 +91,7 @@ func New(o Options) (*Server, error) {
 		buffers: newBufferBudget(o.SmallObjectBudget),
 		metrics: newMetrics(o.Metrics),
 	}
+	s.fitness = newFitness(o.Upstream, service, s.setup.ensure, o.Logger)
 	if err := s.setIdentities(store); err != nil {
 		return nil, err
 	}
@@ -115,10 +117,11 @@ func (s *Server) setIdentities(store *system.Store) (err error) {
 func (s *Server) Identities() *identity.Store { return s.identities }
 
 // Start sets the system bucket up in the background, again and again until it
-// succeeds or ctx ends, and sweeps it from time to time. Requests that need it
-// before it is set up try by themselves.
+// succeeds or ctx ends, checks the storage, and sweeps the bucket from time to
+// time. Requests that need it before it is set up try by themselves.
 func (s *Server) Start(ctx context.Context) error {
 	go s.setup.run(ctx)
+	go s.fitness.run(ctx)
 	go s.sweepInBackground(ctx)
 	return nil
 }
@@ -194,6 +197,9 @@ func (s *Server) handle(w *responseWriter, r *request, sc scope, bucket, key str
 		return err
 	}
 	if sc == scopeService && isSTS(r.Request) {
+		if err := s.fitness.admit(r.Context(), http.MethodGet); err != nil {
+			return err
+		}
 		return s.handleSTS(w, r)
 	}
 	auth, err := s.verifier.Verify(r.Request)
@@ -218,6 +224,11 @@ func (s *Server) handle(w *responseWriter, r *request, sc scope, bucket, key str
 	}
 	if strings.EqualFold(r.bucket, s.opts.SystemBucket) {
 		return errReservedBucket(r.route.op)
+	}
+	if r.route.action != refuse {
+		if err := s.fitness.admit(r.Context(), r.Method); err != nil {
+			return err
+		}
 	}
 	switch r.route.action {
 	case translate:

@@ -42,6 +42,11 @@ func (s *Server) Sweep(ctx context.Context, age time.Duration, dryRun bool, repo
 	if err := sweeper.Run(ctx); err != nil {
 		return err
 	}
+	if !dryRun {
+		if _, err := s.service.SweepCanaries(ctx, time.Now().Add(-sessionGrace)); err != nil {
+			return err
+		}
+	}
 	return s.identities.Sweep(ctx, now.Add(-sessionGrace), dryRun, report)
 }
 

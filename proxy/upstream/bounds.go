@@ -104,7 +104,10 @@ func (b *idleBody) Close() error {
 
 // meter counts what upstream has not taken of a request's body: an answer that
 // comes before the whole body was read is no success.
-type meter struct{ left atomic.Int64 }
+type meter struct {
+	left   atomic.Int64
+	failed atomic.Bool // the body could not be read
+}
 
 // newMeter counts req's body from now on.
 func newMeter(req *http.Request) *meter {
@@ -136,5 +139,8 @@ type meteredBody struct {
 func (b *meteredBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.meter.left.Add(-int64(n))
+	if err != nil && err != io.EOF {
+		b.meter.failed.Store(true)
+	}
 	return n, err
 }

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/minio/minio-go/v7/pkg/s3utils"
@@ -69,6 +70,10 @@ type Client struct {
 	transport *http.Transport
 	// slow is for requests that MinIO answers only when it has moved their data.
 	slow *http.Transport
+
+	epoch atomic.Uint64
+	// program is what the last answer said of who gave it.
+	program atomic.Pointer[string]
 }
 
 // New returns a client; it makes no request.
@@ -97,6 +102,21 @@ func New(o Options) (*Client, error) {
 		transport: newTransport(o.TLS, o.HeaderTimeout),
 		slow:      newTransport(o.TLS, o.SlowTimeout),
 	}, nil
+}
+
+// Epoch changes whenever what answers may be another program than before: after a
+// request without an answer, and with the Server header.
+func (c *Client) Epoch() uint64 { return c.epoch.Load() + 1 }
+
+// noteProgram begins a new epoch if an answer comes from another program.
+func (c *Client) noteProgram(h http.Header) {
+	server := h.Get("Server")
+	if last := c.program.Load(); last != nil && *last == server {
+		return
+	}
+	if c.program.Swap(&server) != nil {
+		c.epoch.Add(1)
+	}
 }
 
 func newTransport(config func() *tls.Config, headerTimeout time.Duration) *http.Transport {
@@ -190,8 +210,12 @@ func (c *Client) Do(ctx context.Context, r *Request) (*http.Response, error) {
 		if caller.Err() != nil {
 			return nil, context.Cause(caller)
 		}
+		if !sent.failed.Load() { // else it is the body's fault
+			c.epoch.Add(1)
+		}
 		return nil, fmt.Errorf("%s to upstream: %w (%w)", r.Method, ErrUnreachable, err)
 	}
+	c.noteProgram(resp.Header)
 	resp.Body = &idleBody{body: resp.Body, caller: caller, cancel: cancel, timer: time.AfterFunc(idleTimeout, cancel)}
 	if resp.StatusCode < 300 && sent.missing() {
 		_ = resp.Body.Close()
