@@ -443,11 +443,11 @@ func (o *stressObject) superseded(final *stressWrite) string {
 			writes = append(writes, w)
 		}
 	}
-	// before says that a was over when b began.
-	before := func(a, b *stressWrite) bool { return a.acked && a.ended < b.began }
+	// before says that a and b were done, one after the other.
+	before := func(a, b *stressWrite) bool { return a.acked && b.acked && a.ended < b.began }
 	if final != nil {
 		for _, w := range append(writes, removals...) {
-			if w.acked && before(final, w) {
+			if before(final, w) {
 				return fmt.Sprintf("%v is there, and should have been replaced by %v", final, w)
 			}
 		}
@@ -459,7 +459,7 @@ func (o *stressObject) superseded(final *stressWrite) string {
 	for _, removal := range removals {
 		last := true
 		for _, w := range writes {
-			last = last && !(w.acked && before(removal, w))
+			last = last && !before(removal, w)
 		}
 		if last {
 			return ""
