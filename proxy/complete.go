@@ -25,13 +25,9 @@ const maxCompleteBody = 4 << 20
 type completion struct {
 	XMLName xml.Name `xml:"CompleteMultipartUpload"`
 	Parts   []struct {
-		PartNumber        int
-		ETag              string
-		ChecksumCRC32     string
-		ChecksumCRC32C    string
-		ChecksumCRC64NVME string
-		ChecksumSHA1      string
-		ChecksumSHA256    string
+		PartNumber int
+		ETag       string
+		Checksums  checksumValues `xml:",any"`
 	} `xml:"Part"`
 }
 
@@ -174,7 +170,7 @@ func (c *completing) commit(ctx context.Context, conditions http.Header) error {
 		element(&b, "PartNumber", strconv.Itoa(p.Number))
 		element(&b, "ETag", p.ETag)
 		if c.upload.record == nil && c.upload.Checksum != 0 {
-			element(&b, checksumElements[checksumHeaders[c.upload.Checksum]], base64Std(p.Checksum.Value))
+			element(&b, checksumOf(c.upload.Checksum).element, base64Std(p.Checksum.Value))
 		}
 		b.WriteString("</Part>")
 	}
@@ -231,7 +227,7 @@ func (c *completing) answer(w http.ResponseWriter) {
 	element(&b, "Key", r.key)
 	element(&b, "ETag", etag)
 	if sum := c.facts.Checksum; sum != nil {
-		element(&b, checksumElements[checksumHeaders[sum.Type]], checksumValue(&c.facts))
+		element(&b, checksumOf(sum.Type).element, checksumValue(&c.facts))
 		element(&b, "ChecksumType", checksumKind(sum))
 	}
 	b.WriteString("</CompleteMultipartUploadResult>")

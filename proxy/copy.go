@@ -359,18 +359,18 @@ func (c *copying) answer(w http.ResponseWriter) {
 	element(&b, "LastModified", c.modified.UTC().Format("2006-01-02T15:04:05.000Z"))
 	element(&b, "ETag", etag)
 	if c.record == nil { // upstream's checksums are the plaintext's
-		for header, name := range checksumElements {
-			if v := c.header.Get(header); v != "" {
-				h.Set(header, v)
+		for i := range checksumAlgorithms {
+			a := &checksumAlgorithms[i]
+			if v := c.header.Get(a.header); v != "" {
+				h.Set(a.header, v)
 				h.Set("X-Amz-Checksum-Type", "FULL_OBJECT")
-				element(&b, name, v)
+				element(&b, a.element, v)
 				element(&b, "ChecksumType", "FULL_OBJECT")
 			}
 		}
 	}
 	if sum := c.facts.Checksum; sum != nil {
-		name := checksumHeaders[sum.Type]
-		element(&b, checksumElements[name], checksumValue(&c.facts))
+		element(&b, checksumOf(sum.Type).element, checksumValue(&c.facts))
 		element(&b, "ChecksumType", checksumKind(sum))
 	}
 	b.WriteString("</CopyObjectResult>")

@@ -84,7 +84,7 @@ func (d *download) planPart(h http.Header, o *object, parts *sse.Parts) (answerP
 		if int(part.Number) == d.part {
 			answer.Range = parts.Range(i)
 			if part.Checksum != nil && wantsChecksum(d.request.Header) {
-				h.Set(checksumHeaders[parts.Checksum()], base64Std(part.Checksum))
+				h.Set(checksumOf(parts.Checksum()).header, base64Std(part.Checksum))
 			}
 			h.Set("X-Amz-Mp-Parts-Count", strconv.Itoa(len(parts.List())))
 			return answer, nil

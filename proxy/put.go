@@ -199,17 +199,12 @@ func knownFacts(body plaintext, withMD5 bool) sse.Facts {
 		f.MD5 = sum[:]
 	}
 	for algorithm, value := range body.Checksums() {
-		f.Checksum = &sse.Checksum{Type: checksumTypes[algorithm], Value: value}
+		f.Checksum = &sse.Checksum{Type: sealedChecksum(algorithm), Value: value}
 	}
 	if algorithm, value, ok := body.DeclaredChecksum(); ok {
-		f.Checksum = &sse.Checksum{Type: checksumTypes[algorithm], Value: value}
+		f.Checksum = &sse.Checksum{Type: sealedChecksum(algorithm), Value: value}
 	}
 	return f
-}
-
-var checksumTypes = map[sigv4.ChecksumAlgorithm]sse.ChecksumType{
-	sigv4.CRC32: sse.CRC32, sigv4.CRC32C: sse.CRC32C, sigv4.CRC64NVME: sse.CRC64NVME,
-	sigv4.SHA1: sse.SHA1, sigv4.SHA256: sse.SHA256,
 }
 
 // answerHeaders tell the client what was stored.

@@ -139,12 +139,14 @@ func (u *upload) sendPlain() error {
 	up := u.request.upstreamRequest(http.MethodPut)
 	up.Header = u.header
 	for name := range u.request.Header {
-		if !u.copied && (name == "Content-Md5" || isChecksumHeader(name)) {
+		if !u.copied && (name == "Content-Md5" || isChecksumHeader(name) && upstreamKeeps(name)) {
 			up.Header[name] = u.request.Header[name]
 		}
 	}
 	if algorithm, value, ok := u.body.DeclaredChecksum(); u.copied && ok {
-		up.Header.Set(checksumHeaders[checksumTypes[algorithm]], base64Std(value))
+		if a := checksumOf(sealedChecksum(algorithm)); a.upstream {
+			up.Header.Set(a.header, base64Std(value))
+		}
 	}
 	up.Body, up.Length = io.NopCloser(&sourceReader{src: u.body, remaining: u.size}), u.size
 	up.SignBody = !u.server.opts.Upstream.Secure()

@@ -102,7 +102,7 @@ func (s *Server) listParts(w http.ResponseWriter, r *request) error {
 	element(&b, "MaxParts", page.MaxParts)
 	element(&b, "IsTruncated", strconv.FormatBool(page.IsTruncated))
 	if u.Checksum != 0 {
-		element(&b, "ChecksumAlgorithm", checksumName(u.Checksum))
+		element(&b, "ChecksumAlgorithm", checksumOf(u.Checksum).wire.String())
 		element(&b, "ChecksumType", checksumKind(&sse.Checksum{Composite: u.Composite}))
 	}
 	for _, p := range page.Parts {
@@ -117,7 +117,7 @@ func (s *Server) listParts(w http.ResponseWriter, r *request) error {
 		element(&b, "ETag", partETag(u.record, id, &facts))
 		element(&b, "Size", strconv.FormatInt(facts.PlainSize, 10))
 		if sum := facts.Checksum; sum != nil {
-			element(&b, checksumElements[checksumHeaders[sum.Type]], base64Std(sum.Value))
+			element(&b, checksumOf(sum.Type).element, base64Std(sum.Value))
 		}
 		b.WriteString("</Part>")
 	}
