@@ -116,6 +116,9 @@ func (c *completing) combine() error {
 	}
 	c.etag = hex.EncodeToString(stored.Sum(nil)) + "-" + strconv.Itoa(len(c.chosen))
 	c.facts.Parts = len(c.chosen)
+	if given := c.request.Header.Get("X-Amz-Mp-Object-Size"); given != "" && given != strconv.FormatInt(c.facts.PlainSize, 10) {
+		return &apiError{400, invalidRequest, "The provided 'x-amz-mp-object-size' header does not match what was computed.", nil}
+	}
 	if rec := c.upload.record; rec != nil && rec.Mode == sse.ModeS3 {
 		c.facts.MD5 = plain.Sum(nil)
 	}

@@ -56,13 +56,36 @@ func TestEveryRouteIsFoundByItsOwnRequest(t *testing.T) {
 	}
 }
 
-func TestEveryRouteRefusesParametersThatItDoesNotName(t *testing.T) {
+// Whatever means another operation, or something to MinIO, is refused; what means
+// nothing to either is dropped on reads, and what clients add for their own logs on writes.
+func TestEveryRouteRefusesOrDropsParametersThatItDoesNotName(t *testing.T) {
 	t.Parallel()
 	table := testTable(t)
 	all := routes()
 	for i := range all {
 		r := &all[i]
-		for _, name := range []string{"renameObject", "session", "SourceIp", "ExistingObjectTag/a", "x-minio-extract", "X-Amz-Meta-Bucketseal", ""} {
+		if r.action == refuse {
+			query, header := requestOf(r)
+			for name := range query {
+				query[name] = append(query[name], query[name][0])
+			}
+			query.Set("anything", "1")
+			if got, err := table.find(r.scope, r.method, query, header); err != nil || got.op != r.op {
+				t.Errorf("%s, repeated: %v, %v", r.op, got, err)
+			}
+			continue
+		}
+		for _, name := range []string{"v", "_", "utm_source", "x-purpose", "X-Purpose", "nonsense"} {
+			query, header := requestOf(r)
+			want := len(query)
+			query.Set(name, "1")
+			query.Add(name, "2")
+			got, err := table.find(r.scope, r.method, query, header)
+			if dropped := err == nil && got.op == r.op && len(query) == want; dropped != (r.method == "GET" || r.method == "HEAD" || isOwnParameter(name)) {
+				t.Errorf("%s with %q: %v, %v, %v", r.op, name, got, err, query)
+			}
+		}
+		for _, name := range []string{"renameObject", "RENAMEOBJECT", "session", "versioninG", "SourceIp", "ExistingObjectTag/a", "x-minio-extract", "X-Amz-Meta-Bucketseal", ""} {
 			query, header := requestOf(r)
 			query.Set(name, "1")
 			if got, err := table.find(r.scope, r.method, query, header); !errors.Is(err, errUnknownOperation) {
