@@ -83,6 +83,7 @@ func (d *download) planPart(h http.Header, o *object, parts *sse.Parts) (answerP
 	for i, part := range parts.List() {
 		if int(part.Number) == d.part {
 			answer.Range = parts.Range(i)
+			answer.partial = answer.Length > 0 // no Content-Range names no bytes
 			if part.Checksum != nil && wantsChecksum(d.request.Header) {
 				h.Set(checksumOf(parts.Checksum()).header, base64Std(part.Checksum))
 			}

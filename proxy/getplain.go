@@ -32,6 +32,9 @@ func (d *download) servePlain(w http.ResponseWriter, resp *http.Response) error 
 		defer upstream.Discard(again)
 		resp = again
 	}
+	if _, size, ok := parseContentRange(resp.Header.Get("Content-Range")); ok && size == 0 && d.rng != nil {
+		return d.rng.unsatisfiable()
+	}
 	h := w.Header()
 	copyObjectHeaders(h, resp.Header)
 	for name, values := range resp.Header {
