@@ -82,6 +82,7 @@ func (a *app) serveKMS(ctx context.Context, c *kmsconfig.Config, file string, lo
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
+	warnOfStore(store, log)
 	keys, err := localKeys(store, c.KeyStore.Section(), c)
 	if err != nil {
 		return err
@@ -105,7 +106,7 @@ func (a *app) newKeyServer(ctx context.Context, c *kmsconfig.Config, keys kms.Se
 	b := readBuildInfo()
 	s, err := server.New(ctx, server.Options{
 		Config: c, Service: keys, Load: load, Watch: watch,
-		Version: b.Version, Commit: b.Commit, ErrorLog: a.stderr, AuditLog: a.stdout,
+		Version: b.Version, Commit: b.Commit, ErrorLog: a.stderr, AuditLog: a.stdout.w,
 	})
 	if err != nil {
 		return nil, nil, err
@@ -167,6 +168,9 @@ func (a *app) kmsConfigCheckCommand() *cobra.Command {
 			}
 			for _, w := range c.Warnings {
 				fmt.Fprintf(a.stderr, "warning: %s:%d: %s\n", args[0], w.Line, w.Text)
+			}
+			if err := checkStore(c.KeyStore); err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
 			}
 			_, err = fmt.Fprintf(a.stdout, "%s: valid\n", args[0])
 			return err

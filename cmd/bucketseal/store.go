@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,6 +55,38 @@ func (a *app) openStore(ctx context.Context, s kmsconfig.KeyStore, create bool) 
 		return store, nil
 	}
 	return nil, fmt.Errorf("a keystore of type %T is not supported", s)
+}
+
+// checkStore says what is wrong with a key store's settings, as far as can be told
+// without asking it.
+func checkStore(s kmsconfig.KeyStore) error {
+	endpoints := map[string]string{}
+	switch s := s.(type) {
+	case *kmsconfig.AWSSecretsManager:
+		endpoints["endpoint"], endpoints["kmsendpoint"] = s.Endpoint, s.KMSEndpoint
+	case *kmsconfig.AWSKMS:
+		endpoints["endpoint"] = s.Endpoint
+	}
+	for setting, endpoint := range endpoints {
+		if _, err := awsapi.ParseEndpoint(endpoint); err != nil {
+			return fmt.Errorf("%s.%s: %w", s.Section(), setting, err)
+		}
+	}
+	return nil
+}
+
+// warnOfStore logs what a key store has found that does not keep it from serving.
+func warnOfStore(store kms.Store, log *slog.Logger) {
+	if s, ok := store.(interface{ Unreadable() []string }); ok {
+		for _, path := range s.Unreadable() {
+			log.Warn("a key's file does not open with this master key: it is damaged, or sealed under another one; objects under that key cannot be read", "file", path)
+		}
+	}
+	if s, ok := store.(interface{ Endpoints() (secrets, keys string) }); ok {
+		if secrets, keys := s.Endpoints(); secrets != "" || keys != "" {
+			log.Info("AWS is asked at endpoints of its own", "secretsmanager", cmp.Or(secrets, "AWS"), "kms", cmp.Or(keys, "AWS"))
+		}
+	}
 }
 
 func awsCredentials(c kmsconfig.Credentials) awsapi.Credentials {

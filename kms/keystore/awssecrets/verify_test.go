@@ -156,3 +156,25 @@ func isolate(t *testing.T) {
 	t.Setenv("AWS_CONFIG_FILE", "/nonexistent/config")
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent/credentials")
 }
+
+// The environment may name another endpoint; AWS KMS must not stay at Amazon then,
+// and get the same credentials.
+func TestEndpointOfTheEnvironmentCountsForKMSToo(t *testing.T) {
+	fake := awsfake.Start(t)
+	fake.PutKey("key-1", awsfake.Key{})
+	t.Setenv("AWS_CONFIG_FILE", "/nonexistent/config")
+	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", fake.URL)
+	opts := testOptions("")
+	opts.KMSKey = "key-1"
+	s, err := awssecrets.Open(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if secrets, keys := s.Endpoints(); secrets != fake.URL || keys != fake.URL {
+		t.Errorf("asked at %q and %q, want %q", secrets, keys, fake.URL)
+	}
+	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://secrets.example.org")
+	if _, err := awssecrets.Open(t.Context(), opts); err == nil || !strings.Contains(err.Error(), "read on the way") {
+		t.Errorf("keys would travel readable: %v", err)
+	}
+}
