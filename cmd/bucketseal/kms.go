@@ -105,7 +105,7 @@ func (a *app) serveKMS(ctx context.Context, c *kmsconfig.Config, file string, lo
 func (a *app) newKeyServer(ctx context.Context, c *kmsconfig.Config, keys kms.Service, watch []string, load func() (*kmsconfig.Config, error)) (*server.Server, net.Listener, error) {
 	b := readBuildInfo()
 	s, err := server.New(ctx, server.Options{
-		Config: c, Service: keys, Load: load, Watch: watch,
+		Config: c, Service: keys, Load: carefulLoad(c, load, kmsLogger(a.stderr, c.Log)), Watch: watch,
 		Version: b.Version, Commit: b.Commit, ErrorLog: a.stderr, AuditLog: a.stdout.w,
 	})
 	if err != nil {
