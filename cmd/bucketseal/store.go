@@ -126,11 +126,6 @@ func openDataDir(c *config.Config, create bool) (kms.Store, error) {
 	if err := folderExists(dir, create); err != nil {
 		return nil, err
 	}
-	if create {
-		if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
-			return nil, err
-		}
-	}
 	var master fsstore.MasterKey
 	var err error
 	if c.MasterKey.IsZero() {
@@ -182,9 +177,6 @@ func masterKeyFile(file, dir string, create bool) (fsstore.MasterKey, error) {
 		return key, fmt.Errorf("the master key file %s is missing, and %s holds keys that only it opens; restore it from a backup", file, dir)
 	}
 	if !create {
-		return key, err
-	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return key, err
 	}
 	return fsstore.LoadOrCreateMasterKey(file)
