@@ -198,7 +198,7 @@ func (l *listing) head(ctx context.Context, e *upstream.ListEntry) error {
 		return fmt.Errorf("decode key: %w", err)
 	}
 	r := l.request.upstreamRequest(http.MethodHead)
-	r.Key, r.Credential = key, &l.server.opts.Service
+	r.Key, r.Credential = listedName(l.request.bucket, key).Key, &l.server.opts.Service
 	if e.VersionID != "" {
 		r.Query = url.Values{"versionId": {e.VersionID}}
 	}
@@ -310,7 +310,7 @@ func (l *listing) openRecord(ctx context.Context, e *listEntry, silent *sync.Map
 	if err != nil {
 		return fmt.Errorf("decode key: %w", err)
 	}
-	e.record, e.name = rec, sse.Name{Bucket: l.request.bucket, Key: key}
+	e.record, e.name = rec, listedName(l.request.bucket, key)
 	if rec.Layout == sse.OneStream {
 		e.Size = rec.PlainSize
 	} else {

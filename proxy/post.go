@@ -104,7 +104,11 @@ func (p *posting) setRequest() error {
 	if bucket, given := f["bucket"]; given && bucket != r.bucket {
 		return fmt.Errorf("%w: the form names bucket %q", form.ErrCondition, bucket)
 	}
-	if err := checkName(r.bucket, f["key"]); err != nil {
+	name, err := objectName(r.bucket, f["key"])
+	if err == nil && len(name.Key) > maxKey {
+		err = errKeyTooLong
+	}
+	if err != nil {
 		return err
 	}
 	header, err := formHeader(f)
@@ -118,7 +122,7 @@ func (p *posting) setRequest() error {
 		header.Set("User-Agent", v)
 	}
 	put := *r
-	put.key, r.key = f["key"], f["key"] // also for the log
+	put.key, r.key = name.Key, name.Key // also for the log
 	put.Request = r.WithContext(r.Context())
 	put.Method, put.Header = http.MethodPut, header
 	p.put = &put

@@ -181,8 +181,6 @@ func (u *upload) prepare() error {
 	return nil
 }
 
-func (r *request) name() sse.Name { return sse.Name{Bucket: r.bucket, Key: r.key} }
-
 // known returns the facts that are known now.
 func (u *upload) known() sse.Facts { return knownFacts(u.body, u.asked.Mode == sse.ModeS3) }
 

@@ -17,6 +17,7 @@ import (
 type fakeLookups struct {
 	uploads   map[string]bool
 	manifests map[sse.Name][]Ref
+	hidden    map[sse.Name]bool
 	err       error
 }
 
@@ -26,6 +27,10 @@ func (l *fakeLookups) UploadExists(_ context.Context, _ sse.Name, id string) (bo
 
 func (l *fakeLookups) Manifests(_ context.Context, object sse.Name) ([]Ref, error) {
 	return l.manifests[object], l.err
+}
+
+func (l *fakeLookups) Hidden(_ context.Context, object sse.Name) (bool, error) {
+	return l.hidden[object], l.err
 }
 
 func TestSweepRemovesWhatNothingNeedsAndNothingElse(t *testing.T) {
