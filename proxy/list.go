@@ -367,7 +367,7 @@ func (l *listing) encoded(name string) string {
 // raw writes a name of the client's own request in the client's encoding.
 func (l *listing) raw(name string) string {
 	if l.encode {
-		return strings.ReplaceAll(url.QueryEscape(name), "%2F", "/")
+		return listEncoded(name)
 	}
 	return name
 }

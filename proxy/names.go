@@ -104,11 +104,14 @@ func (r *request) checkKey() error {
 	if r.scope != scopeObject || r.route.action != translate {
 		return nil
 	}
+	parts := r.query.Has("uploads") || r.query.Has("uploadId")
 	switch {
 	case hasEmptySegment(r.key):
 		return errInvalidObjectName
-	case len(r.key) > maxKey && (r.Method == http.MethodPut || r.Method == http.MethodPost):
+	case len(r.key) > maxKey && (parts || r.Method == http.MethodPut || r.Method == http.MethodPost):
 		return errKeyTooLong
+	case parts && strings.HasSuffix(r.key, "/"):
+		return errInvalidObjectName // a folder comes in one piece
 	}
 	return nil
 }
@@ -142,6 +145,12 @@ func validBucketName(name string) bool {
 		}
 	}
 	return true
+}
+
+// listEncoded writes a name as MinIO does where a listing is asked for with
+// encoding-type=url.
+func listEncoded(name string) string {
+	return strings.NewReplacer("%2F", "/", "%2A", "*", "~", "%7E").Replace(url.QueryEscape(name))
 }
 
 // hasEmptySegment finds two slashes side by side.

@@ -242,7 +242,7 @@ func (p *uploadPage) has(all []*manifest.Upload) bool {
 func (p *uploadPage) render(r *request) []byte {
 	encode := func(name string) string { return name }
 	if r.query.Get("encoding-type") == "url" {
-		encode = func(name string) string { return strings.ReplaceAll(url.QueryEscape(name), "%2F", "/") }
+		encode = listEncoded
 	}
 	var b bytes.Buffer
 	b.WriteString(xml.Header + `<ListMultipartUploadsResult xmlns="` + s3Namespace + `">`)
