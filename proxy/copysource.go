@@ -105,6 +105,8 @@ func (c *copySource) open(ctx context.Context, s *Server, r *request) error {
 		return err
 	}
 	switch {
+	case c.size < 0:
+		return errNoLength
 	case c.record == nil && !s.opts.PlainRead.Match(c.name.Bucket):
 		return errPlainObject
 	case c.record == nil && c.hasKey:
