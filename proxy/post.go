@@ -105,8 +105,11 @@ func (p *posting) setRequest() error {
 		return fmt.Errorf("%w: the form names bucket %q", form.ErrCondition, bucket)
 	}
 	name, err := objectName(r.bucket, f["key"])
-	if err == nil && len(name.Key) > maxKey {
+	switch {
+	case err == nil && len(name.Key) > maxKey:
 		err = errKeyTooLong
+	case err == nil && hasDotSegment(f["key"]): // cleaned, it would not be below what the policy says
+		err = errInvalidObjectName
 	}
 	if err != nil {
 		return err
