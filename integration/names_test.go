@@ -40,7 +40,7 @@ func nameDifference(name, op string) string {
 	switch {
 	case (name == "./" || name == "../") && strings.HasSuffix(op, " as"):
 		return "its other name, .__XLDIR__, would be listed as something that nobody can read"
-	case op == "form" && strings.HasPrefix(name, "/") && strings.Contains(name, "./"):
+	case strings.Contains(op, "form") && strings.HasPrefix(name, "/") && strings.Contains(name, "./"):
 		return "MinIO puts a form's /a/../b at b, whatever its policy says of /a/"
 	case name == "/" && strings.HasSuffix(op, " tags"):
 		return "it is no name"
