@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -128,7 +129,7 @@ func (s *Server) namesSystemBucket(r *request) bool {
 	if rest, ok := strings.CutPrefix(r.key, "admin/v3/heal/"); ok {
 		named, _, _ = strings.Cut(rest, "/")
 	}
-	return strings.EqualFold(named, s.opts.SystemBucket)
+	return strings.EqualFold(strings.Trim(path.Clean(named), "/"), s.opts.SystemBucket) // MinIO cleans such names
 }
 
 // forwardAdmin passes an admin request on, signed anew as its caller, and the

@@ -233,14 +233,17 @@ func (c *copying) copyUpstream(ctx context.Context, record url.Values) error {
 	if v := r.Header.Get("X-Amz-Tagging-Directive"); v != "" {
 		up.Header.Set("X-Amz-Tagging-Directive", v)
 	}
+	algorithm := ""
 	if c.record == nil {
-		if v := r.Header.Get("X-Amz-Checksum-Algorithm"); v != "" {
-			up.Header.Set("X-Amz-Checksum-Algorithm", v) // of the plaintext
-		}
-	} else if c.onto() && c.source.version == "" {
+		algorithm = r.Header.Get("X-Amz-Checksum-Algorithm") // of the plaintext
+	}
+	if algorithm == "" && c.onto() && (c.source.version == "" || c.source.version == "null") {
 		// With a checksum to compute, MinIO writes data and metadata together; else
-		// a PUT that comes between would get this record on its data.
-		up.Header.Set("X-Amz-Checksum-Algorithm", "CRC64NVME")
+		// a PUT that comes between would get this copy's metadata on its data.
+		algorithm = "CRC64NVME"
+	}
+	if algorithm != "" {
+		up.Header.Set("X-Amz-Checksum-Algorithm", algorithm)
 	}
 	resp, err := c.server.opts.Upstream.Do(ctx, up)
 	if err != nil {

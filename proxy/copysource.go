@@ -40,17 +40,16 @@ func (s *Server) parseCopySource(r *request) (*copySource, error) {
 		return nil, errCopySource
 	}
 	bucket, key, ok := strings.Cut(strings.TrimPrefix(raw, "/"), "/")
-	if !ok || key == "" {
+	if !ok || bucket == "" || key == "" {
 		return nil, errCopySource
 	}
 	src := &copySource{}
-	if err := checkName(bucket, key); err != nil {
+	if src.name, err = objectName(bucket, key); err != nil {
 		return nil, err
 	}
 	if strings.EqualFold(bucket, s.opts.SystemBucket) {
 		return nil, errReservedBucket(r.route.op)
 	}
-	src.name = sse.Name{Bucket: bucket, Key: key}
 	if query != "" {
 		values, err := url.ParseQuery(query)
 		if err != nil || len(values) != 1 || len(values["versionId"]) != 1 {
@@ -111,6 +110,8 @@ func (c *copySource) open(ctx context.Context, s *Server, r *request) error {
 		return err
 	}
 	switch {
+	case c.size < 0:
+		return errNoLength
 	case c.record == nil && !s.opts.PlainRead.Match(c.name.Bucket):
 		return errPlainObject
 	case c.record == nil && c.hasKey:

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strconv"
 
@@ -35,6 +36,9 @@ func (d *download) servePlain(w http.ResponseWriter, resp *http.Response) error 
 	if _, size, ok := parseContentRange(resp.Header.Get("Content-Range")); ok && size == 0 && d.rng != nil {
 		return d.rng.unsatisfiable()
 	}
+	if resp.ContentLength < 0 {
+		return errNoLength
+	}
 	h := w.Header()
 	copyObjectHeaders(h, resp.Header)
 	for name, values := range resp.Header {
@@ -51,6 +55,10 @@ func (d *download) servePlain(w http.ResponseWriter, resp *http.Response) error 
 	part := answerPart{Range: sse.Range{Length: resp.ContentLength}, status: resp.StatusCode}
 	return d.send(w, resp.Body, part, 0)
 }
+
+// errNoLength says that upstream does not tell how long a plain object is: nothing
+// else could tell a client that its answer was cut off.
+var errNoLength = fmt.Errorf("upstream answered without a length: %w", errUpstreamLied)
 
 // plainContentRange is the Content-Range that the request's own range has in
 // resp's object, or something that no answer has.

@@ -202,7 +202,7 @@ func (l *listing) head(ctx context.Context, e *upstream.ListEntry) error {
 		return fmt.Errorf("decode key: %w", err)
 	}
 	r := l.request.upstreamRequest(http.MethodHead)
-	r.Key, r.Credential = key, &l.server.opts.Service
+	r.Key, r.Credential = listedName(l.request.bucket, key).Key, &l.server.opts.Service
 	if e.VersionID != "" {
 		r.Query = url.Values{"versionId": {e.VersionID}}
 	}
@@ -331,7 +331,7 @@ func (l *listing) openRecord(ctx context.Context, e *listEntry) error {
 	if err != nil {
 		return fmt.Errorf("decode key: %w", err)
 	}
-	e.record, e.name = rec, sse.Name{Bucket: l.request.bucket, Key: key}
+	e.record, e.name = rec, listedName(l.request.bucket, key)
 	if rec.Mode == sse.ModeS3 { // other ETags are upstream's
 		err := l.server.mayOpen(ctx, l.request.caller, l.request.bucket, rec)
 		if mayPass(err) {
@@ -388,7 +388,7 @@ func (l *listing) encoded(name string) string {
 // raw writes a name of the client's own request in the client's encoding.
 func (l *listing) raw(name string) string {
 	if l.encode {
-		return strings.ReplaceAll(url.QueryEscape(name), "%2F", "/")
+		return listEncoded(name)
 	}
 	return name
 }

@@ -131,14 +131,15 @@ func askedChecksum(h http.Header) []sigv4.ChecksumAlgorithm {
 // known with the last byte.
 func (u *upload) store(lateChecksum bool) error {
 	s := u.server
-	switch {
-	case u.asked.Mode == sse.ModeNone:
-		return u.sendPlain()
-	case u.size == 0:
+	if u.size == 0 { // nobody else reads it to its end, where it is verified
 		if err := drain(u.body); err != nil {
 			return err
 		}
-	case u.size <= s.opts.SmallObject:
+	}
+	switch {
+	case u.asked.Mode == sse.ModeNone:
+		return u.sendPlain()
+	case u.size > 0 && u.size <= s.opts.SmallObject:
 		if buffer := s.buffers.take(u.size); buffer != nil {
 			return u.sendSmall(buffer)
 		}
@@ -180,8 +181,6 @@ func (u *upload) prepare() error {
 	u.stream = sse.Stream{Key: objectKey.Part(1), Nonce: nonce, PlainSize: u.size}
 	return nil
 }
-
-func (r *request) name() sse.Name { return sse.Name{Bucket: r.bucket, Key: r.key} }
 
 // known returns the facts that are known now.
 func (u *upload) known() sse.Facts { return knownFacts(u.body, u.asked.Mode == sse.ModeS3) }

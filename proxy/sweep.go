@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
@@ -96,7 +97,15 @@ func (l sweepLookups) UploadExists(ctx context.Context, object sse.Name, id stri
 
 // Manifests implements manifest.Lookups: all versions that upstream lists, and
 // the current one, which it is asked for by name.
-func (l sweepLookups) Manifests(ctx context.Context, object sse.Name) ([]manifest.Ref, error) {
+func (l sweepLookups) Manifests(ctx context.Context, object sse.Name) (refs []manifest.Ref, err error) {
+	refs, err = l.manifests(ctx, listedName(object.Bucket, object.Key)) // it may lie under a name of before
+	for i := range refs {
+		refs[i].Name = object
+	}
+	return refs, err
+}
+
+func (l sweepLookups) manifests(ctx context.Context, object sse.Name) ([]manifest.Ref, error) {
 	var refs []manifest.Ref
 	current, err := l.current(ctx, object, "")
 	if err != nil {
@@ -141,6 +150,30 @@ func (l sweepLookups) Manifests(ctx context.Context, object sse.Name) ([]manifes
 		}
 		version = page.NextVersionMarker
 	}
+}
+
+// Hidden implements manifest.Lookups. Below a key that exists MinIO lists nothing,
+// not even below one of which a delete marker is left, and odd things where a name is
+// built as its own folders' are.
+func (l sweepLookups) Hidden(ctx context.Context, object sse.Name) (bool, error) {
+	key := listedName(object.Bucket, object.Key).Key
+	if strings.Contains(key, dirSuffix) || hasEmptySegment(key) {
+		return true, nil
+	}
+	for i := 1; i < len(key)-1; i++ {
+		if key[i] != '/' {
+			continue
+		}
+		resp, err := l.s.opts.Upstream.Do(ctx, l.s.serviceRequest(http.MethodHead, sse.Name{Bucket: object.Bucket, Key: key[:i]}, url.Values{}))
+		if err != nil {
+			return false, err
+		}
+		upstream.Discard(resp)
+		if resp.StatusCode != http.StatusNotFound || resp.Header.Get("X-Amz-Delete-Marker") == "true" {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // current returns the manifest that one version of an object names, "" for the

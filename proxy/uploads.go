@@ -169,8 +169,10 @@ func (s *Server) listMultipartUploads(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	var all []*manifest.Upload
-	if err := s.ledger.Uploads(r.Context(), r.bucket, p.prefix, func(u *manifest.Upload) { all = append(all, u) }); err != nil {
-		return err
+	if !strings.HasPrefix(p.prefix, "/") { // no key begins so
+		if err := s.ledger.Uploads(r.Context(), r.bucket, p.prefix, func(u *manifest.Upload) { all = append(all, u) }); err != nil {
+			return err
+		}
 	}
 	sort.SliceStable(all, func(i, j int) bool {
 		return all[i].Key < all[j].Key || all[i].Key == all[j].Key && all[i].Initiated.Before(all[j].Initiated)
@@ -240,7 +242,7 @@ func (p *uploadPage) has(all []*manifest.Upload) bool {
 func (p *uploadPage) render(r *request) []byte {
 	encode := func(name string) string { return name }
 	if r.query.Get("encoding-type") == "url" {
-		encode = func(name string) string { return strings.ReplaceAll(url.QueryEscape(name), "%2F", "/") }
+		encode = listEncoded
 	}
 	var b bytes.Buffer
 	b.WriteString(xml.Header + `<ListMultipartUploadsResult xmlns="` + s3Namespace + `">`)

@@ -37,6 +37,8 @@ const (
 
 	maxName    = 1024
 	maxSegment = 255
+	// hiding ends a folder's name at MinIO: what is below one is not listed.
+	hiding = "__XLDIR__"
 
 	// cacheSize bounds the number of manifests kept in memory. They never change.
 	cacheSize = 16384
@@ -313,7 +315,8 @@ func (r Ref) objectName() string {
 }
 
 // mirroredName is ROOT/bucket/key 0x01 suffix, so that names have the order of
-// the keys, or ROOT-h/bucket/SHA-256(key)-suffix where that is no possible name.
+// the keys, or ROOT-h/bucket/SHA-256(key)-suffix where that is no possible name, or
+// one that upstream does not list.
 func mirroredName(root string, object sse.Name, suffix string) string {
 	name := root + "/" + object.Bucket + "/" + object.Key + separator + suffix
 	if len(name) <= maxName && !strings.HasPrefix(object.Key, "/") && segmentsFit(name) {
@@ -325,7 +328,7 @@ func mirroredName(root string, object sse.Name, suffix string) string {
 
 func segmentsFit(name string) bool {
 	for segment := range strings.SplitSeq(name, "/") {
-		if len(segment) > maxSegment {
+		if len(segment) > maxSegment || strings.HasSuffix(segment, hiding) {
 			return false
 		}
 	}

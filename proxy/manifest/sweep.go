@@ -18,6 +18,9 @@ type Lookups interface {
 	UploadExists(ctx context.Context, object sse.Name, id string) (bool, error)
 	// Manifests returns the manifests that the versions of an object name.
 	Manifests(ctx context.Context, object sse.Name) ([]Ref, error)
+	// Hidden says whether upstream may have versions of an object that it does not
+	// list, so that Manifests cannot know what they name.
+	Hidden(ctx context.Context, object sse.Name) (bool, error)
 }
 
 // Sweeper removes what finished, aborted or crashed writes left in the system
@@ -114,8 +117,7 @@ func (s *Sweeper) sweepManifests(ctx context.Context, live *liveUploads) error {
 // sweepManifestsIn removes what nothing names of the manifests whose names begin
 // with root. refOf tells whose one is; those of which it cannot stay.
 func (s *Sweeper) sweepManifestsIn(ctx context.Context, root string, live *liveUploads, refOf func(upstream.Note) (Ref, bool)) error {
-	var object sse.Name
-	var named map[Ref]bool
+	var known lookedUp
 	return s.each(ctx, root, func(n upstream.Note) error {
 		if !s.old(n) {
 			return nil
@@ -124,21 +126,55 @@ func (s *Sweeper) sweepManifestsIn(ctx context.Context, root string, live *liveU
 		if !ok || live.manifests[ref.ID] {
 			return nil
 		}
-		if ref.Name != object || named == nil {
-			refs, err := s.Lookups.Manifests(ctx, ref.Name)
-			if err != nil {
-				return fmt.Errorf("look up object: %w", err)
-			}
-			object, named = ref.Name, make(map[Ref]bool, len(refs))
-			for _, r := range refs {
-				named[r] = true
-			}
-		}
-		if named[ref] {
-			return nil
+		if needed, err := s.needed(ctx, &known, ref); err != nil || needed {
+			return err
 		}
 		return s.remove(ctx, "manifest", n.Name)
 	})
+}
+
+// lookedUp is what upstream says of one object; manifests come object by object.
+type lookedUp struct {
+	object sse.Name
+	named  map[Ref]bool
+	// hidden says that upstream may have what it does not list. It is asked, and
+	// everything else once more, before the first manifest is removed.
+	hidden, twice bool
+}
+
+// needed says whether a version of ref's object names it, or may do so.
+func (s *Sweeper) needed(ctx context.Context, known *lookedUp, ref Ref) (bool, error) {
+	if ref.Name != known.object || known.named == nil {
+		if err := s.lookUp(ctx, known, ref.Name); err != nil {
+			return false, err
+		}
+	}
+	if known.named[ref] {
+		return true, nil
+	}
+	if !known.twice {
+		hidden, err := s.Lookups.Hidden(ctx, ref.Name)
+		if err == nil && !hidden { // it may have been so a moment ago
+			err = s.lookUp(ctx, known, ref.Name)
+		}
+		if err != nil {
+			return false, fmt.Errorf("look up object: %w", err)
+		}
+		known.hidden, known.twice = hidden, true
+	}
+	return known.hidden || known.named[ref], nil
+}
+
+func (s *Sweeper) lookUp(ctx context.Context, known *lookedUp, object sse.Name) error {
+	refs, err := s.Lookups.Manifests(ctx, object)
+	if err != nil {
+		return fmt.Errorf("look up object: %w", err)
+	}
+	*known = lookedUp{object: object, named: make(map[Ref]bool, len(refs))}
+	for _, r := range refs {
+		known.named[r] = true
+	}
+	return nil
 }
 
 func (s *Sweeper) old(n upstream.Note) bool {

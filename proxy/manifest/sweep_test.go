@@ -17,6 +17,7 @@ import (
 type fakeLookups struct {
 	uploads   map[string]bool
 	manifests map[sse.Name][]Ref
+	hidden    map[sse.Name]bool
 	err       error
 }
 
@@ -26,6 +27,10 @@ func (l *fakeLookups) UploadExists(_ context.Context, _ sse.Name, id string) (bo
 
 func (l *fakeLookups) Manifests(_ context.Context, object sse.Name) ([]Ref, error) {
 	return l.manifests[object], l.err
+}
+
+func (l *fakeLookups) Hidden(_ context.Context, object sse.Name) (bool, error) {
+	return l.hidden[object], l.err
 }
 
 func TestSweepRemovesWhatNothingNeedsAndNothingElse(t *testing.T) {
@@ -89,6 +94,33 @@ func TestSweepRemovesWhatNothingNeedsAndNothingElse(t *testing.T) {
 	}
 	if len(bucket.notes) != 6 {
 		t.Errorf("%d notes left, want 6: %v", len(bucket.notes), bucket.notes)
+	}
+}
+
+func TestSweepLeavesWhatUpstreamMayHide(t *testing.T) {
+	t.Parallel()
+	bucket, sys := newStore(t)
+	hidden := Ref{Name: sse.Name{Bucket: "b", Key: "a/b"}, ID: sse.NewManifestID()}
+	odd := Ref{Name: sse.Name{Bucket: "b", Key: "f__XLDIR__/x"}, ID: sse.NewManifestID()}
+	gone := Ref{Name: sse.Name{Bucket: "b", Key: "a/c"}, ID: sse.NewManifestID()}
+	for _, ref := range []Ref{hidden, odd, gone} {
+		if err := New(sys).Put(t.Context(), ref, sse.Facts{}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !strings.HasPrefix(odd.objectName(), hashed) {
+		t.Errorf("%q is a name that upstream does not list", odd.objectName())
+	}
+	bucket.age(48 * time.Hour)
+	look := &fakeLookups{hidden: map[sse.Name]bool{hidden.Name: true, odd.Name: true}}
+	sweep := Sweeper{System: sys, Lookups: look, Before: time.Now(), Report: func(string, string) {}}
+	if err := sweep.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for ref, want := range map[Ref]error{hidden: nil, odd: nil, gone: ErrMissing} {
+		if _, err := New(sys).Get(t.Context(), ref); !errors.Is(err, want) {
+			t.Errorf("manifest of %q: %v, want %v", ref.Name.Key, err, want)
+		}
 	}
 }
 
