@@ -17,8 +17,8 @@ import (
 // its other end.
 const (
 	// handshakeBytes bounds what is read until the handshake is done: a chain of
-	// CAs fits, the 256 KiB that crypto/tls would take do not.
-	handshakeBytes = 64 << 10
+	// CAs fits, the 256 KiB that crypto/tls would take of one do not.
+	handshakeBytes = 32 << 10
 	// strangerBytes bounds what is read of a stranger after that.
 	strangerBytes = 32 << 10
 	// strangerLife bounds how long it all may take.
@@ -38,16 +38,24 @@ type Connections struct {
 	PerIdentity int
 	// Strangers is how many of them strangers may have, and PerAddress how many of
 	// those one address (of IPv6, a /64) may; 0 is DefaultStrangers and
-	// DefaultPerAddress. When there are more, the oldest is closed: so strangers
+	// DefaultPerAddress, but never more than half of what there is. When there are more, the oldest is closed: so strangers
 	// cannot keep out whoever needs a moment to prove who it is.
 	Strangers, PerAddress int
 }
 
+// What a hostile connection makes this server keep, in bytes, measured, with room to
+// spare; a test holds it. StrangerMemory is for a stranger's, ConnectionMemory for
+// one of a known identity.
+const (
+	StrangerMemory   = 384 << 10
+	ConnectionMemory = 2 << 20
+)
+
 // Defaults of Connections.
 const (
 	DefaultConnections = 1024
-	DefaultStrangers   = 128
-	DefaultPerAddress  = 32
+	DefaultStrangers   = 256
+	DefaultPerAddress  = 128
 )
 
 func (c Connections) withDefaults() Connections {
@@ -59,6 +67,10 @@ func (c Connections) withDefaults() Connections {
 			*d.set = d.without
 		}
 	}
+	// Clients in Go begin with a connection for each request that waits: so one
+	// address may have many that have not proven anything yet.
+	c.Strangers = max(1, min(c.Strangers, c.Most/2))
+	c.PerAddress = max(1, min(c.PerAddress, c.Strangers/2))
 	if c.PerIdentity <= 0 {
 		c.PerIdentity = max(1, c.Most/2)
 	}

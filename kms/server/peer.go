@@ -80,10 +80,21 @@ func (st *state) peerOf(r *http.Request) *peer {
 	return newPeer(r.TLS, "") // not from Serve: verified anew, should that be needed
 }
 
-// knows says whether an identity has any rights. Everybody else is a stranger.
-func (st *state) knows(id identity.Identity) bool {
-	return id != "" && (id == st.config.Admin || st.assigned[id] != "" || st.proxies[id])
+// classOf tells identities with rights, and proxies, from strangers.
+func (st *state) classOf(id identity.Identity) class {
+	switch {
+	case id == "":
+		return strangers
+	case st.proxies[id]:
+		return proxies
+	case id == st.config.Admin, st.assigned[id] != "":
+		return known
+	}
+	return strangers
 }
+
+// knows says whether an identity has any rights. Everybody else is a stranger.
+func (st *state) knows(id identity.Identity) bool { return st.classOf(id) != strangers }
 
 // authenticate finds out who calls, by the connection and, behind a TLS proxy,
 // by the proxy's word. The caller of a request with an error is nobody, which

@@ -23,9 +23,9 @@ const (
 	placeWait = 2 * time.Second
 
 	// smallBody is what a request may send without a place for large bodies, in
-	// bytes; largeBodies is how many of these there are: 32 MB.
+	// bytes; largeBodies is how many of these there are.
 	smallBody   = 64 << 10
-	largeBodies = 32
+	largeBodies = 16
 
 	// maxLogStreams are how many may follow the logs, and callerLogStreams how many
 	// of one identity.

@@ -46,6 +46,9 @@ type request struct {
 	caller identity.Identity
 	policy string
 	ip     string
+	// leaveLarge gives back the place of a large body; nil for others. What was made
+	// of the body is as large, so it is kept until the answer is written.
+	leaveLarge func()
 	// encContext is the encryption context, whose hash goes to the audit log.
 	encContext []byte
 }
@@ -174,6 +177,11 @@ func (s *Server) dispatch(w *recorder, r *request) error {
 		return err
 	}
 	defer leave()
+	defer func() {
+		if r.leaveLarge != nil {
+			r.leaveLarge()
+		}
+	}()
 	return found.handle(s, w, r)
 }
 
@@ -195,8 +203,7 @@ func (s *Server) read(w http.ResponseWriter, r *request, v any, optional bool) e
 	controller := http.NewResponseController(w)
 	start := time.Now()
 	_ = controller.SetReadDeadline(start.Add(r.route.timeout))
-	body, done, err := s.readAll(r, limit)
-	defer done()
+	body, err := s.readAll(r, limit)
 	defer clear(body)
 	if err == nil {
 		_ = controller.SetReadDeadline(start.Add(r.route.timeout + readMargin))
@@ -224,25 +231,24 @@ func (s *Server) read(w http.ResponseWriter, r *request, v any, optional bool) e
 }
 
 // readAll reads up to a byte more than limit, in memory that grows with what has
-// come and not with what was announced. Large bodies take one of a few places,
-// which done gives back. errBusy.
-func (s *Server) readAll(r *request, limit int64) (body []byte, done func(), err error) {
-	done = func() {}
+// come and not with what was announced. Large bodies take one of a few places.
+// errBusy.
+func (s *Server) readAll(r *request, limit int64) ([]byte, error) {
 	from := io.LimitReader(r.Body, limit+1)
-	body = make([]byte, 0, 4<<10)
+	body := make([]byte, 0, 4<<10)
 	for {
 		n, err := from.Read(body[len(body):cap(body)])
 		body = body[:len(body)+n]
 		switch {
 		case errors.Is(err, io.EOF):
-			return body, done, nil
+			return body, nil
 		case err != nil:
-			return body, done, err
+			return body, err
 		case len(body) < cap(body):
 			continue
 		case len(body) == smallBody:
-			if done, err = s.enterLarge(r.Context()); err != nil {
-				return body, func() {}, err
+			if r.leaveLarge, err = s.enterLarge(r.Context()); err != nil {
+				return body, err
 			}
 		}
 		grown := append(make([]byte, 0, 4*cap(body)), body...)

@@ -22,18 +22,40 @@ const (
 	// byteTimeout ends an HTTP/2 connection whose client takes nothing.
 	byteTimeout = 10 * time.Second
 
-	// maxHeaderBytes is enough for a certificate that a TLS proxy hands on, which
-	// is the longest header there is.
-	maxHeaderBytes         = 16 << 10
-	strangerHeaderBytes    = 4 << 10
-	maxStreams             = 64
-	strangerStreams        = 4
-	maxReceivePerStream    = 64 << 10
-	strangerReceive        = 16 << 10
-	acceptPause            = 50 * time.Millisecond
-	receivePerConnection   = 256 << 10
-	strangerReceivePerConn = 64 << 10 // the least that HTTP/2 has
+	acceptPause = 50 * time.Millisecond
 )
+
+// class is a kind of clients, each with an HTTP server of its own.
+type class int
+
+const (
+	strangers class = iota
+	known
+	proxies // in front of this server; many clients come through each
+	classes
+)
+
+// holdings bound what one connection of a class may hold. Go's HTTP/2 server keeps
+// headers and a goroutine for each stream, and headers of four times as many that
+// were reset while others were served.
+type holdings struct {
+	streams, headerBytes int
+	// receive is what may come of a body before it is asked for.
+	receivePerStream, receive int
+	idle                      time.Duration
+}
+
+func (c class) holdings() holdings {
+	const least = 64 << 10 // that HTTP/2 has for a connection
+	switch c {
+	case proxies: // 16 KiB: a client's certificate is among the headers
+		return holdings{streams: 128, headerBytes: 16 << 10, receivePerStream: 64 << 10, receive: 1 << 20, idle: idleTimeout}
+	case known:
+		return holdings{streams: 32, headerBytes: 4 << 10, receivePerStream: 64 << 10, receive: 256 << 10, idle: idleTimeout}
+	default:
+		return holdings{streams: 4, headerBytes: 4 << 10, receivePerStream: 16 << 10, receive: least, idle: handshakeTimeout}
+	}
+}
 
 // peerKey is where a connection's context keeps what its handshake proved.
 type peerKey struct{}
@@ -46,8 +68,11 @@ type peerKey struct{}
 // which of two HTTP servers a connection goes to: the one for strangers holds next
 // to nothing for them.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
-	known, strangers := newQueue(listener.Addr()), newQueue(listener.Addr())
-	servers := map[*queue]*http.Server{known: s.httpServer(false), strangers: s.httpServer(true)}
+	var queues [classes]*queue
+	var servers [classes]*http.Server
+	for c := range classes {
+		queues[c], servers[c] = newQueue(listener.Addr()), s.httpServer(c.holdings())
+	}
 
 	running, stop := context.WithCancel(ctx)
 	var wait sync.WaitGroup
@@ -56,11 +81,11 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	defer s.noise.flush()
 	wait.Go(func() { s.watch(running) })
 
-	failed := make(chan error, 1+len(servers))
+	failed := make(chan error, classes)
 	accepting := make(chan error, 1)
-	go func() { accepting <- s.accept(running, listener, &wait, known, strangers) }()
-	for q, server := range servers {
-		go func() { failed <- server.Serve(q) }()
+	go func() { accepting <- s.accept(running, listener, &wait, queues) }()
+	for c, server := range servers {
+		go func() { failed <- server.Serve(queues[c]) }()
 	}
 	var err error
 	select {
@@ -79,7 +104,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 
 // shutdown ends the servers within the grace time; what is not done by then is cut
 // off.
-func (s *Server) shutdown(ctx context.Context, servers map[*queue]*http.Server) {
+func (s *Server) shutdown(ctx context.Context, servers [classes]*http.Server) {
 	grace, cancel := context.WithTimeout(ctx, s.opts.Grace)
 	defer cancel()
 	s.endStreams()
@@ -94,20 +119,18 @@ func (s *Server) shutdown(ctx context.Context, servers map[*queue]*http.Server) 
 	ending.Wait()
 }
 
-// httpServer returns the server for the known, or for strangers. Go's HTTP/2 server
-// keeps headers and a goroutine for each stream, and as many again in a queue for
-// streams that were reset while they were served.
-func (s *Server) httpServer(strangers bool) *http.Server {
-	server := &http.Server{
+func (s *Server) httpServer(h holdings) *http.Server {
+	return &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: readHeaderTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
+		IdleTimeout:       h.idle,
+		MaxHeaderBytes:    h.headerBytes,
 		ErrorLog:          log.New(connectionLog{s}, "", 0),
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams:          maxStreams,
-			MaxReceiveBufferPerStream:     maxReceivePerStream,
-			MaxReceiveBufferPerConnection: receivePerConnection,
+			MaxConcurrentStreams:          h.streams,
+			MaxReceiveBufferPerStream:     h.receivePerStream,
+			MaxReceiveBufferPerConnection: h.receive,
+			MaxDecoderHeaderTableSize:     4 << 10,
 			WriteByteTimeout:              byteTimeout,
 		},
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
@@ -119,20 +142,11 @@ func (s *Server) httpServer(strangers bool) *http.Server {
 			return ctx
 		},
 	}
-	if strangers {
-		server.IdleTimeout = handshakeTimeout
-		server.MaxHeaderBytes = strangerHeaderBytes
-		server.HTTP2.MaxConcurrentStreams = strangerStreams
-		server.HTTP2.MaxReceiveBufferPerStream = strangerReceive
-		server.HTTP2.MaxReceiveBufferPerConnection = strangerReceivePerConn
-		server.HTTP2.MaxDecoderHeaderTableSize = strangerHeaderBytes
-	}
-	return server
 }
 
 // accept takes connections until the listener is closed, and has each shake hands
 // by itself.
-func (s *Server) accept(ctx context.Context, listener net.Listener, wait *sync.WaitGroup, known, strangers *queue) error {
+func (s *Server) accept(ctx context.Context, listener net.Listener, wait *sync.WaitGroup, queues [classes]*queue) error {
 	for {
 		raw, err := listener.Accept()
 		switch {
@@ -158,12 +172,12 @@ func (s *Server) accept(ctx context.Context, listener net.Listener, wait *sync.W
 			s.noise.note(fmt.Sprintf("connection from %s closed: there are too many of those without rights", dropped.RemoteAddr()))
 			_ = dropped.Close()
 		}
-		wait.Go(func() { s.greet(ctx, in, known, strangers) })
+		wait.Go(func() { s.greet(ctx, in, queues) })
 	}
 }
 
 // greet does the handshake and hands the connection on.
-func (s *Server) greet(ctx context.Context, in *conn, known, strangers *queue) {
+func (s *Server) greet(ctx context.Context, in *conn, queues [classes]*queue) {
 	st := s.state.Load()
 	secured := tls.Server(in, st.tls)
 	limited, cancel := context.WithTimeout(ctx, handshakeTimeout)
@@ -180,17 +194,15 @@ func (s *Server) greet(ctx context.Context, in *conn, known, strangers *queue) {
 	}
 	cs := secured.ConnectionState()
 	in.peer = newPeer(&cs, st.trust)
-	if !s.state.Load().knows(in.peer.id) {
+	c := s.state.Load().classOf(in.peer.id)
+	if c == strangers {
 		in.left.Store(strangerBytes)
-		strangers.put(in, secured)
-		return
-	}
-	if !s.crowd.promote(in, in.peer.id) {
+	} else if !s.crowd.promote(in, in.peer.id) {
 		s.noise.note(fmt.Sprintf("connection from %s refused: its identity %s has too many", in.RemoteAddr(), in.peer.id))
 		_ = in.Close()
 		return
 	}
-	known.put(in, secured)
+	queues[c].put(in, secured)
 }
 
 // speaksHTTP says whether the first bytes of a connection are those of a request
