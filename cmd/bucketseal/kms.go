@@ -106,7 +106,8 @@ func (a *app) newKeyServer(ctx context.Context, c *kmsconfig.Config, keys kms.Se
 	b := readBuildInfo()
 	s, err := server.New(ctx, server.Options{
 		Config: c, Service: keys, Load: carefulLoad(c, load, kmsLogger(a.stderr, c.Log)), Watch: watch,
-		Version: b.Version, Commit: b.Commit, ErrorLog: a.stderr, AuditLog: a.stdout.w,
+		Connections: keyServerConnections(availableMemory(), openFiles()),
+		Version:     b.Version, Commit: b.Commit, ErrorLog: a.stderr, AuditLog: a.stdout.w,
 	})
 	if err != nil {
 		return nil, nil, err
@@ -117,6 +118,15 @@ func (a *app) newKeyServer(ctx context.Context, c *kmsconfig.Config, keys kms.Se
 		return nil, nil, fmt.Errorf("%s: address: %w", c.Name, err)
 	}
 	return s, listener, nil
+}
+
+// keyServerConnections are as many as fit, each at its worst, into a quarter of the
+// memory (and into the files that may be open), those of strangers into a sixteenth.
+func keyServerConnections(memory, files int64) server.Connections {
+	return server.Connections{
+		Most:      int(max(64, min(memory/4/server.ConnectionMemory, files/4, server.DefaultConnections))),
+		Strangers: int(max(32, min(memory/16/server.StrangerMemory, server.DefaultStrangers))),
+	}
 }
 
 // hangups delivers SIGHUP, which would end the process otherwise, until stop is

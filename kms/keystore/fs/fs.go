@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/bucketseal/bucketseal/kms"
@@ -228,7 +229,7 @@ func (s *Store) sentinel(name string, err error) error {
 
 // unavailable is for errors that say nothing about a key.
 func unavailable(err error) error {
-	if errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		return fmt.Errorf("%w: %w", kms.ErrNotPermitted, err)
 	}
 	return fmt.Errorf("%w: %w", kms.ErrUnavailable, err)

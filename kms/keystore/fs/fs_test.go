@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -273,6 +274,7 @@ func TestPermissionErrorsKeepTheirSentinel(t *testing.T) {
 	s := openTest(t, t.TempDir())
 	err := s.sentinel("key", &os.PathError{Op: "open", Path: "x", Err: os.ErrPermission})
 	wantErr(t, "permission", err, kms.ErrNotPermitted)
+	wantErr(t, "read-only", s.sentinel("key", &os.PathError{Op: "open", Path: "x", Err: syscall.EROFS}), kms.ErrNotPermitted)
 	wantErr(t, "anything else", s.sentinel("key", errors.New("disk on fire")), kms.ErrUnavailable)
 }
 
