@@ -45,7 +45,10 @@ type Server struct {
 	counted    *countedKeys
 	payloads   *adminpayload.Opener
 	keys       *keyring
-	buffers    *bufferBudget
+	buffers    *bufferBudget // of small uploads
+	documents  *bufferBudget
+	strangers  *edge.Budget // bodies that are read of callers who are not known
+	sealing    *edge.Gate   // in front of payloads
 	metrics    *metrics
 	probes     probes
 	busy       busyLog
@@ -86,7 +89,8 @@ func New(o Options) (*Server, error) {
 		manifests: manifest.New(store), ledger: manifest.NewLedger(store), system: store, counted: counted, payloads: adminpayload.New(payloadsAtOnce),
 		setup:   newSetup(o.KMS, service, rules, o.Logger),
 		keys:    &keyring{kms: o.KMS, bucketKeys: newBucketKeys(o.KMS, o.ShareDEK), defaultKey: o.DefaultKey, s3Key: o.S3Key, formerS3Keys: o.FormerS3Keys},
-		buffers: newBufferBudget(o.SmallObjectBudget),
+		buffers: newBufferBudget(o.SmallObjectBudget), documents: newBufferBudget(max(o.SmallObjectBudget/4, leastDocuments)),
+		strangers: edge.NewBudget(strangersAtOnce, strangersAtOnce), sealing: edge.NewQueue(payloadsAtOnce, payloadQueue, payloadWait),
 		metrics: newMetrics(o.Metrics),
 	}
 	s.fitness = newFitness(o.Upstream, service, s.setup.ensure, o.Logger)
@@ -141,6 +145,10 @@ type request struct {
 	began       time.Time
 	// held is a document that takes its memory from the budget; nil for none.
 	held []byte
+	// answer is what the client is answered with, for deadlines.
+	answer http.ResponseWriter
+	// leave gives its place back; nil if it has none.
+	leave func()
 }
 
 // ServeHTTP answers one request.
@@ -164,7 +172,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // errors, logs once and counts once.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, sc scope, bucket, key string) {
 	_, virtualHost := domains(s.opts.Domains).bucket(r.Host)
-	req := &request{Request: r, id: newRequestID(), virtualHost: virtualHost, origin: s.opts.Trust.Origin(r), scope: sc, began: time.Now()}
+	req := &request{Request: r, id: newRequestID(), virtualHost: virtualHost, origin: s.opts.Trust.Origin(r), scope: sc, began: time.Now(), answer: w}
 	out := &responseWriter{ResponseWriter: w}
 	h := w.Header()
 	h.Set("X-Amz-Request-Id", req.id)
@@ -223,22 +231,24 @@ func (s *Server) handle(w *responseWriter, r *request, sc scope, bucket, key str
 	if strings.EqualFold(r.bucket, s.opts.SystemBucket) {
 		return errReservedBucket(r.route.op)
 	}
-	if r.route.action != refuse {
-		if err := s.fitness.admit(r.Context(), r.Method); err != nil {
-			return err
-		}
+	if r.route.action == refuse {
+		return fmt.Errorf("%s: %s: %w", r.route.op, r.route.why, errNotOffered)
+	}
+	if err := s.fitness.admit(r.Context(), r.Method); err != nil {
+		return err
 	}
 	if err := r.checkKey(); err != nil {
 		return err
 	}
-	switch r.route.action {
-	case translate:
-		return r.route.handler(s, w, r)
-	case forward:
-		return s.forward(w, r)
-	default:
-		return fmt.Errorf("%s: %s: %w", r.route.op, r.route.why, errNotOffered)
+	if !r.route.unplaced {
+		if err := s.enter(r); err != nil {
+			return err
+		}
 	}
+	if r.route.action == forward {
+		return s.forward(w, r)
+	}
+	return r.route.handler(s, w, r)
 }
 
 func newRequestID() string {
