@@ -39,10 +39,13 @@ func keyOf(n upstream.Note) sightingKey {
 // seconds since 1970: either of them may jump, both together hardly do.
 type sighting struct{ ours, upstreams int64 }
 
-// elapsed is how long ago that was for sure. It is negative if a clock was set back.
+// elapsed is how long ago that was for sure: both times are cut off to whole seconds.
 func (s sighting) elapsed(now sighting) time.Duration {
-	return time.Duration(min(now.ours-s.ours, now.upstreams-s.upstreams)) * time.Second
+	return time.Duration(min(now.ours-s.ours, now.upstreams-s.upstreams)-1) * time.Second
 }
+
+// ahead says that a clock was set back since.
+func (s sighting) ahead(now sighting) bool { return now.ours < s.ours || now.upstreams < s.upstreams }
 
 // sightings is the list of what earlier passes, of any proxy, found that nothing
 // needs, with what this pass finds. One look is no proof: MinIO, just started
@@ -133,7 +136,7 @@ func (l *sightings) merge(current map[sightingKey]sighting, complete bool) map[s
 		}
 	}
 	for key := range l.seen {
-		if first, ok := next[key]; ok && first.elapsed(l.now) >= 0 || !ok && len(next) >= maxSightings {
+		if first, ok := next[key]; ok && !first.ahead(l.now) || !ok && len(next) >= maxSightings {
 			continue
 		}
 		next[key] = l.now

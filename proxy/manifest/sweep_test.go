@@ -108,7 +108,7 @@ func TestSweepRemovesWhatNothingNeedsAndNothingElse(t *testing.T) {
 		t.Fatalf("a first look left %d of %d notes, removed %q, and %d wait", len(bucket.notes), before, w.removed, waiting)
 	}
 	bucket.ageOf(young.objectName(), -2*day) // it stays young
-	w.later(day)
+	w.later(day + time.Second)
 	w.sweep.DryRun = true
 	if w.pass(); len(bucket.notes) != before || len(w.removed) != 5 {
 		t.Fatalf("a dry run left %d of %d notes and reported %q", len(bucket.notes), before, w.removed)
@@ -218,7 +218,7 @@ func TestOneOddObjectDoesNotEndASweep(t *testing.T) {
 	bucket.age(2 * day)
 	w := newSweeps(t, bucket, sys, &fakeLookups{odd: "a-odd"})
 	w.pass()
-	w.later(day)
+	w.later(day + time.Second)
 	if w.pass(); len(w.removed) != 1 || !strings.Contains(w.removed[0], "b-garbage") || len(w.skipped) != 1 {
 		t.Errorf("removed %q, skipped %q", w.removed, w.skipped)
 	}
@@ -226,21 +226,22 @@ func TestOneOddObjectDoesNotEndASweep(t *testing.T) {
 
 func TestOneLookRemovesNothing(t *testing.T) {
 	t.Parallel()
+	const past = day + time.Second // times are noted in whole seconds
 	type step struct {
-		needed              bool
-		ours, upstreams     time.Duration // how far the clocks go before this look
-		wantGone, otherPass bool
+		needed          bool
+		ours, upstreams time.Duration // how far the clocks go before this look
+		wantGone        bool
 	}
 	for what, steps := range map[string][]step{
-		"two looks a day apart":     {{}, {ours: day, upstreams: day, wantGone: true}},
-		"too soon":                  {{}, {ours: day - time.Second, upstreams: day - time.Second}},
+		"two looks a day apart":     {{}, {ours: past, upstreams: past, wantGone: true}},
+		"too soon":                  {{}, {ours: day, upstreams: day}},
 		"only MinIO's clock jumped": {{}, {upstreams: 300 * day}},
 		"only our clock jumped":     {{}, {ours: 300 * day}},
-		"needed in between":         {{}, {needed: true, ours: day, upstreams: day}, {ours: day, upstreams: day}},
-		"seen again in between":     {{}, {ours: day / 2, upstreams: day / 2}, {ours: day / 2, upstreams: day / 2, wantGone: true}},
+		"needed in between":         {{}, {needed: true, ours: past, upstreams: past}, {ours: past, upstreams: past}},
+		"seen again in between":     {{}, {ours: day / 2, upstreams: day / 2}, {ours: day/2 + time.Second, upstreams: day/2 + time.Second, wantGone: true}},
 		"a clock that was ahead at the first look": {
 			{ours: 0, upstreams: 300 * day},
-			{ours: day, upstreams: -299 * day}, {ours: day, upstreams: day, wantGone: true},
+			{ours: past, upstreams: -299 * day}, {ours: past, upstreams: past, wantGone: true},
 		},
 	} {
 		bucket, sys := newStore(t)
@@ -279,7 +280,7 @@ func TestWhatIsWrittenAnewIsLookedAtAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	bucket.age(2 * day)
-	w.later(day)
+	w.later(day + time.Second)
 	if waiting := w.pass(); len(bucket.notes) != 1 || waiting != 1 {
 		t.Errorf("%d notes left, %d wait, removed %q", len(bucket.notes), waiting, w.removed)
 	}
@@ -302,7 +303,7 @@ func TestTwoSweepsAtOnceLoseNoSighting(t *testing.T) {
 	if err := first.store(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}
-	later := sighting{ours: 1000 + 86400, upstreams: 2000 + 86400}
+	later := sighting{ours: 1000 + 86401, upstreams: 2000 + 86401}
 	for i := range lists {
 		if lists[i], err = readSightings(t.Context(), sys, later); err != nil {
 			t.Fatal(err)
