@@ -129,7 +129,6 @@ func TestSweepRemovesWhatIsLeftAndNothingElse(t *testing.T) {
 	restart := func() { h.seal.kill(); h.stack.restart(t); h.root = h.client(); c = h.root }
 	restart()
 	readable("before")
-	before := h.systemObjects(t, "")
 	if out, err := h.stack.command(t, "object", "sweep"); err != nil || !strings.Contains(out, "removed 0") {
 		t.Errorf("a sweep of what is young: %v %s", err, out)
 	}
@@ -152,7 +151,7 @@ func TestSweepRemovesWhatIsLeftAndNothingElse(t *testing.T) {
 	if after := h.systemObjects(t, "late"); len(after) == len(kept) {
 		t.Errorf("a first look removed manifests: %d left", len(after))
 	}
-	before = h.systemObjects(t, "")
+	before := h.systemObjects(t, "")
 	time.Sleep(sweepHorizon)
 	// A storage whose clock has jumped to the day after tomorrow makes nothing old.
 	h.tomorrow()

@@ -241,7 +241,8 @@ func TestOneLookRemovesNothing(t *testing.T) {
 		"seen again in between":     {{}, {ours: day / 2, upstreams: day / 2}, {ours: day/2 + time.Second, upstreams: day/2 + time.Second, wantGone: true}},
 		"a clock that was ahead at the first look": {
 			{ours: 0, upstreams: 300 * day},
-			{ours: past, upstreams: -299 * day}, {ours: past, upstreams: past, wantGone: true},
+			{ours: past, upstreams: -299 * day},
+			{ours: past, upstreams: past, wantGone: true},
 		},
 	} {
 		bucket, sys := newStore(t)
