@@ -18,13 +18,8 @@ import (
 // belongs to it stays, and the pass goes on with the others.
 var ErrUncertain = errors.New("what is needed cannot be told")
 
-const (
-	// maxSkips bounds how many look-ups in a row may fail before a pass ends: then it
-	// is not one object that is odd.
-	maxSkips = 20
-	// storeTimeout bounds the write of what a pass saw.
-	storeTimeout = 30 * time.Second
-)
+// storeTimeout bounds the write of what a pass saw.
+const storeTimeout = 30 * time.Second
 
 // Lookups ask upstream what is still there, under the service identity. What
 // concerns the one object only is an ErrUncertain.
@@ -54,8 +49,7 @@ type Sweeper struct {
 	// judged. Required.
 	Skip func(what, name string, err error)
 
-	seen  *sightings
-	skips int // in a row
+	seen *sightings
 }
 
 // Run makes one pass over uploads, parts and manifests, and returns how much it
@@ -245,11 +239,7 @@ func (s *Sweeper) lookUp(ctx context.Context, n upstream.Note, object sse.Name) 
 
 // skip reports what cannot be judged. It returns the error if that ends the pass.
 func (s *Sweeper) skip(what, name string, err error) error {
-	if err == nil {
-		s.skips = 0
-		return nil
-	}
-	if s.skips++; !errors.Is(err, ErrUncertain) || s.skips > maxSkips {
+	if err == nil || !errors.Is(err, ErrUncertain) {
 		return err
 	}
 	s.Skip(what, name, err)

@@ -75,6 +75,7 @@ func (w *sweeps) later(d time.Duration) {
 func TestSweepRemovesWhatNothingNeedsAndNothingElse(t *testing.T) {
 	t.Parallel()
 	bucket, sys := newStore(t)
+	bucket.pageSize = 2
 	store, ledger := New(sys), NewLedger(sys)
 	ctx := t.Context()
 	must := func(err error) {

@@ -153,6 +153,9 @@ func (s *Service) ListNotes(ctx context.Context, prefix, after string) (notes []
 		}
 		notes = append(notes, note)
 	}
+	if page.Truncated && len(page.Entries) == 0 { // whoever reads on would take it for the end
+		return nil, false, fmt.Errorf("list notes: %w (an empty page, and more)", ErrListing)
+	}
 	return notes, page.Truncated, nil
 }
 
