@@ -179,6 +179,7 @@ func TestSweepRemovesWhatIsLeftAndNothingElse(t *testing.T) {
 
 // MinIO, just started again, says for some seconds that what it has does not exist.
 func TestASweepDoesNotBelieveADenialOnce(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, "")
 	c := h.root
 	bucket := newBucket(t, c)
@@ -241,6 +242,7 @@ func TestASweepDoesNotBelieveADenialOnce(t *testing.T) {
 }
 
 func TestMetadataThatMakesListingsUnreadableDoesNotStopASweep(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, "")
 	c := h.root
 	bucket := newBucket(t, c)
@@ -258,6 +260,7 @@ func TestMetadataThatMakesListingsUnreadableDoesNotStopASweep(t *testing.T) {
 
 // Each change of a rule leaves a version of the index; MinIO bears only so many.
 func TestOldVersionsOfIndexesAreSwept(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, "")
 	bucket := newBucket(t, h.root)
 	h.root.do(t, request{method: http.MethodPut, bucket: bucket, query: "encryption=", body: []byte(encryptionRule("AES256", ""))}).wantStatus(t, http.StatusOK)

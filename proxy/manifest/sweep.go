@@ -126,11 +126,11 @@ func (s *Sweeper) sweepUpload(ctx context.Context, n upstream.Note, live *liveUp
 	}
 	if stays {
 		s.seen.forget(n)
+		live.manifests[u.Manifest] = true
 	} else if s.seen.unneeded(n, s.Age) {
 		return s.drop(ctx, n, u)
 	}
-	live.parts[partPrefix(u.ID)] = true
-	live.manifests[u.Manifest] = true
+	live.parts[partPrefix(u.ID)] = true // they go with the upload
 	return nil
 }
 

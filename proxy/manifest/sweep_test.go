@@ -207,6 +207,25 @@ func TestWhatBelongsToAnUnreadableUploadStays(t *testing.T) {
 	}
 }
 
+func TestAnEndedUploadGoesWithAllThatBelongsToIt(t *testing.T) {
+	t.Parallel()
+	bucket, sys := newStore(t)
+	noteUpload(t, sys, "b", "k", "ended")
+	bucket.age(2 * day)
+	look := &fakeLookups{uploads: map[string]bool{"ended": true}}
+	w := newSweeps(t, bucket, sys, look)
+	for what, there := range []bool{true, false, true, false} { // a denial that did not last is none
+		look.uploads["ended"] = there
+		if w.pass(); len(bucket.notes) != 5 {
+			t.Errorf("pass %d: %d notes left, removed %q", what, len(bucket.notes), w.removed)
+		}
+		w.later(2 * day)
+	}
+	if waiting := w.pass(); len(bucket.notes) != 0 || waiting != 0 {
+		t.Errorf("%d notes left, %d wait, removed %q", len(bucket.notes), waiting, w.removed)
+	}
+}
+
 func TestOneOddObjectDoesNotEndASweep(t *testing.T) {
 	t.Parallel()
 	bucket, sys := newStore(t)
