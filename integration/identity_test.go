@@ -250,6 +250,14 @@ func reloads(t *testing.T, seal *sealServer, file string, reader *client, closed
 	wide := strings.Replace(accessConfig, `"t-*-r-*"`, `"*"`, 1)
 	change(strings.Replace(wide, "uses: [decrypt]", "uses: [everything]", 1), "bucketseal.yml:9:")
 	reader.do(t, closed).wantError(t, 403, "AccessDenied", "")
+	// Cut before its rules, as while it is written, it gives nobody more rights; nor
+	// does a wider rule, until it was read twice, some time apart.
+	cut, _, _ := strings.Cut(accessConfig, "access:")
+	change(cut, "access.rules are gone")
+	reader.do(t, closed).wantError(t, 403, "AccessDenied", "")
+	change(wide, "access.rules have changed")
+	reader.do(t, closed).wantError(t, 403, "AccessDenied", "")
+	time.Sleep(4100 * time.Millisecond)
 	change(wide, "read the configuration again")
 	reader.do(t, closed).wantStatus(t, http.StatusOK)
 	change(strings.Replace(wide, "reader-secret-0123", "reader-secret-9999", 1)+"region: elsewhere\n", "waits for a restart")

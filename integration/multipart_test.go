@@ -163,6 +163,7 @@ func TestListMultipartUploads(t *testing.T) {
 	var keys []string
 	for _, key := range []string{"a", "a/1", "a/2", "b/x/1", "b/x/2", "b/y", "c d+e", "d&<>", "ü", "a", "/rooted", strings.Repeat("s", 240), strings.Repeat("p/", 450) + "x"} {
 		u := c.createUpload(t, bucket, key, nil)
+		key = strings.TrimPrefix(key, "/") // as it is called
 		if ids[key] == nil {
 			keys = append(keys, key)
 		}
@@ -195,7 +196,7 @@ func TestListMultipartUploads(t *testing.T) {
 			t.Errorf("in pages of %s: %v", size, got)
 		}
 	}
-	for prefix, n := range map[string]int{"a": 4, "a/": 2, "b/x/": 2, "none": 0, "ü": 1, "c d": 1} {
+	for prefix, n := range map[string]int{"a": 4, "a/": 2, "b/x/": 2, "none": 0, "ü": 1, "c d": 1, "root": 1, "/root": 0} {
 		if p := c.uploads(t, bucket, "prefix", prefix); len(p.Upload) != n {
 			t.Errorf("prefix %q: %v, want %d", prefix, p.Upload, n)
 		}
@@ -213,7 +214,7 @@ func TestListMultipartUploads(t *testing.T) {
 		}
 		pairs = []string{"delimiter", "/", "max-uploads", "1", "key-marker", p.NextKeyMarker, "upload-id-marker", p.NextUploadIdMarker}
 	}
-	if folded != 4 { // "/", "a/", "b/", "p/"
+	if folded != 3 { // "a/", "b/", "p/"
 		t.Errorf("%d common prefixes one by one", folded)
 	}
 	// What ends while somebody pages must not hide the rest.

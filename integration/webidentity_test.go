@@ -133,6 +133,9 @@ access:
 		t.Fatal(err)
 	}
 	seal.hangup(t)
+	c.do(t, get).wantError(t, 403, "AccessDenied", "")
+	time.Sleep(4100 * time.Millisecond) // what gives more rights has to be read twice
+	seal.hangup(t)
 	becomes(t, c, get, http.StatusOK).wantBody(t, data)
 	c.do(t, put).wantError(t, 403, "AccessDenied", "")
 	if log := seal.logSince(0); strings.Contains(log, s.Token) || strings.Contains(log, s.SecretKey) {

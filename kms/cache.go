@@ -13,7 +13,7 @@ import (
 
 // CacheOptions say how long keys may be used without asking the store again;
 // the words are KES's. Any and Unused do not concern a store that is a Stamper,
-// which is asked on every use.
+// which is asked on every use, unless it is an ExpiringStamper.
 type CacheOptions struct {
 	// Any is how long a key may be used at most. 0 means 5 minutes, less than 0
 	// no limit.
@@ -74,6 +74,9 @@ func (o CacheOptions) withDefaults() CacheOptions {
 type keyCache struct {
 	store   Store
 	stamper Stamper // nil unless store is one
+	// expires says that keys are read again when opts says so: always, but for a
+	// store whose stamps say everything.
+	expires bool
 	opts    CacheOptions
 	clock   func() time.Time
 	start   time.Time
@@ -113,6 +116,8 @@ func newKeyCache(o LocalOptions) *keyCache {
 		entries: make(map[string]*cacheEntry), missing: make(map[string]time.Duration), flights: make(map[string]*flight),
 	}
 	c.stamper, _ = o.Store.(Stamper)
+	_, expiring := o.Store.(ExpiringStamper)
+	c.expires = c.stamper == nil || expiring
 	c.base, c.close = context.WithCancel(context.Background())
 	return c
 }
@@ -150,22 +155,31 @@ func (c *keyCache) cached(name string) (key, old *Key, err error) {
 	case e == nil:
 		return nil, nil, nil
 	case c.stamper != nil:
-		return c.stamped(name, e, now)
-	case offline || e.fresh(now, c.opts):
-		e.used.Store(int64(now))
-		return e.key, nil, nil
-	case c.opts.Offline > 0:
-		return nil, e.key, nil
+		return c.stamped(name, e, now, offline)
 	}
-	return nil, nil, nil
+	key, old = c.aged(e, now, offline)
+	return key, old, nil
 }
 
-func (c *keyCache) stamped(name string, e *cacheEntry, now time.Duration) (key, old *Key, err error) {
+// aged returns a key that is young enough, or the one to use if the store does not
+// answer.
+func (c *keyCache) aged(e *cacheEntry, now time.Duration, offline bool) (key, old *Key) {
+	switch {
+	case !c.expires || offline || e.fresh(now, c.opts):
+		e.used.Store(int64(now))
+		return e.key, nil
+	case c.opts.Offline > 0:
+		return nil, e.key
+	}
+	return nil, nil
+}
+
+func (c *keyCache) stamped(name string, e *cacheEntry, now time.Duration, offline bool) (key, old *Key, err error) {
 	stamp, err := c.stamper.Stamp(name)
 	switch {
 	case err == nil && stamp == e.stamp:
-		e.used.Store(int64(now))
-		return e.key, nil, nil
+		key, old = c.aged(e, now, offline)
+		return key, old, nil
 	case err == nil:
 		return nil, nil, nil // the value changed: the old one is nobody's key any more
 	case errors.Is(err, ErrKeyNotFound):
@@ -296,7 +310,7 @@ func (c *keyCache) keep(name string, e *cacheEntry, err error) {
 		if c.stamper == nil && len(c.missing) < missingSize {
 			c.missing[name] = now + missingTime
 		}
-	case errors.Is(err, ErrCorruptKey):
+	case errors.Is(err, ErrCorruptKey), errors.Is(err, ErrNotPermitted):
 		delete(c.entries, name)
 	}
 }
@@ -374,7 +388,7 @@ func (c *keyCache) sweep() {
 	}
 	for name, e := range c.entries {
 		idle := now-time.Duration(e.used.Load()) >= c.opts.Unused
-		if idle || c.stamper == nil && now >= e.expires {
+		if idle || c.expires && now >= e.expires {
 			delete(c.entries, name)
 		}
 	}

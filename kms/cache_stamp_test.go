@@ -61,6 +61,50 @@ func TestStampedKeyServesThroughAnOutage(t *testing.T) {
 	wantUse(t, l, s.fakeStore, "down without offline", false, ErrUnavailable)
 }
 
+// expiringStore is a store whose values somebody else opens.
+type expiringStore struct{ *stampedStore }
+
+func (expiringStore) StampsExpire() {}
+
+// A stamp says that a sealed value has not changed, and not that who opens it still
+// does: a key that was disabled at AWS must not serve on.
+func TestStampsOfSealedValuesExpire(t *testing.T) {
+	t.Parallel()
+	refused := fmt.Errorf("the key is disabled: %w", ErrNotPermitted)
+	for _, offline := range []time.Duration{0, time.Hour} {
+		now := time.Unix(1_000_000, 0)
+		s := expiringStore{&stampedStore{fakeStore: newFakeStore()}}
+		l := newTestLocal(t, LocalOptions{Store: s, Now: func() time.Time { return now }, Cache: CacheOptions{Any: time.Minute, Unused: time.Minute, Offline: offline}})
+		s.put("key", NewKey(time.Now(), ""))
+		wantUse(t, l, s.fakeStore, "first", true, nil)
+		now = now.Add(50 * time.Second)
+		wantUse(t, l, s.fakeStore, "within its time", false, nil)
+		now = now.Add(11 * time.Second)
+		wantUse(t, l, s.fakeStore, "after its time", true, nil)
+		s.fail(refused)
+		now = now.Add(50 * time.Second)
+		wantUse(t, l, s.fakeStore, "disabled, within its time", false, nil)
+		now = now.Add(11 * time.Second)
+		wantUse(t, l, s.fakeStore, "disabled, after its time", true, ErrNotPermitted)
+		wantUse(t, l, s.fakeStore, "disabled, and forgotten", true, ErrNotPermitted)
+		s.fail(nil)
+		wantUse(t, l, s.fakeStore, "enabled again", true, nil)
+		s.remove("key")
+		wantUse(t, l, s.fakeStore, "removed within its time", false, ErrKeyNotFound)
+	}
+	// An outage is none of its keys' fault.
+	now := time.Unix(1_000_000, 0)
+	s := expiringStore{&stampedStore{fakeStore: newFakeStore()}}
+	l := newTestLocal(t, LocalOptions{Store: s, Now: func() time.Time { return now }, Cache: CacheOptions{Any: time.Minute, Offline: time.Hour}})
+	s.put("key", NewKey(time.Now(), ""))
+	wantUse(t, l, s.fakeStore, "first", true, nil)
+	s.fail(fmt.Errorf("%w: AWS is away", ErrUnavailable))
+	now = now.Add(2 * time.Minute)
+	wantUse(t, l, s.fakeStore, "in an outage", true, nil)
+	now = now.Add(2 * time.Hour)
+	wantUse(t, l, s.fakeStore, "after the outage was too long", true, ErrUnavailable)
+}
+
 // Whoever joins a read that began before a key was removed must not get it.
 func TestJoinedReadOfAStampedKeyIsChecked(t *testing.T) {
 	t.Parallel()

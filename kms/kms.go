@@ -137,3 +137,12 @@ type Store interface {
 type Stamper interface {
 	Stamp(name string) (string, error)
 }
+
+// ExpiringStamper is a Stamper whose stamps do not say everything: a value that
+// has not changed may still not be had any more, because somebody else opens it.
+// Local then obeys CacheOptions.Any and Unused besides the stamp.
+type ExpiringStamper interface {
+	Stamper
+	// StampsExpire says so, and does nothing.
+	StampsExpire()
+}

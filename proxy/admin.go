@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -108,6 +109,9 @@ func (s *Server) handleAdmin(w *responseWriter, r *request) error {
 	if s.namesSystemBucket(r) {
 		return errReservedBucket(r.route.op)
 	}
+	if err := s.fitness.admit(r.Context(), http.MethodGet); err != nil {
+		return err
+	}
 	switch r.route.action {
 	case translate:
 		return r.route.handler(s, w, r)
@@ -125,7 +129,7 @@ func (s *Server) namesSystemBucket(r *request) bool {
 	if rest, ok := strings.CutPrefix(r.key, "admin/v3/heal/"); ok {
 		named, _, _ = strings.Cut(rest, "/")
 	}
-	return strings.EqualFold(named, s.opts.SystemBucket)
+	return strings.EqualFold(strings.Trim(path.Clean(named), "/"), s.opts.SystemBucket) // MinIO cleans such names
 }
 
 // forwardAdmin passes an admin request on, signed anew as its caller, and the

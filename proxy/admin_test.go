@@ -84,6 +84,8 @@ func TestAdminDoesNotKnowTheSystemBucket(t *testing.T) {
 	stage := newAdminStage(t, answering(200, "{}"))
 	for _, r := range [][2]string{
 		{"PUT", "/minio/admin/v3/set-bucket-quota?bucket=bucketseal-system"},
+		{"PUT", "/minio/admin/v3/set-bucket-quota?bucket=bucketseal-system%2F"}, // as MinIO cleans it
+		{"PUT", "/minio/admin/v3/set-bucket-quota?bucket=.%2Fbucketseal-system%2F%2F"},
 		{"GET", "/minio/admin/v3/get-bucket-quota?bucket=Bucketseal-System"},
 		{"GET", "/minio/admin/v3/export-bucket-metadata?bucket=bucketseal-system"},
 		{"POST", "/minio/admin/v3/heal/bucketseal-system"},

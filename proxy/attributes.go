@@ -89,7 +89,7 @@ func (c *copySource) renderAttributes(b *bytes.Buffer, wanted map[string]bool, p
 	if wanted["Checksum"] && c.object != nil && c.object.facts.Checksum != nil {
 		sum := c.object.facts.Checksum
 		b.WriteString("<Checksum>")
-		element(b, checksumElements[checksumHeaders[sum.Type]], base64Std(sum.Value)) // the number of parts is told below
+		element(b, checksumOf(sum.Type).element, base64Std(sum.Value)) // the number of parts is told below
 		element(b, "ChecksumType", checksumKind(sum))
 		b.WriteString("</Checksum>")
 	}
@@ -110,22 +110,14 @@ func (c *copySource) renderAttributes(b *bytes.Buffer, wanted map[string]bool, p
 
 // renderUpstreamChecksum tells a plain object's checksum.
 func (c *copySource) renderUpstreamChecksum(b *bytes.Buffer) {
-	for header, name := range checksumElements {
-		if v := c.head.Get(header); v != "" {
+	for i := range checksumAlgorithms {
+		a := &checksumAlgorithms[i]
+		if v := c.head.Get(a.header); v != "" {
 			b.WriteString("<Checksum>")
 			v, _, _ = strings.Cut(v, "-") // as below
-			element(b, name, v)
+			element(b, a.element, v)
 			element(b, "ChecksumType", c.head.Get("X-Amz-Checksum-Type"))
 			b.WriteString("</Checksum>")
 		}
 	}
-}
-
-// checksumElements are the XML names of the checksum headers.
-var checksumElements = map[string]string{
-	"X-Amz-Checksum-Crc32":     "ChecksumCRC32",
-	"X-Amz-Checksum-Crc32c":    "ChecksumCRC32C",
-	"X-Amz-Checksum-Crc64nvme": "ChecksumCRC64NVME",
-	"X-Amz-Checksum-Sha1":      "ChecksumSHA1",
-	"X-Amz-Checksum-Sha256":    "ChecksumSHA256",
 }

@@ -255,12 +255,7 @@ func (b *copiedBody) DeclaredChecksum() (sigv4.ChecksumAlgorithm, []byte, bool) 
 	if b.known.Checksum == nil {
 		return 0, nil, false
 	}
-	for algorithm, kind := range checksumTypes {
-		if kind == b.known.Checksum.Type {
-			return algorithm, b.known.Checksum.Value, true
-		}
-	}
-	return 0, nil, false
+	return checksumOf(b.known.Checksum.Type).wire, b.known.Checksum.Value, true
 }
 
 // Err implements plaintext.

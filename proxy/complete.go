@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
@@ -26,13 +25,9 @@ const maxCompleteBody = 4 << 20
 type completion struct {
 	XMLName xml.Name `xml:"CompleteMultipartUpload"`
 	Parts   []struct {
-		PartNumber        int
-		ETag              string
-		ChecksumCRC32     string
-		ChecksumCRC32C    string
-		ChecksumCRC64NVME string
-		ChecksumSHA1      string
-		ChecksumSHA256    string
+		PartNumber int
+		ETag       string
+		Checksums  checksumValues `xml:",any"`
 	} `xml:"Part"`
 }
 
@@ -69,7 +64,7 @@ func (s *Server) completeMultipartUpload(w http.ResponseWriter, r *request) erro
 	if err := s.mayKnow(r.Context(), r.caller, r.bucket, u.record); err != nil {
 		return err
 	}
-	err = c.run(r.Context())
+	err = patiently(w, func() error { return c.run(r.Context()) })
 	switch {
 	case errors.Is(err, errNoSuchUpload): // which MinIO, just started again, also says of uploads that it has
 		if err := c.repeat(w, err); err != nil {
@@ -165,14 +160,11 @@ func (c *completing) ref() manifest.Ref {
 	return manifest.Ref{Name: c.request.name(), ID: c.upload.Manifest, ETag: c.etag}
 }
 
-// commitLimit bounds how long upstream may take to put the parts together.
-const commitLimit = 10 * time.Minute
-
 // commit has upstream put the parts together. A client that goes away meanwhile
 // does not stop it: MinIO, cut off in the middle of a Complete, is left with neither
 // the object nor an upload that can be completed (measured).
 func (c *completing) commit(ctx context.Context, conditions http.Header) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitLimit)
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), commitLimit, errSlowCommit)
 	defer cancel()
 	var b bytes.Buffer
 	b.WriteString("<CompleteMultipartUpload>")
@@ -181,13 +173,13 @@ func (c *completing) commit(ctx context.Context, conditions http.Header) error {
 		element(&b, "PartNumber", strconv.Itoa(p.Number))
 		element(&b, "ETag", p.ETag)
 		if c.upload.record == nil && c.upload.Checksum != 0 {
-			element(&b, checksumElements[checksumHeaders[c.upload.Checksum]], base64Std(p.Checksum.Value))
+			element(&b, checksumOf(c.upload.Checksum).element, base64Std(p.Checksum.Value))
 		}
 		b.WriteString("</Part>")
 	}
 	b.WriteString("</CompleteMultipartUpload>")
 	up := c.request.upstreamRequest(http.MethodPost)
-	up.Query = url.Values{"uploadId": {c.upload.ID}}
+	up.Query, up.Slow = url.Values{"uploadId": {c.upload.ID}}, true
 	for name, values := range conditions {
 		up.Header[name] = values
 	}
@@ -238,7 +230,7 @@ func (c *completing) answer(w http.ResponseWriter) {
 	element(&b, "Key", r.key)
 	element(&b, "ETag", etag)
 	if sum := c.facts.Checksum; sum != nil {
-		element(&b, checksumElements[checksumHeaders[sum.Type]], checksumValue(&c.facts))
+		element(&b, checksumOf(sum.Type).element, checksumValue(&c.facts))
 		element(&b, "ChecksumType", checksumKind(sum))
 	}
 	b.WriteString("</CompleteMultipartUploadResult>")

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
-	"hash"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -70,16 +69,11 @@ func (c *completing) lookUp(ctx context.Context) (current map[int]string, noted 
 
 // checksumMatches compares the checksum that the client's list gives for a part.
 func (c *completing) checksumMatches(i int, noted *sse.Checksum) bool {
-	p := c.wanted.Parts[i]
-	for kind, value := range map[sse.ChecksumType]string{
-		sse.CRC32: p.ChecksumCRC32, sse.CRC32C: p.ChecksumCRC32C, sse.CRC64NVME: p.ChecksumCRC64NVME,
-		sse.SHA1: p.ChecksumSHA1, sse.SHA256: p.ChecksumSHA256,
-	} {
-		if value != "" && (noted == nil || noted.Type != kind || base64Std(noted.Value) != value) {
-			return false
-		}
-	}
-	return true
+	matches := true
+	c.wanted.Parts[i].Checksums.each(func(a *checksumAlgorithm, value string) {
+		matches = matches && noted != nil && noted.Type == a.sealed && base64Std(noted.Value) == value
+	})
+	return matches
 }
 
 // upstreamParts returns the ETag of each part that upstream has of the upload,
@@ -122,6 +116,9 @@ func (c *completing) combine() error {
 	}
 	c.etag = hex.EncodeToString(stored.Sum(nil)) + "-" + strconv.Itoa(len(c.chosen))
 	c.facts.Parts = len(c.chosen)
+	if given := c.request.Header.Get("X-Amz-Mp-Object-Size"); given != "" && given != strconv.FormatInt(c.facts.PlainSize, 10) {
+		return &apiError{400, invalidRequest, "The provided 'x-amz-mp-object-size' header does not match what was computed.", nil}
+	}
 	if rec := c.upload.record; rec != nil && rec.Mode == sse.ModeS3 {
 		c.facts.MD5 = plain.Sum(nil)
 	}
@@ -135,12 +132,7 @@ func (c *completing) combineChecksums() error {
 	if kind == 0 {
 		return c.checkGiven()
 	}
-	var digest hash.Hash
-	for algorithm, other := range checksumTypes {
-		if other == kind {
-			digest = algorithm.New()
-		}
-	}
+	digest := checksumOf(kind).wire.New()
 	var whole uint64
 	for _, p := range c.chosen {
 		if p.Checksum == nil || p.Checksum.Type != kind {
@@ -168,16 +160,17 @@ func (c *completing) checkGiven() error {
 	if kind := h.Get("X-Amz-Checksum-Type"); kind != "" && sum != nil && !strings.EqualFold(kind, checksumKind(sum)) {
 		return &apiError{400, invalidRequest, "The upload was created using the " + checksumKind(sum) + " checksum mode. The complete request must use the same checksum mode.", nil}
 	}
-	for kind, name := range checksumHeaders {
-		given := h.Get(name)
+	for i := range checksumAlgorithms {
+		a := &checksumAlgorithms[i]
+		given := h.Get(a.header)
 		if given == "" {
 			continue
 		}
 		value, _, _ := strings.Cut(given, "-") // of a composite one the number of parts follows
-		if raw, err := base64.StdEncoding.DecodeString(value); err != nil || len(raw) != kind.Size() {
+		if raw, err := base64.StdEncoding.DecodeString(value); err != nil || len(raw) != a.sealed.Size() {
 			return sigv4.ErrInvalidChecksum
 		}
-		if sum == nil || sum.Type != kind || given != checksumValue(&c.facts) && given != base64Std(sum.Value) {
+		if sum == nil || sum.Type != a.sealed || given != checksumValue(&c.facts) && given != base64Std(sum.Value) {
 			return sigv4.ErrChecksumMismatch
 		}
 	}

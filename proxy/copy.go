@@ -51,21 +51,28 @@ func (s *Server) copyObject(w http.ResponseWriter, r *request) error {
 	if err := c.checkDirectives(); err != nil {
 		return err
 	}
-	if err := src.open(r.Context(), s, r); err != nil {
-		return err
-	}
-	if err := src.checkConditions(w, r); err != nil {
-		return err
-	}
-	if err := s.readerConditions(r.Context(), r, conditionsOf(r.Header), ""); err != nil {
-		return err
-	}
-	c.setHeader()
-	if err := c.run(r.Context()); err != nil {
+	if err := whileChanging(func() error { return c.begin(w) }); err != nil {
 		return err
 	}
 	c.answer(w)
 	return nil
+}
+
+// begin looks the source up and copies it. errChanged if it is another object by
+// then.
+func (c *copying) begin(w http.ResponseWriter) error {
+	ctx, r := c.request.Context(), c.request
+	if err := c.source.open(ctx, c.server, r); err != nil {
+		return err
+	}
+	if err := c.source.checkConditions(w, r); err != nil {
+		return err
+	}
+	if err := c.server.readerConditions(ctx, r, conditionsOf(r.Header), ""); err != nil {
+		return err
+	}
+	c.setHeader()
+	return patiently(w, func() error { return c.run(ctx) })
 }
 
 func (c *copying) onto() bool { return c.source.name == c.request.name() }
@@ -219,28 +226,31 @@ type copyResult struct {
 func (c *copying) copyUpstream(ctx context.Context, record url.Values) error {
 	r := c.request
 	up := r.upstreamRequest(http.MethodPut)
-	up.Header, up.Query = c.header, record
+	up.Header, up.Query, up.Slow = c.header, record, true
 	up.Header.Set("X-Amz-Copy-Source", c.source.header())
 	up.Header.Set("X-Amz-Copy-Source-If-Match", c.source.stored)
 	up.Header.Set("X-Amz-Metadata-Directive", "REPLACE")
 	if v := r.Header.Get("X-Amz-Tagging-Directive"); v != "" {
 		up.Header.Set("X-Amz-Tagging-Directive", v)
 	}
+	algorithm := ""
 	if c.record == nil {
-		if v := r.Header.Get("X-Amz-Checksum-Algorithm"); v != "" {
-			up.Header.Set("X-Amz-Checksum-Algorithm", v) // of the plaintext
-		}
-	} else if c.onto() && c.source.version == "" {
+		algorithm = r.Header.Get("X-Amz-Checksum-Algorithm") // of the plaintext
+	}
+	if algorithm == "" && c.onto() && (c.source.version == "" || c.source.version == "null") {
 		// With a checksum to compute, MinIO writes data and metadata together; else
-		// a PUT that comes between would get this record on its data.
-		up.Header.Set("X-Amz-Checksum-Algorithm", "CRC64NVME")
+		// a PUT that comes between would get this copy's metadata on its data.
+		algorithm = "CRC64NVME"
+	}
+	if algorithm != "" {
+		up.Header.Set("X-Amz-Checksum-Algorithm", algorithm)
 	}
 	resp, err := c.server.opts.Upstream.Do(ctx, up)
 	if err != nil {
 		return err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return upstream.ReadError(resp)
+		return readChanged(resp) // the only condition is that on the source
 	}
 	defer upstream.Discard(resp)
 	var result copyResult
@@ -352,18 +362,18 @@ func (c *copying) answer(w http.ResponseWriter) {
 	element(&b, "LastModified", c.modified.UTC().Format("2006-01-02T15:04:05.000Z"))
 	element(&b, "ETag", etag)
 	if c.record == nil { // upstream's checksums are the plaintext's
-		for header, name := range checksumElements {
-			if v := c.header.Get(header); v != "" {
-				h.Set(header, v)
+		for i := range checksumAlgorithms {
+			a := &checksumAlgorithms[i]
+			if v := c.header.Get(a.header); v != "" {
+				h.Set(a.header, v)
 				h.Set("X-Amz-Checksum-Type", "FULL_OBJECT")
-				element(&b, name, v)
+				element(&b, a.element, v)
 				element(&b, "ChecksumType", "FULL_OBJECT")
 			}
 		}
 	}
 	if sum := c.facts.Checksum; sum != nil {
-		name := checksumHeaders[sum.Type]
-		element(&b, checksumElements[name], checksumValue(&c.facts))
+		element(&b, checksumOf(sum.Type).element, checksumValue(&c.facts))
 		element(&b, "ChecksumType", checksumKind(sum))
 	}
 	b.WriteString("</CopyObjectResult>")

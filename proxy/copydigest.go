@@ -16,7 +16,7 @@ func (c *copying) askedSum() (sigv4.ChecksumAlgorithm, bool) {
 // missing is the checksum that the request asks for and known does not have.
 func (c *copying) missing(known *sse.Facts) []sigv4.ChecksumAlgorithm {
 	algorithm, ok := c.askedSum()
-	if sum := known.Checksum; !ok || sum != nil && !sum.Composite && sum.Type == checksumTypes[algorithm] {
+	if sum := known.Checksum; !ok || sum != nil && !sum.Composite && sum.Type == sealedChecksum(algorithm) {
 		return nil
 	}
 	return []sigv4.ChecksumAlgorithm{algorithm}
@@ -53,7 +53,7 @@ func (c *copying) measure(ctx context.Context) error {
 		facts.MD5, facts.Parts = sum[:], 0
 	}
 	for algorithm, value := range body.Checksums() {
-		facts.Checksum = &sse.Checksum{Type: checksumTypes[algorithm], Value: value}
+		facts.Checksum = &sse.Checksum{Type: sealedChecksum(algorithm), Value: value}
 	}
 	return nil
 }

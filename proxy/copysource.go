@@ -40,17 +40,16 @@ func (s *Server) parseCopySource(r *request) (*copySource, error) {
 		return nil, errCopySource
 	}
 	bucket, key, ok := strings.Cut(strings.TrimPrefix(raw, "/"), "/")
-	if !ok || key == "" {
+	if !ok || bucket == "" || key == "" {
 		return nil, errCopySource
 	}
 	src := &copySource{}
-	if err := checkName(bucket, key); err != nil {
+	if src.name, err = objectName(bucket, key); err != nil {
 		return nil, err
 	}
 	if strings.EqualFold(bucket, s.opts.SystemBucket) {
 		return nil, errReservedBucket(r.route.op)
 	}
-	src.name = sse.Name{Bucket: bucket, Key: key}
 	if query != "" {
 		values, err := url.ParseQuery(query)
 		if err != nil || len(values) != 1 || len(values["versionId"]) != 1 {
@@ -90,7 +89,12 @@ func (c *copySource) zero() {
 }
 
 // open looks the source up as the caller and unseals its record.
+// It may be called again.
 func (c *copySource) open(ctx context.Context, s *Server, r *request) error {
+	if c.object != nil {
+		c.object.zero()
+		c.object = nil
+	}
 	up := c.upstreamRequest(r, http.MethodHead)
 	up.Header.Set("X-Amz-Checksum-Mode", "ENABLED") // of use for plain objects only
 	resp, err := s.opts.Upstream.Do(ctx, up)
@@ -106,6 +110,8 @@ func (c *copySource) open(ctx context.Context, s *Server, r *request) error {
 		return err
 	}
 	switch {
+	case c.size < 0:
+		return errNoLength
 	case c.record == nil && !s.opts.PlainRead.Match(c.name.Bucket):
 		return errPlainObject
 	case c.record == nil && c.hasKey:
@@ -203,11 +209,11 @@ func (c *copySource) read(ctx context.Context, s *Server, r *request, part sse.R
 		return nil, nil, err
 	}
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent {
-		return nil, nil, upstream.ReadError(resp)
+		return nil, nil, readChanged(resp)
 	}
 	done = func() { upstream.Discard(resp) }
 	if err = checkAnswer(resp, need, total, partial); err == nil && resp.Header.Get(recordHeader) != c.head.Get(recordHeader) {
-		err = fmt.Errorf("the source was changed meanwhile: %w", errPrecondition)
+		err = errChanged
 	}
 	if err == nil && c.object != nil {
 		plain, err = parts.Decrypt(&c.object.key, resp.Body, part)

@@ -50,6 +50,7 @@ var (
 	errPrecondition      = errors.New("precondition failed")
 	errNotModified       = errors.New("not modified")
 	errNoSuchKey         = errors.New("object does not exist")
+	errChanged           = errors.New("the object was overwritten while it was read")
 	errNotReady          = errors.New("the proxy is not set up yet")
 	errPlainHTTP         = errors.New("customer keys over plain http")
 	errNoCustomerKey     = errors.New("object needs a customer key")
@@ -77,6 +78,9 @@ var (
 	errFormWithoutKey    = errors.New("form without a key")
 	errPartAndRange      = errors.New("both a part number and a range")
 )
+
+// statusClientGone is MinIO's status for a client that went away.
+const statusClientGone = 499
 
 const invalidRequest, invalidArgument = "InvalidRequest", "InvalidArgument"
 
@@ -132,6 +136,7 @@ var errorTable = []struct {
 	{errPlainObject, apiError{403, "AccessDenied", "The object is stored without encryption, and the bucket is not listed in the plain_read setting of this bucketseal.", nil}},
 	{errPrecondition, apiError{412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", nil}},
 	{errNoSuchKey, apiError{404, "NoSuchKey", "The specified key does not exist.", nil}},
+	{errChanged, apiError{503, "SlowDown", "The object is being overwritten. Please try again.", nil}},
 	{errNotModified, apiError{304, "NotModified", "", nil}},
 	{errAccessDenied, apiError{403, "AccessDenied", "Access Denied.", nil}},
 	{errUpstreamKMS, apiError{502, "InternalError", "MinIO did not say whether you may do this: it must not have a KMS of its own.", nil}},
@@ -141,6 +146,7 @@ var errorTable = []struct {
 	{errAccountAnswer, apiError{502, "InternalError", "MinIO's answer cannot be used: the account that it may have made is not known here.", nil}},
 	{errKeyAccess, apiError{403, "AccessDenied", "Access Denied.", nil}},
 	{errNotReady, apiError{503, "ServiceUnavailable", "The encryption gateway is not set up yet. Please try again.", nil}},
+	{upstream.ErrUnfit, apiError{503, "ServiceUnavailable", "The storage behind this encryption gateway does not keep what encrypted objects need; its log says what.", nil}},
 	{errPlainHTTP, apiError{400, invalidRequest, "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.", nil}},
 	{errNoCustomerKey, apiError{400, invalidRequest, "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.", nil}},
 	{errCustomerKeyUnused, apiError{400, invalidRequest, "The encryption parameters are not applicable to this object.", nil}},
@@ -228,8 +234,13 @@ func asAPIError(err error) *apiError {
 }
 
 // relayed is an upstream error as the client sees it. What upstream answers is
-// its word about its own state; only answers that are no S3 error are replaced.
+// its word about its own state; only answers that are no S3 error are replaced, and
+// 499, in which MinIO speaks of the proxy's own request: a client that reads the
+// answer is still there.
 func relayed(e *upstream.Error) *apiError {
+	if e.Status == statusClientGone {
+		return &apiError{503, "SlowDown", "The storage cannot be reached. Please try again.", nil}
+	}
 	if e.Code == "" || e.Status < 400 || e.Status > 599 {
 		if e.Status == http.StatusServiceUnavailable || e.Status == http.StatusBadGateway || e.Status == http.StatusGatewayTimeout {
 			return &apiError{503, "SlowDown", "The storage cannot be reached. Please try again.", nil}

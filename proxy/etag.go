@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"encoding/hex"
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -26,40 +25,4 @@ func clientETag(rec *sse.Record, facts *sse.Facts, upstreamETag string) string {
 	default:
 		return `"` + hex.EncodeToString(facts.MD5) + `"`
 	}
-}
-
-// checksumHeaders are the header of each checksum.
-var checksumHeaders = map[sse.ChecksumType]string{
-	sse.CRC32:     "X-Amz-Checksum-Crc32",
-	sse.CRC32C:    "X-Amz-Checksum-Crc32c",
-	sse.CRC64NVME: "X-Amz-Checksum-Crc64nvme",
-	sse.SHA1:      "X-Amz-Checksum-Sha1",
-	sse.SHA256:    "X-Amz-Checksum-Sha256",
-}
-
-func isChecksumHeader(name string) bool {
-	return strings.HasPrefix(name, "X-Amz-Checksum-")
-}
-
-func setChecksumHeaders(h http.Header, facts *sse.Facts) {
-	sum := facts.Checksum
-	h.Set(checksumHeaders[sum.Type], checksumValue(facts))
-	h.Set("X-Amz-Checksum-Type", checksumKind(sum))
-}
-
-// checksumValue is a checksum as S3 writes it: one of parts' checksums ends with
-// their number.
-func checksumValue(facts *sse.Facts) string {
-	value := base64Std(facts.Checksum.Value)
-	if facts.Checksum.Composite {
-		value += "-" + strconv.Itoa(facts.Parts)
-	}
-	return value
-}
-
-func checksumKind(sum *sse.Checksum) string {
-	if sum.Composite {
-		return "COMPOSITE"
-	}
-	return "FULL_OBJECT"
 }

@@ -58,8 +58,11 @@ func (s *Server) forwardDocument(r *request, body []byte) (*http.Response, error
 			up.Header[name] = v
 		}
 	}
+	if algorithm, ok := sigv4.ParseChecksumAlgorithm(up.Header.Get("X-Amz-Sdk-Checksum-Algorithm")); ok && !checksumOf(sealedChecksum(algorithm)).upstream {
+		delete(up.Header, "X-Amz-Sdk-Checksum-Algorithm") // verified here
+	}
 	for name, values := range r.Header {
-		if isChecksumHeader(name) {
+		if isChecksumHeader(name) && upstreamKeeps(name) {
 			up.Header[name] = values
 		}
 	}

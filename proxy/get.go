@@ -20,7 +20,37 @@ func (s *Server) getObject(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	defer d.customer.CustomerKey.Zero()
-	return d.serve(w)
+	return whileChanging(func() error {
+		forgetObject(w.Header(), http.StatusInternalServerError) // what an earlier try said
+		err := d.serve(w)
+		d.cold = d.cold || errors.Is(err, errChanged)
+		return err
+	})
+}
+
+// readTries is how often a read of an object that is being overwritten is begun.
+const readTries = 5
+
+// whileChanging does something that reads an object in more than one request, and
+// begins anew when the object was overwritten between two of them: no condition of
+// the client's has failed then. errChanged if that happens again and again.
+func whileChanging(do func() error) (err error) {
+	for range readTries {
+		if err = do(); !errors.Is(err, errChanged) {
+			return err
+		}
+	}
+	return err
+}
+
+// readChanged reads the answer to a request that was pinned to an object that was
+// seen before. errChanged if that is no longer the current one.
+func readChanged(resp *http.Response) error {
+	answer := upstream.ReadError(resp)
+	if answer.Status == http.StatusPreconditionFailed {
+		return fmt.Errorf("%w (%v)", errChanged, answer) //nolint:errorlint // not the client's condition
+	}
+	return answer
 }
 
 func (d *download) serve(w http.ResponseWriter) error {

@@ -83,8 +83,9 @@ func (d *download) planPart(h http.Header, o *object, parts *sse.Parts) (answerP
 	for i, part := range parts.List() {
 		if int(part.Number) == d.part {
 			answer.Range = parts.Range(i)
+			answer.partial = answer.Length > 0 // no Content-Range names no bytes
 			if part.Checksum != nil && wantsChecksum(d.request.Header) {
-				h.Set(checksumHeaders[parts.Checksum()], base64Std(part.Checksum))
+				h.Set(checksumOf(parts.Checksum()).header, base64Std(part.Checksum))
 			}
 			h.Set("X-Amz-Mp-Parts-Count", strconv.Itoa(len(parts.List())))
 			return answer, nil
@@ -136,11 +137,11 @@ func (d *download) fetchExact(ctx context.Context, seen *http.Response, o *objec
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusPartialContent {
-		return nil, upstream.ReadError(resp)
+		return nil, readChanged(resp)
 	}
 	err = checkAnswer(resp, need, encSize, true)
 	if err == nil && resp.Header.Get(recordHeader) != seen.Header.Get(recordHeader) {
-		err = fmt.Errorf("the object changed meanwhile: %w", errUpstreamLied)
+		err = errChanged // a copy onto itself: another record, the same ETag
 	}
 	if err != nil {
 		upstream.Discard(resp)

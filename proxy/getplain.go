@@ -33,6 +33,12 @@ func (d *download) servePlain(w http.ResponseWriter, resp *http.Response) error 
 		defer upstream.Discard(again)
 		resp = again
 	}
+	if _, size, ok := parseContentRange(resp.Header.Get("Content-Range")); ok && size == 0 && d.rng != nil {
+		return d.rng.unsatisfiable()
+	}
+	if resp.ContentLength < 0 {
+		return errNoLength
+	}
 	h := w.Header()
 	copyObjectHeaders(h, resp.Header)
 	for name, values := range resp.Header {
@@ -49,6 +55,10 @@ func (d *download) servePlain(w http.ResponseWriter, resp *http.Response) error 
 	part := answerPart{Range: sse.Range{Length: resp.ContentLength}, status: resp.StatusCode}
 	return d.send(w, resp.Body, part, 0)
 }
+
+// errNoLength says that upstream does not tell how long a plain object is: nothing
+// else could tell a client that its answer was cut off.
+var errNoLength = fmt.Errorf("upstream answered without a length: %w", errUpstreamLied)
 
 // plainContentRange is the Content-Range that the request's own range has in
 // resp's object, or something that no answer has.
@@ -83,11 +93,11 @@ func (d *download) fetchPlain(ctx context.Context, etag string, rangeValid bool)
 		return nil, errPartNumber
 	}
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent {
-		return nil, upstream.ReadError(resp)
+		return nil, readChanged(resp)
 	}
 	if rec, err := recordOf(resp); err != nil || rec != nil {
 		upstream.Discard(resp)
-		return nil, fmt.Errorf("the object changed meanwhile: %w", errUpstreamLied)
+		return nil, errChanged
 	}
 	return resp, nil
 }

@@ -57,7 +57,10 @@ func (s *Server) ready(ctx context.Context) error {
 	if _, err := s.opts.KMS.Status(ctx); err != nil {
 		return err
 	}
-	return s.setup.ensure(ctx)
+	if err := s.setup.ensure(ctx); err != nil {
+		return err
+	}
+	return s.fitness.ensure(ctx)
 }
 
 // clusterAnswer is what MinIO says of its quorum, if the proxy is ready itself.

@@ -8,12 +8,12 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
@@ -49,6 +49,7 @@ type listEntry struct {
 	name   sse.Name
 	facts  sse.Facts
 	opened bool // facts are known, but for a manifest's
+	shown  bool // the caller may see the ETag that the facts give
 }
 
 func (e *listEntry) ref() manifest.Ref { return manifestRef(e.name, e.record, e.stored) }
@@ -94,7 +95,10 @@ func (l *listing) serve(w http.ResponseWriter) error {
 	if err != nil {
 		return err
 	}
-	entries := l.open(ctx, page)
+	entries, err := l.open(ctx, page)
+	if err != nil {
+		return err
+	}
 	writeXML(w, http.StatusOK, l.render(page, entries))
 	return nil
 }
@@ -198,7 +202,7 @@ func (l *listing) head(ctx context.Context, e *upstream.ListEntry) error {
 		return fmt.Errorf("decode key: %w", err)
 	}
 	r := l.request.upstreamRequest(http.MethodHead)
-	r.Key, r.Credential = key, &l.server.opts.Service
+	r.Key, r.Credential = listedName(l.request.bucket, key).Key, &l.server.opts.Service
 	if e.VersionID != "" {
 		r.Query = url.Values{"versionId": {e.VersionID}}
 	}
@@ -221,10 +225,14 @@ func (l *listing) head(ctx context.Context, e *upstream.ListEntry) error {
 }
 
 // open replaces upstream's sizes and ETags by those the client knows. An entry
-// whose record or manifest cannot be opened keeps upstream's ETag: one bad
-// object, or a key that is out of reach, must not make a whole listing fail.
-func (l *listing) open(ctx context.Context, page *upstream.ListPage) []listEntry {
-	entries := l.openRecords(ctx, page)
+// whose record or manifest can never be opened keeps upstream's: one bad object
+// must not make a whole listing fail. What may pass fails the listing, since
+// clients compare sizes and ETags, and copy or delete where they differ.
+func (l *listing) open(ctx context.Context, page *upstream.ListPage) ([]listEntry, error) {
+	entries, err := l.openRecords(ctx, page)
+	if err != nil {
+		return nil, err
+	}
 	var refs []manifest.Ref
 	for i := range entries {
 		if e := &entries[i]; e.hasManifest() {
@@ -232,52 +240,65 @@ func (l *listing) open(ctx context.Context, page *upstream.ListPage) []listEntry
 		}
 	}
 	var late map[manifest.Ref]sse.Facts
+	var failed map[manifest.Ref]error
 	if len(refs) > 0 {
-		late = l.server.manifests.GetMany(ctx, refs)
+		late, failed = l.server.manifests.GetMany(ctx, refs)
 	}
 	for i := range entries {
 		e := &entries[i]
 		if e.hasManifest() {
-			facts, ok := late[e.ref()]
-			if !ok {
-				l.warn(ctx, e, manifest.ErrMissing)
+			if err := failed[e.ref()]; mayPass(err) {
+				return nil, fmt.Errorf("manifest of %q: %w", e.Key, err)
+			} else if err != nil {
+				l.warn(ctx, e, err)
 				continue
 			}
-			e.facts = facts
+			e.facts = late[e.ref()]
 			if e.record.Layout != sse.OneStream {
-				e.Size = facts.PlainSize
+				e.Size = e.facts.PlainSize
 			}
 		}
-		if e.opened && e.record.Mode == sse.ModeS3 && l.server.mayOpen(ctx, l.request.caller, l.request.bucket, e.record) == nil {
+		if e.opened && e.shown {
 			e.ETag = clientETag(e.record, &e.facts, e.stored)
 		}
 	}
-	return entries
+	return entries, nil
+}
+
+// mayPass says whether an error is one of who cannot be reached for now, and says
+// nothing of an object.
+func mayPass(err error) bool {
+	return errors.Is(err, kms.ErrUnavailable) || errors.Is(err, upstream.ErrUnreachable) || errors.Is(err, identity.ErrUnavailable) ||
+		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // openers bounds the records of one listing that are opened at a time.
 const openers = 8
 
-// openRecords opens what of each entry lies in its record. A key service that
-// does not answer is not asked again for each entry under the same KMS key.
-func (l *listing) openRecords(ctx context.Context, page *upstream.ListPage) []listEntry {
+// openRecords opens what of each entry lies in its record. After the first error
+// that may pass, nothing more is asked.
+func (l *listing) openRecords(ctx context.Context, page *upstream.ListPage) ([]listEntry, error) {
 	entries := make([]listEntry, len(page.Entries))
 	var next atomic.Int64
-	var silent sync.Map // KMS keys that cannot be used now, and why
-	var group sync.WaitGroup
+	var group errgroup.Group
 	for range min(openers, len(entries)) {
-		group.Go(func() {
+		group.Go(func() error {
 			for i := next.Add(1) - 1; i < int64(len(entries)); i = next.Add(1) - 1 {
 				e := &entries[i]
 				e.ListEntry, e.stored = &page.Entries[i], page.Entries[i].ETag
-				if err := l.openRecord(ctx, e, &silent); err != nil {
+				err := l.openRecord(ctx, e)
+				if mayPass(err) {
+					next.Store(int64(len(entries)))
+					return fmt.Errorf("open %q: %w", e.Key, err)
+				}
+				if err != nil {
 					l.warn(ctx, e, err)
 				}
 			}
+			return nil
 		})
 	}
-	group.Wait()
-	return entries
+	return entries, group.Wait()
 }
 
 func (l *listing) warn(ctx context.Context, e *listEntry, err error) {
@@ -285,7 +306,7 @@ func (l *listing) warn(ctx context.Context, e *listEntry, err error) {
 		"bucket", l.request.bucket, "key", e.Key, "error", err)
 }
 
-func (l *listing) openRecord(ctx context.Context, e *listEntry, silent *sync.Map) error {
+func (l *listing) openRecord(ctx context.Context, e *listEntry) error {
 	text := ""
 	for _, m := range e.Metadata {
 		if !isReservedName(m.Name) {
@@ -310,24 +331,24 @@ func (l *listing) openRecord(ctx context.Context, e *listEntry, silent *sync.Map
 	if err != nil {
 		return fmt.Errorf("decode key: %w", err)
 	}
-	e.record, e.name = rec, sse.Name{Bucket: l.request.bucket, Key: key}
-	if rec.Layout == sse.OneStream {
-		e.Size = rec.PlainSize
-	} else {
+	e.record, e.name = rec, listedName(l.request.bucket, key)
+	if rec.Mode == sse.ModeS3 { // other ETags are upstream's
+		err := l.server.mayOpen(ctx, l.request.caller, l.request.bucket, rec)
+		if mayPass(err) {
+			return err
+		}
+		e.shown = err == nil
+	}
+	if rec.Layout != sse.OneStream {
 		e.opened = true // size and ETag are in the manifest
 		return nil
 	}
-	if rec.Mode != sse.ModeS3 || l.server.mayOpen(ctx, l.request.caller, l.request.bucket, rec) != nil {
-		return nil // such an ETag is upstream's
-	}
-	if err, failed := silent.Load(rec.KMSKey); failed {
-		return err.(error)
+	e.Size = rec.PlainSize
+	if !e.shown {
+		return nil
 	}
 	object, private, err := l.server.keys.open(ctx, e.name, rec, nil)
 	if err != nil {
-		if errors.Is(err, kms.ErrUnavailable) {
-			silent.Store(rec.KMSKey, err)
-		}
 		return err
 	}
 	object.Zero()
@@ -367,7 +388,7 @@ func (l *listing) encoded(name string) string {
 // raw writes a name of the client's own request in the client's encoding.
 func (l *listing) raw(name string) string {
 	if l.encode {
-		return strings.ReplaceAll(url.QueryEscape(name), "%2F", "/")
+		return listEncoded(name)
 	}
 	return name
 }

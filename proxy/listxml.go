@@ -82,6 +82,10 @@ func (l *listing) renderEntry(b *bytes.Buffer, e *listEntry) {
 	element(b, "LastModified", e.LastModified)
 	if !e.DeleteMarker {
 		element(b, "ETag", e.ETag)
+		if sum := e.facts.Checksum; sum != nil {
+			element(b, "ChecksumAlgorithm", checksumOf(sum.Type).wire.String())
+			element(b, "ChecksumType", checksumKind(sum))
+		}
 		element(b, "Size", strconv.FormatInt(e.Size, 10))
 	}
 	if l.owner && (e.OwnerID != "" || e.OwnerName != "") {

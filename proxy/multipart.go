@@ -131,7 +131,7 @@ func (s *Server) createMultipartUpload(w http.ResponseWriter, r *request) error 
 		}
 		up.Query.Set(recordHeader, noted.Record)
 	} else if noted.Checksum != 0 { // of the plaintext: upstream keeps it
-		up.Header.Set("X-Amz-Checksum-Algorithm", checksumName(noted.Checksum))
+		up.Header.Set("X-Amz-Checksum-Algorithm", checksumOf(noted.Checksum).wire.String())
 		up.Header.Set("X-Amz-Checksum-Type", checksumKind(&sse.Checksum{Composite: noted.Composite}))
 	}
 	if noted.ID, err = s.initiate(r.Context(), up); err != nil {
@@ -166,7 +166,7 @@ func answerCreate(w http.ResponseWriter, r *request, noted *manifest.Upload, rec
 		setEncryptionHeaders(h, record, customerKeyMD5)
 	}
 	if noted.Checksum != 0 {
-		h.Set("X-Amz-Checksum-Algorithm", checksumName(noted.Checksum))
+		h.Set("X-Amz-Checksum-Algorithm", checksumOf(noted.Checksum).wire.String())
 		h.Set("X-Amz-Checksum-Type", checksumKind(&sse.Checksum{Composite: noted.Composite}))
 	}
 	var b bytes.Buffer
@@ -225,13 +225,12 @@ func setUploadChecksum(noted *manifest.Upload, h http.Header) error {
 	if !ok {
 		return sigv4.ErrInvalidChecksum
 	}
-	noted.Checksum = checksumTypes[algorithm]
-	crc := noted.Checksum == sse.CRC32 || noted.Checksum == sse.CRC32C || noted.Checksum == sse.CRC64NVME
+	noted.Checksum = sealedChecksum(algorithm)
 	switch strings.ToUpper(kind) {
 	case "":
 		noted.Composite = noted.Checksum != sse.CRC64NVME
 	case "FULL_OBJECT":
-		if !crc {
+		if !combinable(noted.Checksum) {
 			return sigv4.ErrInvalidChecksum
 		}
 	case "COMPOSITE":
@@ -243,15 +242,6 @@ func setUploadChecksum(noted *manifest.Upload, h http.Header) error {
 		return sigv4.ErrInvalidChecksum
 	}
 	return nil
-}
-
-func checksumName(kind sse.ChecksumType) string {
-	for algorithm, other := range checksumTypes {
-		if other == kind {
-			return algorithm.String()
-		}
-	}
-	return ""
 }
 
 // abortMultipartUpload serves AbortMultipartUpload.

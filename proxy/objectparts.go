@@ -24,13 +24,9 @@ type partsPage struct {
 
 // objectPart is a part as it is shown.
 type objectPart struct {
-	PartNumber        int
-	Size              int64
-	ChecksumCRC32     string
-	ChecksumCRC32C    string
-	ChecksumCRC64NVME string
-	ChecksumSHA1      string
-	ChecksumSHA256    string
+	PartNumber int
+	Size       int64
+	Checksums  checksumValues `xml:",any"`
 }
 
 // parsePartsPage reads the headers that page through an object's parts.
@@ -77,17 +73,8 @@ func (c *copySource) objectParts(ctx context.Context, s *Server, r *request, p *
 }
 
 func (o *objectPart) setChecksum(kind sse.ChecksumType, raw []byte) {
-	switch value := base64Std(raw); kind {
-	case sse.CRC32:
-		o.ChecksumCRC32 = value
-	case sse.CRC32C:
-		o.ChecksumCRC32C = value
-	case sse.CRC64NVME:
-		o.ChecksumCRC64NVME = value
-	case sse.SHA1:
-		o.ChecksumSHA1 = value
-	case sse.SHA256:
-		o.ChecksumSHA256 = value
+	if kind != 0 {
+		o.Checksums = checksumValues{{XMLName: xml.Name{Local: checksumOf(kind).element}, Value: base64Std(raw)}}
 	}
 }
 
@@ -151,17 +138,7 @@ func (p *partsPage) render(b *bytes.Buffer) {
 		b.WriteString("<Part>")
 		element(b, "PartNumber", strconv.Itoa(part.PartNumber))
 		element(b, "Size", strconv.FormatInt(part.Size, 10))
-		for _, sum := range []struct{ name, value string }{
-			{"ChecksumCRC32", part.ChecksumCRC32},
-			{"ChecksumCRC32C", part.ChecksumCRC32C},
-			{"ChecksumCRC64NVME", part.ChecksumCRC64NVME},
-			{"ChecksumSHA1", part.ChecksumSHA1},
-			{"ChecksumSHA256", part.ChecksumSHA256},
-		} {
-			if sum.value != "" {
-				element(b, sum.name, sum.value)
-			}
-		}
+		part.Checksums.each(func(a *checksumAlgorithm, value string) { element(b, a.element, value) })
 		b.WriteString("</Part>")
 	}
 	element(b, "PartsCount", strconv.Itoa(p.total))

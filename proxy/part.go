@@ -126,20 +126,18 @@ func (p *partUpload) checkAlgorithm(body *sigv4.Body) error {
 	if !ok {
 		sent, ok = body.TrailerChecksum()
 	}
-	if want := p.upload.Checksum; ok && want != 0 && checksumTypes[sent] != want {
-		return errArguments(p.request, fmt.Errorf("checksum missing, want %q, got %q", checksumName(want), sent.String()))
+	if want := p.upload.Checksum; ok && want != 0 && sealedChecksum(sent) != want {
+		return errArguments(p.request, fmt.Errorf("checksum missing, want %q, got %q", checksumOf(want).wire.String(), sent.String()))
 	}
 	return nil
 }
 
 // checksum is what the upload wants of every part, and the client may leave out.
 func (p *partUpload) checksum() []sigv4.ChecksumAlgorithm {
-	for algorithm, kind := range checksumTypes {
-		if kind == p.upload.Checksum {
-			return []sigv4.ChecksumAlgorithm{algorithm}
-		}
+	if p.upload.Checksum == 0 {
+		return nil
 	}
-	return nil
+	return []sigv4.ChecksumAlgorithm{checksumOf(p.upload.Checksum).wire}
 }
 
 // send encrypts the part, stores it upstream, and notes it in the ledger. A part
@@ -190,7 +188,7 @@ func (p *partUpload) passChecksum(up *upstream.Request, body plaintext, src io.R
 	if kind == 0 {
 		return src
 	}
-	name := checksumHeaders[kind]
+	name := checksumOf(kind).header
 	if sum := knownFacts(body, false).Checksum; sum != nil && sum.Type == kind {
 		up.Header.Set(name, base64Std(sum.Value))
 		return src
@@ -242,7 +240,7 @@ func (p *partUpload) setHeaders(h http.Header) {
 		setEncryptionHeaders(h, p.upload.record, p.customerKeyMD5)
 	}
 	if sum := p.facts.Checksum; sum != nil {
-		h.Set(checksumHeaders[sum.Type], base64Std(sum.Value))
+		h.Set(checksumOf(sum.Type).header, base64Std(sum.Value))
 	}
 }
 
@@ -259,6 +257,29 @@ func (s *Server) uploadPartCopy(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	defer p.key.Zero()
+	if err := whileChanging(func() error { return p.copy(w, src) }); err != nil {
+		return err
+	}
+	p.setHeaders(w.Header())
+	if v := src.head.Get("X-Amz-Version-Id"); v != "" {
+		w.Header().Set("X-Amz-Copy-Source-Version-Id", v)
+	}
+	var b bytes.Buffer
+	b.WriteString(xml.Header + `<CopyPartResult xmlns="` + s3Namespace + `">`)
+	element(&b, "LastModified", time.Now().UTC().Format("2006-01-02T15:04:05.000Z"))
+	element(&b, "ETag", p.clientETag())
+	if sum := p.facts.Checksum; sum != nil {
+		element(&b, checksumOf(sum.Type).element, base64Std(sum.Value))
+	}
+	b.WriteString("</CopyPartResult>")
+	writeXML(w, http.StatusOK, b.Bytes())
+	return nil
+}
+
+// copy looks the source up and stores the part that is asked for. errChanged if it
+// is another object by then.
+func (p *partUpload) copy(w http.ResponseWriter, src *copySource) error {
+	s, r := p.server, p.request
 	if err := src.open(r.Context(), s, r); err != nil {
 		return err
 	}
@@ -275,23 +296,7 @@ func (s *Server) uploadPartCopy(w http.ResponseWriter, r *request) error {
 	}
 	defer done()
 	body := newCopiedBody(plain, sse.Facts{}, p.upload.record != nil && p.upload.record.Mode == sse.ModeS3, p.checksum())
-	if err := p.send(body, part.Length); err != nil {
-		return err
-	}
-	p.setHeaders(w.Header())
-	if v := src.head.Get("X-Amz-Version-Id"); v != "" {
-		w.Header().Set("X-Amz-Copy-Source-Version-Id", v)
-	}
-	var b bytes.Buffer
-	b.WriteString(xml.Header + `<CopyPartResult xmlns="` + s3Namespace + `">`)
-	element(&b, "LastModified", time.Now().UTC().Format("2006-01-02T15:04:05.000Z"))
-	element(&b, "ETag", p.clientETag())
-	if sum := p.facts.Checksum; sum != nil {
-		element(&b, checksumElements[checksumHeaders[sum.Type]], base64Std(sum.Value))
-	}
-	b.WriteString("</CopyPartResult>")
-	writeXML(w, http.StatusOK, b.Bytes())
-	return nil
+	return patiently(w, func() error { return p.send(body, part.Length) })
 }
 
 // copyRange reads x-amz-copy-source-range, which must lie within the source.

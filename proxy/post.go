@@ -104,7 +104,14 @@ func (p *posting) setRequest() error {
 	if bucket, given := f["bucket"]; given && bucket != r.bucket {
 		return fmt.Errorf("%w: the form names bucket %q", form.ErrCondition, bucket)
 	}
-	if err := checkName(r.bucket, f["key"]); err != nil {
+	name, err := objectName(r.bucket, f["key"])
+	switch {
+	case err == nil && len(name.Key) > maxKey:
+		err = errKeyTooLong
+	case err == nil && hasDotSegment(f["key"]): // cleaned, it would not be below what the policy says
+		err = errInvalidObjectName
+	}
+	if err != nil {
 		return err
 	}
 	header, err := formHeader(f)
@@ -118,7 +125,7 @@ func (p *posting) setRequest() error {
 		header.Set("User-Agent", v)
 	}
 	put := *r
-	put.key, r.key = f["key"], f["key"] // also for the log
+	put.key, r.key = name.Key, name.Key // also for the log
 	put.Request = r.WithContext(r.Context())
 	put.Method, put.Header = http.MethodPut, header
 	p.put = &put

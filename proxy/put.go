@@ -131,14 +131,15 @@ func askedChecksum(h http.Header) []sigv4.ChecksumAlgorithm {
 // known with the last byte.
 func (u *upload) store(lateChecksum bool) error {
 	s := u.server
-	switch {
-	case u.asked.Mode == sse.ModeNone:
-		return u.sendPlain()
-	case u.size == 0:
+	if u.size == 0 { // nobody else reads it to its end, where it is verified
 		if err := drain(u.body); err != nil {
 			return err
 		}
-	case u.size <= s.opts.SmallObject:
+	}
+	switch {
+	case u.asked.Mode == sse.ModeNone:
+		return u.sendPlain()
+	case u.size > 0 && u.size <= s.opts.SmallObject:
 		if buffer := s.buffers.take(u.size); buffer != nil {
 			return u.sendSmall(buffer)
 		}
@@ -181,8 +182,6 @@ func (u *upload) prepare() error {
 	return nil
 }
 
-func (r *request) name() sse.Name { return sse.Name{Bucket: r.bucket, Key: r.key} }
-
 // known returns the facts that are known now.
 func (u *upload) known() sse.Facts { return knownFacts(u.body, u.asked.Mode == sse.ModeS3) }
 
@@ -199,17 +198,12 @@ func knownFacts(body plaintext, withMD5 bool) sse.Facts {
 		f.MD5 = sum[:]
 	}
 	for algorithm, value := range body.Checksums() {
-		f.Checksum = &sse.Checksum{Type: checksumTypes[algorithm], Value: value}
+		f.Checksum = &sse.Checksum{Type: sealedChecksum(algorithm), Value: value}
 	}
 	if algorithm, value, ok := body.DeclaredChecksum(); ok {
-		f.Checksum = &sse.Checksum{Type: checksumTypes[algorithm], Value: value}
+		f.Checksum = &sse.Checksum{Type: sealedChecksum(algorithm), Value: value}
 	}
 	return f
-}
-
-var checksumTypes = map[sigv4.ChecksumAlgorithm]sse.ChecksumType{
-	sigv4.CRC32: sse.CRC32, sigv4.CRC32C: sse.CRC32C, sigv4.CRC64NVME: sse.CRC64NVME,
-	sigv4.SHA1: sse.SHA1, sigv4.SHA256: sse.SHA256,
 }
 
 // answerHeaders tell the client what was stored.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -45,8 +46,8 @@ func (u *upload) sendStream() error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(u.request.Context())
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(u.request.Context())
+	defer cancel(nil)
 	if u.late {
 		if err := u.server.setup.ensure(ctx); err != nil {
 			return err
@@ -62,16 +63,20 @@ func (u *upload) sendStream() error {
 				return err
 			}
 			// The janitor takes manifests without an object after a while.
-			committed = time.AfterFunc(commitTimeout, cancel)
+			committed = time.AfterFunc(commitLimit, func() { cancel(errSlowCommit) })
 			return nil
 		}}
 	}
 	return u.send(ctx, u.upstreamRequest(io.NopCloser(enc)))
 }
 
-// commitTimeout is how long upstream may take to accept an object's last bytes
-// once its manifest is written.
-const commitTimeout = time.Minute
+// commitLimit bounds how long upstream may take to make an object visible once its
+// manifest is written: to accept its last bytes, or to put its parts together. The
+// janitor leaves manifests alone for much longer.
+const commitLimit = 10 * time.Minute
+
+// errSlowCommit ends a write that takes longer. Whether it was stored is not known.
+var errSlowCommit = fmt.Errorf("the object was not stored within %v of its manifest: %w", commitLimit, upstream.ErrUnreachable)
 
 // writeManifest writes what is known with the last byte of the plaintext.
 func (u *upload) writeManifest(ctx context.Context) error {
@@ -134,12 +139,14 @@ func (u *upload) sendPlain() error {
 	up := u.request.upstreamRequest(http.MethodPut)
 	up.Header = u.header
 	for name := range u.request.Header {
-		if !u.copied && (name == "Content-Md5" || isChecksumHeader(name)) {
+		if !u.copied && (name == "Content-Md5" || isChecksumHeader(name) && upstreamKeeps(name)) {
 			up.Header[name] = u.request.Header[name]
 		}
 	}
 	if algorithm, value, ok := u.body.DeclaredChecksum(); u.copied && ok {
-		up.Header.Set(checksumHeaders[checksumTypes[algorithm]], base64Std(value))
+		if a := checksumOf(sealedChecksum(algorithm)); a.upstream {
+			up.Header.Set(a.header, base64Std(value))
+		}
 	}
 	up.Body, up.Length = io.NopCloser(&sourceReader{src: u.body, remaining: u.size}), u.size
 	up.SignBody = !u.server.opts.Upstream.Secure()

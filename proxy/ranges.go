@@ -62,9 +62,12 @@ func parseOffset(s string) (int64, error) {
 }
 
 // of returns the range within an object of size bytes, or an InvalidRange.
-// Like MinIO, the end of an empty object is a range of no bytes.
+// As at AWS, an empty object has no range at all: MinIO answers its end with the
+// Content-Range "bytes 0--1/0", which clients cannot read.
 func (b *byteRange) of(size int64) (sse.Range, error) {
 	switch {
+	case b.suffix >= 0 && size == 0:
+		return sse.Range{}, b.unsatisfiable()
 	case b.suffix >= 0:
 		n := min(b.suffix, size)
 		return sse.Range{Offset: size - n, Length: n}, nil
@@ -81,6 +84,9 @@ func (b *byteRange) of(size int64) (sse.Range, error) {
 // writes it.
 func (b *byteRange) unsatisfiable() error {
 	message := fmt.Sprintf("The requested range 'bytes=%d-%d' is not satisfiable", b.first, b.last)
+	if b.suffix >= 0 {
+		message = fmt.Sprintf("The requested range 'bytes=-%d' is not satisfiable", b.suffix)
+	}
 	return &apiError{416, "InvalidRange", message, nil}
 }
 

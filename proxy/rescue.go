@@ -55,7 +55,11 @@ func (s *Server) Rescue(ctx context.Context, order Rescue) (*Rescued, error) {
 	if err := s.setup.ensure(ctx); err != nil {
 		return nil, err
 	}
-	l := &lost{Rescue: order, server: s, name: sse.Name{Bucket: order.Bucket, Key: order.Key}}
+	name, err := objectName(order.Bucket, order.Key)
+	if err != nil {
+		return nil, err
+	}
+	l := &lost{Rescue: order, server: s, name: name}
 	if err := l.find(ctx); err != nil {
 		return nil, err
 	}

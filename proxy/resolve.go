@@ -13,6 +13,7 @@ import (
 // routeTable finds the route of a request.
 type routeTable struct {
 	byMethod map[routeClass][]*route // those with the most conditions first
+	known    map[string]bool         // parameters that mean something, in small letters
 }
 
 type routeClass struct {
@@ -21,7 +22,7 @@ type routeClass struct {
 }
 
 func newRouteTable(rows []route) (*routeTable, error) {
-	t := &routeTable{byMethod: make(map[routeClass][]*route)}
+	t := &routeTable{byMethod: make(map[routeClass][]*route), known: knownParameters(rows)}
 	for i := range rows {
 		row := &rows[i]
 		if err := row.check(); err != nil {
@@ -53,16 +54,22 @@ func (r *route) conditions() int {
 }
 
 // find returns the route of a request, or errUnknownOperation. Every query
-// parameter must be one that the route names, given once.
+// parameter must be one that the route names, given once; what the route ignores is
+// removed from query. A refused route says why, whatever else is asked.
 func (t *routeTable) find(s scope, method string, query url.Values, header http.Header) (*route, error) {
 	for _, row := range t.byMethod[routeClass{s, method}] {
 		if !row.matches(query, header) {
 			continue
 		}
-		if err := row.checkQuery(query); err != nil {
-			return nil, err
+		if row.action == refuse {
+			return row, nil
 		}
-		return row, nil
+		for name := range query {
+			if !row.accepts(name) && t.ignores(row, name) {
+				delete(query, name)
+			}
+		}
+		return row, row.checkQuery(query)
 	}
 	return nil, fmt.Errorf("%s of %q: %w", method, query, errUnknownOperation)
 }
@@ -125,8 +132,8 @@ func newRouter(serve func(http.ResponseWriter, *http.Request, scope, string, str
 	return router
 }
 
-// requestQuery returns r's query without the parameters of the signature and
-// those that clients add for their own logs, or errMalformedQuery.
+// requestQuery returns r's query without the parameters of the signature and the one
+// that AWS's SDKs add, or errMalformedQuery.
 func requestQuery(r *http.Request) (url.Values, error) {
 	if r.URL.RawQuery == "" {
 		return nil, nil

@@ -13,6 +13,8 @@ type responseWriter struct {
 	http.ResponseWriter
 	status  int
 	started bool
+	// document says that an XML document was begun for a client that waits.
+	document bool
 }
 
 // WriteHeader begins the answer.
@@ -41,6 +43,9 @@ func writeXML(w http.ResponseWriter, status int, body []byte) {
 
 // writeBytes answers with a whole document.
 func writeBytes(w http.ResponseWriter, status int, contentType string, body []byte) {
+	if begun, ok := w.(*responseWriter); ok && begun.document {
+		body = bytes.TrimPrefix(body, []byte(xml.Header))
+	}
 	h := w.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.Itoa(len(body)))

@@ -13,10 +13,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
-	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/adminpayload"
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/identity"
@@ -43,6 +41,7 @@ type Server struct {
 	ledger     *manifest.Ledger
 	system     *system.Store
 	setup      *setup
+	fitness    *fitness
 	counted    *countedKeys
 	payloads   *adminpayload.Opener
 	keys       *keyring
@@ -90,6 +89,7 @@ func New(o Options) (*Server, error) {
 		buffers: newBufferBudget(o.SmallObjectBudget),
 		metrics: newMetrics(o.Metrics),
 	}
+	s.fitness = newFitness(o.Upstream, service, s.setup.ensure, o.Logger)
 	if err := s.setIdentities(store); err != nil {
 		return nil, err
 	}
@@ -115,10 +115,11 @@ func (s *Server) setIdentities(store *system.Store) (err error) {
 func (s *Server) Identities() *identity.Store { return s.identities }
 
 // Start sets the system bucket up in the background, again and again until it
-// succeeds or ctx ends, and sweeps it from time to time. Requests that need it
-// before it is set up try by themselves.
+// succeeds or ctx ends, checks the storage, and sweeps the bucket from time to
+// time. Requests that need it before it is set up try by themselves.
 func (s *Server) Start(ctx context.Context) error {
 	go s.setup.run(ctx)
+	go s.fitness.run(ctx)
 	go s.sweepInBackground(ctx)
 	return nil
 }
@@ -194,6 +195,9 @@ func (s *Server) handle(w *responseWriter, r *request, sc scope, bucket, key str
 		return err
 	}
 	if sc == scopeService && isSTS(r.Request) {
+		if err := s.fitness.admit(r.Context(), http.MethodGet); err != nil {
+			return err
+		}
 		return s.handleSTS(w, r)
 	}
 	auth, err := s.verifier.Verify(r.Request)
@@ -219,6 +223,14 @@ func (s *Server) handle(w *responseWriter, r *request, sc scope, bucket, key str
 	if strings.EqualFold(r.bucket, s.opts.SystemBucket) {
 		return errReservedBucket(r.route.op)
 	}
+	if r.route.action != refuse {
+		if err := s.fitness.admit(r.Context(), r.Method); err != nil {
+			return err
+		}
+	}
+	if err := r.checkKey(); err != nil {
+		return err
+	}
 	switch r.route.action {
 	case translate:
 		return r.route.handler(s, w, r)
@@ -227,68 +239,6 @@ func (s *Server) handle(w *responseWriter, r *request, sc scope, bucket, key str
 	default:
 		return fmt.Errorf("%s: %s: %w", r.route.op, r.route.why, errNotOffered)
 	}
-}
-
-// setName decodes the escaped path segments once.
-func (r *request) setName(sc scope, bucket, key string) (err error) {
-	if sc == scopeService {
-		return nil
-	}
-	if r.bucket, err = url.PathUnescape(bucket); err == nil {
-		r.key, err = url.PathUnescape(key)
-	}
-	if err != nil {
-		return errMalformedPath
-	}
-	return checkName(r.bucket, r.key)
-}
-
-// checkName refuses names that MinIO refuses, before anything is done with them.
-func checkName(bucket, key string) error {
-	switch {
-	case bucket == "minio" || bucket == ".minio.sys": // MinIO's own API and storage, not S3
-		return fmt.Errorf("path /%s: %w", bucket, errNotOffered)
-	case !validBucketName(bucket):
-		return errInvalidBucketName
-	case len(key) > 1024:
-		return errKeyTooLong
-	case hasDotSegment(key):
-		return errDotSegment
-	case !utf8.ValidString(key) || strings.ContainsRune(key, 0):
-		return errInvalidObjectName
-	}
-	return nil
-}
-
-// validBucketName accepts what MinIO accepts, names from before today's rules
-// included; whether a new bucket may have it is MinIO's to say.
-func validBucketName(name string) bool {
-	const inner = ".-_:"
-	if strings.HasPrefix(strings.ToLower(name), kms.ReservedContextPrefix) { // bucket names are names in encryption contexts
-		return false
-	}
-	if len(name) < 3 || len(name) > 63 || strings.IndexByte(inner, name[0]) >= 0 || strings.IndexByte(inner, name[len(name)-1]) >= 0 {
-		return false
-	}
-	for i := range len(name) {
-		switch c := name[i]; {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte(inner, c) >= 0:
-		default:
-			return false
-		}
-	}
-	return true
-}
-
-// hasDotSegment finds "." and ".." between slashes, which MinIO refuses and
-// which something on the way to it might resolve.
-func hasDotSegment(key string) bool {
-	for segment := range strings.SplitSeq(key, "/") {
-		if segment == "." || segment == ".." {
-			return true
-		}
-	}
-	return false
 }
 
 func newRequestID() string {

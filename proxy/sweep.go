@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
@@ -65,6 +66,11 @@ func (s *Server) Sweep(ctx context.Context, o SweepOptions) (waiting int, err er
 	}
 	if err := s.identities.Sweep(ctx, ended.Add(-sessionGrace), o.DryRun, o.Removed); err != nil {
 		return waiting, err
+	}
+	if !o.DryRun {
+		if _, err := s.service.SweepCanaries(ctx, time.Now().Add(-sessionGrace)); err != nil {
+			return waiting, err
+		}
 	}
 	for _, prefix := range indexes() {
 		if err := s.service.PruneVersions(ctx, prefix, now.Add(-o.Age), o.DryRun, o.Removed); err != nil {
@@ -144,9 +150,16 @@ func isNoSuchBucket(err error) bool {
 }
 
 // Manifests implements manifest.Lookups: of all versions that upstream lists, and
-// of the current one, which it is asked for by name. The listing is asked for no metadata:
-// some names of metadata make a page unreadable.
-func (l sweepLookups) Manifests(ctx context.Context, object sse.Name) ([]manifest.Ref, error) {
+// of the current one, which it is asked for by name.
+func (l sweepLookups) Manifests(ctx context.Context, object sse.Name) (refs []manifest.Ref, err error) {
+	refs, err = l.manifests(ctx, listedName(object.Bucket, object.Key)) // it may lie under a name of before
+	for i := range refs {
+		refs[i].Name = object
+	}
+	return refs, err
+}
+
+func (l sweepLookups) manifests(ctx context.Context, object sse.Name) ([]manifest.Ref, error) {
 	versions, err := l.versions(ctx, object)
 	if err != nil {
 		return nil, uncertain(err)
@@ -167,7 +180,8 @@ func (l sweepLookups) Manifests(ctx context.Context, object sse.Name) ([]manifes
 }
 
 // versions returns the ids of an object's versions but delete markers, none if
-// there is no such bucket.
+// there is no such bucket. No metadata is asked for: some names of it make a page
+// unreadable.
 func (l sweepLookups) versions(ctx context.Context, object sse.Name) (ids []string, err error) {
 	key, version := "", ""
 	for {
@@ -201,6 +215,30 @@ func (l sweepLookups) versions(ctx context.Context, object sse.Name) (ids []stri
 		}
 		key, version = nextKey, page.NextVersionMarker
 	}
+}
+
+// Hidden implements manifest.Lookups. Below a key that exists MinIO lists nothing,
+// not even below one of which a delete marker is left, and odd things where a name is
+// built as its own folders' are.
+func (l sweepLookups) Hidden(ctx context.Context, object sse.Name) (bool, error) {
+	key := listedName(object.Bucket, object.Key).Key
+	if strings.Contains(key, dirSuffix) || hasEmptySegment(key) {
+		return true, nil
+	}
+	for i := 1; i < len(key)-1; i++ {
+		if key[i] != '/' {
+			continue
+		}
+		resp, err := l.s.opts.Upstream.Do(ctx, l.s.serviceRequest(http.MethodHead, sse.Name{Bucket: object.Bucket, Key: key[:i]}, url.Values{}))
+		if err != nil {
+			return false, err // no answer: it ends the sweep
+		}
+		upstream.Discard(resp)
+		if resp.StatusCode != http.StatusNotFound || resp.Header.Get("X-Amz-Delete-Marker") == "true" {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // named returns the manifest that one version of an object names, "" for the

@@ -102,7 +102,7 @@ func (s *Server) listParts(w http.ResponseWriter, r *request) error {
 	element(&b, "MaxParts", page.MaxParts)
 	element(&b, "IsTruncated", strconv.FormatBool(page.IsTruncated))
 	if u.Checksum != 0 {
-		element(&b, "ChecksumAlgorithm", checksumName(u.Checksum))
+		element(&b, "ChecksumAlgorithm", checksumOf(u.Checksum).wire.String())
 		element(&b, "ChecksumType", checksumKind(&sse.Checksum{Composite: u.Composite}))
 	}
 	for _, p := range page.Parts {
@@ -117,7 +117,7 @@ func (s *Server) listParts(w http.ResponseWriter, r *request) error {
 		element(&b, "ETag", partETag(u.record, id, &facts))
 		element(&b, "Size", strconv.FormatInt(facts.PlainSize, 10))
 		if sum := facts.Checksum; sum != nil {
-			element(&b, checksumElements[checksumHeaders[sum.Type]], base64Std(sum.Value))
+			element(&b, checksumOf(sum.Type).element, base64Std(sum.Value))
 		}
 		b.WriteString("</Part>")
 	}
@@ -169,8 +169,10 @@ func (s *Server) listMultipartUploads(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	var all []*manifest.Upload
-	if err := s.ledger.Uploads(r.Context(), r.bucket, p.prefix, func(u *manifest.Upload) { all = append(all, u) }); err != nil {
-		return err
+	if !strings.HasPrefix(p.prefix, "/") { // no key begins so
+		if err := s.ledger.Uploads(r.Context(), r.bucket, p.prefix, func(u *manifest.Upload) { all = append(all, u) }); err != nil {
+			return err
+		}
 	}
 	sort.SliceStable(all, func(i, j int) bool {
 		return all[i].Key < all[j].Key || all[i].Key == all[j].Key && all[i].Initiated.Before(all[j].Initiated)
@@ -250,7 +252,7 @@ func (p *uploadPage) has(all []*manifest.Upload) bool {
 func (p *uploadPage) render(r *request) []byte {
 	encode := func(name string) string { return name }
 	if r.query.Get("encoding-type") == "url" {
-		encode = func(name string) string { return strings.ReplaceAll(url.QueryEscape(name), "%2F", "/") }
+		encode = listEncoded
 	}
 	var b bytes.Buffer
 	b.WriteString(xml.Header + `<ListMultipartUploadsResult xmlns="` + s3Namespace + `">`)

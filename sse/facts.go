@@ -12,7 +12,8 @@ const (
 	tagMD5       = 0x02
 	tagParts     = 0x03
 	tagFactSize  = 0x04
-	tagChecksum  = 0x10 // CRC32; the others follow
+	tagSHA512    = 0x0b // the younger checksums follow
+	tagChecksum  = 0x10 // CRC32; the older checksums follow
 	tagComposite = 0x15
 	tagKey       = 0x16
 	tagUnproven  = 0x17
@@ -34,17 +35,30 @@ const (
 	SHA256    ChecksumType = tagChecksum + iota
 )
 
+// The checksums that S3 knows since 2026.
+const (
+	SHA512    ChecksumType = tagSHA512 + iota
+	MD5       ChecksumType = tagSHA512 + iota
+	XXHASH64  ChecksumType = tagSHA512 + iota
+	XXHASH3   ChecksumType = tagSHA512 + iota
+	XXHASH128 ChecksumType = tagSHA512 + iota
+)
+
 // Size returns the checksum's length in bytes, 0 for an unknown type.
 func (c ChecksumType) Size() int {
 	switch c {
 	case CRC32, CRC32C:
 		return 4
-	case CRC64NVME:
+	case CRC64NVME, XXHASH64, XXHASH3:
 		return 8
+	case MD5, XXHASH128:
+		return 16
 	case SHA1:
 		return 20
 	case SHA256:
 		return 32
+	case SHA512:
+		return 64
 	default:
 		return 0
 	}

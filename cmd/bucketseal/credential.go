@@ -72,13 +72,16 @@ that is printed (--generate). It is never an argument: every user of the machine
 				expires = time.Now().Add(lasts)
 			}
 			return a.withServer(cmd, func(ctx context.Context, _ *config.Config, server *proxy.Server) error {
+				if generate { // first: a secret that nobody has seen must not be in force
+					fmt.Fprintf(a.stdout, "secret key: %s\n", secret)
+					if err := a.stdout.sync(); err != nil {
+						return fmt.Errorf("nothing was added: the secret key cannot be printed: %w", err)
+					}
+				}
 				if err := server.Identities().Add(ctx, args[0], secret, expires); err != nil {
 					return fmt.Errorf("add %q: %w", args[0], err)
 				}
 				fmt.Fprintf(a.stdout, "added %s\n", args[0])
-				if generate {
-					fmt.Fprintf(a.stdout, "secret key: %s\n", secret)
-				}
 				if err := server.KnownUpstream(ctx, args[0], secret); err != nil {
 					fmt.Fprintf(a.stderr, "warning: MinIO does not accept this pair, so requests that are signed with it will fail: %v\n", err)
 				}

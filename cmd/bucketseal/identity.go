@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"math/big"
 	"net"
-	"os"
 	"strings"
 	"time"
 
@@ -132,35 +131,15 @@ func (n *newCertificate) write(name string) (identity.Identity, error) {
 		return "", err
 	}
 	defer clear(secret)
-	if err := n.writePEM(n.keyFile, 0o600, &pem.Block{Type: "PRIVATE KEY", Bytes: secret}); err != nil {
-		return "", err
+	files := []newFile{
+		{n.keyFile, 0o600, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})},
+		{n.certFile, 0o644, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})},
 	}
-	if err := n.writePEM(n.certFile, 0o644, &pem.Block{Type: "CERTIFICATE", Bytes: der}); err != nil {
+	defer clear(files[0].content)
+	if err := writeFiles(files, n.force); err != nil {
 		return "", err
 	}
 	return identity.Of(cert), nil
-}
-
-// writePEM does not overwrite a file unless it is told to: a lost private key
-// is a lost identity.
-func (n *newCertificate) writePEM(file string, mode os.FileMode, block *pem.Block) error {
-	if n.force {
-		if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-	}
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		if errors.Is(err, os.ErrExist) {
-			return fmt.Errorf("%w; use --force to overwrite it", err)
-		}
-		return err
-	}
-	if err := pem.Encode(f, block); err != nil {
-		f.Close()
-		return err
-	}
-	return f.Close()
 }
 
 func (a *app) identityOfCommand() *cobra.Command {

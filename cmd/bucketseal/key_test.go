@@ -83,7 +83,7 @@ func TestTheMasterKeyMayComeFromTheEnvironment(t *testing.T) {
 	}
 	fails(t, 1, "restore it from a backup", nil, "", "key", "info", "k", "--data-dir", dir)
 	other := []string{"BUCKETSEAL_MASTER_KEY=" + base64.StdEncoding.EncodeToString([]byte("another key of exactly 32 bytes!"))}
-	fails(t, 1, "malformed", other, "", "key", "info", "k", "--data-dir", dir)
+	fails(t, 1, "another master key", other, "", "key", "info", "k", "--data-dir", dir)
 }
 
 func TestKeysAreUsedAndImported(t *testing.T) {

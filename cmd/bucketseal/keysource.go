@@ -47,6 +47,7 @@ func (a *app) openKeys(ctx context.Context, c *config.Config, create bool, log *
 		if err != nil {
 			return nil, err
 		}
+		warnOfStore(store, log)
 		return localKeys(store, filepath.Join(c.DataDir, "keys"), nil)
 	}
 	settings, err := a.readKMS(c)
@@ -63,6 +64,7 @@ func (a *app) openKeys(ctx context.Context, c *config.Config, create bool, log *
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", settings.Name, err)
 	}
+	warnOfStore(store, log)
 	return localKeys(store, settings.KeyStore.Section(), settings)
 }
 
@@ -104,6 +106,9 @@ func (a *app) checkKMS(c *config.Config) error {
 	}
 	if settings.KeyStore == nil {
 		return fmt.Errorf("%s: there is no keystore", settings.Name)
+	}
+	if err := checkStore(settings.KeyStore); err != nil {
+		return fmt.Errorf("%s: %w", settings.Name, err)
 	}
 	return nil
 }

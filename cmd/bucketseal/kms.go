@@ -82,6 +82,7 @@ func (a *app) serveKMS(ctx context.Context, c *kmsconfig.Config, file string, lo
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
+	warnOfStore(store, log)
 	keys, err := localKeys(store, c.KeyStore.Section(), c)
 	if err != nil {
 		return err
@@ -104,8 +105,9 @@ func (a *app) serveKMS(ctx context.Context, c *kmsconfig.Config, file string, lo
 func (a *app) newKeyServer(ctx context.Context, c *kmsconfig.Config, keys kms.Service, watch []string, load func() (*kmsconfig.Config, error)) (*server.Server, net.Listener, error) {
 	b := readBuildInfo()
 	s, err := server.New(ctx, server.Options{
-		Config: c, Service: keys, Load: load, Watch: watch,
-		Version: b.Version, Commit: b.Commit, ErrorLog: a.stderr, AuditLog: a.stdout,
+		Config: c, Service: keys, Load: carefulLoad(c, load, kmsLogger(a.stderr, c.Log)), Watch: watch,
+		Connections: keyServerConnections(availableMemory(), openFiles()),
+		Version:     b.Version, Commit: b.Commit, ErrorLog: a.stderr, AuditLog: a.stdout.w,
 	})
 	if err != nil {
 		return nil, nil, err
@@ -116,6 +118,15 @@ func (a *app) newKeyServer(ctx context.Context, c *kmsconfig.Config, keys kms.Se
 		return nil, nil, fmt.Errorf("%s: address: %w", c.Name, err)
 	}
 	return s, listener, nil
+}
+
+// keyServerConnections are as many as fit, each at its worst, into a quarter of the
+// memory (and into the files that may be open), those of strangers into a sixteenth.
+func keyServerConnections(memory, files int64) server.Connections {
+	return server.Connections{
+		Most:      int(max(64, min(memory/4/server.ConnectionMemory, files/4, server.DefaultConnections))),
+		Strangers: int(max(32, min(memory/16/server.StrangerMemory, server.DefaultStrangers))),
+	}
 }
 
 // hangups delivers SIGHUP, which would end the process otherwise, until stop is
@@ -167,6 +178,9 @@ func (a *app) kmsConfigCheckCommand() *cobra.Command {
 			}
 			for _, w := range c.Warnings {
 				fmt.Fprintf(a.stderr, "warning: %s:%d: %s\n", args[0], w.Line, w.Text)
+			}
+			if err := checkStore(c.KeyStore); err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
 			}
 			_, err = fmt.Fprintf(a.stdout, "%s: valid\n", args[0])
 			return err

@@ -1,30 +1,66 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
 
+	kmsconfig "github.com/bucketseal/bucketseal/kms/config"
 	"github.com/bucketseal/bucketseal/proxy"
 	"github.com/bucketseal/bucketseal/proxy/certs"
 	"github.com/bucketseal/bucketseal/proxy/config"
+	"github.com/bucketseal/bucketseal/proxy/identity"
 )
 
+// steady is how long a change that may give more rights must have been the same
+// before it is taken: a file that is cut while it is written gives more rights
+// wherever what restricts them stood behind the cut.
+const steady = 4 * time.Second
+
+// confirmation waits until a value was read twice, some time apart.
+type confirmation struct {
+	value any // nil for none
+	since time.Time
+	now   func() time.Time
+}
+
+// confirmed says whether value was read like this before, long enough ago.
+func (c *confirmation) confirmed(value any) bool {
+	if c.value == nil || !reflect.DeepEqual(c.value, value) {
+		c.value, c.since = value, c.now()
+	}
+	return c.now().Sub(c.since) >= steady
+}
+
+func (c *confirmation) forget() { c.value = nil }
+
+// waitsError says what of a configuration is not taken yet.
+type waitsError struct{ widens []string }
+
+// Error says what would give more rights, and when it does.
+func (e *waitsError) Error() string {
+	return fmt.Sprintf("this may give more rights than before, and is taken only when the file is read like this again in %v, or at a restart: %s", steady, strings.Join(e.widens, "; "))
+}
+
+// follower takes up changes of the configuration's credentials and access.
+type follower struct {
+	current *config.Config
+	waiting confirmation
+	log     *slog.Logger
+}
+
 // followConfig lets a running server take up changes of the configuration's
-// credentials and access. What cannot be used changes nothing.
+// credentials and access. What cannot be used changes nothing, and what may give
+// more rights has to be read twice.
 func followConfig(c *config.Config, files *certs.Watcher, reload func() (*config.Config, error), server *proxy.Server, log *slog.Logger) error {
 	if c.File == "" {
 		return nil
 	}
-	current := c
-	read := func() []string {
-		names := []string{current.File}
-		for _, one := range current.Credentials {
-			if one.SecretKeyFile != "" {
-				names = append(names, one.SecretKeyFile)
-			}
-		}
-		return names
-	}
-	return files.Follow("configuration", read, func() error {
+	f := &follower{current: c, waiting: confirmation{now: time.Now}, log: log}
+	return files.Follow("configuration", f.files, func() error {
 		fresh, err := reload()
 		if err == nil {
 			err = fresh.CheckServer()
@@ -32,11 +68,79 @@ func followConfig(c *config.Config, files *certs.Watcher, reload func() (*config
 		if err != nil {
 			return err
 		}
-		server.Identities().Configure(identities(fresh))
-		if current.NeedsRestart(fresh) {
-			log.Warn("the configuration has changed in more than credentials and access: that waits for a restart", "file", fresh.File)
+		settings, err := f.take(fresh)
+		server.Identities().Configure(settings)
+		return err
+	})
+}
+
+// files are those that the configuration was read from.
+func (f *follower) files() []string {
+	names := []string{f.current.File}
+	for _, one := range f.current.Credentials {
+		if one.SecretKeyFile != "" {
+			names = append(names, one.SecretKeyFile)
+		}
+	}
+	return names
+}
+
+// take returns what is in force from now on: credentials as they were read, access
+// only if it gives no more rights or was read so before. *waitsError for the rest.
+func (f *follower) take(fresh *config.Config) (identity.Settings, error) {
+	settings := identities(fresh)
+	widens := widensAccess(&f.current.Access, &fresh.Access)
+	if len(widens) > 0 && !f.waiting.confirmed(fresh.Access) {
+		settings.Access = f.current.Access
+		return settings, &waitsError{widens}
+	}
+	f.waiting.forget()
+	for _, what := range widens {
+		f.log.Warn("the configuration may give more rights than before", "file", fresh.File, "change", what)
+	}
+	if f.current.NeedsRestart(fresh) {
+		f.log.Warn("the configuration has changed in more than credentials and access: that waits for a restart", "file", fresh.File)
+	}
+	f.current = fresh
+	return settings, nil
+}
+
+// widensAccess says what of a change of access may give anybody more rights; nil if
+// nothing does. Rules give rights and take them too: one that names a learned
+// identity bounds it.
+func widensAccess(before, after *identity.Access) (widens []string) {
+	switch {
+	case before.Rules != nil && after.Rules == nil:
+		widens = append(widens, "access.rules are gone, so that every configured and added credential may use all keys in all buckets")
+	case before.Rules != nil && !reflect.DeepEqual(before.Rules, after.Rules):
+		widens = append(widens, "access.rules have changed")
+	}
+	for _, name := range after.KeyAdmins {
+		if !slices.Contains(before.KeyAdmins, name) {
+			widens = append(widens, fmt.Sprintf("%q becomes one of access.key_admins", name))
+		}
+	}
+	return widens
+}
+
+// carefulLoad reads a key server's configuration anew, and holds back one that gives
+// more rights until it was read twice.
+func carefulLoad(c *kmsconfig.Config, load func() (*kmsconfig.Config, error), log *slog.Logger) func() (*kmsconfig.Config, error) {
+	current, waiting := c, &confirmation{now: time.Now}
+	return func() (*kmsconfig.Config, error) {
+		fresh, err := load()
+		if err != nil {
+			return nil, err
+		}
+		widens := current.Widens(fresh)
+		if len(widens) > 0 && !waiting.confirmed(fresh.Rights()) {
+			return nil, &waitsError{widens}
+		}
+		waiting.forget()
+		for _, what := range widens {
+			log.Warn("the configuration gives more rights than before", "file", fresh.Name, "change", what)
 		}
 		current = fresh
-		return nil
-	})
+		return fresh, nil
+	}
 }

@@ -12,9 +12,10 @@ import (
 
 // app is what commands know of the process they run in.
 type app struct {
-	stdin          io.Reader
-	stdout, stderr io.Writer
-	environ        []string // NAME=VALUE
+	stdin   io.Reader
+	stdout  *sureWriter
+	stderr  io.Writer
+	environ []string // NAME=VALUE
 }
 
 // exitError ends the process with a code and without a further message.
@@ -26,10 +27,13 @@ func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 // run executes one command line and returns the exit code: 0, 1 for a failure,
 // 2 for a wrong command line.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, environ []string) int {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, environ: environ}
+	a := &app{stdin: stdin, stdout: &sureWriter{w: stdout}, stderr: stderr, environ: environ}
 	root := a.rootCommand()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if lost := a.stdout.sync(); err == nil && lost != nil {
+		err = fmt.Errorf("the output was lost: %w", lost)
+	}
 	if err == nil {
 		return 0
 	}

@@ -65,6 +65,8 @@ func (a *app) newLogger(l config.Log) *slog.Logger {
 // reload reads the configuration anew.
 func (a *app) serve(ctx context.Context, c *config.Config, reload func() (*config.Config, error)) error {
 	log := a.newLogger(c.Log)
+	_, stopHangups := hangups() // from the start: a SIGHUP while the key store opens must not end the server
+	defer stopHangups()
 	for _, w := range c.Warnings {
 		log.Warn(w)
 	}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,6 +57,38 @@ func (a *app) openStore(ctx context.Context, s kmsconfig.KeyStore, create bool) 
 	return nil, fmt.Errorf("a keystore of type %T is not supported", s)
 }
 
+// checkStore says what is wrong with a key store's settings, as far as can be told
+// without asking it.
+func checkStore(s kmsconfig.KeyStore) error {
+	endpoints := map[string]string{}
+	switch s := s.(type) {
+	case *kmsconfig.AWSSecretsManager:
+		endpoints["endpoint"], endpoints["kmsendpoint"] = s.Endpoint, s.KMSEndpoint
+	case *kmsconfig.AWSKMS:
+		endpoints["endpoint"] = s.Endpoint
+	}
+	for setting, endpoint := range endpoints {
+		if _, err := awsapi.ParseEndpoint(endpoint); err != nil {
+			return fmt.Errorf("%s.%s: %w", s.Section(), setting, err)
+		}
+	}
+	return nil
+}
+
+// warnOfStore logs what a key store has found that does not keep it from serving.
+func warnOfStore(store kms.Store, log *slog.Logger) {
+	if s, ok := store.(interface{ Unreadable() []string }); ok {
+		for _, path := range s.Unreadable() {
+			log.Warn("a key's file does not open with this master key: it is damaged, or sealed under another one; objects under that key cannot be read", "file", path)
+		}
+	}
+	if s, ok := store.(interface{ Endpoints() (secrets, keys string) }); ok {
+		if secrets, keys := s.Endpoints(); secrets != "" || keys != "" {
+			log.Info("AWS is asked at endpoints of its own", "secretsmanager", cmp.Or(secrets, "AWS"), "kms", cmp.Or(keys, "AWS"))
+		}
+	}
+}
+
 func awsCredentials(c kmsconfig.Credentials) awsapi.Credentials {
 	return awsapi.Credentials{AccessKey: c.AccessKey, SecretKey: c.SecretKey.Reveal(), SessionToken: c.SessionToken.Reveal()}
 }
@@ -91,11 +125,6 @@ func openDataDir(c *config.Config, create bool) (kms.Store, error) {
 	dir := filepath.Join(c.DataDir, "keys")
 	if err := folderExists(dir, create); err != nil {
 		return nil, err
-	}
-	if create {
-		if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
-			return nil, err
-		}
 	}
 	var master fsstore.MasterKey
 	var err error
@@ -148,9 +177,6 @@ func masterKeyFile(file, dir string, create bool) (fsstore.MasterKey, error) {
 		return key, fmt.Errorf("the master key file %s is missing, and %s holds keys that only it opens; restore it from a backup", file, dir)
 	}
 	if !create {
-		return key, err
-	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return key, err
 	}
 	return fsstore.LoadOrCreateMasterKey(file)

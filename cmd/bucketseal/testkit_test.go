@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -147,32 +146,6 @@ func (d *daemon) ready(t *testing.T, args ...string) (address string) {
 		return command(t, nil, "", append([]string{"health", "--address", address}, args...)...).code == 0
 	})
 	return address
-}
-
-// fakeMinIO keeps what the proxy's own system bucket needs.
-func fakeMinIO(t *testing.T) string {
-	t.Helper()
-	var mu sync.Mutex
-	objects := make(map[string][]byte)
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		defer mu.Unlock()
-		body, _ := io.ReadAll(r.Body)
-		object := strings.Count(strings.Trim(r.URL.Path, "/"), "/") > 0 && !strings.HasPrefix(r.URL.Path, "/minio/")
-		switch {
-		case object && r.Method == http.MethodPut:
-			objects[r.URL.Path] = body
-			w.Header().Set("ETag", `"00000000000000000000000000000001"`)
-		case object && objects[r.URL.Path] == nil:
-			w.WriteHeader(http.StatusNotFound)
-		case object:
-			w.Header().Set("ETag", `"00000000000000000000000000000001"`)
-			w.Header().Set("Last-Modified", time.Now().UTC().Format(http.TimeFormat))
-			_, _ = w.Write(objects[r.URL.Path])
-		}
-	}))
-	t.Cleanup(s.Close)
-	return s.URL
 }
 
 // get asks an URL and returns the status, 0 if there is no answer.

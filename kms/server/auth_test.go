@@ -3,6 +3,8 @@ package server_test
 import (
 	"crypto/tls"
 	"encoding/pem"
+	"fmt"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -166,7 +168,7 @@ func TestTLSProxy(t *testing.T) {
 		}
 	}
 	k.expect(k.do(through, "GET", "/v1/key/list/", "", header, escaped(user), "X-Forwarded-For", "192.0.2.7, 10.0.0.1"), 403, forbidden)
-	k.errors.line(t, "request refused", "identity="+k.user.Identity().String(), "ip=192.0.2.7")
+	k.errors.line(t, "request refused", "identity="+k.user.Identity().String(), "ip=10.0.0.1") // what the client wrote comes first
 
 	k.expect(k.do(through, "GET", "/v1/status", ""), 400, "tls: client certificate is required")
 	k.expect(k.do(through, "GET", "/v1/status", "", header, escaped(user), header, escaped(user)), 400, "tls: received more than one client certificate")
@@ -217,5 +219,73 @@ func TestExpiredCertificateIsFineWithAuthOff(t *testing.T) {
 	old, _ := newCert(t, expired, nil)
 	if a := k.do(k.as(old), "GET", "/version", ""); a.StatusCode != 200 {
 		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+}
+
+func TestForwardedAddressIsTheOneThatTheProxySaw(t *testing.T) {
+	t.Parallel()
+	proxy := identity.New()
+	k := start(t, func(_ *kit, c *config.Config, _ *server.Options) {
+		c.TLS.Proxy = config.TLSProxy{Identities: []identity.Identity{proxy.Identity()}, Header: "X-Cert"}
+	})
+	through := k.asKey(proxy)
+	const header = "X-Forwarded-For"
+	for i, test := range []struct {
+		lines []string
+		want  string
+	}{
+		{[]string{"192.0.2.1"}, "192.0.2.1"},
+		{[]string{"203.0.113.9, 192.0.2.2"}, "192.0.2.2"},
+		{[]string{"203.0.113.9", "192.0.2.3"}, "192.0.2.3"},
+		{[]string{"203.0.113.9, 203.0.113.10", "203.0.113.11,192.0.2.4"}, "192.0.2.4"},
+		{[]string{"192.0.2.5:4711"}, "192.0.2.5"},
+		{[]string{"203.0.113.9, [2001:db8::6]:1"}, "2001:db8::6"},
+		{[]string{"2001:DB8::7"}, "2001:db8::7"},
+		{[]string{"203.0.113.9, unknown"}, "127.0.0.1"},
+		{[]string{"203.0.113.9,"}, "127.0.0.1"},
+		{[]string{"203.0.113.9", ""}, "127.0.0.1"},
+		{[]string{"fe80::1%x=y"}, "127.0.0.1"},
+		{nil, "127.0.0.1"},
+	} {
+		args := []string{"X-Cert", escaped(certOf(t, k.user))}
+		for _, line := range test.lines {
+			args = append(args, header, line)
+		}
+		path := fmt.Sprintf("/v1/key/describe/k%d", i)
+		k.expect(k.do(through, "GET", path, "", args...), 403, forbidden)
+		k.audits.line(t, "req.path="+path+" ", "req.ip="+test.want+" ")
+		// Nor may a refusal of the header itself name another's address.
+		k.expect(k.do(through, "GET", path+"-none", "", args[2:]...), 400, "tls: client certificate is required")
+		k.audits.line(t, "req.path="+path+"-none ", "req.ip="+test.want+" ")
+	}
+}
+
+func TestEveryRefusalIsAudited(t *testing.T) {
+	t.Parallel()
+	proxy := identity.New()
+	k := start(t, func(_ *kit, c *config.Config, _ *server.Options) {
+		c.TLS.Proxy = config.TLSProxy{Identities: []identity.Identity{proxy.Identity()}, Header: "X-Cert"}
+		c.API = map[string]config.Endpoint{"/version": {SkipAuth: true}}
+	})
+	user := "req.identity=" + k.user.Identity().String()
+	for _, test := range []struct {
+		client       *http.Client
+		method, path string
+		code         int
+		identity     string
+	}{
+		{k.as(), "GET", "/v1/no-certificate", 404, `req.identity=""`},
+		{k.as(), "GET", "/v1/key/describe/no-certificate", 400, `req.identity=""`},
+		{k.as(), "DELETE", "/version", 405, `req.identity=""`},
+		{k.asKey(k.user), "GET", "/v1/nothing-here", 404, user},
+		{k.asKey(k.user), "GET", "/v1/key/create/wrong-method", 405, user},
+		{k.asKey(k.user), "DELETE", "/v1/key/delete/not-allowed", 403, user},
+		{k.asKey(k.stranger), "GET", "/v1/key/describe/stranger", 403, "req.identity=" + k.stranger.Identity().String()},
+		{k.asKey(proxy), "GET", "/v1/key/describe/nothing-forwarded", 400, `req.identity=""`},
+	} {
+		if a := k.do(test.client, test.method, test.path, ""); a.StatusCode != test.code {
+			t.Errorf("%s: %d %s", test.path, a.StatusCode, a.body)
+		}
+		k.audits.line(t, "level=INFO", "request refused", "req.method="+test.method, "req.path="+test.path+" ", test.identity, fmt.Sprintf("res.code=%d", test.code), "req.ip=127.0.0.1")
 	}
 }

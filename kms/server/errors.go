@@ -25,6 +25,8 @@ var (
 	errStoreUnavailable = errors.New("key store is unavailable")
 	errInternal         = errors.New("internal error")
 	errNotFound         = errors.New("there is no such API")
+	errBusy             = errors.New("too many requests at once")
+	errManyStreams      = errors.New("too many clients follow the logs")
 )
 
 // statusClientGone is counted and logged for requests whose client went away;
@@ -58,6 +60,17 @@ type denied struct{ policy, reason string }
 
 func (e *denied) Error() string { return "refused: " + e.reason }
 
+// refusal says whether err turns a caller away for what it is or asks for, before
+// anything was done for it.
+func refusal(err error) bool {
+	var (
+		refused *denied
+		method  *methodError
+	)
+	return errors.As(err, &refused) || errors.As(err, &method) || errors.Is(err, errNotFound) ||
+		errors.Is(err, errNoCertificate) || errors.Is(err, errManyCertificates) || errors.Is(err, errBadCertificate)
+}
+
 // keyError is a failed operation of the key service on a key. verb is create,
 // read, list or delete: that is all a client learns of a failing store.
 type keyError struct {
@@ -90,6 +103,8 @@ func answer(err error) (code int, message string) {
 		{errNotReachable, http.StatusGatewayTimeout},
 		{errStoreUnavailable, http.StatusBadGateway},
 		{errInternal, http.StatusInternalServerError},
+		{errBusy, http.StatusServiceUnavailable}, // KES's clients ask again, as they do for no other status
+		{errManyStreams, http.StatusTooManyRequests},
 		{kms.ErrKeyNotFound, http.StatusNotFound},
 		{kms.ErrKeyExists, http.StatusBadRequest},
 		{kms.ErrInvalidKeyName, http.StatusBadRequest},
@@ -124,9 +139,13 @@ func answerType(err error) (code int, message string) {
 		return http.StatusBadRequest, pattern.Error()
 	case errors.Is(err, context.Canceled):
 		return statusClientGone, "client closed the connection"
+	case errors.As(err, &key) && errors.Is(err, kms.ErrNotPermitted):
+		// It is this server that its store refuses, and not the client. But that
+		// does not pass: with a 5xx clients would set the server aside, and the next
+		// one after it. It is KES's text because clients know a refusal by it: MinIO
+		// takes a 403 with another one for an empty HMAC.
+		return http.StatusForbidden, kms.ErrNotPermitted.Error()
 	case errors.As(err, &key):
-		// kms.ErrNotPermitted among them: it is this server that its store
-		// refuses, not the client.
 		return http.StatusBadGateway, fmt.Sprintf("failed to %s key", key.verb)
 	}
 	return http.StatusInternalServerError, errInternal.Error()

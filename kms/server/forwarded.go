@@ -10,22 +10,22 @@ import (
 	"github.com/bucketseal/bucketseal/kms/identity"
 )
 
-// forwarded returns the identity that a TLS proxy vouches for: that of the
-// certificate in the header. errNoCertificate, errManyCertificates,
+// forwarded returns the identity that a TLS proxy vouches for: that of the one
+// certificate in the header, which its CAs may follow. errNoCertificate, errManyCertificates,
 // errBadCertificate.
 func (st *state) forwarded(r *request) (identity.Identity, error) {
 	values := r.Header.Values(st.config.TLS.Proxy.Header)
 	switch {
-	case len(values) == 0 || values[0] == "":
-		return "", errNoCertificate
 	case len(values) > 1:
 		return "", errManyCertificates
+	case len(values) == 0 || values[0] == "":
+		return "", errNoCertificate
 	}
 	certs, err := parseForwarded(values[0])
 	if err != nil {
 		return "", err
 	}
-	leaf, err := single(certs)
+	leaf, err := provenLeaf(certs)
 	if err != nil {
 		return "", err
 	}
@@ -33,7 +33,7 @@ func (st *state) forwarded(r *request) (identity.Identity, error) {
 		return "", fmt.Errorf("%w: it is a proxy's own", errBadCertificate)
 	}
 	if st.roots != nil {
-		if err := st.verify(leaf, certs); err != nil {
+		if err := st.verify(certs); err != nil {
 			return "", err
 		}
 	}

@@ -28,7 +28,7 @@ func TestEveryKeyServiceSentinelHasAnAnswer(t *testing.T) {
 	t.Parallel()
 	for err, code := range map[error]int{
 		kms.ErrKeyNotFound: 404, kms.ErrKeyExists: 400, kms.ErrInvalidKeyName: 400, kms.ErrDecrypt: 400, kms.ErrInvalidContext: 400,
-		kms.ErrNotPermitted: 502, kms.ErrUnavailable: 502, kms.ErrCorruptKey: 502, kms.ErrNotSupported: 501,
+		kms.ErrNotPermitted: 403, kms.ErrUnavailable: 502, kms.ErrCorruptKey: 502, kms.ErrNotSupported: 501,
 	} {
 		got, message := answer(keyFailure("read", fmt.Errorf("store: %w", err)))
 		if got != code || strings.Contains(message, "store:") {
@@ -105,6 +105,7 @@ func fuzzServer(tb testing.TB, key identity.APIKey) (*Server, *tls.ConnectionSta
 		opts: Options{Now: time.Now, ErrorLog: io.Discard, AuditLog: io.Discard}, service: local, started: time.Now(),
 		metrics: newMetrics(time.Now(), time.Now), errorHub: newHub(), auditHub: newHub(), closing: make(chan struct{}),
 	}
+	s.setLimits()
 	s.endStreams()
 	c := &config.Config{Admin: key.Identity(), Log: config.Log{Error: slog.LevelDebug, Audit: slog.LevelDebug}}
 	st := &state{config: c, routes: configured(nil), since: time.Now()}

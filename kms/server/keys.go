@@ -61,7 +61,7 @@ func importKey(s *Server, w http.ResponseWriter, r *request) error {
 		Key    []byte `json:"key"`
 		Cipher string `json:"cipher"`
 	}
-	if err := r.read(w, &in, false); err != nil {
+	if err := s.read(w, r, &in, false); err != nil {
 		return err
 	}
 	defer clear(in.Key)
@@ -144,7 +144,7 @@ func generateKey(s *Server, w http.ResponseWriter, r *request) error {
 	var in struct {
 		Context []byte `json:"context"`
 	}
-	if err := r.read(w, &in, true); err != nil {
+	if err := s.read(w, r, &in, true); err != nil {
 		return err
 	}
 	if err := r.allowContext(in.Context); err != nil {
@@ -169,7 +169,7 @@ func encryptKey(s *Server, w http.ResponseWriter, r *request) error {
 		Plaintext []byte `json:"plaintext"`
 		Context   []byte `json:"context"`
 	}
-	if err := r.read(w, &in, false); err != nil {
+	if err := s.read(w, r, &in, false); err != nil {
 		return err
 	}
 	defer clear(in.Plaintext)
@@ -193,7 +193,7 @@ func decryptKey(s *Server, w http.ResponseWriter, r *request) error {
 		Ciphertext []byte `json:"ciphertext"`
 		Context    []byte `json:"context"`
 	}
-	if err := r.read(w, &in, false); err != nil {
+	if err := s.read(w, r, &in, false); err != nil {
 		return err
 	}
 	if err := r.allowContext(in.Context); err != nil {
@@ -216,7 +216,7 @@ func hmacKey(s *Server, w http.ResponseWriter, r *request) error {
 	var in struct {
 		Message []byte `json:"message"`
 	}
-	if err := r.read(w, &in, false); err != nil {
+	if err := s.read(w, r, &in, false); err != nil {
 		return err
 	}
 	sum, err := s.service.HMAC(r.Context(), r.name, in.Message)

@@ -271,7 +271,7 @@ func TestFailingStore(t *testing.T) {
 		{"PUT", "/v1/key/hmac/my-key", `{"message":""}`, "failed to read key"},
 	}
 	for _, failure := range []error{
-		kms.ErrUnavailable, kms.ErrNotPermitted, kms.ErrCorruptKey, errors.New("secret-detail"),
+		kms.ErrUnavailable, kms.ErrCorruptKey, errors.New("secret-detail"),
 		fmt.Errorf("store: %w", context.DeadlineExceeded),
 	} {
 		k.service.fail(failure)
@@ -284,6 +284,14 @@ func TestFailingStore(t *testing.T) {
 		}
 	}
 	k.errors.line(t, "level=ERROR", "request failed", "/v1/key/describe/my-key", "secret-detail", k.admin.Identity().String())
+
+	// A refusal does not pass: it must not look like a server that is down.
+	k.service.fail(fmt.Errorf("secret-detail: %w", kms.ErrNotPermitted))
+	for _, call := range calls {
+		k.expect(k.do(c, call.method, call.path, call.body), 403, forbidden)
+		k.errors.line(t, "level=ERROR", "request failed", call.path, "code=403", "secret-detail: not authorized")
+		k.audits.line(t, "request failed", call.path, "res.code=403", "secret-detail")
+	}
 }
 
 func TestKeyWithoutHMAC(t *testing.T) {

@@ -78,13 +78,12 @@ func (w errorWriter) Write(line []byte) (int, error) {
 	return w.server.opts.ErrorLog.Write(line)
 }
 
-// connectionLog takes what net/http says about connections, such as failed
-// handshakes.
+// connectionLog takes what net/http says about connections.
 type connectionLog struct{ server *Server }
 
 // Write implements io.Writer for one line.
 func (w connectionLog) Write(line []byte) (int, error) {
-	w.server.state.Load().errors.Info(strings.TrimSpace(string(line)))
+	w.server.noise.note(strings.TrimSpace(string(line)))
 	return len(line), nil
 }
 
@@ -108,10 +107,10 @@ func (s *Server) logFailure(r *request, code int, err error) {
 	}
 	level, text := slog.LevelDebug, "request is not valid"
 	switch {
+	case code >= 500, code == 403 && !refusal(err): // a store that refuses us is our failure
+		level, text = slog.LevelError, "request failed"
 	case code == 403:
 		level, text = slog.LevelWarn, "request refused"
-	case code >= 500:
-		level, text = slog.LevelError, "request failed"
 	}
 	log := r.state.errors
 	if !log.Enabled(context.Background(), level) {
@@ -131,10 +130,7 @@ func reason(err error) string {
 }
 
 func shortPath(path string) string {
-	if len(path) > maxLoggedPath {
-		return path[:maxLoggedPath] + "..."
-	}
-	return path
+	return cut(path, maxLoggedPath)
 }
 
 // auditEvent is a line of the audit stream: KES's members, and after them some
@@ -156,11 +152,11 @@ type auditEvent struct {
 	Context string `json:"context_sha256,omitempty"`
 }
 
-// audit notes every request: those that change keys, are refused or fail in the
-// process's log at level INFO, the others at DEBUG; all of them in the streams.
+// audit notes every request: those that change keys, are refused, whoever came
+// without a usable certificate too, or fail in the process's log at level INFO, the others at DEBUG; all of them in the streams.
 func (s *Server) audit(r *request, code int, elapsed time.Duration, err error) {
 	level := slog.LevelDebug
-	if (r.route != nil && r.route.audit) || code == 403 || code >= 500 {
+	if (r.route != nil && r.route.audit) || refusal(err) || code == 403 || code >= 500 {
 		level = slog.LevelInfo
 	}
 	logged, streamed := r.state.audits.Enabled(context.Background(), level), s.auditHub.listened()
@@ -175,8 +171,8 @@ func (s *Server) audit(r *request, code int, elapsed time.Duration, err error) {
 	e.Policy, e.Context = r.policy, hashContext(r.encContext)
 	if err != nil {
 		_, e.Reason = answer(err)
-		if code == 403 {
-			e.Reason = reason(err)
+		if code == 403 || refusal(err) {
+			e.Reason = cut(reason(err), maxLoggedPath)
 		}
 	}
 	if streamed {
@@ -185,16 +181,16 @@ func (s *Server) audit(r *request, code int, elapsed time.Duration, err error) {
 		}
 	}
 	if logged {
-		r.state.audits.LogAttrs(context.Background(), level, auditText(r, code),
+		r.state.audits.LogAttrs(context.Background(), level, auditText(r, code, err),
 			slog.Group("req", "method", e.Request.Method, "path", e.Request.Path, "ip", e.Request.IP, "identity", e.Request.Identity.String()),
 			slog.Group("res", "code", code, "time", elapsed),
 			slog.String("policy", e.Policy), slog.String("reason", e.Reason), slog.String("context_sha256", e.Context))
 	}
 }
 
-func auditText(r *request, code int) string {
+func auditText(r *request, code int, err error) string {
 	switch {
-	case code == 403:
+	case refusal(err):
 		return "request refused"
 	case code >= 400:
 		return "request failed"

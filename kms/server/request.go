@@ -23,6 +23,14 @@ const (
 	writeMargin = 3 * time.Second
 )
 
+// What is left to do for a request that is turned away: so long it is waited for
+// what still comes of its body, which net/http does before it writes the answer,
+// and so long the answer may take to be written, or there is none.
+const (
+	refusalRead  = time.Second
+	refusalWrite = 3 * time.Second
+)
+
 // maxLoggedPath bounds what a path may put into the log, in bytes.
 const maxLoggedPath = 512
 
@@ -38,6 +46,9 @@ type request struct {
 	caller identity.Identity
 	policy string
 	ip     string
+	// leaveLarge gives back the place of a large body; nil for others. What was made
+	// of the body is as large, so it is kept until the answer is written.
+	leaveLarge func()
 	// encContext is the encryption context, whose hash goes to the audit log.
 	encContext []byte
 }
@@ -76,6 +87,7 @@ func (s *Server) ServeHTTP(writer http.ResponseWriter, hr *http.Request) {
 
 	w := &recorder{ResponseWriter: writer}
 	r := &request{Request: hr, state: s.state.Load(), ip: remoteIP(hr.RemoteAddr)}
+	refuseSoon(w)
 	err := s.guarded(w, r)
 
 	code := http.StatusOK
@@ -83,6 +95,7 @@ func (s *Server) ServeHTTP(writer http.ResponseWriter, hr *http.Request) {
 		var message string
 		code, message = answer(err)
 		if w.code == 0 {
+			refuseSoon(w)
 			writeError(w, r, err, code, message)
 		}
 	} else if w.code == 0 {
@@ -111,7 +124,24 @@ func (s *Server) guarded(w *recorder, r *request) (err error) {
 	return s.dispatch(w, r)
 }
 
+// setDeadlines bounds the reading of the body, as net/http reads what a handler
+// left of it, and the writing of the answer. Not every writer knows deadlines;
+// those of net/http do.
+func setDeadlines(w http.ResponseWriter, read, write time.Time) {
+	controller := http.NewResponseController(w)
+	_ = controller.SetReadDeadline(read)
+	_ = controller.SetWriteDeadline(write)
+}
+
+func refuseSoon(w http.ResponseWriter) {
+	now := time.Now()
+	setDeadlines(w, now.Add(refusalRead), now.Add(refusalWrite))
+}
+
+// dispatch does nothing for a caller, and reads nothing of its body, before it is
+// known that it may do what it asks for.
 func (s *Server) dispatch(w *recorder, r *request) error {
+	nobody := r.state.authenticate(w, r)
 	found, name, slash := find(r.state.routes, r.URL.Path)
 	if slash {
 		target := *r.URL
@@ -127,29 +157,45 @@ func (s *Server) dispatch(w *recorder, r *request) error {
 	if !found.accepts(r.Method) {
 		return &methodError{got: r.Method, want: found.method}
 	}
-	if found.timeout > 0 {
-		ctx, cancel := context.WithTimeout(r.Context(), found.timeout)
-		defer cancel()
-		r.Request = r.WithContext(ctx)
-		// Not every writer knows deadlines; those of net/http do. Reading has
-		// one too, as net/http reads what a handler left of a body.
-		end := time.Now().Add(found.timeout)
-		controller := http.NewResponseController(w)
-		_ = controller.SetReadDeadline(end.Add(readMargin))
-		_ = controller.SetWriteDeadline(end.Add(writeMargin))
-	}
-	if err := r.state.authenticate(w, r); err != nil {
-		return err
+	if nobody != nil && found.access != open {
+		return nobody
 	}
 	if err := r.state.authorize(r); err != nil {
 		return err
 	}
+	if found.timeout == 0 { // a stream, which sees to its own deadlines and places
+		setDeadlines(w, time.Time{}, time.Time{})
+		return found.handle(s, w, r)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), found.timeout)
+	defer cancel()
+	r.Request = r.WithContext(ctx)
+	end := time.Now().Add(found.timeout)
+	setDeadlines(w, end.Add(readMargin), end.Add(writeMargin))
+	leave, err := s.places.enter(ctx, r.placeholder())
+	if err != nil {
+		return err
+	}
+	defer leave()
+	defer func() {
+		if r.leaveLarge != nil {
+			r.leaveLarge()
+		}
+	}()
 	return found.handle(s, w, r)
+}
+
+// placeholder is whose places the request takes: all strangers are one caller.
+func (r *request) placeholder() identity.Identity {
+	if r.state.knows(r.caller) {
+		return r.caller
+	}
+	return ""
 }
 
 // read decodes the body into v and forgets its bytes: they may be keys. An
 // empty body is an error unless it is optional. errBody.
-func (r *request) read(w http.ResponseWriter, v any, optional bool) error {
+func (s *Server) read(w http.ResponseWriter, r *request, v any, optional bool) error {
 	limit := r.route.maxBody
 	if r.ContentLength > limit {
 		return fmt.Errorf("%d bytes: %w", r.ContentLength, errBody)
@@ -157,12 +203,14 @@ func (r *request) read(w http.ResponseWriter, v any, optional bool) error {
 	controller := http.NewResponseController(w)
 	start := time.Now()
 	_ = controller.SetReadDeadline(start.Add(r.route.timeout))
-	body, err := readAll(r.Body, r.ContentLength, limit)
+	body, err := s.readAll(r, limit)
 	defer clear(body)
 	if err == nil {
 		_ = controller.SetReadDeadline(start.Add(r.route.timeout + readMargin))
 	}
 	switch {
+	case errors.Is(err, errBusy):
+		return err
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		// net/http cancels the context then, but the client is still there.
 		return fmt.Errorf("%w: it did not come in time", errBody)
@@ -182,14 +230,44 @@ func (r *request) read(w http.ResponseWriter, v any, optional bool) error {
 	return nil
 }
 
-// readAll reads up to a byte more than limit.
-func readAll(body io.Reader, length, limit int64) ([]byte, error) {
-	if length >= 0 {
-		b := make([]byte, length)
-		_, err := io.ReadFull(body, b)
-		return b, err
+// readAll reads up to a byte more than limit, in memory that grows with what has
+// come and not with what was announced. Large bodies take one of a few places.
+// errBusy.
+func (s *Server) readAll(r *request, limit int64) ([]byte, error) {
+	from := io.LimitReader(r.Body, limit+1)
+	body := make([]byte, 0, 4<<10)
+	for {
+		n, err := from.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		switch {
+		case errors.Is(err, io.EOF):
+			return body, nil
+		case err != nil:
+			return body, err
+		case len(body) < cap(body):
+			continue
+		case len(body) == smallBody:
+			if r.leaveLarge, err = s.enterLarge(r.Context()); err != nil {
+				return body, err
+			}
+		}
+		grown := append(make([]byte, 0, 4*cap(body)), body...)
+		clear(body)
+		body = grown
 	}
-	return io.ReadAll(io.LimitReader(body, limit+1))
+}
+
+func (s *Server) enterLarge(ctx context.Context) (leave func(), err error) {
+	wait := time.NewTimer(placeWait)
+	defer wait.Stop()
+	select {
+	case s.largeBodies <- struct{}{}:
+		return func() { <-s.largeBodies }, nil
+	case <-wait.C:
+		return nil, errBusy
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // write answers with JSON and forgets its bytes: they may be keys.
@@ -214,6 +292,9 @@ func writeError(w http.ResponseWriter, r *request, err error, code int, message 
 	if errors.Is(err, errNotFound) {
 		http.NotFound(w, r.Request)
 		return
+	}
+	if errors.Is(err, errBusy) {
+		w.Header().Set("Retry-After", "1")
 	}
 	var method *methodError
 	if errors.As(err, &method) {

@@ -4,13 +4,9 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"log"
-	"net"
-	"net/http"
 	"os"
 	"reflect"
 	"sync"
@@ -22,10 +18,6 @@ import (
 )
 
 const (
-	readHeaderTimeout = 5 * time.Second
-	idleTimeout       = 90 * time.Second
-	maxHeaderBytes    = 64 << 10
-
 	// DefaultWatchInterval is how often files are looked at for changes.
 	DefaultWatchInterval = 5 * time.Second
 	// DefaultGrace is how long requests may go on when a server ends.
@@ -49,6 +41,8 @@ type Options struct {
 	WatchInterval time.Duration
 	// Grace; 0 is DefaultGrace.
 	Grace time.Duration
+	// Connections limits how many are open at once.
+	Connections Connections
 	// Version and Commit of the program.
 	Version, Commit string
 	// ErrorLog and AuditLog; nil is standard error and standard output.
@@ -66,6 +60,11 @@ type Server struct {
 	state   atomic.Pointer[state]
 
 	errorHub, auditHub *hub
+
+	noise           *noise
+	crowd           *crowd
+	places, streams *places
+	largeBodies     chan struct{}
 
 	update sync.Mutex // one change of state at a time
 
@@ -98,7 +97,9 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 		opts: opts, service: opts.Service, started: opts.Now(),
 		metrics:  newMetrics(opts.Now(), opts.Now),
 		errorHub: newHub(), auditHub: newHub(), closing: make(chan struct{}),
+		crowd: newCrowd(opts.Connections),
 	}
+	s.setLimits()
 	if err := s.Update(ctx, opts.Config); err != nil {
 		return nil, err
 	}
@@ -172,49 +173,12 @@ func (s *Server) newState(c *config.Config) (*state, error) {
 	return st, nil
 }
 
-// Serve answers requests until ctx ends; then it lets those under way finish,
-// for the grace time at most, and returns nil. It closes the listener, which
-// speaks plain TCP. It may be called once.
-func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
-	server := &http.Server{
-		Handler:           s,
-		ReadHeaderTimeout: readHeaderTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          log.New(connectionLog{s}, "", 0),
-		TLSConfig: &tls.Config{
-			MinVersion: tls.VersionTLS12,
-			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-				return s.state.Load().tls, nil
-			},
-		},
-		ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
-			return context.WithValue(ctx, trustKey{}, s.state.Load().trust)
-		},
-	}
-	server.RegisterOnShutdown(s.endStreams)
-	watching, stop := context.WithCancel(ctx)
-	var wait sync.WaitGroup
-	defer wait.Wait()
-	defer stop()
-	wait.Go(func() { s.watch(watching) })
-
-	failed := make(chan error, 1)
-	go func() { failed <- server.ServeTLS(listener, "", "") }()
-	select {
-	case err := <-failed:
-		return fmt.Errorf("key server: %w", err)
-	case <-ctx.Done():
-	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Grace)
-	defer cancel()
-	if server.Shutdown(grace) != nil {
-		_ = server.Close() // what is not done by now is cut off
-	}
-	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("key server: %w", err)
-	}
-	return nil
+// setLimits makes what bounds requests and log lines.
+func (s *Server) setLimits() {
+	s.noise = &noise{window: noiseWindow, write: func(text string) { s.state.Load().errors.Info(text) }}
+	s.places = newPlaces(maxPlaces, callerPlaces, strangerPlaces, placeWait)
+	s.streams = newPlaces(maxLogStreams, callerLogStreams, 0, 0)
+	s.largeBodies = make(chan struct{}, largeBodies)
 }
 
 func (s *Server) endStreams() { s.closeOnce.Do(func() { close(s.closing) }) }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"strings"
 	"time"
 
@@ -48,78 +47,6 @@ func newPolicies(c *config.Config) (assigned map[identity.Identity]string, proxi
 		proxies[id] = true
 	}
 	return assigned, proxies
-}
-
-// trustKey is where a connection's context keeps the trust it began under.
-type trustKey struct{}
-
-// authenticate finds out who calls. Without a certificate a caller is nobody,
-// which only open routes accept.
-func (st *state) authenticate(w http.ResponseWriter, r *request) error {
-	var certs []*x509.Certificate
-	if r.TLS != nil {
-		certs = r.TLS.PeerCertificates
-	}
-	leaf, err := single(certs)
-	if err == nil && st.roots != nil && r.Context().Value(trustKey{}) != st.trust {
-		// The connection is older than this configuration: it must not stay.
-		w.Header().Set("Connection", "close")
-		err = st.verify(leaf, certs)
-	}
-	if err != nil {
-		if r.route.access == open {
-			return nil
-		}
-		return err
-	}
-	r.caller = identity.Of(leaf)
-	if !st.proxies[r.caller] {
-		return nil
-	}
-	id, err := st.forwarded(r)
-	if err != nil && r.route.access != open {
-		return err
-	}
-	r.caller = id
-	if ip, _, _ := strings.Cut(r.Header.Get("X-Forwarded-For"), ","); net.ParseIP(strings.TrimSpace(ip)) != nil {
-		r.ip = strings.TrimSpace(ip)
-	}
-	return nil
-}
-
-// single returns the one certificate that is not a CA's. errNoCertificate,
-// errManyCertificates.
-func single(certs []*x509.Certificate) (*x509.Certificate, error) {
-	var leaf *x509.Certificate
-	for _, c := range certs {
-		if c.IsCA {
-			continue
-		}
-		if leaf != nil {
-			return nil, errManyCertificates
-		}
-		leaf = c
-	}
-	if leaf == nil {
-		return nil, errNoCertificate
-	}
-	return leaf, nil
-}
-
-func (st *state) verify(leaf *x509.Certificate, certs []*x509.Certificate) error {
-	others := x509.NewCertPool()
-	for _, c := range certs {
-		if c != leaf {
-			others.AddCert(c)
-		}
-	}
-	_, err := leaf.Verify(x509.VerifyOptions{
-		Roots: st.roots, Intermediates: others, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	})
-	if err != nil {
-		return fmt.Errorf("%w: %v", errBadCertificate, err)
-	}
-	return nil
 }
 
 // authorize decides whether the caller may do what it asks for. *denied.

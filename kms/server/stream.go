@@ -19,6 +19,11 @@ func streamAudit(s *Server, w http.ResponseWriter, r *request) error {
 // stream sends events until the client goes, the caller loses the right to read
 // them, or the server ends.
 func (s *Server) stream(w http.ResponseWriter, r *request, from *hub) error {
+	done, err := s.streams.enter(r.Context(), r.caller)
+	if err != nil {
+		return errManyStreams
+	}
+	defer done()
 	lines, leave := from.subscribe()
 	defer leave()
 	controller := http.NewResponseController(w)
@@ -38,9 +43,10 @@ func (s *Server) stream(w http.ResponseWriter, r *request, from *hub) error {
 			if now := s.state.Load(); now != r.state {
 				again := *r
 				again.state = now
-				if now.authorize(&again) != nil {
+				if now.authenticate(w, &again) != nil || now.authorize(&again) != nil {
 					return nil
 				}
+				r.state = now
 			}
 			_ = controller.SetWriteDeadline(time.Now().Add(streamWrite))
 			if _, err := w.Write(line); err != nil || controller.Flush() != nil {

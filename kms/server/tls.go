@@ -33,6 +33,9 @@ func loadTransport(c config.TLS, optional bool) (*transport, error) {
 		NextProtos:   []string{"h2", "http/1.1"},
 		Certificates: []tls.Certificate{cert},
 		ClientAuth:   tls.RequireAnyClientCert,
+		// Who somebody is, every handshake proves anew: no ticket stands for a
+		// certificate that may have been refused since.
+		SessionTicketsDisabled: true,
 	}, trust: "any"}
 	if optional {
 		t.config.ClientAuth = tls.RequestClientCert

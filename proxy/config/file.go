@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -52,6 +53,10 @@ func newFileReader(c *Config, file string, source []byte, lookup func(string) (s
 func (r *fileReader) read() {
 	if len(r.source) > maxFile {
 		r.errs.add(origin{name: r.file}, "", "the file has %d bytes; a configuration has at most %d", len(r.source), maxFile)
+		return
+	}
+	if !utf8.Valid(r.source) || bytes.IndexByte(r.source, 0) >= 0 {
+		r.errs.add(origin{name: r.file}, "", "the file is no UTF-8 text: it may have been cut while it was written")
 		return
 	}
 	r.source = bytes.TrimPrefix(r.source, []byte("\xef\xbb\xbf"))

@@ -37,6 +37,8 @@ const (
 
 	maxName    = 1024
 	maxSegment = 255
+	// hiding ends a folder's name at MinIO: what is below one is not listed.
+	hiding = "__XLDIR__"
 
 	// cacheSize bounds the number of manifests kept in memory. They never change.
 	cacheSize = 16384
@@ -201,10 +203,10 @@ func (s *Store) Get(ctx context.Context, ref Ref) (sse.Facts, error) {
 }
 
 // GetMany reads the manifests of a listing's page, all of one bucket and in the
-// order of their keys: with few requests where their names are one range. What
-// cannot be read is left out of the result.
-func (s *Store) GetMany(ctx context.Context, refs []Ref) map[Ref]sse.Facts {
-	found := make(map[Ref]sse.Facts, len(refs))
+// order of their keys: with few requests where their names are one range. failed
+// says why the others cannot be read, with the errors of Get.
+func (s *Store) GetMany(ctx context.Context, refs []Ref) (found map[Ref]sse.Facts, failed map[Ref]error) {
+	found = make(map[Ref]sse.Facts, len(refs))
 	wanted := make(map[string]Ref)
 	first, last := "", ""
 	for _, ref := range refs {
@@ -222,8 +224,7 @@ func (s *Store) GetMany(ctx context.Context, refs []Ref) map[Ref]sse.Facts {
 	if len(wanted) > few && first != "" {
 		s.readRange(ctx, wanted, found, refs[0].Name.Bucket, first, last)
 	}
-	s.readEach(ctx, wanted, found)
-	return found
+	return found, s.readEach(ctx, wanted, found)
 }
 
 // readRange lists the names from first to last and takes what is wanted.
@@ -255,22 +256,28 @@ func (s *Store) readRange(ctx context.Context, wanted map[string]Ref, found map[
 	}
 }
 
-// readEach reads what is still wanted, one request each, some at a time.
-func (s *Store) readEach(ctx context.Context, wanted map[string]Ref, found map[Ref]sse.Facts) {
+// readEach reads what is still wanted, one request each, some at a time, and
+// returns what failed.
+func (s *Store) readEach(ctx context.Context, wanted map[string]Ref, found map[Ref]sse.Facts) map[Ref]error {
+	failed := make(map[Ref]error)
 	var mu sync.Mutex
 	var group errgroup.Group
 	group.SetLimit(parallel)
 	for _, ref := range wanted {
 		group.Go(func() error {
-			if facts, err := s.Get(ctx, ref); err == nil {
-				mu.Lock()
-				defer mu.Unlock()
+			facts, err := s.Get(ctx, ref)
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
 				found[ref] = facts
+			} else {
+				failed[ref] = err
 			}
 			return nil
 		})
 	}
 	_ = group.Wait() // its functions return no errors
+	return failed
 }
 
 func (s *Store) parse(ref Ref, content []byte) (sse.Facts, error) {
@@ -308,7 +315,8 @@ func (r Ref) objectName() string {
 }
 
 // mirroredName is ROOT/bucket/key 0x01 suffix, so that names have the order of
-// the keys, or ROOT-h/bucket/SHA-256(key)-suffix where that is no possible name.
+// the keys, or ROOT-h/bucket/SHA-256(key)-suffix where that is no possible name, or
+// one that upstream does not list.
 func mirroredName(root string, object sse.Name, suffix string) string {
 	name := root + "/" + object.Bucket + "/" + object.Key + separator + suffix
 	if len(name) <= maxName && !strings.HasPrefix(object.Key, "/") && segmentsFit(name) {
@@ -320,7 +328,7 @@ func mirroredName(root string, object sse.Name, suffix string) string {
 
 func segmentsFit(name string) bool {
 	for segment := range strings.SplitSeq(name, "/") {
-		if len(segment) > maxSegment {
+		if len(segment) > maxSegment || strings.HasSuffix(segment, hiding) {
 			return false
 		}
 	}

@@ -28,6 +28,9 @@ type Lookups interface {
 	UploadExists(ctx context.Context, object sse.Name, id string) (bool, error)
 	// Manifests returns the manifests that the versions of an object name.
 	Manifests(ctx context.Context, object sse.Name) ([]Ref, error)
+	// Hidden says whether upstream may have versions of an object that it does not
+	// list, so that Manifests cannot know what they name.
+	Hidden(ctx context.Context, object sse.Name) (bool, error)
 }
 
 // Sweeper removes what finished, aborted or crashed writes left in the system
@@ -188,8 +191,7 @@ func (s *Sweeper) sweepManifests(ctx context.Context, live *liveUploads) error {
 // with root. refOf tells whose one is; those of which it cannot, because they are not
 // authentic, stay.
 func (s *Sweeper) sweepManifestsIn(ctx context.Context, root string, live *liveUploads, refOf func(upstream.Note) (Ref, error)) error {
-	var object sse.Name
-	var named map[Ref]bool // nil if it cannot be told
+	var known lookedUp
 	return s.each(ctx, root, func(n upstream.Note) error {
 		if !s.old(n) {
 			return nil
@@ -206,13 +208,11 @@ func (s *Sweeper) sweepManifestsIn(ctx context.Context, root string, live *liveU
 			s.seen.forget(n)
 			return nil
 		}
-		if ref.Name != object {
-			if named, err = s.lookUp(ctx, n, ref.Name); err != nil {
-				return err
-			}
-			object = ref.Name
+		needed, err := s.needed(ctx, &known, n, ref)
+		if err != nil {
+			return err
 		}
-		if named == nil || named[ref] {
+		if needed {
 			s.seen.forget(n)
 			return nil
 		}
@@ -220,21 +220,54 @@ func (s *Sweeper) sweepManifestsIn(ctx context.Context, root string, live *liveU
 	})
 }
 
-// lookUp returns the manifests that an object's versions name, nil if it cannot be
-// told.
-func (s *Sweeper) lookUp(ctx context.Context, n upstream.Note, object sse.Name) (map[Ref]bool, error) {
+// lookedUp is what upstream says of one object; manifests come object by object.
+type lookedUp struct {
+	object sse.Name
+	named  map[Ref]bool
+	// hidden says that upstream may have what it does not list. It is asked, and
+	// everything else once more, before the first manifest is found unneeded.
+	hidden, twice bool
+	// uncertain says that it cannot be told what is needed.
+	uncertain bool
+}
+
+// needed says whether a version of ref's object names it, or may do so.
+func (s *Sweeper) needed(ctx context.Context, known *lookedUp, n upstream.Note, ref Ref) (bool, error) {
+	if ref.Name != known.object || known.named == nil {
+		if err := s.lookUp(ctx, known, n, ref.Name); err != nil {
+			return false, err
+		}
+	}
+	if known.uncertain || known.named[ref] {
+		return true, nil
+	}
+	if !known.twice {
+		hidden, failed := s.Lookups.Hidden(ctx, ref.Name)
+		if err := s.skip("manifest", n.Name, failed); err != nil {
+			return false, fmt.Errorf("look up object: %w", err)
+		}
+		hidden = hidden || failed != nil
+		if !hidden { // it may have been so a moment ago
+			if err := s.lookUp(ctx, known, n, ref.Name); err != nil {
+				return false, err
+			}
+		}
+		known.hidden, known.twice = hidden, true
+	}
+	return known.hidden || known.uncertain || known.named[ref], nil
+}
+
+// lookUp asks for the manifests that an object's versions name.
+func (s *Sweeper) lookUp(ctx context.Context, known *lookedUp, n upstream.Note, object sse.Name) error {
 	refs, failed := s.Lookups.Manifests(ctx, object)
 	if err := s.skip("manifest", n.Name, failed); err != nil {
-		return nil, fmt.Errorf("look up object: %w", err)
+		return fmt.Errorf("look up object: %w", err)
 	}
-	if failed != nil {
-		return nil, nil
-	}
-	named := make(map[Ref]bool, len(refs))
+	*known = lookedUp{object: object, named: make(map[Ref]bool, len(refs)), uncertain: failed != nil}
 	for _, r := range refs {
-		named[r] = true
+		known.named[r] = true
 	}
-	return named, nil
+	return nil
 }
 
 // skip reports what cannot be judged. It returns the error if that ends the pass.

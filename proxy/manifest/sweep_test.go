@@ -19,6 +19,7 @@ import (
 type fakeLookups struct {
 	uploads   map[string]bool
 	manifests map[sse.Name][]Ref
+	hidden    map[sse.Name]bool
 	err       error
 	odd       string // the key of which nothing can be told
 }
@@ -70,6 +71,10 @@ func (w *sweeps) pass() (waiting int) {
 // later sets both clocks forward.
 func (w *sweeps) later(d time.Duration) {
 	w.sweep.Now, w.sweep.Ours = w.sweep.Now.Add(d), w.sweep.Ours.Add(d)
+}
+
+func (l *fakeLookups) Hidden(_ context.Context, object sse.Name) (bool, error) {
+	return l.hidden[object], l.err
 }
 
 func TestSweepRemovesWhatNothingNeedsAndNothingElse(t *testing.T) {
@@ -133,6 +138,33 @@ func TestSweepRemovesWhatNothingNeedsAndNothingElse(t *testing.T) {
 	}
 	if len(bucket.notes) != 6 {
 		t.Errorf("%d notes left, want 6: %v", len(bucket.notes), bucket.notes)
+	}
+}
+
+func TestSweepLeavesWhatUpstreamMayHide(t *testing.T) {
+	t.Parallel()
+	bucket, sys := newStore(t)
+	hidden := Ref{Name: sse.Name{Bucket: "b", Key: "a/b"}, ID: sse.NewManifestID()}
+	odd := Ref{Name: sse.Name{Bucket: "b", Key: "f__XLDIR__/x"}, ID: sse.NewManifestID()}
+	gone := Ref{Name: sse.Name{Bucket: "b", Key: "a/c"}, ID: sse.NewManifestID()}
+	for _, ref := range []Ref{hidden, odd, gone} {
+		if err := New(sys).Put(t.Context(), ref, sse.Facts{}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !strings.HasPrefix(odd.objectName(), hashed) {
+		t.Errorf("%q is a name that upstream does not list", odd.objectName())
+	}
+	bucket.age(48 * time.Hour)
+	look := &fakeLookups{hidden: map[sse.Name]bool{hidden.Name: true, odd.Name: true}}
+	w := newSweeps(t, bucket, sys, look)
+	w.pass()
+	w.later(day + time.Second)
+	w.pass()
+	for ref, want := range map[Ref]error{hidden: nil, odd: nil, gone: ErrMissing} {
+		if _, err := New(sys).Get(t.Context(), ref); !errors.Is(err, want) {
+			t.Errorf("manifest of %q: %v, want %v", ref.Name.Key, err, want)
+		}
 	}
 }
 
@@ -364,10 +396,10 @@ func TestManifestsOfAPageAreReadInFewRequests(t *testing.T) {
 	}
 	slices.SortFunc(refs, func(a, b Ref) int { return strings.Compare(a.Name.Key, b.Name.Key) })
 	fresh := New(sys)
-	if found := fresh.GetMany(t.Context(), refs); len(found) != len(refs) || bucket.lists > maxRangePages || bucket.gets > 0 {
+	if found, _ := fresh.GetMany(t.Context(), refs); len(found) != len(refs) || bucket.lists > maxRangePages || bucket.gets > 0 {
 		t.Errorf("%d of %d found with %d lists and %d gets", len(found), len(refs), bucket.lists, bucket.gets)
 	}
-	if found := fresh.GetMany(t.Context(), refs); len(found) != len(refs) || bucket.lists > maxRangePages {
+	if found, _ := fresh.GetMany(t.Context(), refs); len(found) != len(refs) || bucket.lists > maxRangePages {
 		t.Errorf("a second page asked again: %d lists", bucket.lists)
 	}
 }

@@ -1,13 +1,17 @@
 package sigv4
 
 import (
-	"crypto/sha1" // clients choose it as a checksum, nothing rests on it
+	"crypto/md5"  // clients choose it as a checksum, nothing rests on it
+	"crypto/sha1" // the same
 	"crypto/sha256"
+	"crypto/sha512"
 	"hash"
 	"hash/crc32"
 	"strings"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/minio/crc64nvme"
+	"github.com/zeebo/xxh3"
 )
 
 // ChecksumAlgorithm is one of S3's additional checksums. The zero value is none.
@@ -20,9 +24,44 @@ const (
 	CRC64NVME
 	SHA1
 	SHA256
+	SHA512
+	MD5
+	XXHASH64
+	XXHASH3
+	XXHASH128
 
-	lastAlgorithm = SHA256
+	lastAlgorithm = XXHASH128
 )
+
+// checksums are what S3 calls each checksum, its size in bytes and its hash.
+var checksums = [lastAlgorithm + 1]struct {
+	name string
+	size int
+	new  func() hash.Hash
+}{
+	CRC32:     {"CRC32", crc32.Size, func() hash.Hash { return crc32.NewIEEE() }},
+	CRC32C:    {"CRC32C", crc32.Size, func() hash.Hash { return crc32.New(crc32.MakeTable(crc32.Castagnoli)) }},
+	CRC64NVME: {"CRC64NVME", crc64nvme.Size, func() hash.Hash { return crc64nvme.New() }},
+	SHA1:      {"SHA1", sha1.Size, sha1.New},
+	SHA256:    {"SHA256", sha256.Size, sha256.New},
+	SHA512:    {"SHA512", sha512.Size, sha512.New},
+	MD5:       {"MD5", md5.Size, md5.New},
+	XXHASH64:  {"XXHASH64", 8, func() hash.Hash { return xxhash.New() }},
+	XXHASH3:   {"XXHASH3", 8, func() hash.Hash { return xxh3.New() }},
+	XXHASH128: {"XXHASH128", 16, func() hash.Hash { return xxhash128{xxh3.New()} }},
+}
+
+// xxhash128 is XXH3 with its sum of 128 bits, most significant byte first.
+type xxhash128 struct{ *xxh3.Hasher }
+
+// Size returns 16.
+func (xxhash128) Size() int { return 16 }
+
+// Sum appends the sum to b.
+func (h xxhash128) Sum(b []byte) []byte {
+	sum := h.Sum128().Bytes()
+	return append(b, sum[:]...)
+}
 
 // checksumPrefix begins the name of every checksum header.
 const checksumPrefix = "x-amz-checksum-"
@@ -40,74 +79,36 @@ func ParseChecksumAlgorithm(name string) (alg ChecksumAlgorithm, ok bool) {
 
 // String returns the name as in x-amz-checksum-algorithm, "CRC32C".
 func (a ChecksumAlgorithm) String() string {
-	switch a {
-	case CRC32:
-		return "CRC32"
-	case CRC32C:
-		return "CRC32C"
-	case CRC64NVME:
-		return "CRC64NVME"
-	case SHA1:
-		return "SHA1"
-	case SHA256:
-		return "SHA256"
-	default:
+	if a == 0 || a > lastAlgorithm {
 		return "none"
 	}
+	return checksums[a].name
 }
 
 // HeaderName returns the header that carries the checksum,
 // "x-amz-checksum-crc32c", or "" for none.
 func (a ChecksumAlgorithm) HeaderName() string {
-	switch a {
-	case CRC32:
-		return "x-amz-checksum-crc32"
-	case CRC32C:
-		return "x-amz-checksum-crc32c"
-	case CRC64NVME:
-		return "x-amz-checksum-crc64nvme"
-	case SHA1:
-		return "x-amz-checksum-sha1"
-	case SHA256:
-		return "x-amz-checksum-sha256"
-	default:
+	if a == 0 || a > lastAlgorithm {
 		return ""
 	}
+	return checksumPrefix + strings.ToLower(checksums[a].name)
 }
 
 // Size returns the number of bytes of a raw digest, 0 for none.
 func (a ChecksumAlgorithm) Size() int {
-	switch a {
-	case CRC32, CRC32C:
-		return crc32.Size
-	case CRC64NVME:
-		return crc64nvme.Size
-	case SHA1:
-		return sha1.Size
-	case SHA256:
-		return sha256.Size
-	default:
+	if a > lastAlgorithm {
 		return 0
 	}
+	return checksums[a].size
 }
 
 // New returns the algorithm's hash; its Sum is the raw digest that base64
 // brings into the header. It returns nil for none.
 func (a ChecksumAlgorithm) New() hash.Hash {
-	switch a {
-	case CRC32:
-		return crc32.NewIEEE()
-	case CRC32C:
-		return crc32.New(crc32.MakeTable(crc32.Castagnoli))
-	case CRC64NVME:
-		return crc64nvme.New()
-	case SHA1:
-		return sha1.New()
-	case SHA256:
-		return sha256.New()
-	default:
+	if a == 0 || a > lastAlgorithm {
 		return nil
 	}
+	return checksums[a].new()
 }
 
 // checksumHeader returns the algorithm whose header has the given name, in

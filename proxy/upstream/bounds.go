@@ -70,16 +70,27 @@ func (c *boundedConn) Write(p []byte) (int, error) {
 
 // idleBody is an answer's body that must not pause for longer than idleTimeout.
 type idleBody struct {
-	body   io.ReadCloser
+	body io.ReadCloser
+	// caller ends when nobody waits for the answer any more.
+	caller context.Context
 	cancel context.CancelFunc
 	timer  *time.Timer
 }
 
-// Read reads within idleTimeout; a client that reads slowly does not count.
+// Read reads within idleTimeout; a client that reads slowly does not count. An
+// answer that breaks off is ErrUnreachable, and no kind of end: what was sent of
+// it is not known to be wrong.
 func (b *idleBody) Read(p []byte) (int, error) {
 	b.timer.Reset(idleTimeout)
 	n, err := b.body.Read(p)
 	b.timer.Stop()
+	switch {
+	case err == nil || err == io.EOF:
+	case b.caller.Err() != nil:
+		err = context.Cause(b.caller)
+	default:
+		err = fmt.Errorf("the answer broke off: %w (%v)", ErrUnreachable, err) //nolint:errorlint // io.ErrUnexpectedEOF would be taken for damage
+	}
 	return n, err
 }
 
@@ -93,7 +104,10 @@ func (b *idleBody) Close() error {
 
 // meter counts what upstream has not taken of a request's body: an answer that
 // comes before the whole body was read is no success.
-type meter struct{ left atomic.Int64 }
+type meter struct {
+	left   atomic.Int64
+	failed atomic.Bool // the body could not be read
+}
 
 // newMeter counts req's body from now on.
 func newMeter(req *http.Request) *meter {
@@ -125,5 +139,8 @@ type meteredBody struct {
 func (b *meteredBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.meter.left.Add(-int64(n))
+	if err != nil && err != io.EOF {
+		b.meter.failed.Store(true)
+	}
 	return n, err
 }

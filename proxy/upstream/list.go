@@ -71,6 +71,9 @@ func (c *Client) List(ctx context.Context, r *Request, query url.Values) (*ListP
 	}
 	defer Discard(resp)
 	page, err := ParseList(resp.Body)
+	if errors.Is(err, ErrUnreachable) {
+		return nil, fmt.Errorf("read listing: %w", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w (%w)", ErrListing, err)
 	}

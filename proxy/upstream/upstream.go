@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/minio/minio-go/v7/pkg/s3utils"
@@ -57,6 +58,8 @@ type Options struct {
 	// HeaderTimeout bounds the wait for the answer's headers once the request is
 	// sent; 0 means two minutes.
 	HeaderTimeout time.Duration
+	// SlowTimeout is the same for requests that are Slow; 0 means six hours.
+	SlowTimeout time.Duration
 }
 
 // Client sends requests to one MinIO. It is safe for concurrent use.
@@ -65,6 +68,12 @@ type Client struct {
 	region    string
 	signer    sigv4.Signer
 	transport *http.Transport
+	// slow is for requests that MinIO answers only when it has moved their data.
+	slow *http.Transport
+
+	epoch atomic.Uint64
+	// program is what the last answer said of who gave it.
+	program atomic.Pointer[string]
 }
 
 // New returns a client; it makes no request.
@@ -81,29 +90,52 @@ func New(o Options) (*Client, error) {
 	if o.HeaderTimeout == 0 {
 		o.HeaderTimeout = 2 * time.Minute
 	}
+	if o.SlowTimeout == 0 {
+		o.SlowTimeout = 6 * time.Hour
+	}
 	if o.TLS == nil {
 		o.TLS = func() *tls.Config { return &tls.Config{MinVersion: tls.VersionTLS12} }
 	}
 	return &Client{
-		endpoint: o.Endpoint,
-		region:   o.Region,
-		transport: &http.Transport{
-			DialContext:         dial,
-			DialTLSContext:      dialTLS(o.TLS),
-			MaxIdleConns:        1024,
-			MaxIdleConnsPerHost: 1024,
-			// MinIO closes idle connections after 30 s; a request that is sent on one
-			// that is being closed cannot always be repeated.
-			IdleConnTimeout:       20 * time.Second,
-			ResponseHeaderTimeout: o.HeaderTimeout,
-			// MinIO refuses a large body before it is sent; a server that never
-			// answers the expectation gets the body after this time.
-			ExpectContinueTimeout: 2 * time.Second,
-			DisableCompression:    true,
-			WriteBufferSize:       64 << 10,
-			ReadBufferSize:        16 << 10,
-		},
+		endpoint:  o.Endpoint,
+		region:    o.Region,
+		transport: newTransport(o.TLS, o.HeaderTimeout),
+		slow:      newTransport(o.TLS, o.SlowTimeout),
 	}, nil
+}
+
+// Epoch changes whenever what answers may be another program than before: after a
+// request without an answer, and with the Server header.
+func (c *Client) Epoch() uint64 { return c.epoch.Load() + 1 }
+
+// noteProgram begins a new epoch if an answer comes from another program.
+func (c *Client) noteProgram(h http.Header) {
+	server := h.Get("Server")
+	if last := c.program.Load(); last != nil && *last == server {
+		return
+	}
+	if c.program.Swap(&server) != nil {
+		c.epoch.Add(1)
+	}
+}
+
+func newTransport(config func() *tls.Config, headerTimeout time.Duration) *http.Transport {
+	return &http.Transport{
+		DialContext:         dial,
+		DialTLSContext:      dialTLS(config),
+		MaxIdleConns:        1024,
+		MaxIdleConnsPerHost: 1024,
+		// MinIO closes idle connections after 30 s; a request that is sent on one
+		// that is being closed cannot always be repeated.
+		IdleConnTimeout:       20 * time.Second,
+		ResponseHeaderTimeout: headerTimeout,
+		// MinIO refuses a large body before it is sent; a server that never
+		// answers the expectation gets the body after this time.
+		ExpectContinueTimeout: 2 * time.Second,
+		DisableCompression:    true,
+		WriteBufferSize:       64 << 10,
+		ReadBufferSize:        16 << 10,
+	}
 }
 
 // Secure says that what is sent cannot be read or changed on the way: TLS, or
@@ -118,7 +150,10 @@ func (c *Client) Secure() bool {
 }
 
 // Close drops idle connections.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.transport.CloseIdleConnections()
+	c.slow.CloseIdleConnections()
+}
 
 // Request is one upstream request.
 type Request struct {
@@ -148,27 +183,40 @@ type Request struct {
 	// STS signs for the Security Token Service, which takes no session token.
 	// PayloadHash is needed then.
 	STS bool
+	// Slow says that MinIO moves data before it answers, as in a copy: the answer
+	// may take hours.
+	Slow bool
 }
 
 // Do sends the request and returns MinIO's answer, whatever its status. The
 // caller closes the answer's body. ErrUnreachable, or the body's own error if
-// reading it failed, or the context's.
+// reading it failed, or the context's cause. Reading the answer's body has the
+// same errors.
 func (c *Client) Do(ctx context.Context, r *Request) (*http.Response, error) {
+	caller := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	req := c.build(ctx, r)
 	sent := newMeter(req)
 	if r.Credential != nil {
 		req = c.sign(req, r)
 	}
-	resp, err := c.transport.RoundTrip(req)
+	transport := c.transport
+	if r.Slow {
+		transport = c.slow
+	}
+	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		defer cancel()
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
+		if caller.Err() != nil {
+			return nil, context.Cause(caller)
+		}
+		if !sent.failed.Load() { // else it is the body's fault
+			c.epoch.Add(1)
 		}
 		return nil, fmt.Errorf("%s to upstream: %w (%w)", r.Method, ErrUnreachable, err)
 	}
-	resp.Body = &idleBody{body: resp.Body, cancel: cancel, timer: time.AfterFunc(idleTimeout, cancel)}
+	c.noteProgram(resp.Header)
+	resp.Body = &idleBody{body: resp.Body, caller: caller, cancel: cancel, timer: time.AfterFunc(idleTimeout, cancel)}
 	if resp.StatusCode < 300 && sent.missing() {
 		_ = resp.Body.Close()
 		return nil, fmt.Errorf("%s to upstream: it answered %d without having taken the body: %w", r.Method, resp.StatusCode, ErrUnreachable)

@@ -94,7 +94,8 @@ def read(v):
 
 def table(raw):
     """The (number, size, nonce) of each part."""
-    sums = {0: 0, 0x10: 4, 0x11: 4, 0x12: 8, 0x13: 20, 0x14: 32}
+    sums = {0: 0, 0x10: 4, 0x11: 4, 0x12: 8, 0x13: 20, 0x14: 32,
+            0x0B: 64, 0x0C: 16, 0x0D: 8, 0x0E: 8, 0x0F: 16}
     if len(raw) < 2 or raw[0] != 1 or raw[1] not in sums:
         raise Failure("record")
     at, found = 2, []

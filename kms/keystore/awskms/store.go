@@ -78,17 +78,23 @@ type store struct {
 	region string
 }
 
-// stamped is a store whose inner store is a kms.Stamper.
+// stamped is a store whose inner store is a kms.Stamper: its stamps say that the
+// sealed value has not changed, and nothing of whether AWS KMS still opens it.
 type stamped struct {
 	*store
 	kms.Stamper
 }
 
+var _ kms.ExpiringStamper = (*stamped)(nil)
+
+// StampsExpire implements kms.ExpiringStamper.
+func (*stamped) StampsExpire() {}
+
 // Open returns a store that keeps values of opts.Inner sealed. It verifies that
 // the AWS KMS key exists, is enabled, encrypts and decrypts; its errors name
 // the missing permission or the setting to change, and wrap ErrOptions,
 // kms.ErrNotPermitted or kms.ErrUnavailable. When it fails, Inner stays open.
-// The store is a kms.Stamper if Inner is one.
+// The store is a kms.ExpiringStamper if Inner is a kms.Stamper.
 func Open(ctx context.Context, opts Options) (kms.Store, error) {
 	s, err := newStore(ctx, opts)
 	if err != nil {
@@ -134,6 +140,9 @@ func newStore(ctx context.Context, opts Options) (*store, error) {
 			o.BaseEndpoint = aws.String(endpoint)
 		}
 	})
+	if _, err := awsapi.ParseEndpoint(aws.ToString(api.Options().BaseEndpoint)); err != nil {
+		return nil, fmt.Errorf("%s.endpoint: %w: AWS_ENDPOINT_URL_KMS, AWS_ENDPOINT_URL or the AWS profile: %v", opts.Section, ErrOptions, err)
+	}
 	return &store{Store: opts.Inner, api: api, opts: opts, region: cfg.Region}, nil
 }
 
@@ -195,6 +204,27 @@ func (s *store) verify(ctx context.Context) error {
 	}
 	if subtle.ConstantTimeCompare(opened, probe) != 1 {
 		return fmt.Errorf("%s.key: AWS KMS does not give back what was encrypted: %w", s.opts.Section, kms.ErrUnavailable)
+	}
+	return s.verifyStored(ctx)
+}
+
+// verifyStored opens keys that are stored already until one opens: under another AWS
+// KMS key than theirs, new keys would lie beside old ones that seem damaged.
+func (s *store) verifyStored(ctx context.Context) error {
+	names, err := s.Store.List(ctx, "")
+	if err != nil {
+		return err
+	}
+	const enough = 3 // one may be damaged
+	for i, name := range names {
+		value, err := s.Get(ctx, name)
+		clear(value)
+		if err == nil {
+			return nil
+		}
+		if i+1 == enough || i+1 == len(names) {
+			return fmt.Errorf("%s.key: the stored key %q does not open; if it was sealed with another AWS KMS key, name that in %s.former_keys: %w", s.opts.Section, name, s.opts.Section, err)
+		}
 	}
 	return nil
 }

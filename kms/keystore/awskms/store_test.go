@@ -161,12 +161,10 @@ func TestValueOfAnotherKMSKeyOpensOnlyAsFormerKey(t *testing.T) {
 	fake.PutKey("key-2", awsfake.Key{})
 	opts := testOptions(in, fake.URL)
 	opts.Key = "key-2"
-	second, err := awskms.Open(t.Context(), opts)
-	must(t, err)
-	_, err = second.Get(t.Context(), "k")
+	_, err := awskms.Open(t.Context(), opts) // new keys must not come to lie beside old ones that do not open
 	wantErr(t, err, kms.ErrCorruptKey)
 	opts.FormerKeys = []string{"key-1"}
-	second, err = awskms.Open(t.Context(), opts)
+	second, err := awskms.Open(t.Context(), opts)
 	must(t, err)
 	got, err := second.Get(t.Context(), "k")
 	if err != nil || string(got) != "v" {
@@ -193,9 +191,9 @@ func TestErrorsOfKMSAreMapped(t *testing.T) {
 	must(t, s.Create(t.Context(), "k", []byte("v")))
 	for code, want := range map[string]error{
 		"AccessDeniedException":      kms.ErrNotPermitted,
-		"DisabledException":          kms.ErrUnavailable,
-		"NotFoundException":          kms.ErrUnavailable,
-		"KMSInvalidStateException":   kms.ErrUnavailable,
+		"DisabledException":          kms.ErrNotPermitted,
+		"NotFoundException":          kms.ErrNotPermitted,
+		"KMSInvalidStateException":   kms.ErrNotPermitted,
 		"InvalidCiphertextException": kms.ErrCorruptKey,
 	} {
 		fake.Inject("Decrypt", awsfake.Fault{Code: code})
@@ -238,7 +236,7 @@ func TestStampComesFromTheInnerStore(t *testing.T) {
 	}
 	with, err := awskms.Open(t.Context(), testOptions(stampedInner{in}, fake.URL))
 	must(t, err)
-	stamper, ok := with.(kms.Stamper)
+	stamper, ok := with.(kms.ExpiringStamper)
 	if !ok {
 		t.Fatal("stamps are lost")
 	}
@@ -270,7 +268,7 @@ func TestStartFailureNamesWhatToChange(t *testing.T) {
 		{"encrypt denied", nil, "Encrypt", awsfake.Fault{Code: denied}, kms.ErrNotPermitted, []string{"missing permission", "kms:Encrypt on key-1"}},
 		{"decrypt denied", nil, "Decrypt", awsfake.Fault{Code: denied}, kms.ErrNotPermitted, []string{"missing permission", "kms:Decrypt on key-1"}},
 		{"bad credentials", nil, "DescribeKey", awsfake.Fault{Code: "InvalidSignatureException"}, kms.ErrNotPermitted, []string{".credentials"}},
-		{"key missing", func(o *awskms.Options) { o.Key = "nokey" }, "", awsfake.Fault{}, kms.ErrUnavailable, []string{"keystore.aws.kms.key", `"nokey" does not exist`}},
+		{"key missing", func(o *awskms.Options) { o.Key = "nokey" }, "", awsfake.Fault{}, awsapi.ErrKeyUnusable, []string{"keystore.aws.kms.key", `"nokey" does not exist`}},
 		{"key disabled", func(o *awskms.Options) { o.Key = "disabled" }, "", awsfake.Fault{}, awsapi.ErrKeyUnusable, []string{"state Disabled"}},
 		{"not KMS", nil, "DescribeKey", awsfake.Fault{Code: "UnknownOperationException"}, kms.ErrUnavailable, []string{"keystore.aws.kms.endpoint"}},
 	}

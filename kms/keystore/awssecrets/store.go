@@ -52,17 +52,18 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	api := secretsmanager.NewFromConfig(cfg, func(o *secretsmanager.Options) {
+		if opts.Endpoint != "" {
+			o.BaseEndpoint = aws.String(opts.Endpoint)
+		}
+	})
+	kmsAPI, err := kmsClient(cfg, opts, api.Options().BaseEndpoint)
+	if err != nil {
+		return nil, err
+	}
 	s := &Store{
-		api: secretsmanager.NewFromConfig(cfg, func(o *secretsmanager.Options) {
-			if opts.Endpoint != "" {
-				o.BaseEndpoint = aws.String(opts.Endpoint)
-			}
-		}),
-		kmsAPI: awskms.NewFromConfig(cfg, func(o *awskms.Options) {
-			if opts.KMSEndpoint != "" {
-				o.BaseEndpoint = aws.String(opts.KMSEndpoint)
-			}
-		}),
+		api:    api,
+		kmsAPI: kmsAPI,
 		region: cfg.Region,
 		opts:   opts,
 		recent: newRecent(),
@@ -71,6 +72,39 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// kmsClient returns the client that asks about the KMS key. The environment and AWS's
+// shared files may name endpoints too: found is the one that Secrets Manager got, nil
+// for AWS's own. A private one must not leave AWS KMS at Amazon, with the same
+// credentials.
+func kmsClient(cfg aws.Config, opts Options, found *string) (*awskms.Client, error) {
+	private, err := awsapi.ParseEndpoint(aws.ToString(found))
+	if err != nil {
+		return nil, opts.bad("endpoint", "AWS_ENDPOINT_URL_SECRETS_MANAGER, AWS_ENDPOINT_URL or the AWS profile: %v", err)
+	}
+	api := awskms.NewFromConfig(cfg, func(o *awskms.Options) {
+		if opts.KMSEndpoint != "" {
+			o.BaseEndpoint = aws.String(opts.KMSEndpoint)
+		}
+	})
+	own := aws.ToString(api.Options().BaseEndpoint)
+	if _, err := awsapi.ParseEndpoint(own); err != nil {
+		return nil, opts.bad("kmsendpoint", "AWS_ENDPOINT_URL_KMS, AWS_ENDPOINT_URL or the AWS profile: %v", err)
+	}
+	if own != "" {
+		return api, nil
+	}
+	same, err := awsapi.KMSEndpoint("", private)
+	if err != nil || same == "" {
+		return api, err
+	}
+	return awskms.NewFromConfig(cfg, func(o *awskms.Options) { o.BaseEndpoint = aws.String(same) }), nil
+}
+
+// Endpoints returns where Secrets Manager and AWS KMS are asked, "" for AWS's own.
+func (s *Store) Endpoints() (secrets, keys string) {
+	return aws.ToString(s.api.Options().BaseEndpoint), aws.ToString(s.kmsAPI.Options().BaseEndpoint)
 }
 
 // Create stores value as a new secret: kms.ErrKeyExists, also for a name that

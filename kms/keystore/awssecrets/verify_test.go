@@ -31,11 +31,11 @@ func TestStartFailureNamesWhatToChange(t *testing.T) {
 		{"not secrets manager", nil, "ListSecrets", awsfake.Fault{Code: "UnknownOperationException"}, kms.ErrUnavailable, []string{"secretsmanager.endpoint", ".region"}},
 		{"describe denied", withKey("key-1"), "DescribeKey", awsfake.Fault{Code: denied}, kms.ErrNotPermitted, []string{"missing permission", "kms:DescribeKey on key-1"}},
 		{"kms is elsewhere", withKey("key-1"), "DescribeKey", awsfake.Fault{Code: "UnknownOperationException"}, kms.ErrUnavailable, []string{"kmsendpoint", "not AWS KMS"}},
-		{"key missing", withKey("nokey"), "", awsfake.Fault{}, kms.ErrUnavailable, []string{"kmskey", `"nokey" does not exist`, awsfake.Region}},
+		{"key missing", withKey("nokey"), "", awsfake.Fault{}, awsapi.ErrKeyUnusable, []string{"kmskey", `"nokey" does not exist`, awsfake.Region}},
 		{"key disabled", withKey("disabled"), "", awsfake.Fault{}, awsapi.ErrKeyUnusable, []string{"kmskey", "state Disabled"}},
 		{"key about to be deleted", withKey("pending"), "", awsfake.Fault{}, awsapi.ErrKeyUnusable, []string{"PendingDeletion"}},
 		{"key signs", withKey("signer"), "", awsfake.Fault{}, awsapi.ErrKeyUnusable, []string{"SIGN_VERIFY", "symmetric encryption key"}},
-		{"key elsewhere", withKey("arn:aws:kms:eu-west-1:1:key/key-1"), "", awsfake.Fault{}, kms.ErrUnavailable, []string{"kmskey", "eu-west-1", awsfake.Region}},
+		{"key elsewhere", withKey("arn:aws:kms:eu-west-1:1:key/key-1"), "", awsfake.Fault{}, awsapi.ErrKeyUnusable, []string{"kmskey", "eu-west-1", awsfake.Region}},
 		{"half of the credentials", func(o *awssecrets.Options) { o.Credentials.SecretKey = "" }, "", awsfake.Fault{}, nil, []string{".credentials", "accesskey and secretkey"}},
 		{"recovery days", func(o *awssecrets.Options) { o.RecoveryDays = 3 }, "", awsfake.Fault{}, awssecrets.ErrOptions, []string{"recovery_days", "between 7 and 30"}},
 		{"prefix", func(o *awssecrets.Options) { o.Prefix = "!x" }, "", awsfake.Fault{}, awssecrets.ErrOptions, []string{".prefix"}},
@@ -155,4 +155,26 @@ func isolate(t *testing.T) {
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	t.Setenv("AWS_CONFIG_FILE", "/nonexistent/config")
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent/credentials")
+}
+
+// The environment may name another endpoint; AWS KMS must not stay at Amazon then,
+// and get the same credentials.
+func TestEndpointOfTheEnvironmentCountsForKMSToo(t *testing.T) {
+	fake := awsfake.Start(t)
+	fake.PutKey("key-1", awsfake.Key{})
+	t.Setenv("AWS_CONFIG_FILE", "/nonexistent/config")
+	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", fake.URL)
+	opts := testOptions("")
+	opts.KMSKey = "key-1"
+	s, err := awssecrets.Open(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if secrets, keys := s.Endpoints(); secrets != fake.URL || keys != fake.URL {
+		t.Errorf("asked at %q and %q, want %q", secrets, keys, fake.URL)
+	}
+	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://secrets.example.org")
+	if _, err := awssecrets.Open(t.Context(), opts); err == nil || !strings.Contains(err.Error(), "read on the way") {
+		t.Errorf("keys would travel readable: %v", err)
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/bucketseal/bucketseal/kms"
@@ -34,6 +35,8 @@ type Store struct {
 	layout layout
 	// unsure makes stamps unequal that might otherwise be equal by accident.
 	unsure atomic.Uint64
+	// foreign are the files that the master key did not open at the start.
+	foreign []string
 }
 
 var (
@@ -54,13 +57,25 @@ type layout interface {
 	open(name string, content []byte) ([]byte, error)
 }
 
-// Open returns a store of sealed files. ErrOtherLayout.
+// Open returns a store of sealed files. ErrOtherLayout, ErrOtherMasterKey.
 func Open(o Options) (*Store, error) {
 	if o.MasterKey == (MasterKey{}) {
 		return nil, errors.New("fs keystore: no master key")
 	}
-	return open(o.Dir, &sealedLayout{master: o.MasterKey})
+	l := &sealedLayout{master: o.MasterKey}
+	s, err := open(o.Dir, l)
+	if err != nil {
+		return nil, err
+	}
+	if s.foreign, err = checkMasterKey(o.Dir, l); err != nil {
+		return nil, fmt.Errorf("fs keystore: %w", err)
+	}
+	return s, nil
 }
+
+// Unreadable returns the files that the master key did not open when the store was
+// opened, although it opens others: they are damaged, or sealed under another one.
+func (s *Store) Unreadable() []string { return s.foreign }
 
 // OpenPlain returns a store in KES's layout, for migration and for values that
 // are sealed already: the file's name is the key's, and its content lies
@@ -214,7 +229,7 @@ func (s *Store) sentinel(name string, err error) error {
 
 // unavailable is for errors that say nothing about a key.
 func unavailable(err error) error {
-	if errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		return fmt.Errorf("%w: %w", kms.ErrNotPermitted, err)
 	}
 	return fmt.Errorf("%w: %w", kms.ErrUnavailable, err)

@@ -3,15 +3,19 @@ package awsapi
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 )
 
-var errEndpoint = errors.New("endpoint is not a host, host:port or http(s) URL without path")
+var (
+	errEndpoint = errors.New("endpoint is not a host, host:port or http(s) URL without path")
+	errReadable = errors.New("over http, keys and credentials could be read on the way: use https, or a host of this machine")
+)
 
 // ParseEndpoint turns what a configuration calls an endpoint into a base URL:
-// a host without scheme is reached by https. Empty stays empty: AWS's own
-// endpoint of the region.
+// a host without scheme is reached by https, and only this machine by http. Empty
+// stays empty: AWS's own endpoint of the region.
 func ParseEndpoint(s string) (string, error) {
 	s = strings.TrimSpace(s)
 	if s == "" {
@@ -24,6 +28,9 @@ func ParseEndpoint(s string) (string, error) {
 	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
 		(u.Path != "" && u.Path != "/") || (u.Scheme != "http" && u.Scheme != "https") {
 		return "", fmt.Errorf("%q: %w", s, errEndpoint)
+	}
+	if ip := net.ParseIP(u.Hostname()); u.Scheme == "http" && u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return "", fmt.Errorf("%q: %w", s, errReadable)
 	}
 	if strings.HasSuffix(strings.ToLower(u.Hostname()), ".amazonaws") {
 		return "", fmt.Errorf("%q: %w: AWS host names end in .amazonaws.com", s, errEndpoint)

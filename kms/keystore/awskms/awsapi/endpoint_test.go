@@ -18,7 +18,7 @@ func TestParseEndpoint(t *testing.T) {
 			t.Errorf("%q: got %q, %v; want %q", in, got, err, want)
 		}
 	}
-	for _, in := range []string{"https://", "ftp://host", "host/path", "https://u:p@host", "host?x=1", "https://h#f", "a b", "secretsmanager.REGION.amazonaws"} {
+	for _, in := range []string{"https://", "http://secretsmanager.example.org", "http://10.0.0.7:5000", "ftp://host", "host/path", "https://u:p@host", "host?x=1", "https://h#f", "a b", "secretsmanager.REGION.amazonaws"} {
 		if got, err := ParseEndpoint(in); err == nil {
 			t.Errorf("%q: accepted as %q", in, got)
 		}

@@ -15,14 +15,15 @@ import (
 
 // ErrKeyUnusable says that an AWS KMS key cannot be used: it does not exist, is
 // in another region, disabled, about to be deleted, or no symmetric encryption
-// key. It is a kms.ErrUnavailable, without saying that nobody answered.
+// key. It is a kms.ErrNotPermitted: an answer, and no outage, in which cached keys may
+// serve on.
 var ErrKeyUnusable error = keyUnusable{}
 
 type keyUnusable struct{}
 
 func (keyUnusable) Error() string { return "AWS KMS key cannot be used" }
 
-func (keyUnusable) Unwrap() error { return kms.ErrUnavailable }
+func (keyUnusable) Unwrap() error { return kms.ErrNotPermitted }
 
 // KeyCheck verifies an AWS KMS key.
 type KeyCheck struct {
