@@ -40,6 +40,7 @@ func (a *app) newFront(ctx context.Context, c *config.Config, files *certs.Watch
 			MaxHeaderBytes:    int(2 * c.Limits.MaxHeader), // between, the proxy answers in S3's way
 			ErrorLog:          stdlog.New(httpLog{log}, "", 0),
 			HTTP2:             http2Limits(c.Limits),
+			ConnContext:       edge.ConnContext,
 		},
 	}
 	var err error
@@ -56,14 +57,20 @@ func (a *app) newFront(ctx context.Context, c *config.Config, files *certs.Watch
 	}
 	f.listener = edge.Listen(listener, edge.Connections{
 		Most: c.Limits.MaxConnections, PerClient: c.Limits.MaxConnectionsPerClient, Trust: edge.Trust{Proxies: c.TrustedProxies},
+		HTTP2: c.Limits.MaxHTTP2Connections, Headers: headerMemory(c),
 	})
+	if f.tls != nil {
+		f.tls = f.listener.TLS(f.tls)
+	}
 	return f, nil
 }
 
 // http2Limits bound what one connection may hold.
 func http2Limits(l config.Limits) *http.HTTP2Config {
 	return &http.HTTP2Config{
-		MaxConcurrentStreams: 100,
+		MaxConcurrentStreams: edge.HTTP2Streams,
+		// Each connection keeps a buffer for the largest frame.
+		MaxReadFrameSize: 64 << 10,
 		// What clients may send before a handler asks for it.
 		MaxReceiveBufferPerConnection: 1 << 20,
 		MaxReceiveBufferPerStream:     512 << 10,
@@ -81,7 +88,7 @@ func (f *front) close() {
 // serve answers requests until ctx ends, and then lets those that run finish
 // within the limit. What is left is cut off.
 func (f *front) serve(ctx context.Context, handler http.Handler) error {
-	f.server.Handler = handler
+	f.server.Handler = edge.Handler(handler)
 	f.server.TLSConfig = f.tls
 	failed := make(chan error, 1)
 	go func() {
