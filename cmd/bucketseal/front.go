@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -38,7 +37,7 @@ func (a *app) newFront(ctx context.Context, c *config.Config, files *certs.Watch
 			ReadHeaderTimeout: c.Limits.ReadHeader,
 			IdleTimeout:       c.Limits.Idle,
 			MaxHeaderBytes:    int(2 * c.Limits.MaxHeader), // between, the proxy answers in S3's way
-			ErrorLog:          stdlog.New(httpLog{log}, "", 0),
+			ErrorLog:          stdlog.New(newHTTPLog(log), "", 0),
 			HTTP2:             http2Limits(c.Limits),
 			ConnContext:       edge.ConnContext,
 		},
@@ -113,18 +112,4 @@ func (f *front) serve(ctx context.Context, handler http.Handler) error {
 	}
 	f.log.Info("ended")
 	return err
-}
-
-// httpLog is where net/http's server complains. Handshakes that fail are the
-// daily noise of port scans and health checks.
-type httpLog struct{ log *slog.Logger }
-
-// Write logs one message.
-func (h httpLog) Write(p []byte) (int, error) {
-	level := slog.LevelError
-	if bytes.Contains(p, []byte("TLS handshake error")) {
-		level = slog.LevelDebug
-	}
-	h.log.Log(context.Background(), level, "http server", "message", string(bytes.TrimSpace(p)))
-	return len(p), nil
 }

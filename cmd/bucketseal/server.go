@@ -54,11 +54,7 @@ read the certificates again, and the credentials and access of the configuration
 
 // newLogger logs to the standard error.
 func (a *app) newLogger(l config.Log) *slog.Logger {
-	o := &slog.HandlerOptions{Level: l.Level}
-	if l.Format == "json" {
-		return slog.New(slog.NewJSONHandler(a.stderr, o))
-	}
-	return slog.New(slog.NewTextHandler(a.stderr, o))
+	return newLog(a.stderr, l.Level, l.Format == "json")
 }
 
 // serve runs the proxy until ctx ends. It returns nil after an orderly end.
