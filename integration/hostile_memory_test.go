@@ -284,4 +284,3 @@ func h2LargeFrames(conn net.Conn) {
 		}
 	}
 }
-
