@@ -20,8 +20,9 @@ const (
 	// connectionMemory is the most that a client can make a connection by HTTP/1.1 take
 	// beside its requests, likewise: buffers and TLS, and the allowance for headers.
 	connectionMemory = 64<<10 + edge.Allowance
-	// http2Memory is the same of a connection by HTTP/2, whose queues and windows
-	// net/http bounds.
+	// http2Memory is what is reckoned for a connection by HTTP/2, beside the shared
+	// budget: windows, queues, the allowance. net/http may for a moment keep more
+	// of streams that are reset; tests hold the sum of all against the memory.
 	http2Memory = 4 << 20
 	// requestsPerCPU bounds how many requests share a processor.
 	requestsPerCPU = 1024
