@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -52,6 +53,7 @@ type Server struct {
 	metrics    *metrics
 	probes     probes
 	busy       busyLog
+	lines      *edge.Lines // of strangers in the log
 }
 
 // New checks the options and returns a server that has made no request yet.
@@ -94,6 +96,7 @@ func New(o Options) (*Server, error) {
 		metrics: newMetrics(o.Metrics),
 	}
 	s.fitness = newFitness(o.Upstream, service, s.setup.ensure, o.Logger)
+	s.lines = edge.NewLines(s.logLeftOut)
 	if err := s.setIdentities(store); err != nil {
 		return nil, err
 	}
@@ -155,10 +158,8 @@ type request struct {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w, r, finish := s.opts.Patience.Apply(w, r)
 	defer finish()
-	if s.serveCORS(w, r) || s.serveHealth(w, r) {
-		return
-	}
-	if s.serveVirtualHost(w, r) {
+	// A bucket in the host comes first: every path is a key of it then.
+	if s.serveCORS(w, r) || s.serveVirtualHost(w, r) || s.serveHealth(w, r) {
 		return
 	}
 	if isAdminPath(r.URL.Path) {
@@ -259,16 +260,28 @@ func newRequestID() string {
 
 func (s *Server) logRequest(r *request, status int, cut bool, err error, answer *apiError) {
 	level := slog.LevelDebug
+	if err != nil {
+		level = failureLevel(err, answer, cut)
+		stranger := r.caller.accessKey == ""
+		if stranger && level > slog.LevelDebug && !s.log.Enabled(r.Context(), slog.LevelDebug) && !s.lines.Allow(r.origin.Addr) {
+			return
+		}
+	}
 	attrs := []slog.Attr{
 		slog.String("id", r.id), slog.String("op", r.op()), slog.String("method", r.Method),
 		slog.String("bucket", r.bucket), slog.String("key", r.key), slog.String("caller", r.caller.String()),
 		slog.String("client", r.origin.Addr.String()), slog.String("peer", r.RemoteAddr), slog.Int("status", status), slog.Duration("took", time.Since(r.began)),
 	}
 	if err != nil {
-		level = failureLevel(err, answer, cut)
 		attrs = append(attrs, slog.String("code", answer.code), slog.String("error", err.Error()))
 	}
 	s.log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// logLeftOut says that callers without a valid signature had more requests refused
+// than the log has lines for.
+func (s *Server) logLeftOut(requests int, most netip.Addr) {
+	s.log.Warn("refused requests without a valid signature that are not in the log, in the last minute", "requests", requests, "most_from", most.String())
 }
 
 // failureLevel keeps the everyday "not found" and "not modified" out of the log,
