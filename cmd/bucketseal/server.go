@@ -82,6 +82,7 @@ func (a *app) serve(ctx context.Context, c *config.Config, reload func() (*confi
 		return err
 	}
 	defer up.Close()
+	asRead := *c // before what follows from the machine
 	setCapacity(&c.Limits)
 	warnMemory(c, log)
 	registry := newRegistry()
@@ -91,7 +92,7 @@ func (a *app) serve(ctx context.Context, c *config.Config, reload func() (*confi
 	if err != nil {
 		return err
 	}
-	if err := followConfig(c, files, reload, handler, log); err != nil {
+	if err := followConfig(&asRead, files, reload, handler, log); err != nil {
 		return err
 	}
 	front, err := a.newFront(ctx, c, files, log)

@@ -201,6 +201,26 @@ func TestRootPairFillsOnlyWhatTheFileLeavesOut(t *testing.T) {
 	}
 }
 
+func TestFileThatNamesItsSecretsMayBeReadByAll(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "c.yml")
+	for yaml, warns := range map[string]bool{
+		"credentials: [{access_key: one, secret_key: \"${SECRET}\"}]\nupstream:\n  credentials:\n    access_key: two\n    secret_key: ${SECRET}\n": false,
+		"credentials: [{access_key: one, secret_key: " + secretText + "}]\n":                                                                       true,
+		"upstream: {credentials: {access_key: two, secret_key: " + secretText + "}}\n":                                                             true,
+		"kms: {remote: {endpoints: [\"https://k:1\"], api_key: \"kes:v1:" + secretText + "\"}}\n":                                                  true,
+	} {
+		writeFile(t, name, yaml, 0o644)
+		c, err := Parse(name, []byte(yaml), []string{"SECRET=" + secretText})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if warned := len(c.Warnings) == 1 && strings.Contains(c.Warnings[0], "may read "+name); warned != warns {
+			t.Errorf("%s: warnings %q", yaml, c.Warnings)
+		}
+	}
+}
+
 func TestSecretsComeFromFilesToo(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
