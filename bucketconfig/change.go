@@ -88,7 +88,7 @@ func (r *Rules) BucketRemoved(ctx context.Context, bucket string) error {
 		return err
 	}
 	_, err = r.change(ctx, bucket, func(cur entry, has bool) (entry, bool) {
-		return cur, has && exists && cur.created == created
+		return cur, has && exists && cur.created >= created // as in dateMap.has
 	})
 	return err
 }

@@ -27,15 +27,31 @@ type dateMap struct {
 	start    instant // from before the request was sent
 }
 
-// staleRule remembers that no bucket with this creation date existed.
+// staleRule remembers that the bucket of a rule, with the creation date created, was not there.
 type staleRule struct {
 	created int64
-	at      instant
+	other   int64 // the creation date that the name had instead, 0 if there was no such bucket
+	// first and last are the first and the last of the looks that found that, all of them the same other date.
+	first, last instant
 }
 
+// confirmAfter is how many intervals apart two looks must have found the same before a rule stops binding: MinIO gives a
+// directory's date where it cannot read a bucket's metadata, as in the seconds after a node has started again.
+const confirmAfter = 6
+
+// has reports whether the bucket may be the one that was created at that time. A bucket that took its name is younger:
+// an older date is a false one, or the rule was stored under one.
 func (m *dateMap) has(bucket string, created int64) bool {
 	t, ok := m.byBucket[bucket]
-	return ok && t.UnixMilli() == created
+	return ok && t.UnixMilli() <= created
+}
+
+// other is the bucket's creation date, 0 if there is none.
+func (m *dateMap) other(bucket string) int64 {
+	if t, ok := m.byBucket[bucket]; ok {
+		return t.UnixMilli()
+	}
+	return 0
 }
 
 func newDates(buckets Buckets, c clock, logger *slog.Logger, interval, timeout time.Duration) *dates {
@@ -52,15 +68,15 @@ func newDates(buckets Buckets, c clock, logger *slog.Logger, interval, timeout t
 		m := &dateMap{byBucket: byBucket, start: start}
 		d.failed.Store(nil)
 		d.cur.Store(m)
-		d.forget()
+		d.seen(m)
 		return m, nil
 	}}
 	return d
 }
 
-// exists reports whether the bucket with that creation date exists. If that cannot be told it reports true: whoever
-// stored the rule wanted the bucket's data encrypted. The error is the context's.
-// now is the moment of the call; reading the clocks costs more than all the rest.
+// exists reports whether the bucket with that creation date exists. If that cannot be told, or was not found in two looks
+// far enough apart, it reports true: whoever stored the rule wanted the bucket's data encrypted. The error is the
+// context's. now is the moment of the call; reading the clocks costs more than all the rest.
 func (d *dates) exists(ctx context.Context, now instant, bucket string, created int64) (bool, error) {
 	m := d.cur.Load()
 	if m != nil && now.within(m.start, d.interval) {
@@ -70,8 +86,8 @@ func (d *dates) exists(ctx context.Context, now instant, bucket string, created 
 		if m.has(bucket, created) {
 			return true, nil
 		}
-		if d.isStale(bucket, created, now) {
-			return false, nil
+		if known, gone := d.judged(bucket, created, now); known {
+			return !gone, nil
 		}
 	}
 	// The map is too old, or from before the bucket or its rule was made.
@@ -85,8 +101,7 @@ func (d *dates) exists(ctx context.Context, now instant, bucket string, created 
 	if err != nil || m.has(bucket, created) {
 		return true, nil
 	}
-	d.setStale(bucket, created)
-	return false, nil
+	return !d.missed(bucket, created, m.other(bucket)), nil
 }
 
 // failedLately limits requests while they fail.
@@ -95,27 +110,42 @@ func (d *dates) failedLately(now instant) bool {
 	return at != nil && now.within(*at, d.interval/10)
 }
 
-func (d *dates) isStale(bucket string, created int64, now instant) bool {
+// judged returns what the last look found, if that was less than an interval ago.
+func (d *dates) judged(bucket string, created int64, now instant) (known, gone bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s, ok := d.stale[bucket]
-	return ok && s.created == created && now.within(s.at, d.interval)
+	known = ok && s.created == created && now.within(s.last, d.interval)
+	return known, known && d.confirmed(s)
 }
 
-func (d *dates) setStale(bucket string, created int64) {
+func (d *dates) confirmed(s staleRule) bool { return s.last.since(s.first) >= confirmAfter*d.interval }
+
+// missed notes that the bucket was not there, and reports whether that is confirmed.
+func (d *dates) missed(bucket string, created, other int64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.stale[bucket] = staleRule{created: created, at: d.clock.now()}
-	d.logger.Warn("a bucket rule does not apply: it belongs to a former bucket of that name", "bucket", bucket)
+	now := d.clock.now()
+	s, ok := d.stale[bucket]
+	before := ok && s.created == created && s.other == other && d.confirmed(s)
+	if !ok || s.created != created || s.other != other {
+		s = staleRule{created: created, other: other, first: now}
+	}
+	s.last = now
+	d.stale[bucket] = s
+	if d.confirmed(s) && !before {
+		d.logger.Warn("a bucket rule does not apply: it belongs to a former bucket of that name", "bucket", bucket)
+	}
+	return d.confirmed(s)
 }
 
-// forget drops what isStale would not return any more.
-func (d *dates) forget() {
+// seen drops what is remembered of buckets that a list shows as their rules know them, and what nobody asks for.
+func (d *dates) seen(m *dateMap) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.clock.now()
 	for bucket, s := range d.stale {
-		if !now.within(s.at, d.interval) {
+		if m.has(bucket, s.created) || m.other(bucket) != s.other || !now.within(s.last, 10*confirmAfter*d.interval) {
 			delete(d.stale, bucket)
 		}
 	}

@@ -7,6 +7,58 @@ import (
 	"time"
 )
 
+// confirm lets the time pass after which another creation date is believed, and fails if it is believed earlier.
+func confirm(t *testing.T, r *Rules, bucket string, bound Rule) {
+	t.Helper()
+	for range confirmAfter {
+		wantRule(t, r, bucket, bound)
+		time.Sleep(DefaultDatesInterval)
+	}
+}
+
+// MinIO gives a directory's date, or none, where it cannot read a bucket's metadata for a while.
+func TestAFalseCreationDateForAWhileTurnsNoRuleOff(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.set("b0", kmsRule("k"))
+		r := w.process()
+		wantRule(t, r, "b0", kmsRule("k"))
+		for _, falsify := range []func(){
+			func() { w.buckets.create("b0", time.Unix(5000, 0)) },
+			func() { w.buckets.remove("b0") },
+			func() { w.buckets.create("b0", time.Unix(0, 0)) },
+		} {
+			for range 20 { // each time for as long as a node takes to start
+				falsify()
+				for range 4 {
+					time.Sleep(DefaultDatesInterval)
+					wantRule(t, r, "b0", kmsRule("k"))
+				}
+				w.buckets.create("b0", time.Unix(1000, 0))
+				time.Sleep(DefaultDatesInterval)
+				wantRule(t, r, "b0", kmsRule("k"))
+			}
+		}
+		for i := range 40 { // a directory's date changes with what is in it
+			w.buckets.create("b0", time.Unix(5000+int64(i), 0))
+			time.Sleep(DefaultDatesInterval)
+			wantRule(t, r, "b0", kmsRule("k"))
+		}
+	})
+}
+
+func TestARuleStoredUnderAFalseCreationDateBinds(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.buckets.create("b0", time.Unix(5000, 0))
+		w.set("b0", kmsRule("k"))
+		w.buckets.create("b0", time.Unix(1000, 0))
+		r := w.process()
+		for range 3 * confirmAfter {
+			wantRule(t, r, "b0", kmsRule("k"))
+			time.Sleep(DefaultDatesInterval)
+		}
+	})
+}
+
 func TestRuleDoesNotApplyToAnotherBucketOfThatName(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.set("b0", kmsRule("old"))
@@ -15,6 +67,7 @@ func TestRuleDoesNotApplyToAnotherBucketOfThatName(t *testing.T) {
 
 		w.buckets.create("b0", time.Unix(5000, 0))
 		time.Sleep(DefaultDatesInterval)
+		confirm(t, r, "b0", kmsRule("old"))
 		before := w.buckets.count()
 		wantRule(t, r, "b0", Rule{})
 		if n := w.buckets.count() - before; n != 1 {
@@ -42,6 +95,7 @@ func TestRememberedOutcomeDoesNotBindTheNextRule(t *testing.T) {
 		w.set("b0", kmsRule("first"))
 		w.buckets.create("b0", time.Unix(5000, 0))
 		r := w.process()
+		confirm(t, r, "b0", kmsRule("first"))
 		wantRule(t, r, "b0", Rule{})
 		w.buckets.create("b0", time.Unix(6000, 0)) // r's list has another date
 		w.set("b0", kmsRule("second"))
@@ -60,6 +114,7 @@ func TestSuccessEndsThePauseAfterAFailure(t *testing.T) {
 		if _, ok, err := r.creationDate(t.Context(), "b0"); err != nil || !ok {
 			t.Fatal(ok, err)
 		}
+		confirm(t, r, "b0", kmsRule("k"))
 		wantRule(t, r, "b0", Rule{})
 	})
 }
@@ -86,6 +141,14 @@ func TestRuleOfARemovedBucketIsAskedForOncePerInterval(t *testing.T) {
 		w.buckets.remove("b0")
 		r, before := w.process(), w.buckets.count()
 		for range 100 {
+			wantRule(t, r, "b0", kmsRule("k"))
+		}
+		if n := w.buckets.count() - before; n != 1 {
+			t.Errorf("%d requests for creation dates, want 1", n)
+		}
+		confirm(t, r, "b0", kmsRule("k"))
+		before = w.buckets.count()
+		for range 100 {
 			wantRule(t, r, "b0", Rule{})
 		}
 		if n := w.buckets.count() - before; n != 1 {
@@ -111,10 +174,12 @@ func TestCreationDatesCompareInMilliseconds(t *testing.T) {
 			{at.Truncate(time.Millisecond), kmsRule("k")},
 			{at.Truncate(time.Millisecond).In(time.FixedZone("", 3600)), kmsRule("k")},
 			{at.Add(time.Millisecond), Rule{}},
-			{at.Truncate(time.Second), Rule{}},
+			{at.Truncate(time.Second), kmsRule("k")}, // no bucket that came later is older
 		} {
 			w.buckets.create("b0", c.date)
-			wantRule(t, w.process(), "b0", c.want)
+			r := w.process()
+			confirm(t, r, "b0", kmsRule("k"))
+			wantRule(t, r, "b0", c.want)
 		}
 	})
 }
@@ -135,6 +200,7 @@ func TestRuleAppliesWhileCreationDatesAreUnknown(t *testing.T) {
 		}
 		w.buckets.set(fault{})
 		time.Sleep(DefaultDatesInterval / 10)
+		confirm(t, r, "b0", kmsRule("k"))
 		wantRule(t, r, "b0", Rule{})
 	})
 }

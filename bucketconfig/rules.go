@@ -24,8 +24,8 @@ type Options struct {
 	// Lease is how long a copy of the index answers. It must be the same for all processes over one index. 0 =
 	// DefaultLease.
 	Lease time.Duration
-	// DatesInterval is how long a list of creation dates answers, so how long a re-created bucket may keep the rule of
-	// its predecessor. 0 = DefaultDatesInterval.
+	// DatesInterval is how long a list of creation dates answers. A re-created bucket may keep the rule of its
+	// predecessor for eight of them. 0 = DefaultDatesInterval.
 	DatesInterval time.Duration
 	// KeepStale lets a rule apply to a re-created bucket too. It is for callers to whom no rule means no encryption:
 	// whoever tells creation dates could turn a rule off by a false one.

@@ -108,7 +108,13 @@ func (e *edge) clientFrom(from string) *client {
 // head returns the first lines of a signed request, to be sent by hand.
 func (e *edge) head(t *testing.T, r request) string {
 	t.Helper()
-	req, err := e.client().build(r)
+	return e.headOf(t, e.client(), r)
+}
+
+// headOf is head for another caller.
+func (e *edge) headOf(t *testing.T, c *client, r request) string {
+	t.Helper()
+	req, err := c.build(r)
 	if err != nil {
 		t.Fatal(err)
 	}

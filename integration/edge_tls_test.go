@@ -19,8 +19,8 @@ import (
 )
 
 // newTLSEdge starts a stack whose proxy speaks TLS, and a client that speaks
-// HTTP/2 to it.
-func newTLSEdge(t *testing.T) (*edge, *client, string) {
+// HTTP/2 to it. env is added to the proxy's environment.
+func newTLSEdge(t *testing.T, env ...string) (*edge, *client, string) {
 	t.Helper()
 	needsSeal(t)
 	dir := t.TempDir()
@@ -45,7 +45,7 @@ func newTLSEdge(t *testing.T) (*edge, *client, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := baseEnv("BUCKETSEAL_ROOT_USER="+rootUser, "BUCKETSEAL_ROOT_PASSWORD="+rootPassword, "BUCKETSEAL_METRICS_ADDRESS="+metrics)
+	env = append(baseEnv("BUCKETSEAL_ROOT_USER="+rootUser, "BUCKETSEAL_ROOT_PASSWORD="+rootPassword, "BUCKETSEAL_METRICS_ADDRESS="+metrics), env...)
 	p, err := startProcess("bucketseal", filepath.Join(dir, "bucketseal.log"), env, program, "server",
 		"--address", addr, "--upstream", s.liar.endpoint(), "--data-dir", s.seal.dataDir, "--certs-dir", certs)
 	if err != nil {

@@ -171,11 +171,7 @@ func TestRivalEndsSurviveFaults(t *testing.T) {
 	for _, left := range h.root.uploads(t, bucket).Upload {
 		h.root.do(t, request{method: http.MethodDelete, bucket: bucket, key: left.Key, query: query("uploadId", left.UploadId)})
 	}
-	h.tomorrow()
-	if out, err := h.stack.command(t, "object", "sweep"); err != nil {
-		t.Errorf("sweep: %v %s", err, out)
-	}
-	h.up.honest()
+	h.stack.sweepNow(t)
 	for _, root := range []string{"late", "uploads", "parts"} {
 		if names := h.systemObjects(t, root); len(names) != 0 {
 			t.Errorf("left: %q", names)

@@ -42,6 +42,28 @@ func TestBucketsInHostsAsAMinIOTakesThem(t *testing.T) {
 	x.do("host: get by path", request{method: http.MethodGet, bucket: dotted, key: "k"}).ok()
 }
 
+// Paths that mean something without a bucket in the host are keys with one.
+func TestEveryPathIsAKeyOfTheBucketInTheHost(t *testing.T) {
+	t.Parallel()
+	x := newExchange(t)
+	seal, host := x.side[0], x.bucket()+"."+pairDomain
+	for _, key := range []string{
+		"minio/health/live", "minio/health/ready", "minio/health/cluster", "minio/health/cluster/read", "minio/admin/v3/info", "minio/kms/v1/status",
+		"minio/metrics/v3", "minio/v2/metrics/cluster", "minio/prometheus/metrics", "minio",
+	} {
+		data := []byte("the object " + key)
+		seal.do(t, at(host, http.MethodGet, "/"+key, "", nil)).wantStatus(t, http.StatusNotFound)
+		seal.do(t, at(host, http.MethodPut, "/"+key, "", data)).wantStatus(t, http.StatusOK)
+		seal.do(t, at(host, http.MethodGet, "/"+key, "", nil)).wantStatus(t, http.StatusOK).wantBody(t, data)
+		if a := seal.do(t, at(host, http.MethodHead, "/"+key, "", nil)).wantStatus(t, http.StatusOK); a.header.Get("Etag") != md5ETag(data) {
+			t.Errorf("HEAD %s: ETag %s", key, a.header.Get("Etag"))
+		}
+		seal.anonymous().do(t, at(host, http.MethodGet, "/"+key, "", nil)).wantStatus(t, http.StatusForbidden)
+		seal.do(t, at(host, http.MethodDelete, "/"+key, "", nil)).wantStatus(t, http.StatusNoContent)
+	}
+	seal.anonymous().do(t, at(pairDomain, http.MethodGet, "/minio/health/live", "", nil)).wantStatus(t, http.StatusOK)
+}
+
 // No spelling of a host reaches the system bucket.
 func TestNoHostReachesTheSystemBucket(t *testing.T) {
 	t.Parallel()

@@ -88,6 +88,9 @@ func (s *Server) handleAdmin(w *responseWriter, r *request) error {
 	found, unknown := s.admin.find(r.Method, r.key, r.query)
 	if found != nil && found.bearer && unknown == nil {
 		r.route = found
+		if err := s.enter(r); err != nil {
+			return err
+		}
 		return found.handler(s, w, r)
 	}
 	if r.auth, err = s.verifier.Verify(r.Request); err != nil {
@@ -112,14 +115,16 @@ func (s *Server) handleAdmin(w *responseWriter, r *request) error {
 	if err := s.fitness.admit(r.Context(), http.MethodGet); err != nil {
 		return err
 	}
-	switch r.route.action {
-	case translate:
-		return r.route.handler(s, w, r)
-	case forward:
-		return s.forwardAdmin(w, r)
-	default:
+	if r.route.action == refuse {
 		return errAdminRefused(r.route)
 	}
+	if err := s.enter(r); err != nil {
+		return err
+	}
+	if r.route.action == forward {
+		return s.forwardAdmin(w, r)
+	}
+	return r.route.handler(s, w, r)
 }
 
 // namesSystemBucket says whether an admin request is about the system bucket: as

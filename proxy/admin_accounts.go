@@ -21,6 +21,9 @@ const (
 	// payloadsAtOnce bounds how many sealed bodies are opened at once: each takes 64
 	// MiB while its key is derived.
 	payloadsAtOnce = 1
+	// payloadQueue is how many wait, callers in turn, and payloadWait how long.
+	payloadQueue = 1024
+	payloadWait  = time.Minute
 	// noteTimeout bounds how long it takes to note what MinIO has done.
 	noteTimeout = 15 * time.Second
 )
@@ -31,8 +34,13 @@ func noting(r *request) (context.Context, context.CancelFunc) {
 }
 
 // openPayload decodes JSON that is sealed under the caller's secret.
-func (s *Server) openPayload(ctx context.Context, c caller, payload []byte, v any) error {
-	plain, err := s.payloads.Open(ctx, c.credential.SecretKey, payload)
+func (s *Server) openPayload(r *request, payload []byte, v any) error {
+	leave, err := s.sealing.EnterAs(r.Context(), r.claim())
+	if err != nil {
+		return err
+	}
+	plain, err := s.payloads.Open(r.Context(), r.caller.credential.SecretKey, payload)
+	leave()
 	if err != nil {
 		return err
 	}
@@ -41,6 +49,24 @@ func (s *Server) openPayload(ctx context.Context, c caller, payload []byte, v an
 		return fmt.Errorf("%w: its content is not the JSON expected", adminpayload.ErrMalformed)
 	}
 	return nil
+}
+
+// openRequest is openPayload for a request, once MinIO has judged it without its
+// payload: MinIO too refuses callers before it opens anything, and changes nothing
+// for a payload that is none.
+func (s *Server) openRequest(r *request, payload []byte, v any) error {
+	up := r.upstreamRequest(r.Method)
+	up.Query = r.query
+	setDocument(up, nil, false)
+	resp, err := s.opts.Upstream.Do(r.Context(), up)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode > http.StatusBadRequest {
+		return readAdminError(resp)
+	}
+	upstream.Discard(resp)
+	return s.openPayload(r, payload, v)
 }
 
 // mayLearn says whether an access key's new secret is to be learned once MinIO
@@ -94,7 +120,7 @@ func (s *Server) addUser(w http.ResponseWriter, r *request) error {
 	var asked struct {
 		SecretKey string `json:"secretKey"`
 	}
-	if err := s.openPayload(r.Context(), r.caller, body, &asked); err != nil {
+	if err := s.openRequest(r, body, &asked); err != nil {
 		return err
 	}
 	accessKey := r.query.Get("accessKey")
@@ -205,7 +231,8 @@ func (s *Server) addServiceAccount(w http.ResponseWriter, r *request) error {
 		accountCredentials
 		TargetUser string `json:"targetUser"`
 	}
-	if err := s.openPayload(r.Context(), r.caller, body, &asked); err != nil {
+	// MinIO judges it by what the payload asks for, and lets every user ask.
+	if err := s.openPayload(r, body, &asked); err != nil {
 		return err
 	}
 	learn, err := s.mayLearn(r.Context(), asked.AccessKey, asked.SecretKey)
@@ -257,7 +284,7 @@ func (s *Server) readCredentials(r *request, resp *http.Response, asked accountC
 	var said struct {
 		Credentials accountCredentials `json:"credentials"`
 	}
-	if err := s.openPayload(r.Context(), r.caller, answer, &said); err != nil {
+	if err := s.openPayload(r, answer, &said); err != nil {
 		return made, nil, fmt.Errorf("MinIO's answer: %w (%v)", errAccountAnswer, err)
 	}
 	made = said.Credentials
@@ -301,7 +328,7 @@ func (s *Server) updateServiceAccount(w http.ResponseWriter, r *request) error {
 		SecretKey  string     `json:"newSecretKey"`
 		Expiration *time.Time `json:"newExpiration"`
 	}
-	if err := s.openPayload(r.Context(), r.caller, body, &asked); err != nil {
+	if err := s.openRequest(r, body, &asked); err != nil {
 		return err
 	}
 	accessKey := r.query.Get("accessKey")

@@ -50,12 +50,12 @@ func (b bufferedBody) Read(p []byte) (int, error) { return b.r.Read(p) }
 // readUnsized reads a body that comes without a length, as mc's last part of a pipe
 // and a form's file do, if it is a small one. done gives its memory back. errBusy,
 // errMissingLength.
-func (s *Server) readUnsized(body *sigv4.Body) (whole plaintext, size int64, done func(), err error) {
-	buffer := s.buffers.take(s.opts.SmallObject + 1)
+func (s *Server) readUnsized(r *request, body *sigv4.Body) (whole plaintext, size int64, done func(), err error) {
+	buffer := s.buffers.take(r.claim(), s.opts.SmallObject+1)
 	if buffer == nil {
 		return nil, 0, nil, errBusy
 	}
-	done = func() { s.buffers.give(buffer, false) }
+	done = func() { s.buffers.give(r.claim(), buffer, false) }
 	n, err := io.ReadFull(body, buffer)
 	switch {
 	case err == nil:

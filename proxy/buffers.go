@@ -5,7 +5,8 @@ import (
 	"io"
 	"math/bits"
 	"sync"
-	"sync/atomic"
+
+	"github.com/bucketseal/bucketseal/proxy/edge"
 )
 
 // copyBufferSize is what a streamed answer is copied with: two DARE packages.
@@ -14,28 +15,27 @@ const copyBufferSize = 128 << 10
 // minBuffer is the smallest class of upload buffers in bytes.
 const minBuffer = 4 << 10
 
-// bufferBudget hands out buffers for small uploads, bounded in sum.
+// leastDocuments is the least memory for documents, in bytes.
+const leastDocuments = 16 << 20
+
+// bufferBudget hands out buffers, bounded in sum and shared fairly.
 type bufferBudget struct {
-	free    atomic.Int64
+	shares  *edge.Budget
 	classes [20]sync.Pool // class n holds buffers of minBuffer << n bytes
 	copies  sync.Pool
 }
 
 func newBufferBudget(limit int64) *bufferBudget {
-	b := &bufferBudget{}
-	b.free.Store(limit)
+	b := &bufferBudget{shares: edge.NewBudget(limit, limit/2)}
 	b.copies.New = func() any { return new([copyBufferSize]byte) }
 	return b
 }
 
-// take returns a buffer of size bytes, or nil if the budget has none left.
+// take returns a buffer of size bytes, or nil if the budget has none left for c.
 // It never waits: a slow client must not hold up others.
-func (b *bufferBudget) take(size int64) []byte {
+func (b *bufferBudget) take(c edge.Claim, size int64) []byte {
 	class := bufferClass(size)
-	if class >= len(b.classes) || b.free.Add(-minBuffer<<class) < 0 {
-		if class < len(b.classes) {
-			b.free.Add(minBuffer << class)
-		}
+	if class >= len(b.classes) || !b.shares.Take(c, minBuffer<<class) {
 		return nil
 	}
 	if p, ok := b.classes[class].Get().(*[]byte); ok {
@@ -44,10 +44,10 @@ func (b *bufferBudget) take(size int64) []byte {
 	return make([]byte, minBuffer<<class)[:size]
 }
 
-// give takes a buffer back; reuse is false while somebody may still read it.
-func (b *bufferBudget) give(buffer []byte, reuse bool) {
+// give takes a buffer of c back; reuse is false while somebody may still read it.
+func (b *bufferBudget) give(c edge.Claim, buffer []byte, reuse bool) {
 	buffer = buffer[:cap(buffer)]
-	b.free.Add(int64(len(buffer)))
+	b.shares.Give(c, int64(len(buffer)))
 	if reuse {
 		clear(buffer) // plaintext
 		b.classes[bufferClass(int64(len(buffer)))].Put(&buffer)

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/iotest"
+
+	"github.com/bucketseal/bucketseal/proxy/edge"
 )
 
 func TestBudgetIsKeptAndGivenBack(t *testing.T) {
@@ -17,7 +20,7 @@ func TestBudgetIsKeptAndGivenBack(t *testing.T) {
 	b := newBufferBudget(64 << 10)
 	var held [][]byte
 	for {
-		buffer := b.take(10_000) // of 16 KiB
+		buffer := b.take(edge.Claim{}, 10_000) // of 16 KiB
 		if buffer == nil {
 			break
 		}
@@ -26,23 +29,28 @@ func TestBudgetIsKeptAndGivenBack(t *testing.T) {
 		}
 		held = append(held, buffer)
 	}
-	if len(held) != 4 {
-		t.Errorf("64 KiB were enough for %d buffers of 16 KiB", len(held))
+	if len(held) != 3 {
+		t.Errorf("one account got %d buffers of 16 KiB of 64", len(held))
 	}
-	if b.take(1) != nil {
+	held = append(held, b.take(edge.Claim{Who: "another"}, 10_000))
+	if held[3] == nil {
+		t.Fatal("another account gets nothing")
+	}
+	if b.take(edge.Claim{}, 1) != nil {
 		t.Error("the budget is used up, and there is a buffer all the same")
 	}
-	b.give(held[0], true)
-	if b.take(20_000) != nil {
+	b.give(edge.Claim{}, held[0], true)
+	if b.take(edge.Claim{}, 20_000) != nil {
 		t.Error("16 KiB are left, and there is a buffer of 32 KiB")
 	}
-	if b.take(4096) == nil {
+	if b.take(edge.Claim{}, 4096) == nil {
 		t.Error("a failed attempt used the budget up")
 	}
-	for _, buffer := range held[1:] {
-		b.give(buffer, false)
+	for _, buffer := range held[1:3] {
+		b.give(edge.Claim{}, buffer, false)
 	}
-	if free := b.free.Load(); free != 60<<10 {
+	b.give(edge.Claim{Who: "another"}, held[3], false)
+	if free := b.shares.Free(); free != 60<<10 {
 		t.Errorf("%d bytes are free", free)
 	}
 }
@@ -51,31 +59,31 @@ func TestBufferOfEverySizeFits(t *testing.T) {
 	t.Parallel()
 	b := newBufferBudget(1 << 40)
 	for _, size := range []int64{0, 1, 4095, 4096, 4097, 8192, 8193, 65536, 65537, 8 << 20, 8<<20 + 1} {
-		buffer := b.take(size)
+		buffer := b.take(edge.Claim{}, size)
 		if int64(len(buffer)) != size || int64(cap(buffer)) >= 2*size && size > minBuffer {
 			t.Errorf("%d bytes get a buffer of %d of %d", size, len(buffer), cap(buffer))
 		}
-		b.give(buffer, true)
-		if b.free.Load() != 1<<40 {
-			t.Fatalf("%d bytes: %d are free", size, b.free.Load())
+		b.give(edge.Claim{}, buffer, true)
+		if b.shares.Free() != 1<<40 {
+			t.Fatalf("%d bytes: %d are free", size, b.shares.Free())
 		}
 	}
-	if b.take(1<<40) != nil {
+	if b.take(edge.Claim{}, 1<<40) != nil {
 		t.Error("a buffer larger than any class")
 	}
-	if b.free.Load() != 1<<40 {
-		t.Errorf("what cannot be had used the budget: %d are free", b.free.Load())
+	if b.shares.Free() != 1<<40 {
+		t.Errorf("what cannot be had used the budget: %d are free", b.shares.Free())
 	}
 }
 
 func TestBuffersComeBackEmpty(t *testing.T) {
 	t.Parallel()
 	b := newBufferBudget(1 << 20)
-	buffer := b.take(5000)
+	buffer := b.take(edge.Claim{}, 5000)
 	for i := range buffer[:cap(buffer)] {
 		buffer[:cap(buffer)][i] = 'x'
 	}
-	b.give(buffer, true)
+	b.give(edge.Claim{}, buffer, true)
 	if bytes.ContainsRune(buffer[:cap(buffer)], 'x') {
 		t.Error("plaintext stays in a buffer that nobody uses")
 	}
@@ -90,7 +98,7 @@ func TestBudgetHoldsUnderConcurrency(t *testing.T) {
 	for range 8 {
 		wait.Go(func() {
 			for range 300 {
-				buffer := b.take(rand.Int64N(100 << 10))
+				buffer := b.take(edge.Claim{}, rand.Int64N(100<<10))
 				if buffer == nil {
 					continue
 				}
@@ -101,12 +109,12 @@ func TestBudgetHoldsUnderConcurrency(t *testing.T) {
 					buffer[i] = 1
 				}
 				used.Add(-int64(cap(buffer)))
-				b.give(buffer, rand.N(2) == 0)
+				b.give(edge.Claim{}, buffer, rand.N(2) == 0)
 			}
 		})
 	}
 	wait.Wait()
-	if free := b.free.Load(); free != limit {
+	if free := b.shares.Free(); free != limit {
 		t.Errorf("%d of %d bytes are free in the end", free, limit)
 	}
 }
@@ -156,5 +164,23 @@ func TestCopyTellsWhoFailed(t *testing.T) {
 	_ = pipe.CloseWithError(broken)
 	if err := b.copy(w, strings.NewReader("x"), make([]byte, 8), 0); !errors.Is(err, errClientGone) {
 		t.Errorf("a client that is gone: %v", err)
+	}
+}
+
+func TestStrangersGetHalfOfTheMemory(t *testing.T) {
+	t.Parallel()
+	b := newBufferBudget(1 << 20)
+	got := 0
+	for i := range 100 {
+		from := netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
+		if b.take(edge.Stranger(from), 16<<10) != nil {
+			got++
+		}
+	}
+	if got != 32 {
+		t.Errorf("strangers got %d of 64 buffers", got)
+	}
+	if b.take(edge.Claim{Who: "root"}, 256<<10) == nil {
+		t.Error("nothing is left for others")
 	}
 }

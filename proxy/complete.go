@@ -66,9 +66,12 @@ func (s *Server) completeMultipartUpload(w http.ResponseWriter, r *request) erro
 	}
 	err = patiently(w, func() error { return c.run(r.Context()) })
 	switch {
-	case errors.Is(err, errNoSuchUpload):
+	case errors.Is(err, errNoSuchUpload): // which MinIO, just started again, also says of uploads that it has
+		if err := c.repeat(w, err); err != nil {
+			return err
+		}
 		s.dropUpload(r.Context(), u)
-		return c.repeat(w, err)
+		return nil
 	case failedCondition(err): // the first of two held, and changed what the second is judged on
 		return c.repeat(w, err)
 	case err != nil:

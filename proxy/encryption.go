@@ -59,11 +59,11 @@ func (s *Server) mayRule(r *request) error {
 // putBucketEncryption serves PutBucketEncryption. It answers when every proxy
 // obeys the new rule.
 func (s *Server) putBucketEncryption(w http.ResponseWriter, r *request) error {
-	body, err := s.document(r)
-	if err != nil {
+	if err := s.mayRule(r); err != nil {
 		return err
 	}
-	if err := s.mayRule(r); err != nil {
+	body, err := s.document(r)
+	if err != nil {
 		return err
 	}
 	rule, err := bucketconfig.ParseXML(bytes.NewReader(body))

@@ -190,6 +190,7 @@ var errorTable = []struct {
 
 	{bucketconfig.ErrNoSuchBucket, apiError{404, "NoSuchBucket", "The specified bucket does not exist", nil}},
 
+	{manifest.ErrUncertain, apiError{503, "SlowDown", "The storage cannot be reached. Please try again.", nil}},
 	{upstream.ErrListing, apiError{500, "InternalError", "The storage's listing cannot be read.", nil}},
 	{upstream.ErrUnreachable, apiError{503, "SlowDown", "The storage cannot be reached. Please try again.", nil}},
 	{errClientGone, apiError{499, "ClientDisconnected", "Client disconnected before response was ready", nil}},

@@ -79,15 +79,27 @@ func (s *Server) documentWith(r *request, o sigv4.BodyOptions) ([]byte, error) {
 	if r.route.body == 0 || r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
 	}
-	body, err := r.auth.Body(r.Request, o)
+	if r.ContentLength > 0 && r.Header.Get("X-Amz-Decoded-Content-Length") == "" && r.ContentLength > r.route.body {
+		return nil, errBodyTooLarge
+	}
+	size := r.route.body
+	if r.ContentLength >= 0 {
+		size = min(size, r.ContentLength)
+	}
+	done, err := s.awaitBody(r, size)
 	if err != nil {
 		return nil, err
 	}
-	if body.Size() > r.route.body {
-		return nil, errBodyTooLarge
+	body, err := r.auth.Body(r.Request, o)
+	var data []byte
+	if err == nil {
+		data, err = s.readWhole(r, body)
 	}
-	data, err := s.readWhole(r, body)
+	done()
 	if err != nil {
+		return nil, err
+	}
+	if err := s.enter(r); err != nil {
 		return nil, err
 	}
 	if r.scope != scopeAdmin { // whose documents are JSON, or sealed, and may look like anything
@@ -96,34 +108,50 @@ func (s *Server) documentWith(r *request, o sigv4.BodyOptions) ([]byte, error) {
 	return data, err
 }
 
-// readWhole reads a body of at most the route's limit. Long ones take their memory
-// from the budget of small uploads until r ends, or are errBusy: there may be as
-// many of them as there are requests.
+// readWhole reads a body of at most the route's limit. Its memory comes from the
+// budget of documents as the body does, until r ends, or it is errBusy.
 func (s *Server) readWhole(r *request, body *sigv4.Body) ([]byte, error) {
-	most := r.route.body
-	if size := body.Size(); size >= 0 {
-		most = size
-	}
-	var buffer []byte
-	if most <= smallBody {
-		buffer = make([]byte, most+1)
-	} else if buffer = s.buffers.take(most + 1); buffer == nil {
-		return nil, errBusy
-	} else {
-		r.held = buffer
+	if body.Size() > r.route.body {
+		return nil, errBodyTooLarge
 	}
 	n := 0
-	for n < len(buffer) {
-		m, err := body.Read(buffer[n:])
-		n += m
-		if err == io.EOF {
-			return buffer[:n], nil
+	var beyond [1]byte
+	for {
+		into := beyond[:]
+		if n == len(r.held) && int64(n) < r.route.body {
+			if err := s.growDocument(r, n); err != nil {
+				return nil, err
+			}
 		}
-		if err != nil {
+		if n < len(r.held) {
+			into = r.held[n:]
+		}
+		m, err := body.Read(into)
+		n += m
+		switch {
+		case int64(n) > r.route.body:
+			return nil, errBodyTooLarge
+		case err == io.EOF:
+			return r.held[:n], nil
+		case err != nil:
 			return nil, fmt.Errorf("read document: %w", err)
 		}
 	}
-	return nil, errBodyTooLarge
+}
+
+// growDocument doubles the memory of r's document, of which n bytes have come.
+func (s *Server) growDocument(r *request, n int) error {
+	const first = 16 << 10
+	next := s.documents.take(r.claim(), max(2*int64(n), first))
+	if next == nil {
+		return errBusy
+	}
+	copy(next, r.held)
+	if r.held != nil {
+		s.documents.give(r.claim(), r.held, true)
+	}
+	r.held = next
+	return nil
 }
 
 // setDocument gives a request a body that is signed whole. withMD5 adds the

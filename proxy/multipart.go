@@ -257,11 +257,7 @@ func (s *Server) abortMultipartUpload(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	if resp.StatusCode != http.StatusNoContent {
-		answer := upstream.ReadError(resp)
-		if answer.Code == noSuchUpload { // it ended, and whoever ended it did not finish
-			s.dropUpload(r.Context(), u)
-		}
-		return answer
+		return upstream.ReadError(resp) // NoSuchUpload too may pass: the sweep looks twice
 	}
 	upstream.Discard(resp)
 	s.dropUpload(r.Context(), u)

@@ -57,6 +57,7 @@ type Options struct {
 	SmallObject int64
 	// SmallObjectBudget bounds the memory for such uploads, all together, in
 	// bytes; 0 means 128 MiB. Uploads that find none left are streamed.
+	// Documents have a quarter of that besides, at least 16 MiB.
 	SmallObjectBudget int64
 	// Domains are the names below which a host name begins with a bucket, in lower
 	// case; none means that buckets stand in paths only.

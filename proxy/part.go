@@ -103,7 +103,7 @@ func (s *Server) uploadPart(w http.ResponseWriter, r *request) error {
 	}
 	src, size := plaintext(body), body.Size()
 	if size < 0 {
-		buffered, n, done, err := p.server.readUnsized(body)
+		buffered, n, done, err := p.server.readUnsized(r, body)
 		if err != nil {
 			return err
 		}

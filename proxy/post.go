@@ -16,6 +16,10 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 )
 
+// formFields is what a form has before its file, in bytes: at most. Its time follows
+// from it.
+const formFields = 256 << 10
+
 // posting is one PostObject on its way: a form whose fields stand for a PUT's
 // headers, and whose file is its body.
 type posting struct {
@@ -31,7 +35,12 @@ func (s *Server) postObject(w http.ResponseWriter, r *request) error {
 	if r.auth.Kind != sigv4.Anonymous {
 		return sigv4.ErrMultipleAuth // a form is signed inside
 	}
+	done, err := s.awaitBody(r, formFields)
+	if err != nil {
+		return err
+	}
 	f, err := form.Read(r.Body, r.Header.Get("Content-Type"))
+	done()
 	if err != nil {
 		return formError(err)
 	}
@@ -42,11 +51,17 @@ func (s *Server) postObject(w http.ResponseWriter, r *request) error {
 	if err := p.setRequest(); err != nil {
 		return err
 	}
+	if err := s.enter(r); err != nil {
+		return err
+	}
 	asked, err := s.writeEncryption(p.put)
 	if err != nil {
 		return err
 	}
 	defer asked.CustomerKey.Zero()
+	if err := s.mayWrite(r.Context(), p.put.caller, r.bucket, asked); err != nil {
+		return err
+	}
 	up := &upload{server: s, request: p.put, asked: asked, size: p.put.ContentLength, allowed: p.allows}
 	if err := up.receive(); err != nil {
 		return err

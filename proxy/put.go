@@ -19,6 +19,9 @@ func (s *Server) putObject(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	defer asked.CustomerKey.Zero()
+	if err := s.mayWrite(r.Context(), r.caller, r.bucket, asked); err != nil { // before its body and anything else is looked at
+		return err
+	}
 	size, err := declaredSize(r)
 	if err != nil {
 		return err
@@ -102,7 +105,7 @@ func (u *upload) receive() error {
 	u.body, u.header = body, r.writeHeaders()
 	if u.size < 0 {
 		var done func()
-		if u.body, u.size, done, err = u.server.readUnsized(body); err != nil {
+		if u.body, u.size, done, err = u.server.readUnsized(r, body); err != nil {
 			return err
 		}
 		defer done()
@@ -140,7 +143,7 @@ func (u *upload) store(lateChecksum bool) error {
 	case u.asked.Mode == sse.ModeNone:
 		return u.sendPlain()
 	case u.size > 0 && u.size <= s.opts.SmallObject:
-		if buffer := s.buffers.take(u.size); buffer != nil {
+		if buffer := s.buffers.take(u.request.claim(), u.size); buffer != nil {
 			return u.sendSmall(buffer)
 		}
 	}

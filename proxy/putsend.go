@@ -22,7 +22,7 @@ const expectContinueFrom = 1 << 20
 // before upstream hears of the object, and sends it in one request.
 func (u *upload) sendSmall(buffer []byte) error {
 	var sent *guardedBody
-	defer func() { u.server.buffers.give(buffer, sent == nil || sent.wasClosed()) }()
+	defer func() { u.server.buffers.give(u.request.claim(), buffer, sent == nil || sent.wasClosed()) }()
 	if _, err := io.ReadFull(u.body, buffer); err != nil {
 		return bodyError(u.body, err)
 	}

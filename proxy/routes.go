@@ -61,6 +61,9 @@ type route struct {
 	// bearer marks a route whose handler verifies a bearer token instead of a
 	// signature.
 	bearer bool
+	// unplaced marks a route whose handler takes the request's place itself, once it
+	// knows who asks.
+	unplaced bool
 	// why is said to the client of a refused route, and in docs/compatibility.md.
 	why string
 }
@@ -113,7 +116,7 @@ func bucketRoutes() []route {
 		{op: "HeadBucket", scope: scopeBucket, method: "HEAD", action: forward},
 		{op: "DeleteBucket", scope: scopeBucket, method: "DELETE", handler: (*Server).deleteBucket},
 		{op: "DeleteObjects", scope: scopeBucket, method: "POST", sub: []string{"delete"}, action: forward, body: deleteBody, headers: []string{"X-Amz-Bypass-Governance-Retention", "X-Amz-Mfa"}},
-		{op: "PostObject", scope: scopeBucket, method: "POST", handler: (*Server).postObject},
+		{op: "PostObject", scope: scopeBucket, method: "POST", handler: (*Server).postObject, unplaced: true},
 
 		{op: "GetBucketEncryption", scope: scopeBucket, method: "GET", sub: []string{"encryption"}, handler: (*Server).getBucketEncryption},
 		{op: "PutBucketEncryption", scope: scopeBucket, method: "PUT", sub: []string{"encryption"}, body: smallBody, handler: (*Server).putBucketEncryption},

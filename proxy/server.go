@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -45,10 +46,14 @@ type Server struct {
 	counted    *countedKeys
 	payloads   *adminpayload.Opener
 	keys       *keyring
-	buffers    *bufferBudget
+	buffers    *bufferBudget // of small uploads
+	documents  *bufferBudget
+	strangers  *edge.Budget // bodies that are read of callers who are not known
+	sealing    *edge.Gate   // in front of payloads
 	metrics    *metrics
 	probes     probes
 	busy       busyLog
+	lines      *edge.Lines // of strangers in the log
 }
 
 // New checks the options and returns a server that has made no request yet.
@@ -86,10 +91,12 @@ func New(o Options) (*Server, error) {
 		manifests: manifest.New(store), ledger: manifest.NewLedger(store), system: store, counted: counted, payloads: adminpayload.New(payloadsAtOnce),
 		setup:   newSetup(o.KMS, service, rules, o.Logger),
 		keys:    &keyring{kms: o.KMS, bucketKeys: newBucketKeys(o.KMS, o.ShareDEK), defaultKey: o.DefaultKey, s3Key: o.S3Key, formerS3Keys: o.FormerS3Keys},
-		buffers: newBufferBudget(o.SmallObjectBudget),
+		buffers: newBufferBudget(o.SmallObjectBudget), documents: newBufferBudget(max(o.SmallObjectBudget/4, leastDocuments)),
+		strangers: edge.NewBudget(strangersAtOnce, strangersAtOnce), sealing: edge.NewQueue(payloadsAtOnce, payloadQueue, payloadWait),
 		metrics: newMetrics(o.Metrics),
 	}
 	s.fitness = newFitness(o.Upstream, service, s.setup.ensure, o.Logger)
+	s.lines = edge.NewLines(s.logLeftOut)
 	if err := s.setIdentities(store); err != nil {
 		return nil, err
 	}
@@ -141,16 +148,18 @@ type request struct {
 	began       time.Time
 	// held is a document that takes its memory from the budget; nil for none.
 	held []byte
+	// answer is what the client is answered with, for deadlines.
+	answer http.ResponseWriter
+	// leave gives its place back; nil if it has none.
+	leave func()
 }
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w, r, finish := s.opts.Patience.Apply(w, r)
 	defer finish()
-	if s.serveCORS(w, r) || s.serveHealth(w, r) {
-		return
-	}
-	if s.serveVirtualHost(w, r) {
+	// A bucket in the host comes first: every path is a key of it then.
+	if s.serveCORS(w, r) || s.serveVirtualHost(w, r) || s.serveHealth(w, r) {
 		return
 	}
 	if isAdminPath(r.URL.Path) {
@@ -164,7 +173,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // errors, logs once and counts once.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, sc scope, bucket, key string) {
 	_, virtualHost := domains(s.opts.Domains).bucket(r.Host)
-	req := &request{Request: r, id: newRequestID(), virtualHost: virtualHost, origin: s.opts.Trust.Origin(r), scope: sc, began: time.Now()}
+	req := &request{Request: r, id: newRequestID(), virtualHost: virtualHost, origin: s.opts.Trust.Origin(r), scope: sc, began: time.Now(), answer: w}
 	out := &responseWriter{ResponseWriter: w}
 	h := w.Header()
 	h.Set("X-Amz-Request-Id", req.id)
@@ -223,22 +232,24 @@ func (s *Server) handle(w *responseWriter, r *request, sc scope, bucket, key str
 	if strings.EqualFold(r.bucket, s.opts.SystemBucket) {
 		return errReservedBucket(r.route.op)
 	}
-	if r.route.action != refuse {
-		if err := s.fitness.admit(r.Context(), r.Method); err != nil {
-			return err
-		}
+	if r.route.action == refuse {
+		return fmt.Errorf("%s: %s: %w", r.route.op, r.route.why, errNotOffered)
+	}
+	if err := s.fitness.admit(r.Context(), r.Method); err != nil {
+		return err
 	}
 	if err := r.checkKey(); err != nil {
 		return err
 	}
-	switch r.route.action {
-	case translate:
-		return r.route.handler(s, w, r)
-	case forward:
-		return s.forward(w, r)
-	default:
-		return fmt.Errorf("%s: %s: %w", r.route.op, r.route.why, errNotOffered)
+	if !r.route.unplaced {
+		if err := s.enter(r); err != nil {
+			return err
+		}
 	}
+	if r.route.action == forward {
+		return s.forward(w, r)
+	}
+	return r.route.handler(s, w, r)
 }
 
 func newRequestID() string {
@@ -249,16 +260,28 @@ func newRequestID() string {
 
 func (s *Server) logRequest(r *request, status int, cut bool, err error, answer *apiError) {
 	level := slog.LevelDebug
+	if err != nil {
+		level = failureLevel(err, answer, cut)
+		stranger := r.caller.accessKey == ""
+		if stranger && level > slog.LevelDebug && !s.log.Enabled(r.Context(), slog.LevelDebug) && !s.lines.Allow(r.origin.Addr) {
+			return
+		}
+	}
 	attrs := []slog.Attr{
 		slog.String("id", r.id), slog.String("op", r.op()), slog.String("method", r.Method),
 		slog.String("bucket", r.bucket), slog.String("key", r.key), slog.String("caller", r.caller.String()),
 		slog.String("client", r.origin.Addr.String()), slog.String("peer", r.RemoteAddr), slog.Int("status", status), slog.Duration("took", time.Since(r.began)),
 	}
 	if err != nil {
-		level = failureLevel(err, answer, cut)
 		attrs = append(attrs, slog.String("code", answer.code), slog.String("error", err.Error()))
 	}
 	s.log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// logLeftOut says that callers without a valid signature had more requests refused
+// than the log has lines for.
+func (s *Server) logLeftOut(requests int, most netip.Addr) {
+	s.log.Warn("refused requests without a valid signature that are not in the log, in the last minute", "requests", requests, "most_from", most.String())
 }
 
 // failureLevel keeps the everyday "not found" and "not modified" out of the log,

@@ -37,7 +37,12 @@ func isSTS(r *http.Request) bool {
 // handleSTS finds the STS action that a request names in its form or query, and
 // who signed it if anybody did.
 func (s *Server) handleSTS(w http.ResponseWriter, r *request) error {
+	done, err := s.awaitBody(r, stsBody)
+	if err != nil {
+		return err
+	}
 	body, err := readForm(r.Request)
+	done()
 	if err != nil {
 		return err
 	}
@@ -67,6 +72,9 @@ func (s *Server) handleSTS(w http.ResponseWriter, r *request) error {
 	}
 	if r.route.action == refuse {
 		return fmt.Errorf("%s: %s: %w", r.route.op, r.route.why, errNotOffered)
+	}
+	if err := s.enter(r); err != nil {
+		return err
 	}
 	return r.route.handler(s, w, r)
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/edge"
 )
 
 const goodSTSAnswer = `<?xml version="1.0" encoding="UTF-8"?>
@@ -140,7 +142,7 @@ func TestErrorsOfSTSShowNothingOfTheForm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{table: table, identities: testIdentities(t)}
+	s := &Server{table: table, identities: testIdentities(t), strangers: edge.NewBudget(8, 8)}
 	for _, form := range []string{
 		"Action=AssumeRoleWithLDAPIdentity&LDAPPassword=hunter2&More=hunter2",
 		"Action=AssumeRoleWithLDAPIdentity&LDAPPassword=hunter2&LDAPPassword=hunter2",

@@ -177,7 +177,10 @@ func (s *Server) listMultipartUploads(w http.ResponseWriter, r *request) error {
 	sort.SliceStable(all, func(i, j int) bool {
 		return all[i].Key < all[j].Key || all[i].Key == all[j].Key && all[i].Initiated.Before(all[j].Initiated)
 	})
-	p.fill(all)
+	live := s.newLiveness(all)
+	if err := p.fill(all, func(i int) (bool, error) { return live.alive(r.Context(), i) }); err != nil {
+		return err
+	}
 	writeXML(w, http.StatusOK, p.render(r))
 	return nil
 }
@@ -196,11 +199,11 @@ func (s *Server) mayListUploads(r *request, prefix string) error {
 	return nil
 }
 
-// fill takes the uploads after the markers, folded at the delimiter, up to the
-// page's size.
-func (p *uploadPage) fill(all []*manifest.Upload) {
+// fill takes the uploads after the markers that are alive, folded at the delimiter,
+// up to the page's size. alive is asked in order, by index.
+func (p *uploadPage) fill(all []*manifest.Upload, alive func(int) (bool, error)) error {
 	passed := !p.has(all) // the upload of the marker was seen, or has ended since
-	for _, u := range all {
+	for i, u := range all {
 		id := uploadID{u.ID, u.Manifest}.String()
 		if u.Key < p.keyMarker || u.Key == p.keyMarker && p.keyMarker != "" && (p.uploadIDMarker == "" || !passed) {
 			passed = passed || u.Key == p.keyMarker && id == p.uploadIDMarker
@@ -215,9 +218,15 @@ func (p *uploadPage) fill(all []*manifest.Upload) {
 		if folded != "" && (len(p.prefixes) > 0 && p.prefixes[len(p.prefixes)-1] == folded || folded <= p.keyMarker) {
 			continue
 		}
+		if ok, err := alive(i); err != nil || !ok {
+			if err != nil {
+				return err
+			}
+			continue
+		}
 		if len(p.uploads)+len(p.prefixes) >= p.maxUploads {
 			p.truncated = p.maxUploads > 0
-			return
+			return nil
 		}
 		if folded != "" {
 			p.prefixes = append(p.prefixes, folded)
@@ -227,6 +236,7 @@ func (p *uploadPage) fill(all []*manifest.Upload) {
 		p.uploads = append(p.uploads, u)
 		p.nextKey, p.nextID = u.Key, id
 	}
+	return nil
 }
 
 // has says whether the upload that the markers name is among all.

@@ -11,18 +11,24 @@ import (
 
 func TestCapacityFollowsFromTheMachineUnlessItIsGiven(t *testing.T) {
 	t.Parallel()
-	var l config.Limits
-	setCapacity(&l)
-	if l.MaxRequests < 64 || l.MaxConnections < 256 {
-		t.Errorf("%d requests, %d connections", l.MaxRequests, l.MaxConnections)
+	var c config.Config
+	setCapacity(&c)
+	l := c.Limits
+	if l.MaxRequests < 16 || l.MaxConnections < 64 || l.MaxHTTP2Connections < 2 {
+		t.Errorf("%d requests, %d connections, %d by HTTP/2", l.MaxRequests, l.MaxConnections, l.MaxHTTP2Connections)
 	}
-	if need := int64(l.MaxRequests) * requestMemory; l.MaxRequests > 64 && need > availableMemory()/2 {
-		t.Errorf("%d requests need more than half of %d bytes", l.MaxRequests, availableMemory())
+	need := int64(l.MaxRequests)*requestMemory + int64(l.MaxConnections)*connectionMemory + int64(l.MaxHTTP2Connections)*http2Memory + headerMemory(&c)
+	if memory := availableMemory(); memory > 256<<20 && need > memory {
+		t.Errorf("what clients can take, %d bytes, is more than %d", need, memory)
 	}
-	given := config.Limits{MaxRequests: 7, MaxConnections: 9}
-	setCapacity(&given)
-	if given.MaxRequests != 7 || given.MaxConnections != 9 {
-		t.Errorf("%d requests, %d connections", given.MaxRequests, given.MaxConnections)
+	small := config.Config{SmallObject: config.SmallObject{Budget: availableMemory() / 4}}
+	if setCapacity(&small); small.Limits.MaxConnections > l.MaxConnections || servingMemory(&small) != availableMemory()-small.SmallObject.Budget {
+		t.Errorf("small uploads leave %d connections of %d", small.Limits.MaxConnections, l.MaxConnections)
+	}
+	given := config.Config{Limits: config.Limits{MaxRequests: 7, MaxConnections: 9, MaxHTTP2Connections: 3}}
+	want := given.Limits
+	if setCapacity(&given); given.Limits != want {
+		t.Errorf("%+v", given.Limits)
 	}
 }
 

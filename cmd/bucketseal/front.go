@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -38,8 +37,9 @@ func (a *app) newFront(ctx context.Context, c *config.Config, files *certs.Watch
 			ReadHeaderTimeout: c.Limits.ReadHeader,
 			IdleTimeout:       c.Limits.Idle,
 			MaxHeaderBytes:    int(2 * c.Limits.MaxHeader), // between, the proxy answers in S3's way
-			ErrorLog:          stdlog.New(httpLog{log}, "", 0),
+			ErrorLog:          stdlog.New(newHTTPLog(log), "", 0),
 			HTTP2:             http2Limits(c.Limits),
+			ConnContext:       edge.ConnContext,
 		},
 	}
 	var err error
@@ -56,14 +56,20 @@ func (a *app) newFront(ctx context.Context, c *config.Config, files *certs.Watch
 	}
 	f.listener = edge.Listen(listener, edge.Connections{
 		Most: c.Limits.MaxConnections, PerClient: c.Limits.MaxConnectionsPerClient, Trust: edge.Trust{Proxies: c.TrustedProxies},
+		HTTP2: c.Limits.MaxHTTP2Connections, Headers: headerMemory(c),
 	})
+	if f.tls != nil {
+		f.tls = f.listener.TLS(f.tls)
+	}
 	return f, nil
 }
 
 // http2Limits bound what one connection may hold.
 func http2Limits(l config.Limits) *http.HTTP2Config {
 	return &http.HTTP2Config{
-		MaxConcurrentStreams: 100,
+		MaxConcurrentStreams: edge.HTTP2Streams,
+		// Each connection keeps a buffer for the largest frame.
+		MaxReadFrameSize: 64 << 10,
 		// What clients may send before a handler asks for it.
 		MaxReceiveBufferPerConnection: 1 << 20,
 		MaxReceiveBufferPerStream:     512 << 10,
@@ -81,7 +87,7 @@ func (f *front) close() {
 // serve answers requests until ctx ends, and then lets those that run finish
 // within the limit. What is left is cut off.
 func (f *front) serve(ctx context.Context, handler http.Handler) error {
-	f.server.Handler = handler
+	f.server.Handler = edge.Handler(handler)
 	f.server.TLSConfig = f.tls
 	failed := make(chan error, 1)
 	go func() {
@@ -106,18 +112,4 @@ func (f *front) serve(ctx context.Context, handler http.Handler) error {
 	}
 	f.log.Info("ended")
 	return err
-}
-
-// httpLog is where net/http's server complains. Handshakes that fail are the
-// daily noise of port scans and health checks.
-type httpLog struct{ log *slog.Logger }
-
-// Write logs one message.
-func (h httpLog) Write(p []byte) (int, error) {
-	level := slog.LevelError
-	if bytes.Contains(p, []byte("TLS handshake error")) {
-		level = slog.LevelDebug
-	}
-	h.log.Log(context.Background(), level, "http server", "message", string(bytes.TrimSpace(p)))
-	return len(p), nil
 }

@@ -105,7 +105,7 @@ func TestTransfersThatTakeTooLongAreCutOff(t *testing.T) {
 func TestHandshakeFailuresAreNoErrors(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	h := httpLog{slog.New(slog.NewTextHandler(&log, nil))}
+	h := newHTTPLog(newLog(&log, slog.LevelInfo, false))
 	_, _ = h.Write([]byte("http: TLS handshake error from 127.0.0.1:1: EOF\n"))
 	if log.Len() != 0 {
 		t.Errorf("%s", log.String())

@@ -157,13 +157,7 @@ func runKeyServer(ctx context.Context, s *server.Server, listener net.Listener, 
 	return s.Serve(ctx, listener)
 }
 
-func kmsLogger(w io.Writer, l kmsconfig.Log) *slog.Logger {
-	o := &slog.HandlerOptions{Level: l.Error}
-	if l.JSON {
-		return slog.New(slog.NewJSONHandler(w, o))
-	}
-	return slog.New(slog.NewTextHandler(w, o))
-}
+func kmsLogger(w io.Writer, l kmsconfig.Log) *slog.Logger { return newLog(w, l.Error, l.JSON) }
 
 func (a *app) kmsConfigCheckCommand() *cobra.Command {
 	return &cobra.Command{

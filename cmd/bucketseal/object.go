@@ -17,19 +17,20 @@ func (a *app) objectCommand() *cobra.Command {
 }
 
 func (a *app) objectSweepCommand() *cobra.Command {
-	var dryRun bool
+	var dryRun, force bool
 	var age time.Duration
 	cmd := &cobra.Command{
 		Use:   "sweep",
 		Short: "Remove what ended uploads and overwritten objects left in the system bucket",
 		Long: `Remove what multipart uploads that ended, objects that were overwritten or deleted, and crashed
 writes left in the system bucket: notes of uploads and parts, and manifests. MinIO is asked about
-each upload and each object first; nothing is removed that one of them still needs. A running
-server does the same every few hours.`,
+each upload and each object first; nothing is removed that one of them still needs, or that is
+found for the first time: what a sweep finds is removed by one that finds it again, a day later by
+the clocks of MinIO and of this machine. A running server does the same every few hours.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if age < time.Hour {
-				return usageError{fmt.Errorf("--older-than %v: writes that are under way must not lose what they have; at least 1h", age)}
+			if least := leastAge(force); age < least {
+				return usageError{fmt.Errorf("--older-than %v: writes that are under way must not lose what they have; at least %v", age, least)}
 			}
 			c, err := a.loadConfig(cmd)
 			if err != nil {
@@ -43,7 +44,8 @@ server does the same every few hours.`,
 	}
 	configFlags(cmd)
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would be removed")
-	cmd.Flags().DurationVar(&age, "older-than", proxy.SweepAge, "leave alone what is younger, by MinIO's clock")
+	cmd.Flags().DurationVar(&age, "older-than", proxy.SweepAge, "leave alone what is younger, or was first found later")
+	cmd.Flags().BoolVar(&force, "force", false, "allow --older-than below 1h: where nothing writes")
 	return cmd
 }
 
@@ -53,17 +55,32 @@ func (a *app) sweep(ctx context.Context, c *config.Config, age time.Duration, dr
 		return err
 	}
 	defer done()
-	removed := 0
+	removed, skipped := 0, 0
 	verb := "removed"
 	if dryRun {
 		verb = "would remove"
 	}
-	err = server.Sweep(ctx, age, dryRun, func(what, name string) {
-		removed++
-		fmt.Fprintf(a.stdout, "%s %s %q\n", verb, what, name)
+	waiting, err := server.Sweep(ctx, proxy.SweepOptions{
+		Age: age, DryRun: dryRun,
+		Removed: func(what, name string) {
+			removed++
+			fmt.Fprintf(a.stdout, "%s %s %q\n", verb, what, name)
+		},
+		Skipped: func(what, name string, err error) {
+			skipped++
+			fmt.Fprintf(a.stdout, "skipped %s %q: %v\n", what, name, err)
+		},
 	})
-	fmt.Fprintf(a.stdout, "%s %d\n", verb, removed)
+	fmt.Fprintf(a.stdout, "%s %d, %d wait for a sweep at least %v after they were first found, skipped %d\n", verb, removed, waiting, age, skipped)
 	return err
+}
+
+// leastAge is the least age of what a sweep may remove.
+func leastAge(force bool) time.Duration {
+	if force {
+		return time.Second
+	}
+	return time.Hour
 }
 
 // openServer makes the server that a command works with, which serves nobody. done

@@ -54,11 +54,7 @@ read the certificates again, and the credentials and access of the configuration
 
 // newLogger logs to the standard error.
 func (a *app) newLogger(l config.Log) *slog.Logger {
-	o := &slog.HandlerOptions{Level: l.Level}
-	if l.Format == "json" {
-		return slog.New(slog.NewJSONHandler(a.stderr, o))
-	}
-	return slog.New(slog.NewTextHandler(a.stderr, o))
+	return newLog(a.stderr, l.Level, l.Format == "json")
 }
 
 // serve runs the proxy until ctx ends. It returns nil after an orderly end.
@@ -82,8 +78,9 @@ func (a *app) serve(ctx context.Context, c *config.Config, reload func() (*confi
 		return err
 	}
 	defer up.Close()
+	limitMemory(log)
 	asRead := *c // before what follows from the machine
-	setCapacity(&c.Limits)
+	setCapacity(c)
 	warnMemory(c, log)
 	registry := newRegistry()
 	options := proxyOptions(c, up, keys, log)
@@ -336,7 +333,7 @@ func logStart(c *config.Config, keys *keySource, front *front, log *slog.Logger)
 	b := readBuildInfo()
 	log.Info("bucketseal server", "version", b.Version, "commit", b.Commit, "address", front.listener.Addr().String(),
 		"tls", c.TLS.Enabled(), "upstream", c.Upstream.Endpoint.String(), "auto_encryption", string(c.AutoEncryption), "keys", keys.where,
-		"max_requests", c.Limits.MaxRequests, "max_connections", c.Limits.MaxConnections)
+		"max_requests", c.Limits.MaxRequests, "max_connections", c.Limits.MaxConnections, "max_http2_connections", c.Limits.MaxHTTP2Connections)
 	if addr, ok := front.listener.Addr().(*net.TCPAddr); ok && !c.TLS.Enabled() && !addr.IP.IsLoopback() {
 		log.Warn("S3 is served without TLS: passwords are safe, but objects can be read on the way; set tls", "address", addr.String())
 	}

@@ -178,6 +178,7 @@ type Limits struct {
 	MaxRequests             int // at once; 0 means what suits the machine
 	QueueWait               time.Duration
 	MaxConnections          int // 0 means what suits the machine
+	MaxHTTP2Connections     int // 0 means what suits the machine
 	MaxConnectionsPerClient int // 0 means any number
 	Stall                   time.Duration
 }

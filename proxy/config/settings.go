@@ -252,6 +252,10 @@ func capacitySettings() []Setting {
 			Usage: "how many connections may be open at once, or auto", set: number(func(c *Config) *int { return &c.Limits.MaxConnections }, 1, 1<<24),
 		},
 		{
+			Path: "limits.max_http2_connections", Type: TypeNumber, Default: auto,
+			Usage: "how many of them may be by HTTP/2, or auto; others get HTTP/1.1", set: number(func(c *Config) *int { return &c.Limits.MaxHTTP2Connections }, 1, 1<<24),
+		},
+		{
 			Path: "limits.max_connections_per_client", Type: TypeNumber, Default: "0",
 			Usage: "how many of them one address may have; 0 for any number", set: number(func(c *Config) *int { return &c.Limits.MaxConnectionsPerClient }, 0, 1<<24),
 		},

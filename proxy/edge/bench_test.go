@@ -50,3 +50,18 @@ func BenchmarkPatience(b *testing.B) {
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+// What a place costs a request that need not wait.
+func BenchmarkGate(b *testing.B) {
+	g := NewGate(1024, time.Second)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			leave, err := g.EnterAs(b.Context(), Claim{Who: "somebody"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			leave()
+		}
+	})
+}

@@ -3,6 +3,8 @@ package edge
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,60 +15,161 @@ import (
 var ErrBusy = errors.New("too many requests at once")
 
 // Gate lets a number of requests in at once. Others wait in a queue of limited
-// length, first come first served, and for a limited time. It is safe for
-// concurrent use; a nil Gate lets everybody in.
+// length and for a limited time: one of each account in turn, first come first
+// served within it, and strangers in turn with accounts. Places and queue are shared
+// as a Budget is, so that nobody takes the last of them from everybody else. It is
+// safe for concurrent use; a nil Gate lets everybody in.
 type Gate struct {
-	slots   chan struct{}
-	waiting atomic.Int64
-	queue   int64
 	wait    time.Duration
 	refused atomic.Int64
+
+	mu     sync.Mutex
+	places shares
+	queue  shares
+	lines  [2]line // of accounts, of strangers
+	next   int     // which of them is asked first
 }
+
+// line is who waits, by claim. Claims take turns.
+type line struct {
+	turns   []Claim
+	waiting map[Claim][]*waiter
+}
+
+// waiter is told when it has its place.
+type waiter struct{ in chan struct{} }
 
 // NewGate returns a gate for most requests at once. As many more may wait, each
 // for at most wait.
-func NewGate(most int, wait time.Duration) *Gate {
-	return &Gate{slots: make(chan struct{}, most), queue: int64(most), wait: wait}
+func NewGate(most int, wait time.Duration) *Gate { return NewQueue(most, most, wait) }
+
+// NewQueue is NewGate with another length of the queue.
+func NewQueue(most, queue int, wait time.Duration) *Gate {
+	g := &Gate{wait: wait, places: newShares(int64(most), max(int64(most)/2, 1)), queue: newShares(int64(queue), max(int64(queue)/2, 1))}
+	for i := range g.lines {
+		g.lines[i].waiting = make(map[Claim][]*waiter)
+	}
+	return g
 }
 
-// Enter waits for a place and returns how to give it back. ErrBusy if there is
-// none in time, or ctx's error.
-func (g *Gate) Enter(ctx context.Context) (leave func(), err error) {
+// Enter waits for a place for somebody without a name. See EnterAs.
+func (g *Gate) Enter(ctx context.Context) (leave func(), err error) { return g.EnterAs(ctx, Claim{}) }
+
+// EnterAs waits for a place for c and returns how to give it back. ErrBusy if there
+// is none in time, or ctx's error.
+func (g *Gate) EnterAs(ctx context.Context, c Claim) (leave func(), err error) {
 	if g == nil {
 		return func() {}, nil
 	}
-	select {
-	case g.slots <- struct{}{}:
-		return g.leave, nil
-	default:
+	g.mu.Lock()
+	if len(g.line(c).waiting[c]) == 0 && g.places.take(c, 1) {
+		g.mu.Unlock()
+		return func() { g.leave(c) }, nil
 	}
-	if g.waiting.Add(1) > g.queue {
-		g.waiting.Add(-1)
+	if !g.queue.take(c, 1) {
+		g.mu.Unlock()
 		g.refused.Add(1)
 		return nil, ErrBusy
 	}
-	defer g.waiting.Add(-1)
+	w := &waiter{in: make(chan struct{})}
+	g.line(c).join(c, w)
+	g.mu.Unlock()
+	return g.await(ctx, c, w)
+}
+
+func (g *Gate) await(ctx context.Context, c Claim, w *waiter) (leave func(), err error) {
 	timer := time.NewTimer(g.wait)
 	defer timer.Stop()
+	leave = func() { g.leave(c) }
 	select {
-	case g.slots <- struct{}{}:
-		return g.leave, nil
+	case <-w.in:
+		return leave, nil
 	case <-timer.C:
-		g.refused.Add(1)
-		return nil, ErrBusy
+		err = ErrBusy
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		err = ctx.Err()
+	}
+	g.mu.Lock()
+	waited := g.line(c).quit(c, w)
+	if waited {
+		g.queue.give(c, 1)
+	}
+	g.mu.Unlock()
+	if !waited { // its place came at the same moment
+		return leave, nil
+	}
+	if errors.Is(err, ErrBusy) {
+		g.refused.Add(1)
+	}
+	return nil, err
+}
+
+func (g *Gate) line(c Claim) *line {
+	if c.Stranger {
+		return &g.lines[1]
+	}
+	return &g.lines[0]
+}
+
+// leave gives a place back, and all that are free to those who wait.
+func (g *Gate) leave(c Claim) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.places.give(c, 1)
+	for g.places.free > 0 && (g.letIn(&g.lines[g.next]) || g.letIn(&g.lines[1-g.next])) {
+		g.next = 1 - g.next
 	}
 }
 
-func (g *Gate) leave() { <-g.slots }
+// letIn gives a place to the first of l who may have one.
+func (g *Gate) letIn(l *line) bool {
+	for i, c := range l.turns {
+		if !g.places.take(c, 1) {
+			continue
+		}
+		g.queue.give(c, 1)
+		l.turns = append(slices.Delete(l.turns, i, i+1), c)
+		w := l.waiting[c][0]
+		l.quit(c, w)
+		close(w.in)
+		return true
+	}
+	return false
+}
+
+func (l *line) join(c Claim, w *waiter) {
+	if len(l.waiting[c]) == 0 {
+		l.turns = append(l.turns, c)
+	}
+	l.waiting[c] = append(l.waiting[c], w)
+}
+
+// quit takes a waiter out of the line, if it is there.
+func (l *line) quit(c Claim, w *waiter) bool {
+	i := slices.Index(l.waiting[c], w)
+	if i < 0 {
+		return false
+	}
+	if l.waiting[c] = slices.Delete(l.waiting[c], i, i+1); len(l.waiting[c]) == 0 {
+		delete(l.waiting, c)
+		l.turns = slices.DeleteFunc(l.turns, func(other Claim) bool { return other == c })
+	}
+	return true
+}
+
+// holds says how many places are taken, and how many wait for one.
+func (g *Gate) holds() (inside, waiting float64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return float64(g.places.total - g.places.free), float64(g.queue.total - g.queue.free)
+}
 
 // Register adds the gate's metrics to r.
 func (g *Gate) Register(r prometheus.Registerer) {
 	r.MustRegister(
-		gauge("bucketseal_s3_requests_in_flight", "S3 requests that hold a place.", func() float64 { return float64(len(g.slots)) }),
-		gauge("bucketseal_s3_requests_limit", "S3 requests that may be served at once.", func() float64 { return float64(cap(g.slots)) }),
-		gauge("bucketseal_s3_requests_queued", "S3 requests that wait for a place.", func() float64 { return float64(g.waiting.Load()) }),
+		gauge("bucketseal_s3_requests_in_flight", "S3 requests that hold a place.", func() float64 { inside, _ := g.holds(); return inside }),
+		gauge("bucketseal_s3_requests_limit", "S3 requests that may be served at once.", func() float64 { return float64(g.places.total) }),
+		gauge("bucketseal_s3_requests_queued", "S3 requests that wait for a place.", func() float64 { _, waiting := g.holds(); return waiting }),
 		counter("bucketseal_s3_requests_refused_total", "S3 requests that found no place in time.", &g.refused),
 	)
 }

@@ -38,7 +38,7 @@ func TestTheGateLetsSoManyInAndQueuesAsMany(t *testing.T) {
 			entered <- out
 		})
 	}
-	for g.waiting.Load() < 2 {
+	for waiting(g) < 2 {
 		time.Sleep(time.Millisecond)
 	}
 	if _, err := g.Enter(t.Context()); !errors.Is(err, ErrBusy) {
@@ -60,8 +60,8 @@ func TestTheGateLetsSoManyInAndQueuesAsMany(t *testing.T) {
 	for out := range entered {
 		out()
 	}
-	if n := len(g.slots); n != 0 || g.waiting.Load() != 0 {
-		t.Errorf("%d places are taken, %d wait", n, g.waiting.Load())
+	if inside, waiting := g.holds(); inside != 0 || waiting != 0 {
+		t.Errorf("%v places are taken, %v wait", inside, waiting)
 	}
 }
 
@@ -195,5 +195,115 @@ func TestHeaderSizeCountsEverything(t *testing.T) {
 	r := &http.Request{Method: "GET", RequestURI: "/b/k", Host: "h", Header: http.Header{"A": {"12", "3"}}}
 	if got := HeaderSize(r); got != 3+4+1+(1+2+32)+(1+1+32) {
 		t.Errorf("%d", got)
+	}
+}
+
+func waiting(g *Gate) float64 {
+	_, n := g.holds()
+	return n
+}
+
+func TestNobodyTakesTheLastPlaces(t *testing.T) {
+	t.Parallel()
+	g := NewQueue(16, 16, 20*time.Millisecond)
+	enter := func(c Claim) (n int) {
+		for ; n < 2000; n++ {
+			if _, err := g.EnterAs(t.Context(), c); err != nil {
+				return n
+			}
+		}
+		return n
+	}
+	stranger := func(address string) Claim { return Stranger(netip.MustParseAddr(address)) }
+	for _, step := range []struct {
+		claim Claim
+		want  int
+	}{
+		{stranger("192.0.2.1"), 7}, // of eight
+		{stranger("192.0.2.2"), 1},
+		{stranger("2001:db8::1"), 0},
+		{Claim{Who: "greedy"}, 7},
+		{Claim{Who: "another"}, 1},
+	} {
+		if got := enter(step.claim); got != step.want {
+			t.Errorf("%+v got %d places, want %d", step.claim, got, step.want)
+		}
+	}
+	g = NewQueue(1024, 8, 20*time.Millisecond)
+	for _, step := range []struct {
+		who  string
+		want int
+	}{{"greedy", 896}, {"next", 112}, {"third", 14}, {"root", 1}} {
+		if got := enter(Claim{Who: step.who}); got != step.want {
+			t.Errorf("%s got %d places, want %d", step.who, got, step.want)
+		}
+	}
+}
+
+func TestWhoWaitsTakesTurns(t *testing.T) {
+	t.Parallel()
+	g := NewQueue(1, 100, time.Minute)
+	leave, err := g.EnterAs(t.Context(), Claim{Who: "first"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	order := make(chan Claim, 100)
+	var wg sync.WaitGroup
+	join := func(n int, c Claim) {
+		for range n {
+			before := waiting(g)
+			wg.Go(func() {
+				out, err := g.EnterAs(context.Background(), c)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				order <- c
+				out()
+			})
+			for waiting(g) == before {
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}
+	stranger := Stranger(netip.MustParseAddr("192.0.2.1"))
+	join(20, Claim{Who: "greedy"})
+	join(20, stranger)
+	join(2, Claim{Who: "root"})
+	leave()
+	wg.Wait()
+	close(order)
+	turns := map[Claim][]int{}
+	at := 0
+	for c := range order {
+		at++
+		turns[c] = append(turns[c], at)
+	}
+	if last := turns[Claim{Who: "root"}][1]; last > 8 {
+		t.Errorf("root's second was served as number %d", last)
+	}
+	if turns[stranger][0] > 3 || len(turns[stranger]) != 20 {
+		t.Errorf("strangers were served at %v", turns[stranger])
+	}
+}
+
+func TestWhoGivesUpWaitingLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	g := NewQueue(2, 8, time.Millisecond)
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			c := Claim{Who: string(rune('a' + i%3)), Stranger: i%2 == 0}
+			for range 300 {
+				if leave, err := g.EnterAs(context.Background(), c); err == nil {
+					leave()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	inside, waiting := g.holds()
+	if inside != 0 || waiting != 0 || len(g.places.held)+len(g.queue.held)+len(g.lines[0].waiting)+len(g.lines[1].waiting)+len(g.lines[0].turns)+len(g.lines[1].turns) != 0 || g.places.strangers != 0 || g.queue.strangers != 0 {
+		t.Errorf("%v inside, %v wait; %+v", inside, waiting, g)
 	}
 }

@@ -16,6 +16,12 @@ type Connections struct {
 	// PerClient is how many of them one address may have; 0 means any number. An
 	// IPv6 client has a /64, which is what one is given.
 	PerClient int
+	// HTTP2 is how many of them may be by HTTP/2, which can be made to cost more;
+	// 0 means any number. Others get HTTP/1.1 (Listener.TLS).
+	HTTP2 int
+	// Headers is how many bytes of memory requests may take, beside the allowance
+	// of each connection, before they are known to be worth it; 0 means any number.
+	Headers int64
 	// Trust exempts proxies from PerClient: they bring many clients.
 	Trust Trust
 }
@@ -25,9 +31,11 @@ type Connections struct {
 type Listener struct {
 	net.Listener
 	limits Connections
+	shared budget
 
 	mu      sync.Mutex
 	open    int
+	http2   int
 	clients map[netip.Addr]int
 
 	refusedAll, refusedClient atomic.Int64
@@ -35,7 +43,10 @@ type Listener struct {
 
 // Listen limits l.
 func Listen(l net.Listener, limits Connections) *Listener {
-	return &Listener{Listener: l, limits: limits, clients: make(map[netip.Addr]int)}
+	listener := &Listener{Listener: l, limits: limits, clients: make(map[netip.Addr]int)}
+	listener.shared.limited = limits.Headers > 0
+	listener.shared.left.Store(limits.Headers)
+	return listener
 }
 
 // Accept returns the next connection that the limits allow.
@@ -47,7 +58,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 		}
 		client, ok := l.admit(peerOf(conn.RemoteAddr().String()))
 		if ok {
-			return &limitedConn{Conn: conn, gone: func() { l.leave(client) }}, nil
+			return &limitedConn{Conn: conn, listener: l, client: client, account: account{shared: &l.shared}}, nil
 		}
 		_ = conn.Close()
 	}
@@ -71,12 +82,16 @@ func (l *Listener) admit(from netip.Addr) (client netip.Addr, ok bool) {
 	return client, true
 }
 
-func (l *Listener) leave(client netip.Addr) {
+func (l *Listener) leave(c *limitedConn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open--
-	if l.clients[client]--; l.clients[client] <= 0 {
-		delete(l.clients, client)
+	c.account.close()
+	if c.account.http2 { // after close, nobody changes it
+		l.http2--
+	}
+	if l.clients[c.client]--; l.clients[c.client] <= 0 {
+		delete(l.clients, c.client)
 	}
 }
 
@@ -98,6 +113,12 @@ func (l *Listener) Register(r prometheus.Registerer) {
 			defer l.mu.Unlock()
 			return float64(l.open)
 		}),
+		gauge("bucketseal_http2_connections_open", "Connections of S3 clients by HTTP/2.", func() float64 {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return float64(l.http2)
+		}),
+		counter("bucketseal_header_memory_refused_total", "Connections and requests refused because headers took the memory set aside for them.", &l.shared.refused),
 		counter("bucketseal_connections_refused_total", "Connections closed at once because too many were open.", &l.refusedAll),
 		counter("bucketseal_client_connections_refused_total", "Connections closed at once because their client had too many.", &l.refusedClient),
 	)
@@ -106,13 +127,24 @@ func (l *Listener) Register(r prometheus.Registerer) {
 // limitedConn is counted until it is closed.
 type limitedConn struct {
 	net.Conn
-	once sync.Once
-	gone func()
+	once     sync.Once
+	listener *Listener
+	client   netip.Addr
+	account  account
+}
+
+// Read reads, and fails where headers would take more memory than there is.
+func (c *limitedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && !c.account.arrived(n) {
+		return 0, errMemory
+	}
+	return n, err
 }
 
 // Close closes the connection and counts it out.
 func (c *limitedConn) Close() error {
-	defer c.once.Do(c.gone)
+	defer c.once.Do(func() { c.listener.leave(c) })
 	return c.Conn.Close()
 }
 

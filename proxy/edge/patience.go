@@ -26,7 +26,7 @@ const (
 // Patience bounds how slow clients may be.
 type Patience struct {
 	// Stall is how long a client may take to send 16 KiB of a body, or to take one
-	// piece of an answer. Time in which it is not waited for does not count. 0 means
+	// piece of an answer; for an error it has five seconds. Time in which it is not waited for does not count. 0 means
 	// any time.
 	Stall time.Duration
 }
@@ -129,6 +129,9 @@ type patientWriter struct {
 func (w *patientWriter) WriteHeader(status int) {
 	if status >= 200 && !w.began {
 		w.began = true
+		if status >= http.StatusBadRequest {
+			w.stall = min(w.stall, refusal)
+		}
 		w.settleBody()
 	}
 	w.ResponseWriter.WriteHeader(status)

@@ -296,3 +296,14 @@ func TestALimitedConnectionStillLingers(t *testing.T) {
 		t.Error("TLS connections do not linger")
 	}
 }
+
+// An error is not waited for as long as an object.
+func TestAnErrorMustBeTakenWithinSeconds(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]time.Duration{http.StatusOK: time.Minute, http.StatusForbidden: refusal, http.StatusServiceUnavailable: refusal} {
+		w, _, _ := Patience{Stall: time.Minute}.Apply(deadlineWriter{}, &http.Request{})
+		if w.WriteHeader(status); w.(*patientWriter).stall != want {
+			t.Errorf("%d: %v", status, w.(*patientWriter).stall)
+		}
+	}
+}

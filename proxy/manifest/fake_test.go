@@ -3,6 +3,7 @@ package manifest
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -24,9 +25,18 @@ type fakeBucket struct {
 	gets     int
 	failPuts int // so many writes store and then fail
 	pageSize int
+	objects  map[string][]byte
+	writes   int // of objects
 }
 
 func newStore(t *testing.T) (*fakeBucket, *system.Store) {
+	t.Helper()
+	b, s, _ := newStoreWithKeys(t)
+	return b, s
+}
+
+// newStoreWithKeys is newStore over a key service that can be away.
+func newStoreWithKeys(t *testing.T) (*fakeBucket, *system.Store, *flakyKeys) {
 	t.Helper()
 	keys, err := kms.NewLocal(kms.LocalOptions{Store: mem.New()})
 	if err != nil {
@@ -36,20 +46,49 @@ func newStore(t *testing.T) (*fakeBucket, *system.Store) {
 	if err := keys.CreateKey(t.Context(), "system"); err != nil {
 		t.Fatal(err)
 	}
-	b := &fakeBucket{notes: make(map[string]upstream.Note), bodies: make(map[string][]byte), pageSize: 1000}
-	s, err := system.New(system.Options{Service: b, KMS: keys, Key: "system", Deployment: "test"})
+	b := &fakeBucket{notes: make(map[string]upstream.Note), bodies: make(map[string][]byte), objects: make(map[string][]byte), pageSize: 1000}
+	flaky := &flakyKeys{Service: keys}
+	s, err := system.New(system.Options{Service: b, KMS: flaky, Key: "system", Deployment: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b, s
+	return b, s, flaky
 }
 
-func (b *fakeBucket) Get(context.Context, string, string) (data []byte, newETag string, err error) {
-	return nil, "", upstream.ErrNotFound
+// flakyKeys fails to open DEKs as a remote key server that is away does, or as one
+// that has another key of that name, for names that contain the given text.
+type flakyKeys struct {
+	kms.Service
+	fail error
+	in   string
 }
 
-func (b *fakeBucket) Put(context.Context, string, []byte, string) (string, error) {
-	return "", upstream.ErrUnreachable
+func (f *flakyKeys) DecryptDEK(ctx context.Context, name string, ciphertext, encContext []byte) ([kms.DEKSize]byte, error) {
+	if f.fail != nil && strings.Contains(string(encContext), f.in) {
+		return [kms.DEKSize]byte{}, f.fail
+	}
+	return f.Service.DecryptDEK(ctx, name, ciphertext, encContext)
+}
+
+func (b *fakeBucket) Get(_ context.Context, name, _ string) (data []byte, newETag string, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	data, ok := b.objects[name]
+	if !ok {
+		return nil, "", upstream.ErrNotFound
+	}
+	return data, strconv.Itoa(b.writes), nil
+}
+
+func (b *fakeBucket) Put(_ context.Context, name string, data []byte, etag string) (string, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, ok := b.objects[name]; ok != (etag != "") || ok && etag != strconv.Itoa(b.writes) {
+		return "", upstream.ErrConflict
+	}
+	b.writes++
+	b.objects[name] = data
+	return strconv.Itoa(b.writes), nil
 }
 
 func (b *fakeBucket) PutNote(_ context.Context, name, value string, body []byte) error {
@@ -131,4 +170,13 @@ func (b *fakeBucket) age(d time.Duration) {
 		n.Modified = time.Now().Add(-d)
 		b.notes[name] = n
 	}
+}
+
+// ageOf makes one note look as old as d; a note from the future has a negative age.
+func (b *fakeBucket) ageOf(name string, d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := b.notes[name]
+	n.Modified = time.Now().Add(-d)
+	b.notes[name] = n
 }

@@ -2,7 +2,9 @@ package manifest
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -12,7 +14,15 @@ import (
 	"github.com/bucketseal/bucketseal/sse"
 )
 
-// Lookups ask upstream what is still there, under the service identity.
+// ErrUncertain says that it cannot be told what one object or upload needs; what
+// belongs to it stays, and the pass goes on with the others.
+var ErrUncertain = errors.New("what is needed cannot be told")
+
+// storeTimeout bounds the write of what a pass saw.
+const storeTimeout = 30 * time.Second
+
+// Lookups ask upstream what is still there, under the service identity. What
+// concerns the one object only is an ErrUncertain.
 type Lookups interface {
 	// UploadExists says whether upstream knows a multipart upload.
 	UploadExists(ctx context.Context, object sse.Name, id string) (bool, error)
@@ -29,18 +39,42 @@ type Sweeper struct {
 	// System and Lookups are required.
 	System  *system.Store
 	Lookups Lookups
-	// Before is the time, on upstream's clock, that everything removed is older than.
-	Before time.Time
-	// DryRun reports and removes nothing.
+	// Age is how old everything removed is at least, and how long ago another pass
+	// found that nothing needs it.
+	Age time.Duration
+	// Now is the time on upstream's clock, Ours that on this machine's.
+	Now, Ours time.Time
+	// DryRun reports, and neither removes nor notes anything.
 	DryRun bool
 	// Report is called with the name of each thing that is removed. Required.
 	Report func(what, name string)
+	// Skip is called for what stays because it, or what it belongs to, cannot be
+	// judged. Required.
+	Skip func(what, name string, err error)
+
+	seen *sightings
 }
 
-// Run makes one pass over uploads, parts and manifests. Nothing is removed on the
-// word of a listing alone: upstream is asked about each upload and each object. An
-// error ends the pass; what was removed until then stays removed.
-func (s *Sweeper) Run(ctx context.Context) error {
+// Run makes one pass over uploads, parts and manifests, and returns how much it
+// found that waits for a later pass. Nothing is removed on the word of a listing
+// alone, nor on one look: upstream is asked about each upload and each object, in two
+// passes at least Age apart by both clocks. Errors but tampering end the pass; what
+// was removed until then stays removed.
+func (s *Sweeper) Run(ctx context.Context) (waiting int, err error) {
+	now := sighting{ours: s.Ours.Unix(), upstreams: s.Now.Unix()}
+	if s.seen, err = readSightings(ctx, s.System, now); err != nil {
+		return 0, err
+	}
+	err = s.pass(ctx)
+	if !s.DryRun {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+		defer cancel()
+		err = errors.Join(err, s.seen.store(ctx, err == nil))
+	}
+	return len(s.seen.seen), err
+}
+
+func (s *Sweeper) pass(ctx context.Context) error {
 	live, err := s.sweepUploads(ctx)
 	if err != nil {
 		return err
@@ -55,44 +89,81 @@ func (s *Sweeper) Run(ctx context.Context) error {
 type liveUploads struct {
 	parts     map[string]bool // by the prefix of their parts' names
 	manifests map[sse.ManifestID]bool
+	// objects are those, by bucket and digest of the key, of which an upload cannot be
+	// read: its manifest may be any.
+	objects map[string]bool
 }
 
 // sweepUploads drops uploads that upstream does not have any more.
 func (s *Sweeper) sweepUploads(ctx context.Context) (*liveUploads, error) {
-	live := &liveUploads{parts: make(map[string]bool), manifests: make(map[sse.ManifestID]bool)}
-	ledger := NewLedger(s.System)
+	live := &liveUploads{parts: make(map[string]bool), manifests: make(map[sse.ManifestID]bool), objects: make(map[string]bool)}
 	for _, root := range []string{"uploads/", "uploads-h/"} {
-		err := s.each(ctx, root, func(n upstream.Note) error {
-			content, err := s.System.OpenNote(ctx, uploadKind, n)
-			if err != nil {
-				return nil //nolint:nilerr // not ours to judge, and not ours to remove
-			}
-			u, err := parseUpload(content)
-			if err != nil {
-				return nil //nolint:nilerr // see above
-			}
-			if s.old(n) {
-				exists, err := s.Lookups.UploadExists(ctx, u.Name(), u.ID)
-				if err != nil {
-					return fmt.Errorf("look up upload: %w", err)
-				}
-				if !exists {
-					s.Report("upload", u.Bucket+"/"+u.Key+" "+u.ID)
-					if s.DryRun {
-						return nil
-					}
-					return ledger.Drop(ctx, u.Name(), u.ID)
-				}
-			}
-			live.parts[partPrefix(u.ID)] = true
-			live.manifests[u.Manifest] = true
-			return nil
-		})
-		if err != nil {
+		if err := s.each(ctx, root, func(n upstream.Note) error { return s.sweepUpload(ctx, n, live) }); err != nil {
 			return nil, err
 		}
 	}
 	return live, nil
+}
+
+func (s *Sweeper) sweepUpload(ctx context.Context, n upstream.Note, live *liveUploads) error {
+	content, err := s.System.OpenNote(ctx, uploadKind, n)
+	var u *Upload
+	if err == nil {
+		u, err = parseUpload(content)
+	}
+	if errors.Is(err, system.ErrTampered) { // it is not ours to judge, nor is what belongs to it
+		s.Skip("upload", n.Name, err)
+		live.keep(n.Name)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open upload: %w", err)
+	}
+	stays := true
+	if s.old(n) {
+		exists, err := s.Lookups.UploadExists(ctx, u.Name(), u.ID)
+		stays = exists || err != nil
+		if err = s.skip("upload", n.Name, err); err != nil {
+			return fmt.Errorf("look up upload: %w", err)
+		}
+	}
+	if stays {
+		s.seen.forget(n)
+		live.manifests[u.Manifest] = true
+	} else if s.seen.unneeded(n, s.Age) {
+		return s.drop(ctx, n, u)
+	}
+	live.parts[partPrefix(u.ID)] = true // they go with the upload
+	return nil
+}
+
+func (s *Sweeper) drop(ctx context.Context, n upstream.Note, u *Upload) error {
+	s.Report("upload", u.Bucket+"/"+u.Key+" "+u.ID)
+	s.seen.forget(n)
+	if s.DryRun {
+		return nil
+	}
+	return NewLedger(s.System).Drop(ctx, u.Name(), u.ID)
+}
+
+// keep protects what belongs to an upload of which only the note's name is known.
+func (l *liveUploads) keep(note string) {
+	if rest, ok := strings.CutPrefix(note, "uploads-h/"); ok {
+		bucket, rest, _ := strings.Cut(rest, "/") // which may have dashes in its name
+		digest, id, _ := strings.Cut(rest, "-")
+		l.objects[bucket+"/"+digest], l.parts[partPrefix(id)] = true, true
+		return
+	}
+	bucket, rest, _ := strings.Cut(strings.TrimPrefix(note, "uploads/"), "/")
+	if i := strings.LastIndex(rest, separator); i >= 0 {
+		l.objects[digestName(sse.Name{Bucket: bucket, Key: rest[:i]})] = true
+		l.parts[partPrefix(rest[i+1:])] = true
+	}
+}
+
+func digestName(object sse.Name) string {
+	sum := sha256.Sum256([]byte(object.Key))
+	return object.Bucket + "/" + hex.EncodeToString(sum[:])
 }
 
 // sweepParts removes parts that were noted after their upload had ended.
@@ -100,36 +171,52 @@ func (s *Sweeper) sweepParts(ctx context.Context, live *liveUploads) error {
 	return s.each(ctx, "parts/", func(n upstream.Note) error {
 		i := strings.LastIndexByte(n.Name, '/')
 		if live.parts[n.Name[:i+1]] || !s.old(n) {
+			s.seen.forget(n)
 			return nil
 		}
-		return s.remove(ctx, "part", n.Name)
+		return s.remove(ctx, "part", n)
 	})
 }
 
 // sweepManifests removes manifests that no version of their object names.
 func (s *Sweeper) sweepManifests(ctx context.Context, live *liveUploads) error {
-	if err := s.sweepManifestsIn(ctx, mirrored, live, func(n upstream.Note) (Ref, bool) { return parseObjectName(n.Name) }); err != nil {
+	mirroredRef := func(n upstream.Note) (Ref, error) { return parseObjectName(n.Name) }
+	if err := s.sweepManifestsIn(ctx, mirrored, live, mirroredRef); err != nil {
 		return err
 	}
-	return s.sweepManifestsIn(ctx, hashed, live, func(n upstream.Note) (Ref, bool) { return s.openHashed(ctx, n) })
+	return s.sweepManifestsIn(ctx, hashed, live, func(n upstream.Note) (Ref, error) { return s.openHashed(ctx, n) })
 }
 
 // sweepManifestsIn removes what nothing names of the manifests whose names begin
-// with root. refOf tells whose one is; those of which it cannot stay.
-func (s *Sweeper) sweepManifestsIn(ctx context.Context, root string, live *liveUploads, refOf func(upstream.Note) (Ref, bool)) error {
+// with root. refOf tells whose one is; those of which it cannot, because they are not
+// authentic, stay.
+func (s *Sweeper) sweepManifestsIn(ctx context.Context, root string, live *liveUploads, refOf func(upstream.Note) (Ref, error)) error {
 	var known lookedUp
 	return s.each(ctx, root, func(n upstream.Note) error {
 		if !s.old(n) {
 			return nil
 		}
-		ref, ok := refOf(n)
-		if !ok || live.manifests[ref.ID] {
+		ref, err := refOf(n)
+		if errors.Is(err, system.ErrTampered) {
+			s.Skip("manifest", n.Name, err)
 			return nil
 		}
-		if needed, err := s.needed(ctx, &known, ref); err != nil || needed {
+		if err != nil {
+			return fmt.Errorf("open manifest: %w", err)
+		}
+		if live.manifests[ref.ID] || len(live.objects) > 0 && live.objects[digestName(ref.Name)] {
+			s.seen.forget(n)
+			return nil
+		}
+		needed, err := s.needed(ctx, &known, n, ref)
+		if err != nil {
 			return err
 		}
-		return s.remove(ctx, "manifest", n.Name)
+		if needed {
+			s.seen.forget(n)
+			return nil
+		}
+		return s.remove(ctx, "manifest", n)
 	})
 }
 
@@ -138,55 +225,75 @@ type lookedUp struct {
 	object sse.Name
 	named  map[Ref]bool
 	// hidden says that upstream may have what it does not list. It is asked, and
-	// everything else once more, before the first manifest is removed.
+	// everything else once more, before the first manifest is found unneeded.
 	hidden, twice bool
+	// uncertain says that it cannot be told what is needed.
+	uncertain bool
 }
 
 // needed says whether a version of ref's object names it, or may do so.
-func (s *Sweeper) needed(ctx context.Context, known *lookedUp, ref Ref) (bool, error) {
+func (s *Sweeper) needed(ctx context.Context, known *lookedUp, n upstream.Note, ref Ref) (bool, error) {
 	if ref.Name != known.object || known.named == nil {
-		if err := s.lookUp(ctx, known, ref.Name); err != nil {
+		if err := s.lookUp(ctx, known, n, ref.Name); err != nil {
 			return false, err
 		}
 	}
-	if known.named[ref] {
+	if known.uncertain || known.named[ref] {
 		return true, nil
 	}
 	if !known.twice {
-		hidden, err := s.Lookups.Hidden(ctx, ref.Name)
-		if err == nil && !hidden { // it may have been so a moment ago
-			err = s.lookUp(ctx, known, ref.Name)
-		}
-		if err != nil {
+		hidden, failed := s.Lookups.Hidden(ctx, ref.Name)
+		if err := s.skip("manifest", n.Name, failed); err != nil {
 			return false, fmt.Errorf("look up object: %w", err)
+		}
+		hidden = hidden || failed != nil
+		if !hidden { // it may have been so a moment ago
+			if err := s.lookUp(ctx, known, n, ref.Name); err != nil {
+				return false, err
+			}
 		}
 		known.hidden, known.twice = hidden, true
 	}
-	return known.hidden || known.named[ref], nil
+	return known.hidden || known.uncertain || known.named[ref], nil
 }
 
-func (s *Sweeper) lookUp(ctx context.Context, known *lookedUp, object sse.Name) error {
-	refs, err := s.Lookups.Manifests(ctx, object)
-	if err != nil {
+// lookUp asks for the manifests that an object's versions name.
+func (s *Sweeper) lookUp(ctx context.Context, known *lookedUp, n upstream.Note, object sse.Name) error {
+	refs, failed := s.Lookups.Manifests(ctx, object)
+	if err := s.skip("manifest", n.Name, failed); err != nil {
 		return fmt.Errorf("look up object: %w", err)
 	}
-	*known = lookedUp{object: object, named: make(map[Ref]bool, len(refs))}
+	*known = lookedUp{object: object, named: make(map[Ref]bool, len(refs)), uncertain: failed != nil}
 	for _, r := range refs {
 		known.named[r] = true
 	}
 	return nil
 }
 
-func (s *Sweeper) old(n upstream.Note) bool {
-	return !n.Modified.IsZero() && n.Modified.Before(s.Before)
+// skip reports what cannot be judged. It returns the error if that ends the pass.
+func (s *Sweeper) skip(what, name string, err error) error {
+	if err == nil || !errors.Is(err, ErrUncertain) {
+		return err
+	}
+	s.Skip(what, name, err)
+	return nil
 }
 
-func (s *Sweeper) remove(ctx context.Context, what, name string) error {
-	s.Report(what, name)
+func (s *Sweeper) old(n upstream.Note) bool {
+	return !n.Modified.IsZero() && n.Modified.Before(s.Now.Add(-s.Age))
+}
+
+// remove removes a note that nothing needs, if that is not found for the first time.
+func (s *Sweeper) remove(ctx context.Context, what string, n upstream.Note) error {
+	if !s.seen.unneeded(n, s.Age) {
+		return nil
+	}
+	s.Report(what, n.Name)
+	s.seen.forget(n)
 	if s.DryRun {
 		return nil
 	}
-	_, err := s.System.Delete(ctx, name, func(other string) bool { return other != name })
+	_, err := s.System.Delete(ctx, n.Name, func(other string) bool { return other != n.Name })
 	return err
 }
 
@@ -209,38 +316,42 @@ func (s *Sweeper) each(ctx context.Context, prefix string, f func(upstream.Note)
 	}
 }
 
-// parseObjectName reads a mirrored manifest name back.
-func parseObjectName(name string) (Ref, bool) {
+// parseObjectName reads a mirrored manifest name back. system.ErrTampered.
+func parseObjectName(name string) (Ref, error) {
 	bucket, rest, ok := strings.Cut(strings.TrimPrefix(name, mirrored), "/")
 	i := strings.LastIndex(rest, separator)
 	if !ok || i < 0 {
-		return Ref{}, false
+		return Ref{}, fmt.Errorf("no name of a manifest: %w", system.ErrTampered)
 	}
 	return parseSuffix(sse.Name{Bucket: bucket, Key: rest[:i]}, rest[i+1:], name)
 }
 
 // openHashed says whose a manifest is whose name holds a digest of the key only.
-func (s *Sweeper) openHashed(ctx context.Context, n upstream.Note) (Ref, bool) {
+// system.ErrTampered.
+func (s *Sweeper) openHashed(ctx context.Context, n upstream.Note) (Ref, error) {
 	content, err := s.System.OpenNote(ctx, kind, n)
 	if err != nil {
-		return Ref{}, false // not ours to judge
+		return Ref{}, err
 	}
 	facts, err := sse.ParseManifest(content)
 	bucket, rest, ok := strings.Cut(strings.TrimPrefix(n.Name, hashed), "/")
 	_, suffix, cut := strings.Cut(rest, "-")
 	if err != nil || facts.Key == "" || !ok || !cut {
-		return Ref{}, false
+		return Ref{}, fmt.Errorf("no manifest with a key in it: %w", system.ErrTampered)
 	}
 	return parseSuffix(sse.Name{Bucket: bucket, Key: facts.Key}, suffix, n.Name)
 }
 
 // parseSuffix reads the end of a manifest's name, and checks the whole.
-func parseSuffix(object sse.Name, suffix, name string) (Ref, bool) {
+func parseSuffix(object sse.Name, suffix, name string) (Ref, error) {
 	id, etag, _ := strings.Cut(suffix, "-")
 	raw, err := hex.DecodeString(id)
 	if err != nil || len(raw) != len(sse.ManifestID{}) {
-		return Ref{}, false
+		return Ref{}, fmt.Errorf("no name of a manifest: %w", system.ErrTampered)
 	}
 	ref := Ref{Name: object, ID: sse.ManifestID(raw), ETag: etag}
-	return ref, ref.objectName() == name
+	if ref.objectName() != name {
+		return Ref{}, fmt.Errorf("another manifest's name: %w", system.ErrTampered)
+	}
+	return ref, nil
 }

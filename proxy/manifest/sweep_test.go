@@ -3,11 +3,13 @@ package manifest
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
@@ -19,6 +21,7 @@ type fakeLookups struct {
 	manifests map[sse.Name][]Ref
 	hidden    map[sse.Name]bool
 	err       error
+	odd       string // the key of which nothing can be told
 }
 
 func (l *fakeLookups) UploadExists(_ context.Context, _ sse.Name, id string) (bool, error) {
@@ -26,7 +29,48 @@ func (l *fakeLookups) UploadExists(_ context.Context, _ sse.Name, id string) (bo
 }
 
 func (l *fakeLookups) Manifests(_ context.Context, object sse.Name) ([]Ref, error) {
+	if l.odd != "" && object.Key == l.odd {
+		return nil, ErrUncertain
+	}
 	return l.manifests[object], l.err
+}
+
+// sweeps runs sweeps of what is older than a day, in a world whose clocks a test sets.
+type sweeps struct {
+	t      *testing.T
+	bucket *fakeBucket
+	sweep  Sweeper
+	// removed and skipped are what the last pass reported.
+	removed, skipped []string
+}
+
+const day = 24 * time.Hour
+
+func newSweeps(t *testing.T, bucket *fakeBucket, sys *system.Store, look Lookups) *sweeps {
+	w := &sweeps{t: t, bucket: bucket}
+	w.sweep = Sweeper{
+		System: sys, Lookups: look, Age: day, Now: time.Now(), Ours: time.Now(),
+		Report: func(what, name string) { w.removed = append(w.removed, what+" "+name) },
+		Skip:   func(what, name string, _ error) { w.skipped = append(w.skipped, what+" "+name) },
+	}
+	return w
+}
+
+// pass makes one pass, and returns how much waits for another.
+func (w *sweeps) pass() (waiting int) {
+	w.t.Helper()
+	w.removed, w.skipped = nil, nil
+	waiting, err := w.sweep.Run(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	slices.Sort(w.removed)
+	return waiting
+}
+
+// later sets both clocks forward.
+func (w *sweeps) later(d time.Duration) {
+	w.sweep.Now, w.sweep.Ours = w.sweep.Now.Add(d), w.sweep.Ours.Add(d)
 }
 
 func (l *fakeLookups) Hidden(_ context.Context, object sse.Name) (bool, error) {
@@ -36,6 +80,7 @@ func (l *fakeLookups) Hidden(_ context.Context, object sse.Name) (bool, error) {
 func TestSweepRemovesWhatNothingNeedsAndNothingElse(t *testing.T) {
 	t.Parallel()
 	bucket, sys := newStore(t)
+	bucket.pageSize = 2
 	store, ledger := New(sys), NewLedger(sys)
 	ctx := t.Context()
 	must := func(err error) {
@@ -64,20 +109,19 @@ func TestSweepRemovesWhatNothingNeedsAndNothingElse(t *testing.T) {
 	before := len(bucket.notes)
 
 	look := &fakeLookups{uploads: map[string]bool{"live": true}, manifests: map[sse.Name][]Ref{named.Name: {named}, long: {hashedKept}}}
-	var removed []string
-	sweep := Sweeper{
-		System: sys, Lookups: look, Before: time.Now().Add(-24 * time.Hour), DryRun: true,
-		Report: func(what, name string) { removed = append(removed, what+" "+name) },
+	w := newSweeps(t, bucket, sys, look)
+	if waiting := w.pass(); len(bucket.notes) != before || len(w.removed) != 0 || waiting != 5 {
+		t.Fatalf("a first look left %d of %d notes, removed %q, and %d wait", len(bucket.notes), before, w.removed, waiting)
 	}
-	must(sweep.Run(ctx))
-	if len(bucket.notes) != before || len(removed) != 6 {
-		t.Fatalf("a dry run left %d of %d notes and reported %q", len(bucket.notes), before, removed)
+	bucket.ageOf(young.objectName(), -2*day) // it stays young
+	w.later(day + time.Second)
+	w.sweep.DryRun = true
+	if w.pass(); len(bucket.notes) != before || len(w.removed) != 5 {
+		t.Fatalf("a dry run left %d of %d notes and reported %q", len(bucket.notes), before, w.removed)
 	}
-	removed, sweep.DryRun = nil, false
-	must(sweep.Run(ctx))
-	slices.Sort(removed)
-	if len(removed) != 5 || !strings.HasPrefix(removed[4], "upload b/done") { // its part went with it
-		t.Errorf("removed %q", removed)
+	w.sweep.DryRun = false
+	if waiting := w.pass(); len(w.removed) != 5 || !strings.HasPrefix(w.removed[4], "upload b/done") || waiting != 0 { // its part goes with it
+		t.Errorf("removed %q, %d wait", w.removed, waiting)
 	}
 	for _, ref := range []Ref{named, pending, young, hashedKept} {
 		if _, err := New(sys).Get(ctx, ref); err != nil {
@@ -113,10 +157,10 @@ func TestSweepLeavesWhatUpstreamMayHide(t *testing.T) {
 	}
 	bucket.age(48 * time.Hour)
 	look := &fakeLookups{hidden: map[sse.Name]bool{hidden.Name: true, odd.Name: true}}
-	sweep := Sweeper{System: sys, Lookups: look, Before: time.Now(), Report: func(string, string) {}}
-	if err := sweep.Run(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	w := newSweeps(t, bucket, sys, look)
+	w.pass()
+	w.later(day + time.Second)
+	w.pass()
 	for ref, want := range map[Ref]error{hidden: nil, odd: nil, gone: ErrMissing} {
 		if _, err := New(sys).Get(t.Context(), ref); !errors.Is(err, want) {
 			t.Errorf("manifest of %q: %v, want %v", ref.Name.Key, err, want)
@@ -133,9 +177,208 @@ func TestSweepStopsWhenUpstreamDoesNotAnswer(t *testing.T) {
 	}
 	bucket.age(48 * time.Hour)
 	boom := errors.New("no answer")
-	sweep := Sweeper{System: sys, Lookups: &fakeLookups{err: boom}, Before: time.Now(), Report: func(string, string) {}}
-	if err := sweep.Run(t.Context()); !errors.Is(err, boom) || len(bucket.notes) != 1 {
-		t.Errorf("%v, %d notes left", err, len(bucket.notes))
+	w := newSweeps(t, bucket, sys, &fakeLookups{err: boom})
+	for range 2 {
+		if _, err := w.sweep.Run(t.Context()); !errors.Is(err, boom) || len(bucket.notes) != 1 {
+			t.Errorf("%v, %d notes left", err, len(bucket.notes))
+		}
+		w.later(2 * day)
+	}
+}
+
+// upload notes a live upload with three parts and a manifest.
+func noteUpload(t *testing.T, sys *system.Store, bucket, key, id string) Ref {
+	t.Helper()
+	ledger, ref := NewLedger(sys), Ref{Name: sse.Name{Bucket: bucket, Key: key}, ID: sse.NewManifestID(), ETag: "e-3"}
+	err := ledger.Create(t.Context(), &Upload{Bucket: bucket, Key: key, ID: id, Manifest: ref.ID})
+	for n := 1; n <= 3 && err == nil; n++ {
+		err = ledger.AddPart(t.Context(), id, PartID{n, "e"}, &sse.PartFacts{Nonce: sse.NewStreamNonce()})
+	}
+	if err == nil {
+		err = New(sys).Put(t.Context(), ref, sse.Facts{}, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ref
+}
+
+func TestSweepEndsWhileTheKeyServiceIsAway(t *testing.T) {
+	t.Parallel()
+	bucket, sys, keys := newStoreWithKeys(t)
+	noteUpload(t, sys, "b", "k", "live")
+	bucket.age(2 * day)
+	w := newSweeps(t, bucket, sys, &fakeLookups{uploads: map[string]bool{"live": true}})
+	for range 3 {
+		keys.fail, keys.in = kms.ErrUnavailable, "uploads"
+		if _, err := w.sweep.Run(t.Context()); !errors.Is(err, kms.ErrUnavailable) || len(bucket.notes) != 5 {
+			t.Errorf("%v; %d of 5 notes left, removed %q", err, len(bucket.notes), w.removed)
+		}
+		keys.fail = nil
+		w.later(2 * day)
+	}
+}
+
+func TestWhatBelongsToAnUnreadableUploadStays(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("k", 240) // whose uploads' names are hashed, or its manifests'
+	for _, key := range []string{"k", "a/b", long, strings.Repeat("k", 200)} {
+		for _, bucketName := range []string{"b", "with-a-dash"} {
+			bucket, sys, keys := newStoreWithKeys(t)
+			noteUpload(t, sys, bucketName, key, "an-upload.with-dashes")
+			bucket.age(2 * day)
+			keys.fail, keys.in = kms.ErrDecrypt, "uploads"
+			w := newSweeps(t, bucket, sys, &fakeLookups{})
+			for range 3 {
+				if w.pass(); len(bucket.notes) != 5 || len(w.skipped) == 0 {
+					t.Errorf("%.10q: %d of 5 notes left, removed %q, skipped %q", key, len(bucket.notes), w.removed, w.skipped)
+				}
+				w.later(2 * day)
+			}
+		}
+	}
+}
+
+func TestAnEndedUploadGoesWithAllThatBelongsToIt(t *testing.T) {
+	t.Parallel()
+	bucket, sys := newStore(t)
+	noteUpload(t, sys, "b", "k", "ended")
+	bucket.age(2 * day)
+	look := &fakeLookups{uploads: map[string]bool{"ended": true}}
+	w := newSweeps(t, bucket, sys, look)
+	for what, there := range []bool{true, false, true, false} { // a denial that did not last is none
+		look.uploads["ended"] = there
+		if w.pass(); len(bucket.notes) != 5 {
+			t.Errorf("pass %d: %d notes left, removed %q", what, len(bucket.notes), w.removed)
+		}
+		w.later(2 * day)
+	}
+	if waiting := w.pass(); len(bucket.notes) != 0 || waiting != 0 {
+		t.Errorf("%d notes left, %d wait, removed %q", len(bucket.notes), waiting, w.removed)
+	}
+}
+
+func TestOneOddObjectDoesNotEndASweep(t *testing.T) {
+	t.Parallel()
+	bucket, sys := newStore(t)
+	store := New(sys)
+	for _, key := range []string{"a-odd", "b-garbage"} {
+		if err := store.Put(t.Context(), Ref{Name: sse.Name{Bucket: "b", Key: key}, ID: sse.NewManifestID()}, sse.Facts{}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bucket.age(2 * day)
+	w := newSweeps(t, bucket, sys, &fakeLookups{odd: "a-odd"})
+	w.pass()
+	w.later(day + time.Second)
+	if w.pass(); len(w.removed) != 1 || !strings.Contains(w.removed[0], "b-garbage") || len(w.skipped) != 1 {
+		t.Errorf("removed %q, skipped %q", w.removed, w.skipped)
+	}
+}
+
+func TestOneLookRemovesNothing(t *testing.T) {
+	t.Parallel()
+	const past = day + time.Second // times are noted in whole seconds
+	type step struct {
+		needed          bool
+		ours, upstreams time.Duration // how far the clocks go before this look
+		wantGone        bool
+	}
+	for what, steps := range map[string][]step{
+		"two looks a day apart":     {{}, {ours: past, upstreams: past, wantGone: true}},
+		"too soon":                  {{}, {ours: day, upstreams: day}},
+		"only MinIO's clock jumped": {{}, {upstreams: 300 * day}},
+		"only our clock jumped":     {{}, {ours: 300 * day}},
+		"needed in between":         {{}, {needed: true, ours: past, upstreams: past}, {ours: past, upstreams: past}},
+		"seen again in between":     {{}, {ours: day / 2, upstreams: day / 2}, {ours: day/2 + time.Second, upstreams: day/2 + time.Second, wantGone: true}},
+		"a clock that was ahead at the first look": {
+			{ours: 0, upstreams: 300 * day},
+			{ours: past, upstreams: -299 * day},
+			{ours: past, upstreams: past, wantGone: true},
+		},
+	} {
+		bucket, sys := newStore(t)
+		ref := Ref{Name: sse.Name{Bucket: "b", Key: "k"}, ID: sse.NewManifestID()}
+		if err := New(sys).Put(t.Context(), ref, sse.Facts{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		bucket.age(2 * day)
+		look := &fakeLookups{}
+		w := newSweeps(t, bucket, sys, look)
+		for i, s := range steps {
+			look.manifests = nil
+			if s.needed {
+				look.manifests = map[sse.Name][]Ref{ref.Name: {ref}}
+			}
+			w.sweep.Now, w.sweep.Ours = w.sweep.Now.Add(s.upstreams), w.sweep.Ours.Add(s.ours)
+			if w.pass(); (len(bucket.notes) == 0) != s.wantGone {
+				t.Errorf("%s: %d notes left after look %d", what, len(bucket.notes), i+1)
+			}
+		}
+	}
+}
+
+// A note that was written anew is not the one that an earlier sweep saw.
+func TestWhatIsWrittenAnewIsLookedAtAnew(t *testing.T) {
+	t.Parallel()
+	bucket, sys := newStore(t)
+	ref := Ref{Name: sse.Name{Bucket: "b", Key: "k"}, ID: sse.NewManifestID()}
+	if err := New(sys).Put(t.Context(), ref, sse.Facts{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	bucket.age(5 * day)
+	w := newSweeps(t, bucket, sys, &fakeLookups{})
+	w.pass()
+	if err := New(sys).Replace(t.Context(), ref, sse.Facts{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	bucket.age(2 * day)
+	w.later(day + time.Second)
+	if waiting := w.pass(); len(bucket.notes) != 1 || waiting != 1 {
+		t.Errorf("%d notes left, %d wait, removed %q", len(bucket.notes), waiting, w.removed)
+	}
+}
+
+// What two sweeps at once saw is in the list, whoever stores last.
+func TestTwoSweepsAtOnceLoseNoSighting(t *testing.T) {
+	t.Parallel()
+	_, sys := newStore(t)
+	now := sighting{ours: 1000, upstreams: 2000}
+	note := func(name string) upstream.Note { return upstream.Note{Name: name} }
+	lists := make([]*sightings, 3)
+	first, err := readSightings(t.Context(), sys, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"gone", "needed", "waits"} {
+		first.unneeded(note(name), day)
+	}
+	if err := first.store(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	later := sighting{ours: 1000 + 86401, upstreams: 2000 + 86401}
+	for i := range lists {
+		if lists[i], err = readSightings(t.Context(), sys, later); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lists[0].unneeded(note("new"), day)
+	lists[1].forget(note("needed"))
+	for i, l := range lists {
+		if !l.unneeded(note("waits"), day) {
+			t.Error("what was seen a day ago is not known")
+		}
+		if err := l.store(t.Context(), i != 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	after, err := readSightings(t.Context(), sys, later)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[sightingKey]sighting{keyOf(note("new")): later, keyOf(note("waits")): now}
+	if !maps.Equal(after.base, want) {
+		t.Errorf("%v, want %v", after.base, want)
 	}
 }
 
@@ -172,8 +415,8 @@ func TestNamesThatCannotMirrorTheKeyAreHashed(t *testing.T) {
 		if got := strings.HasPrefix(name, mirrored); got != mirroredName || len(name) > maxName {
 			t.Errorf("key of %d bytes: name of %d bytes, mirrored %v", len(key), len(name), got)
 		}
-		if back, ok := parseObjectName(name); mirroredName && (!ok || back != ref) {
-			t.Errorf("%q does not parse back: %+v", name, back)
+		if back, err := parseObjectName(name); mirroredName && (err != nil || back != ref) {
+			t.Errorf("%q does not parse back: %+v, %v", name, back, err)
 		}
 	}
 }

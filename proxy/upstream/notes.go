@@ -23,7 +23,8 @@ const noteHeader = "X-Amz-Meta-Sealed"
 type Note struct {
 	// Name is the object's name in the system bucket.
 	Name string
-	// Value is the content, in letters that need no escaping.
+	// Value is the content, in letters that need no escaping; "" if upstream lists the
+	// object without it, which is no note's content.
 	Value string
 	// Modified is when upstream stored it; zero if upstream did not say.
 	Modified time.Time
@@ -143,12 +144,17 @@ func (s *Service) ListNotes(ctx context.Context, prefix, after string) (notes []
 			return nil, false, fmt.Errorf("list notes: %w (%q is listed behind %q)", ErrListing, name, after)
 		}
 		after = name
+		modified, _ := time.Parse(time.RFC3339, e.LastModified)
+		note := Note{Name: name, Modified: modified}
 		for _, m := range e.Metadata {
 			if m.Name == noteHeader {
-				modified, _ := time.Parse(time.RFC3339, e.LastModified)
-				notes = append(notes, Note{Name: name, Value: m.Value, Modified: modified})
+				note.Value = m.Value
 			}
 		}
+		notes = append(notes, note)
+	}
+	if page.Truncated && len(page.Entries) == 0 { // whoever reads on would take it for the end
+		return nil, false, fmt.Errorf("list notes: %w (an empty page, and more)", ErrListing)
 	}
 	return notes, page.Truncated, nil
 }
