@@ -426,3 +426,22 @@ func TestRivalEndsOfAnUpload(t *testing.T) {
 	}
 	t.Logf("first list %d times, second %d, neither %d", won[0].Load(), won[1].Load(), won[2].Load())
 }
+
+// Two lists that differ only in the number of an empty part are of the same data, and
+// upstream gives both the same ETag.
+func TestRivalListsMayNameOtherEmptyParts(t *testing.T) {
+	h := newHostile(t, "")
+	c := h.root
+	bucket := newBucket(t, c)
+	data := partData(minPart, 1)
+	u := c.createUpload(t, bucket, "k", nil)
+	u.put(t, 1, data)
+	u.put(t, 2, nil)
+	u.put(t, 3, nil)
+	// The first one has written its manifest when upstream fails it.
+	h.up.order(onObject(bucket, "k", http.MethodPost, raw("HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\n\r\n", 0)))
+	c.do(t, u.completeRequest(1, 2)).wantStatus(t, http.StatusServiceUnavailable)
+	h.up.honest()
+	c.do(t, u.completeRequest(1, 3)).wantStatus(t, http.StatusOK)
+	c.get(t, bucket, "k", nil).wantStatus(t, http.StatusOK).wantBody(t, data)
+}

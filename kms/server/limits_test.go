@@ -124,7 +124,7 @@ func TestPlacesAreNotAllOneCallers(t *testing.T) {
 	k.do(k.asKey(k.admin), "POST", "/v1/key/create/my-key", "")
 	user, admin := k.asKey(k.user), k.asKey(k.admin)
 	k.do(user, "GET", "/v1/status", "")
-	k.service.slow(6 * time.Second)
+	k.service.slow(13 * time.Second) // long enough for all to come, on a busy machine too
 	var wait sync.WaitGroup
 	for range 256 {
 		wait.Go(func() { _, _ = k.try(user, "POST", "/v1/key/encrypt/my-key", `{"plaintext":""}`) })
