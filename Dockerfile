@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# Targets: bucketseal (the default) and minio, for docker-compose.yml.
+# Targets: bucketseal (the default), minio and setup, for docker-compose.yml.
 
 FROM golang:1.26-alpine AS build
 RUN apk add --no-cache ca-certificates
@@ -27,6 +27,17 @@ HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=5 \
 	CMD ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:9000/minio/health/live"]
 ENTRYPOINT ["/usr/local/bin/minio"]
 CMD ["server", "--quiet", "--address", ":9000", "/data"]
+
+# mc, which makes MinIO's users: a program that the setup runs, in an image of its own.
+FROM golang:1.26-alpine AS build-mc
+ARG MC_VERSION=v0.0.0-20251106162529-77f82e18b540
+RUN CGO_ENABLED=0 GOBIN=/out go install -trimpath -ldflags='-s -w' github.com/minio/mc@${MC_VERSION}
+
+FROM alpine:3.22 AS setup
+COPY --from=build-mc /out/mc /usr/local/bin/mc
+ENV MC_CONFIG_DIR=/tmp/mc
+USER 65532:65532
+ENTRYPOINT ["/bin/sh"]
 
 FROM scratch AS bucketseal
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt

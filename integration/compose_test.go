@@ -2,6 +2,9 @@ package integration
 
 import (
 	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +27,9 @@ type composeFile struct {
 		Ports       []string
 		Volumes     []string
 		Healthcheck struct{ Test []string }
+		DependsOn   map[string]struct{ Condition string } `yaml:"depends_on"`
+		MemLimit    string                                `yaml:"mem_limit"`
+		PidsLimit   int                                   `yaml:"pids_limit"`
 	}
 	Volumes map[string]any
 }
@@ -92,6 +98,9 @@ func TestComposeStartsBothServersAsTheyAre(t *testing.T) {
 	for _, v := range append(slices.Clone(seal.Volumes), minio.Volumes...) {
 		name, at, _ := strings.Cut(v, ":")
 		mounts[at] = name
+		if strings.HasPrefix(name, "./") {
+			continue
+		}
 		if _, ok := f.Volumes[name]; !ok {
 			t.Errorf("volume %s is not declared", name)
 		}
@@ -99,21 +108,77 @@ func TestComposeStartsBothServersAsTheyAre(t *testing.T) {
 	if data := flagValue(t, seal.Command, "--data-dir"); mounts[data] == "" {
 		t.Errorf("the data directory %s is in no volume", data)
 	}
-	startAsComposed(t, program, seal.Command, seal.Healthcheck.Test, seal.Environment)
+	startAsComposed(t, program, f)
+}
+
+// composeSecrets are the values of the variables that .env must give.
+func composeSecrets() map[string]string {
+	return map[string]string{
+		"MINIO_ROOT_USER": rootUser, "MINIO_ROOT_PASSWORD": rootPassword, "SERVICE_PASSWORD": "service-secret-$0 \"1'",
+		"CLIENT_USER": "composed-client", "CLIENT_PASSWORD": "composed-secret-$0 \"1'",
+	}
+}
+
+// environmentOf is a service's environment, with composeSecrets.
+func (f composeFile) environmentOf(t *testing.T, service string) map[string]string {
+	t.Helper()
+	env := map[string]string{}
+	for name, value := range f.Services[service].Environment {
+		env[name] = regexp.MustCompile(`\$\{([A-Z_]+):[^}]*\}`).ReplaceAllStringFunc(value, func(v string) string {
+			secret, ok := composeSecrets()[strings.Split(v[2:], ":")[0]]
+			if !ok {
+				t.Errorf("%s: no value for %s", service, v)
+			}
+			return secret
+		})
+	}
+	return env
+}
+
+// setUpAsComposed runs compose/setup.sh against a MinIO, and returns what it prints.
+func (f composeFile) setUpAsComposed(t *testing.T, m *minioServer, change map[string]string) (string, error) {
+	t.Helper()
+	mc, err := tool("MC_BIN", "mc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(mc, filepath.Join(dir, "mc")); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"PATH=" + dir + ":" + os.Getenv("PATH"), "MC_CONFIG_DIR=" + filepath.Join(dir, "config")}
+	given := f.environmentOf(t, "setup")
+	given["MINIO_ENDPOINT"] = m.endpoint()
+	maps.Copy(given, change)
+	for name, value := range given {
+		env = append(env, name+"="+value)
+	}
+	_, all, err := run(t, env, dir, "sh", strings.Replace(f.Services["setup"].Command[0], "/etc/bucketseal", filepath.Join(repoRoot(), "compose"), 1))
+	return all, err
 }
 
 // startAsComposed runs the container's command with this machine's addresses and
-// its health check against it.
-func startAsComposed(t *testing.T, program string, command, check []string, environment map[string]string) {
+// its health check against it, behind it a MinIO that the setup has prepared.
+func startAsComposed(t *testing.T, program string, f composeFile) {
 	t.Helper()
-	s := sharedStack(t)
+	command, check := f.Services["bucketseal"].Command, f.Services["bucketseal"].Healthcheck.Test
+	m, err := startMinIO(t.TempDir(), "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.kill)
+	for range 2 { // again at each start
+		if out, err := f.setUpAsComposed(t, m, nil); err != nil {
+			t.Fatalf("setup: %v\n%s", err, out)
+		}
+	}
 	addr, err := freeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	replace := map[string]string{
-		flagValue(t, command, "--address"): addr, flagValue(t, command, "--upstream"): s.minio.endpoint(), flagValue(t, command, "--data-dir"): dir,
+		flagValue(t, command, "--address"): addr, flagValue(t, command, "--upstream"): m.endpoint(), flagValue(t, command, "--data-dir"): dir,
 	}
 	args := slices.Clone(command)
 	for i, arg := range args {
@@ -130,17 +195,9 @@ func startAsComposed(t *testing.T, program string, command, check []string, envi
 		t.Errorf("%v is content without a server: %s", health, out)
 	}
 
-	// The system bucket of the shared stack is sealed under another key: start
-	// on a MinIO of its own.
-	own, err := startMinIO(t.TempDir(), "", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(own.kill)
-	args[slices.Index(args, "--upstream")+1] = own.endpoint()
 	env := baseEnv()
-	for name := range environment {
-		env = append(env, name+"="+map[string]string{"BUCKETSEAL_ROOT_USER": rootUser, "BUCKETSEAL_ROOT_PASSWORD": rootPassword}[name])
+	for name, value := range f.environmentOf(t, "bucketseal") {
+		env = append(env, name+"="+strings.Replace(value, "/etc/bucketseal/", filepath.Join(repoRoot(), "compose")+"/", 1))
 	}
 	p, err := startProcess("bucketseal", filepath.Join(dir, "log"), env, program, args...)
 	if err != nil {
@@ -154,13 +211,169 @@ func startAsComposed(t *testing.T, program string, command, check []string, envi
 	if out, err := exec.Command(program, health...).CombinedOutput(); err != nil {
 		t.Errorf("%v: %v %s", health, err, out)
 	}
+	if log := p.logSince(0); strings.Contains(log, "level=ERROR") || strings.Contains(log, "level=WARN") {
+		t.Errorf("it does not start in peace:\n%s", log)
+	}
+	composedRights(t, "http://"+addr, m)
+}
+
+// composedRights checks what each of the three pairs may do: the clients' everything
+// but the system bucket and MinIO's administration, MinIO's root and the proxy's own
+// nothing at the proxy.
+func composedRights(t *testing.T, endpoint string, m *minioServer) {
+	t.Helper()
+	secrets, data := composeSecrets(), testData(100_000, 3)
+	c := newClient(endpoint, secrets["CLIENT_USER"], secrets["CLIENT_PASSWORD"])
+	bucket := newBucket(t, c)
+	c.put(t, bucket, "k", data, kmsWith(defaultKey)).wantStatus(t, http.StatusOK)
+	c.get(t, bucket, "k", nil).wantStatus(t, http.StatusOK).wantBody(t, data)
+	c.do(t, request{method: http.MethodPost, path: "/minio/kms/v1/key/create", query: "key-id=composed"}).wantStatus(t, http.StatusOK)
+	c.put(t, bucket, "other", data, kmsWith("composed")).wantStatus(t, http.StatusOK)
+	c.as(rootUser, rootPassword).get(t, bucket, "k", nil).wantError(t, http.StatusForbidden, "InvalidAccessKeyId", "")
+	if a := c.as("bucketseal-service", secrets["SERVICE_PASSWORD"]).get(t, bucket, "k", nil); a.status != http.StatusForbidden {
+		t.Errorf("the proxy's own pair reads at the proxy: %d", a.status)
+	}
+
+	straight := newClient(m.endpoint(), c.access, c.secret)
+	for _, r := range []request{
+		{method: http.MethodGet, bucket: systemBucket, query: "list-type=2"},
+		{method: http.MethodPut, bucket: systemBucket, key: "k", body: data[:10]},
+		{method: http.MethodGet, path: "/minio/admin/v3/list-users"},
+	} {
+		if a := straight.do(t, r).wantStatus(t, http.StatusForbidden); !strings.Contains(string(a.body), "AccessDenied") {
+			t.Errorf("%s %s: %s", r.method, r.path, a.body)
+		}
+	}
+	service := straight.as("bucketseal-service", secrets["SERVICE_PASSWORD"])
+	service.do(t, request{method: http.MethodGet, bucket: systemBucket, query: "list-type=2"}).wantStatus(t, http.StatusOK)
+	service.put(t, bucket, "planted", data[:10], nil).wantError(t, http.StatusForbidden, "AccessDenied", "")
+}
+
+// sharedPairs is what is wrong with who knows what: the root of MinIO belongs to it
+// and to the setup, and no two of the three pairs are made of the same variables.
+func (f composeFile) sharedPairs(config string) (faults []string) {
+	for name, service := range f.Services {
+		for variable, value := range service.Environment {
+			root := strings.Contains(value, "${MINIO_ROOT_")
+			if root && (name == "bucketseal" || strings.TrimPrefix(variable, "MINIO_ROOT_") == variable) {
+				faults = append(faults, fmt.Sprintf("%s gives MinIO's root as %s", name, variable))
+			}
+			if strings.HasPrefix(variable, "BUCKETSEAL_ROOT_") {
+				faults = append(faults, fmt.Sprintf("%s has %s, which is one pair for clients and the proxy", name, variable))
+			}
+			if strings.HasPrefix(variable, "MINIO_ROOT_") && !root {
+				faults = append(faults, fmt.Sprintf("%s: MinIO's root %s is %s", name, variable, value))
+			}
+		}
+	}
+	var settings struct {
+		Upstream    struct{ Credentials map[string]string }
+		Credentials []map[string]string
+	}
+	if err := yaml.Unmarshal([]byte(config), &settings); err != nil || len(settings.Credentials) == 0 || len(settings.Upstream.Credentials) != 2 {
+		return append(faults, fmt.Sprintf("compose/bucketseal.yml names no pairs of its own for the proxy and for clients (%v)", err))
+	}
+	seen := map[string]string{"${MINIO_ROOT_USER}": "MinIO's root", "${MINIO_ROOT_PASSWORD}": "MinIO's root"}
+	for i, pair := range append([]map[string]string{settings.Upstream.Credentials}, settings.Credentials...) {
+		for _, value := range []string{pair["access_key"], pair["secret_key"]} {
+			if other := seen[value]; other != "" || value == "" {
+				faults = append(faults, fmt.Sprintf("compose/bucketseal.yml: pair %d has %q of %s", i, value, other))
+			}
+			seen[value] = fmt.Sprintf("pair %d", i)
+		}
+	}
+	return faults
+}
+
+// missingLimits is which service may take all of the machine's memory or processes,
+// or frees memory too late or too early for its limit.
+func (f composeFile) missingLimits() (faults []string) {
+	for name, service := range f.Services {
+		var limit, soft float64
+		unit := ""
+		if _, err := fmt.Sscanf(service.MemLimit, "%f%1s", &limit, &unit); err != nil || limit <= 0 {
+			faults = append(faults, name+" has no mem_limit")
+		}
+		limit *= map[string]float64{"m": 1, "g": 1024}[unit]
+		if _, err := fmt.Sscanf(service.Environment["GOMEMLIMIT"], "%fMiB", &soft); err != nil || soft < 0.8*limit || soft > 0.95*limit {
+			faults = append(faults, fmt.Sprintf("%s: GOMEMLIMIT %q is not some 90 %% of %s", name, service.Environment["GOMEMLIMIT"], service.MemLimit))
+		}
+		if service.PidsLimit <= 0 {
+			faults = append(faults, name+" has no pids_limit")
+		}
+	}
+	return faults
+}
+
+func TestComposeGivesEachItsOwnPairAndLimits(t *testing.T) {
+	text, config := readRepo(t, "docker-compose.yml"), readRepo(t, "compose/bucketseal.yml")
+	faults := func(text, config string) []string {
+		var f composeFile
+		if err := yaml.Unmarshal([]byte(text), &f); err != nil {
+			t.Fatal(err)
+		}
+		return append(f.sharedPairs(config), f.missingLimits()...)
+	}
+	for _, fault := range faults(text, config) {
+		t.Error(fault)
+	}
+	// Each of these is what the test is there to find.
+	for _, change := range [][2]string{
+		{"MINIO_ROOT_USER: ${MINIO_ROOT_USER:", "MINIO_ROOT_USER: ${CLIENT_USER:"},
+		{"MINIO_ROOT_PASSWORD: ${MINIO_ROOT_PASSWORD:", "MINIO_ROOT_PASSWORD: ${CLIENT_PASSWORD:"},
+		{"CLIENT_PASSWORD: ${CLIENT_PASSWORD:", "CLIENT_PASSWORD: ${MINIO_ROOT_PASSWORD:"},
+		{"SERVICE_PASSWORD: ${SERVICE_PASSWORD:", "SERVICE_PASSWORD: ${MINIO_ROOT_PASSWORD:"},
+		{"CLIENT_USER: ${CLIENT_USER:", "BUCKETSEAL_ROOT_USER: ${CLIENT_USER:"},
+		{"mem_limit: 2g", ""},
+		{"    mem_limit: 1g", ""},
+		{"pids_limit: 256", ""},
+		{"pids_limit: 1024", ""},
+		{"GOMEMLIMIT: 920MiB", "GOMEMLIMIT: 2GiB"},
+		{"GOMEMLIMIT: 1840MiB", "GOGC: off"},
+	} {
+		changed := strings.ReplaceAll(text, change[0], change[1])
+		if changed == text || len(faults(changed, config)) == 0 {
+			t.Errorf("%q in place of %q goes unnoticed", change[1], change[0])
+		}
+	}
+	for _, changed := range []string{
+		"", strings.ReplaceAll(config, "SERVICE_", "CLIENT_"), strings.ReplaceAll(config, "${CLIENT_PASSWORD}", "${MINIO_ROOT_PASSWORD}"),
+	} {
+		if len(faults(text, changed)) == 0 {
+			t.Errorf("the configuration goes unnoticed: %s", changed)
+		}
+	}
+	want, _ := documentedPolicy(t)
+	if readRepo(t, "compose/bucketseal-service.json") != want {
+		t.Error("compose/bucketseal-service.json is not the policy of docs/configuration.md")
+	}
+	f := readCompose(t)
+	if deps := f.Services["bucketseal"].DependsOn; deps["setup"].Condition != "service_completed_successfully" || f.Services["setup"].DependsOn["minio"].Condition != "service_healthy" {
+		t.Errorf("bucketseal starts before its user at MinIO is made: %v", deps)
+	}
+}
+
+func TestComposeSetupRefusesSharedPairs(t *testing.T) {
+	needsSeal(t)
+	f, m := readCompose(t), &minioServer{addr: "127.0.0.1:1"}
+	for _, change := range []map[string]string{
+		{"CLIENT_USER": rootUser},
+		{"CLIENT_USER": "bucketseal-service"},
+		{"CLIENT_PASSWORD": rootPassword},
+		{"SERVICE_PASSWORD": rootPassword},
+		{"SERVICE_PASSWORD": composeSecrets()["CLIENT_PASSWORD"]},
+	} {
+		if out, err := f.setUpAsComposed(t, m, change); err == nil || !strings.Contains(out, "of their own each") {
+			t.Errorf("%v: %v %s", change, err, out)
+		}
+	}
 }
 
 func TestComposeHasNoDefaultSecrets(t *testing.T) {
 	text, example := readRepo(t, "docker-compose.yml"), readRepo(t, ".env.example")
 	required := regexp.MustCompile(`\$\{([A-Z_]+):\?`).FindAllStringSubmatch(text, -1)
-	if len(required) != 4 {
-		t.Errorf("%d required variables, want 4", len(required))
+	if len(required) != 10 {
+		t.Errorf("%d required variables, want 10", len(required))
 	}
 	for _, r := range required {
 		if !regexp.MustCompile(`(?m)^` + r[1] + `=$`).MatchString(example) {
@@ -174,7 +387,7 @@ func TestComposeHasNoDefaultSecrets(t *testing.T) {
 	}
 	for name, service := range readCompose(t).Services {
 		for variable, value := range service.Environment {
-			if strings.Contains(variable, "PASSWORD") && !strings.HasPrefix(value, "${BUCKETSEAL_ROOT_PASSWORD:?") {
+			if strings.Contains(variable, "PASSWORD") && !strings.HasPrefix(value, "${"+variable+":?") {
 				t.Errorf("%s: %s has the value %q", name, variable, value)
 			}
 		}
@@ -220,9 +433,11 @@ func TestDockerfileFitsComposeAndTheBuild(t *testing.T) {
 		}
 	}
 
-	version := regexp.MustCompile(`(?m)^MINIO_VERSION := (\S+)$`).FindStringSubmatch(readRepo(t, "Makefile"))
-	if version == nil || !strings.Contains(text, "ARG MINIO_VERSION="+version[1]+"\n") {
-		t.Errorf("MinIO's version is not the Makefile's %v", version)
+	for _, program := range []string{"MINIO", "MC"} {
+		version := regexp.MustCompile(`(?m)^` + program + `_VERSION\s+:= (\S+)$`).FindStringSubmatch(readRepo(t, "Makefile"))
+		if version == nil || !strings.Contains(text, "ARG "+program+"_VERSION="+version[1]+"\n") {
+			t.Errorf("%s's version is not the Makefile's %v", program, version)
+		}
 	}
 	goVersion := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(readRepo(t, "go.mod"))
 	if strings.Count(text, "FROM golang:"+goVersion[1]+"-") != strings.Count(text, "FROM golang:") {

@@ -138,7 +138,8 @@ func (l *listing) fetch(ctx context.Context, cred *upstream.Credential, metadata
 
 // completeMetadata gets what upstream left out for a caller that may list but
 // not read: the same page once more under the service identity, of which only
-// sizes and ETags reach the caller.
+// sizes and ETags reach the caller. errServiceRights, rather than sizes that are not
+// the plaintext's, if that identity may not read the objects either.
 func (l *listing) completeMetadata(ctx context.Context, page *upstream.ListPage) error {
 	missing := false
 	for i := range page.Entries {
@@ -161,9 +162,14 @@ func (l *listing) completeMetadata(ctx context.Context, page *upstream.ListPage)
 	}
 	for i := range page.Entries {
 		e := &page.Entries[i]
-		if same := known[version{e.Key, e.VersionID}]; !e.HasMetadata && same != nil && same.ETag == e.ETag {
-			e.Metadata = reservedOnly(same.Metadata)
+		same := known[version{e.Key, e.VersionID}]
+		if e.HasMetadata || same == nil || same.ETag != e.ETag {
+			continue
 		}
+		if !same.HasMetadata && !same.DeleteMarker {
+			return fmt.Errorf("list %q: %w", e.Key, errServiceRights)
+		}
+		e.Metadata = reservedOnly(same.Metadata)
 	}
 	return nil
 }
@@ -211,6 +217,9 @@ func (l *listing) head(ctx context.Context, e *upstream.ListEntry) error {
 		return err
 	}
 	defer upstream.Discard(resp)
+	if resp.StatusCode == http.StatusForbidden {
+		return fmt.Errorf("look %q up for a listing: %w", e.Key, errServiceRights)
+	}
 	if resp.Header.Get("ETag") != e.ETag {
 		return nil // gone or changed meanwhile: listed as upstream lists it
 	}

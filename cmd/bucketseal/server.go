@@ -79,6 +79,7 @@ func (a *app) serve(ctx context.Context, c *config.Config, reload func() (*confi
 	}
 	defer up.Close()
 	limitMemory(log)
+	asRead := *c // before what follows from the machine
 	setCapacity(c)
 	warnMemory(c, log)
 	registry := newRegistry()
@@ -88,7 +89,7 @@ func (a *app) serve(ctx context.Context, c *config.Config, reload func() (*confi
 	if err != nil {
 		return err
 	}
-	if err := followConfig(c, files, reload, handler, log); err != nil {
+	if err := followConfig(&asRead, files, reload, handler, log); err != nil {
 		return err
 	}
 	front, err := a.newFront(ctx, c, files, log)

@@ -27,7 +27,7 @@ func (c *Config) finish(errs *Errors) {
 	c.finishService(errs)
 	c.finishTLS(errs)
 	c.finishKMS(errs)
-	if c.File != "" && c.inlineSecrets() {
+	if c.holdsSecret {
 		c.warnReadable(c.File)
 	}
 }
@@ -124,15 +124,6 @@ func (c *Config) finishKMS(errs *Errors) {
 	case certificate:
 		c.warnReadable(r.Key)
 	}
-}
-
-// inlineSecrets says whether the file itself holds secrets. Those that came from
-// the environment by ${NAME} count too: it is only a warning.
-func (c *Config) inlineSecrets() bool {
-	inline := func(one Credential) bool {
-		return !one.SecretKey.IsZero() && one.SecretKeyFile == "" && one != c.Root
-	}
-	return inline(c.Upstream.Credentials) || slices.ContainsFunc(c.Credentials, inline)
 }
 
 // CheckCredential says whether a pair could stand in a configuration.

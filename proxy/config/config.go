@@ -86,14 +86,17 @@ type Config struct {
 	// Warnings are what is allowed and yet probably not meant.
 	Warnings []string
 
-	origin map[string]origin
+	// holdsSecret says that the file itself holds a secret, and not only the name of
+	// a variable or of another file.
+	holdsSecret bool
+	origin      map[string]origin
 }
 
 // NeedsRestart says whether fresh differs in what a running server does not take
 // up: all but credentials and access.
 func (c *Config) NeedsRestart(fresh *Config) bool {
 	fixed := func(c Config) Config {
-		c.Credentials, c.Access, c.Root, c.Warnings, c.origin = nil, identity.Access{}, Credential{}, nil, nil
+		c.Credentials, c.Access, c.Root, c.Warnings, c.holdsSecret, c.origin = nil, identity.Access{}, Credential{}, nil, false, nil
 		return c
 	}
 	return !reflect.DeepEqual(fixed(*c), fixed(*fresh))

@@ -100,6 +100,7 @@ func TestEverySettingOfAFileIsRead(t *testing.T) {
 			MaxRequests: 300, QueueWait: 2 * time.Second, MaxConnections: 5000, MaxConnectionsPerClient: 100, Stall: 20 * time.Second,
 		},
 		Log: Log{Level: slog.LevelDebug, Format: "json"}, MetricsAddress: "127.0.0.1:9100", DataDir: "/var/lib/bucketseal", MasterKeyFile: "/etc/master.key",
+		holdsSecret: true,
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
@@ -197,6 +198,26 @@ func TestRootPairFillsOnlyWhatTheFileLeavesOut(t *testing.T) {
 			t.Errorf("%s: %+v", name, c)
 		case tc.conflict != "" && (err == nil || !strings.Contains(err.Error(), tc.conflict)):
 			t.Errorf("%s: error %v, want %q", name, err, tc.conflict)
+		}
+	}
+}
+
+func TestFileThatNamesItsSecretsMayBeReadByAll(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "c.yml")
+	for yaml, warns := range map[string]bool{
+		"credentials: [{access_key: one, secret_key: \"${SECRET}\"}]\nupstream:\n  credentials:\n    access_key: two\n    secret_key: ${SECRET}\n": false,
+		"credentials: [{access_key: one, secret_key: " + secretText + "}]\n":                                                                       true,
+		"upstream: {credentials: {access_key: two, secret_key: " + secretText + "}}\n":                                                             true,
+		"kms: {remote: {endpoints: [\"https://k:1\"], api_key: \"kes:v1:" + secretText + "\"}}\n":                                                  true,
+	} {
+		writeFile(t, name, yaml, 0o644)
+		c, err := Parse(name, []byte(yaml), []string{"SECRET=" + secretText})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if warned := len(c.Warnings) == 1 && strings.Contains(c.Warnings[0], "may read "+name); warned != warns {
+			t.Errorf("%s: warnings %q", yaml, c.Warnings)
 		}
 	}
 }

@@ -273,9 +273,9 @@ func (r *fileReader) scalar(path string, typ Type, n ast.Node) (string, bool) {
 	at := r.at(n)
 	switch v := n.(type) {
 	case *ast.StringNode:
-		return r.expand(path, at, v.Value)
+		return r.expand(path, typ, at, v.Value)
 	case *ast.LiteralNode:
-		return r.expand(path, at, v.Value.Value)
+		return r.expand(path, typ, at, v.Value.Value)
 	case *ast.BoolNode:
 		if typ == TypeBool {
 			return fmt.Sprint(v.Value), true
@@ -308,9 +308,10 @@ func (r *fileReader) scalar(path string, typ Type, n ast.Node) (string, bool) {
 	return "", false
 }
 
-func (r *fileReader) expand(path string, at origin, text string) (string, bool) {
+func (r *fileReader) expand(path string, typ Type, at origin, text string) (string, bool) {
 	m := variable.FindStringSubmatch(strings.TrimSpace(text))
 	if m == nil {
+		r.config.holdsSecret = r.config.holdsSecret || typ == TypeSecret
 		return text, true
 	}
 	v, ok := r.lookup(m[1])

@@ -80,7 +80,11 @@ func (r *fileReader) secretOf(path string, at origin, c *Credential) bool {
 
 func (r *fileReader) value(path string, e entry, check func(string) error, set func(string)) {
 	full := join(path, e.name)
-	v, ok := r.scalar(full, TypeString, e.value)
+	typ := TypeString
+	if e.name == "secret_key" {
+		typ = TypeSecret
+	}
+	v, ok := r.scalar(full, typ, e.value)
 	if !ok {
 		return
 	}
