@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"maps"
 	"net/http"
 	"testing"
 )
@@ -72,4 +73,49 @@ func TestAnonymousRequestsAreNotSignedForUpstream(t *testing.T) {
 		}
 	}
 	c.head(t, bucket, "k", nil).wantStatus(t, http.StatusOK)
+}
+
+// Whoever writes without a signature gets the bucket's rule, or one of the defaults:
+// a key that is named is refused, whether it is there or not.
+func TestAnonymousWritersNameNoKey(t *testing.T) {
+	needsSeal(t)
+	s := newStack(t, stackOptions{args: []string{"--allow-anonymous", "open-*"}})
+	c := s.client()
+	const bucket = "open-names-no-key"
+	c.do(t, request{method: http.MethodPut, bucket: bucket}).wantStatus(t, http.StatusOK)
+	allowEveryone(t, c, bucket)
+	data := testData(70_000, 51)
+	c.put(t, bucket, "source", data, nil).wantStatus(t, http.StatusOK)
+	nobody := c.anonymous()
+	withContext := map[string]string{"X-Amz-Server-Side-Encryption": "aws:kms", "X-Amz-Server-Side-Encryption-Context": "eyJhIjoiYiJ9"}
+	for name, header := range map[string]map[string]string{
+		"the default key": kmsWith(defaultKey), "an unknown key": kmsWith("no-such-key"), "a context": withContext,
+	} {
+		copied := map[string]string{"X-Amz-Copy-Source": "/" + bucket + "/source"}
+		maps.Copy(copied, header)
+		form := postForm{fields: [][2]string{{"key", "new"}}, file: data}
+		for field, value := range header {
+			form.fields = append(form.fields, [2]string{field, value})
+		}
+		for how, r := range map[string]request{
+			"PUT":    {method: http.MethodPut, bucket: bucket, key: "new", body: data, header: header},
+			"upload": {method: http.MethodPost, bucket: bucket, key: "new", query: "uploads=", header: header},
+			"copy":   {method: http.MethodPut, bucket: bucket, key: "new", header: copied},
+			"form":   form.request(nobody, bucket),
+		} {
+			t.Run(name+", "+how, func(t *testing.T) {
+				nobody.do(t, r).wantError(t, http.StatusForbidden, "AccessDenied", "Access Denied.")
+			})
+		}
+	}
+	wantNothingStored(t, s, bucket, "new")
+	// By rule, and by default.
+	nobody.put(t, bucket, "default", data, map[string]string{"X-Amz-Server-Side-Encryption": "aws:kms"}).wantStatus(t, http.StatusOK)
+	nobody.get(t, bucket, "default", nil).wantStatus(t, http.StatusOK).wantBody(t, data)
+	rule := `<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>aws:kms</SSEAlgorithm>` +
+		`<KMSMasterKeyID>` + defaultKey + `</KMSMasterKeyID></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>`
+	c.do(t, request{method: http.MethodPut, bucket: bucket, query: "encryption=", body: []byte(rule)}).wantStatus(t, http.StatusOK)
+	nobody.put(t, bucket, "ruled", data, nil).wantStatus(t, http.StatusOK)
+	nobody.get(t, bucket, "ruled", nil).wantStatus(t, http.StatusOK).wantBody(t, data)
+	wantSealed(t, s, bucket, "ruled", data)
 }

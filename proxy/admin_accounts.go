@@ -117,13 +117,20 @@ func (s *Server) addUser(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	accessKey := r.query.Get("accessKey")
+	if s.identities.IsOwn(accessKey) {
+		return errManaged(accessKey)
+	}
 	var asked struct {
 		SecretKey string `json:"secretKey"`
+		Status    string `json:"status"`
 	}
 	if err := s.openRequest(r, body, &asked); err != nil {
 		return err
 	}
-	accessKey := r.query.Get("accessKey")
+	if s.identities.IsManaged(accessKey) && (asked.SecretKey == "" || !enables(asked.Status)) {
+		return errManaged(accessKey)
+	}
 	learn, err := s.mayLearn(r.Context(), accessKey, asked.SecretKey)
 	if err != nil {
 		return err
@@ -175,6 +182,9 @@ func (s *Server) deleteServiceAccount(w http.ResponseWriter, r *request) error {
 // removeAccount forgets what MinIO has removed, now or before: the request may be
 // the repetition of one that was cut short.
 func (s *Server) removeAccount(w http.ResponseWriter, r *request, forget func(context.Context, string) error) error {
+	if name := r.query.Get("accessKey"); s.identities.IsManaged(name) {
+		return errManaged(name)
+	}
 	resp, err := s.askAdmin(r)
 	var answer *upstream.Error
 	if err != nil && (!errors.As(err, &answer) || answer.Status != http.StatusNotFound) {
@@ -186,7 +196,7 @@ func (s *Server) removeAccount(w http.ResponseWriter, r *request, forget func(co
 	if accessKey := r.query.Get("accessKey"); err == nil || s.isGoneUpstream(ctx, accessKey, identity.User, identity.ServiceAccount) {
 		forgotten = forget(ctx, accessKey)
 	}
-	if errors.Is(forgotten, identity.ErrProtected) { // what is configured stays, and MinIO refuses it
+	if errors.Is(forgotten, identity.ErrProtected) { // what was added by command stays, and MinIO refuses it
 		forgotten = nil
 	}
 	switch {
@@ -234,6 +244,12 @@ func (s *Server) addServiceAccount(w http.ResponseWriter, r *request) error {
 	// MinIO judges it by what the payload asks for, and lets every user ask.
 	if err := s.openPayload(r, body, &asked); err != nil {
 		return err
+	}
+	for _, name := range []string{asked.AccessKey, asked.TargetUser} {
+		// Who signs with the proxy's own access key has its rights already.
+		if s.identities.IsOwn(name) && (name == asked.AccessKey || name != r.caller.accessKey) {
+			return errManaged(name)
+		}
 	}
 	learn, err := s.mayLearn(r.Context(), asked.AccessKey, asked.SecretKey)
 	if err != nil {
@@ -324,14 +340,21 @@ func (s *Server) updateServiceAccount(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	accessKey := r.query.Get("accessKey")
+	if s.identities.IsOwn(accessKey) {
+		return errManaged(accessKey)
+	}
 	var asked struct {
 		SecretKey  string     `json:"newSecretKey"`
 		Expiration *time.Time `json:"newExpiration"`
+		Status     string     `json:"newStatus"`
 	}
 	if err := s.openRequest(r, body, &asked); err != nil {
 		return err
 	}
-	accessKey := r.query.Get("accessKey")
+	if s.identities.IsManaged(accessKey) && (asked.Expiration != nil || asked.Status != "" && !enables(asked.Status)) {
+		return errManaged(accessKey)
+	}
 	learn := asked.SecretKey != "" || asked.Expiration != nil
 	if learn {
 		if learn, err = s.mayLearn(r.Context(), accessKey, asked.SecretKey); err != nil {

@@ -84,7 +84,8 @@ func (a *adminStage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	body, _ := io.ReadAll(r.Body)
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	sealed := strings.HasSuffix(r.URL.Path, "/add-user") || strings.HasSuffix(r.URL.Path, "/update-service-account")
+	sealed := strings.HasSuffix(r.URL.Path, "/add-user") || strings.HasSuffix(r.URL.Path, "/update-service-account") ||
+		strings.HasPrefix(r.URL.Path, "/minio/admin/v3/idp/builtin/policy/")
 	if sealed && len(body) == 0 { // as MinIO answers who may send one
 		w.WriteHeader(http.StatusBadRequest)
 		_, _ = io.WriteString(w, `{"Code":"XMinioAdminConfigBadJSON"}`)

@@ -27,3 +27,6 @@ func (e *notLearnedError) answer() *apiError {
 	reason := asAPIError(e.err)
 	return &apiError{reason.status, reason.code, "MinIO has done it, but the encryption gateway could not take note of it: " + reason.message + " Repeat the request.", nil}
 }
+
+// errGroupMembers is MinIO's answer to members of a group that it cannot read.
+var errGroupMembers error = &apiError{http.StatusBadRequest, "InvalidRequest", "Invalid Request", nil}

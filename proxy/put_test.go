@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -260,7 +261,10 @@ func TestWritesAreEncryptedAsTheirHeadersAsk(t *testing.T) {
 			for name, value := range tt.header {
 				h.Set(name, value)
 			}
-			r := &request{Request: (&http.Request{Header: h}).WithContext(context.Background()), bucket: "b", key: "k"}
+			r := &request{
+				Request: (&http.Request{Header: h}).WithContext(context.Background()), bucket: "b", key: "k",
+				caller: caller{accessKey: "root", identity: &identity.Identity{AccessKey: "root"}},
+			}
 			asked, err := s.writeEncryption(r)
 			switch {
 			case tt.status == 0 && err != nil:

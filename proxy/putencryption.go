@@ -11,7 +11,8 @@ import (
 )
 
 // writeEncryption returns how a write is encrypted: as its headers ask, else by
-// the bucket's rule, else by the automatic default.
+// the bucket's rule, else by the automatic default. The headers of a caller without
+// a signature choose how, and no key by name: errAccessDenied, whatever keys exist.
 func (s *Server) writeEncryption(r *request) (*sse.Request, error) {
 	if err := s.checkCustomerTransport(r); err != nil {
 		return nil, err
@@ -19,6 +20,9 @@ func (s *Server) writeEncryption(r *request) (*sse.Request, error) {
 	asked, err := sse.ParseWrite(r.Header)
 	if err != nil {
 		return nil, writeHeaderError(r, err)
+	}
+	if err := namesNoKey(r, &asked); err != nil {
+		return nil, err
 	}
 	if len(asked.ClientContext) > 0 {
 		if _, err := kms.ParseClientContext(asked.ClientContext); err != nil {
@@ -43,6 +47,15 @@ func (s *Server) writeEncryption(r *request) (*sse.Request, error) {
 		asked.Mode = sse.ModeS3
 	}
 	return &asked, nil
+}
+
+// namesNoKey refuses a KMS key's name from a caller that no rule of access is
+// about, and an encryption context: key services judge by it, and log it.
+func namesNoKey(r *request, asked *sse.Request) error {
+	if r.caller.identity == nil && (asked.KMSKeyID != "" || asked.ClientContext != nil) {
+		return fmt.Errorf("a caller without a signature names a KMS key or an encryption context: %w", errAccessDenied)
+	}
+	return nil
 }
 
 // checkCustomerTransport refuses customer keys that anybody on the way could

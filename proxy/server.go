@@ -107,7 +107,8 @@ func New(o Options) (*Server, error) {
 // setIdentities makes the server know callers.
 func (s *Server) setIdentities(store *system.Store) (err error) {
 	s.identities, err = identity.New(identity.Options{
-		Objects: store, Ready: s.setup.ensure, Secure: s.opts.Upstream.Secure(), Settings: s.opts.Identities, Logger: s.log,
+		Objects: store, Ready: s.setup.ensure, Secure: s.opts.Upstream.Secure(), Own: s.opts.Service.AccessKey,
+		Settings: s.opts.Identities, Logger: s.log,
 	})
 	if err != nil {
 		return err

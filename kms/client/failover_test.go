@@ -145,3 +145,39 @@ func TestDeleteWhoseAnswerWasLost(t *testing.T) {
 	fake.inject("/v1/key/delete/", fault{drop: true, acted: true, times: 1})
 	must(t, dial(t, fake).DeleteKey(t.Context(), "k"))
 }
+
+// Between a delete whose answer was lost and a second one, somebody may have
+// created a key of that name anew.
+func TestDeleteIsNeverSentTwice(t *testing.T) {
+	t.Parallel()
+	for name, flt := range map[string]fault{
+		"dropped": {drop: true, acted: true, times: 1},
+		"503":     {status: 503, acted: true, times: 1},
+		"502":     {status: 502, acted: true, times: 1},
+	} {
+		fake, other := startKES(t), startKES(t)
+		for _, server := range []*fakeKES{fake, other} {
+			server.addKey("k", "x", time.Now())
+			server.inject("/v1/key/delete/", flt)
+		}
+		err := dial(t, fake, other).DeleteKey(t.Context(), "k")
+		if n := fake.count("/v1/key/delete/") + other.count("/v1/key/delete/"); n != 1 {
+			t.Errorf("%s: a delete was sent %d times", name, n)
+		}
+		if fake.count("/v1/key/describe/")+other.count("/v1/key/describe/") == 0 {
+			t.Errorf("%s: nobody looked whether the key is gone", name)
+		}
+		if err != nil && !errors.Is(err, client.ErrUnknownOutcome) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	rival := startKES(t)
+	rival.addKey("k", "a rival", time.Now())
+	rival.inject("/v1/key/delete/", fault{drop: true, times: 1})
+	err := dial(t, rival).DeleteKey(t.Context(), "k")
+	wantErr(t, err, client.ErrUnknownOutcome)
+	wantErr(t, err, kms.ErrUnavailable)
+	if _, err := dial(t, rival).DescribeKey(t.Context(), "k"); err != nil {
+		t.Errorf("the rival's key: %v", err)
+	}
+}

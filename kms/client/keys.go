@@ -67,17 +67,21 @@ func (c *Client) ImportKey(ctx context.Context, name string, key [kms.DEKSize]by
 	return err
 }
 
-// DeleteKey implements kms.Service. A key that is gone after a lost answer is
-// a success.
+// DeleteKey implements kms.Service. It is never sent again once a server may have
+// deleted the key, because somebody may have created one of that name since. Then
+// the key is asked for: it is a success if it is gone, else ErrUnknownOutcome.
 func (c *Client) DeleteKey(ctx context.Context, name string) error {
 	if err := kms.ValidateKeyName(name); err != nil {
 		return fmt.Errorf("delete key: %w", err)
 	}
-	_, uncertain, err := c.do(ctx, call{method: http.MethodDelete, path: "/v1/key/delete/", name: name})
-	if uncertain && errors.Is(err, kms.ErrKeyNotFound) {
+	_, uncertain, err := c.do(ctx, call{method: http.MethodDelete, path: "/v1/key/delete/", name: name, once: true})
+	if err == nil || !uncertain || ctx.Err() != nil {
+		return err
+	}
+	if _, gone := c.DescribeKey(ctx, name); errors.Is(gone, kms.ErrKeyNotFound) {
 		return nil
 	}
-	return err
+	return fmt.Errorf("delete key: %w: %w: %w", kms.ErrUnavailable, ErrUnknownOutcome, err)
 }
 
 // DescribeKey implements kms.Service.

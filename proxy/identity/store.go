@@ -43,6 +43,10 @@ type Options struct {
 	// Secure says that nobody reads or changes what passes between the proxy and
 	// upstream. Without it nothing that upstream says is learned.
 	Secure bool
+	// Own is the access key with which the proxy itself signs at upstream; "" for
+	// none. It is nobody else's: never learned, and a client's only if it is one of
+	// the configured credentials too.
+	Own string
 	// Settings are the first ones.
 	Settings Settings
 	// Logger gets what goes wrong in the background; nil means none.
@@ -97,6 +101,17 @@ func (s *Store) configured(accessKey string) bool {
 	return ok
 }
 
+// IsOwn says whether an access key is the one with which the proxy itself signs.
+func (s *Store) IsOwn(accessKey string) bool {
+	return s.o.Own != "" && accessKey == s.o.Own
+}
+
+// IsManaged says whether an access key is the configuration's: the proxy's own or
+// a client's.
+func (s *Store) IsManaged(accessKey string) bool {
+	return s.IsOwn(accessKey) || s.configured(accessKey)
+}
+
 // isGone says that an access key is nobody's, as opposed to not being known for now.
 func isGone(err error) bool { return errors.Is(err, ErrUnknown) || errors.Is(err, ErrExpired) }
 
@@ -107,7 +122,7 @@ func (s *Store) Lookup(ctx context.Context, accessKey string) (*Identity, error)
 	if id, ok := s.settings.Load().configured[accessKey]; ok {
 		return id, nil
 	}
-	if !validText(accessKey, maxKeyLength) {
+	if !validText(accessKey, maxKeyLength) || s.IsOwn(accessKey) { // whatever was noted under it
 		return nil, ErrUnknown
 	}
 	known, err := s.index.get(ctx)
@@ -148,7 +163,7 @@ func (s *Store) MayLearn(ctx context.Context, accessKey string) error {
 	if !s.o.Secure {
 		return ErrInsecure
 	}
-	if s.configured(accessKey) {
+	if s.IsManaged(accessKey) {
 		return fmt.Errorf("%q: %w", accessKey, ErrProtected)
 	}
 	known, err := s.index.get(ctx)
@@ -237,7 +252,7 @@ func (s *Store) inherit(ctx context.Context, id *Identity) error {
 // Add keeps an identity for an operator, in place of whatever was learned under
 // its access key. ErrProtected if that is configured; else as Learn.
 func (s *Store) Add(ctx context.Context, accessKey, secretKey string, expires time.Time) error {
-	if s.configured(accessKey) {
+	if s.IsManaged(accessKey) {
 		return fmt.Errorf("%q: %w", accessKey, ErrProtected)
 	}
 	id := Identity{AccessKey: accessKey, SecretKey: secretKey, Kind: Added, Expires: expires, serial: rand.Text()}
@@ -254,7 +269,7 @@ func (s *Store) Add(ctx context.Context, accessKey, secretKey string, expires ti
 // of others owed to it. Every proxy obeys within seconds. It is no error if there
 // is none. ErrProtected, ErrUnavailable.
 func (s *Store) Forget(ctx context.Context, accessKey string) error {
-	if s.configured(accessKey) {
+	if s.IsManaged(accessKey) {
 		return fmt.Errorf("%q: %w", accessKey, ErrProtected)
 	}
 	return s.forget(ctx, accessKey, false)
@@ -263,7 +278,7 @@ func (s *Store) Forget(ctx context.Context, accessKey string) error {
 // Remove is Forget for an operator, to whom nothing but the configuration is
 // protected. ErrProtected, ErrUnknown, ErrUnavailable.
 func (s *Store) Remove(ctx context.Context, accessKey string) error {
-	if s.configured(accessKey) {
+	if s.IsManaged(accessKey) {
 		return fmt.Errorf("%q: %w", accessKey, ErrProtected)
 	}
 	if _, err := s.Lookup(ctx, accessKey); err != nil && !errors.Is(err, ErrExpired) {

@@ -310,3 +310,42 @@ func TestSessionOfAnotherNameIsRefused(t *testing.T) {
 		t.Errorf("a note in another's place: %v", err)
 	}
 }
+
+func TestTheProxysOwnAccessKeyIsNobodyElses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	before := w.store(t)
+	learn(t, before, user("proxy-own")) // as a proxy did that did not know better
+	learn(t, before, w.session("PROXY-OWN"))
+	for _, own := range []string{"proxy-own", "PROXY-OWN"} {
+		s := w.store(t, func(o *Options) { o.Own = own })
+		if id, err := s.Lookup(t.Context(), own); !errors.Is(err, ErrUnknown) {
+			t.Errorf("%s is a client's: %v, %v", own, id, err)
+		}
+		for what, err := range map[string]error{
+			"may be learned": s.MayLearn(t.Context(), own),
+			"is learned":     s.Learn(t.Context(), user(own)),
+			"is a session's": s.Learn(t.Context(), w.session(own)),
+			"is extended":    s.Extend(t.Context(), own, time.Time{}),
+			"is added":       s.Add(t.Context(), own, "other-secret", time.Time{}),
+			"is forgotten":   s.Forget(t.Context(), own),
+			"is removed":     s.Remove(t.Context(), own),
+		} {
+			if !errors.Is(err, ErrProtected) {
+				t.Errorf("%s %s: %v", own, what, err)
+			}
+		}
+		both := w.store(t, func(o *Options) {
+			o.Own, o.Settings.Credentials = own, map[string]string{own: "configured-secret"}
+		})
+		if secret, err := both.Secret(t.Context(), own); err != nil || secret != "configured-secret" {
+			t.Errorf("%s, configured as a client's too: %q, %v", own, secret, err)
+		}
+		if err := both.Learn(t.Context(), w.session(own)); !errors.Is(err, ErrProtected) {
+			t.Errorf("%s, configured as a client's too, as a session's: %v", own, err)
+		}
+	}
+	if err := w.store(t).MayLearn(t.Context(), ""); err != nil {
+		t.Errorf("without a key of its own: %v", err)
+	}
+}
