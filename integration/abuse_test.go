@@ -247,7 +247,7 @@ func TestXMLThatIsMadeToCost(t *testing.T) {
 			})
 			got.wantError(t, http.StatusBadRequest, "MalformedXML", "")
 			for _, r := range e.liar.since(mark, "/"+bucket) {
-				if r.sent > 0 {
+				if ownQuestion := target.query == "encryption=" && r.sent < 300; r.sent > 0 && !ownQuestion { // whether the caller may
 					t.Errorf("%s of %s reached MinIO: %v", name, target.root, r)
 				}
 			}
