@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -16,12 +17,13 @@ const maxBucketKeys = 1024
 // bucketKeys shares one DEK among the writes of a bucket for a while: those of
 // SSE-S3, and of SSE-KMS with bucket keys. Object keys are fresh in any case. It
 // saves a remote key service a request per write; an embedded one answers faster
-// than sharing is worth, and then ttl is 0 and every write has its own DEK. A KMS
-// key that is removed goes on being used until its bucket keys expire.
+// than sharing is worth, and then ttl is 0 and every write has its own DEK. A DEK is
+// shared while its KMS key opens it, which is asked again each dekLease.
 type bucketKeys struct {
-	kms kms.Service
-	ttl time.Duration
-	now func() time.Time
+	kms      kms.Service
+	verifier *dekVerifier
+	ttl      time.Duration
+	now      func() time.Time
 
 	mu      sync.Mutex
 	entries map[bucketKeyID]*bucketKey
@@ -32,58 +34,114 @@ type bucketKeyID struct{ keyName, context string }
 type bucketKey struct {
 	dek     kms.DEK
 	expires time.Time
+	asked   time.Time // when its KMS key was last known to open it
+	asking  bool      // in the background
 }
 
 func newBucketKeys(service kms.Service, ttl time.Duration) *bucketKeys {
-	return &bucketKeys{kms: service, ttl: ttl, now: time.Now, entries: make(map[bucketKeyID]*bucketKey)}
+	return &bucketKeys{kms: service, verifier: &dekVerifier{kms: service}, ttl: ttl, now: time.Now, entries: make(map[bucketKeyID]*bucketKey)}
 }
 
-// generate returns a DEK for the context, a copy that is the caller's to zero.
-func (b *bucketKeys) generate(ctx context.Context, keyName string, encContext []byte) (kms.DEK, error) {
+// generate returns a DEK for the context, a copy that is the caller's to zero, and
+// when its KMS key was last known to open it.
+func (b *bucketKeys) generate(ctx context.Context, keyName string, encContext []byte) (dek kms.DEK, asked time.Time, err error) {
 	if b.ttl <= 0 {
 		return b.fresh(ctx, keyName, encContext)
 	}
 	id := bucketKeyID{keyName, string(encContext)}
-	if dek, ok := b.shared(id); ok {
-		return dek, nil
+	if dek, asked, ok := b.shared(ctx, id); ok {
+		if withinLease(asked, b.now()) {
+			return dek, asked, nil
+		}
+		asked, err := b.renew(ctx, id, &dek)
+		if err == nil {
+			return dek, asked, nil
+		}
+		clear(dek.Plaintext[:])
+		if errors.Is(err, kms.ErrUnavailable) && !b.gone(id) {
+			return kms.DEK{}, time.Time{}, err
+		}
 	}
-	dek, err := b.fresh(ctx, keyName, encContext)
+	dek, asked, err = b.fresh(ctx, keyName, encContext)
 	if err != nil {
-		return kms.DEK{}, err
+		return kms.DEK{}, time.Time{}, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.evict()
 	kept := dek
 	kept.Ciphertext = bytes.Clone(dek.Ciphertext)
-	b.entries[id] = &bucketKey{dek: kept, expires: b.now().Add(b.ttl)}
-	return dek, nil
+	if b.entries[id] != nil {
+		b.drop(id)
+	}
+	b.entries[id] = &bucketKey{dek: kept, expires: b.now().Add(b.ttl), asked: asked}
+	return dek, asked, nil
 }
 
-func (b *bucketKeys) fresh(ctx context.Context, keyName string, encContext []byte) (kms.DEK, error) {
-	dek, err := b.kms.GenerateDEK(ctx, keyName, encContext)
+func (b *bucketKeys) fresh(ctx context.Context, keyName string, encContext []byte) (dek kms.DEK, asked time.Time, err error) {
+	asked = b.now()
+	dek, err = b.kms.GenerateDEK(ctx, keyName, encContext)
 	if err == nil && dek.Plaintext == ([kms.DEKSize]byte{}) {
 		err = fmt.Errorf("a DEK of zeros: %w", kms.ErrUnavailable)
 	}
-	return dek, err
+	return dek, asked, err
 }
 
 // shared returns a copy, made under the lock: zeroing an entry while somebody
-// derives from it would lose data.
-func (b *bucketKeys) shared(id bucketKeyID) (kms.DEK, bool) {
+// derives from it would lose data. In the second half of its lease it is asked about
+// in the background, so that writes seldom wait.
+func (b *bucketKeys) shared(ctx context.Context, id bucketKeyID) (dek kms.DEK, asked time.Time, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e := b.entries[id]
 	if e == nil {
-		return kms.DEK{}, false
+		return kms.DEK{}, time.Time{}, false
 	}
-	if !b.now().Before(e.expires) {
+	now := b.now()
+	if !now.Before(e.expires) {
 		b.drop(id)
-		return kms.DEK{}, false
+		return kms.DEK{}, time.Time{}, false
 	}
-	dek := e.dek
+	dek = e.dek
 	dek.Ciphertext = bytes.Clone(e.dek.Ciphertext)
-	return dek, true
+	if age := now.Sub(e.asked); age > dekLease/2 && age < dekLease && !e.asking {
+		e.asking = true
+		ahead := dek
+		clear(ahead.Plaintext[:])
+		go func() { _, _ = b.renew(context.WithoutCancel(ctx), id, &ahead) }()
+	}
+	return dek, e.asked, true
+}
+
+// renew asks whether the KMS key still opens a shared DEK. All that were shared under
+// it are dropped if it does not.
+func (b *bucketKeys) renew(ctx context.Context, id bucketKeyID, dek *kms.DEK) (time.Time, error) {
+	asked, err := b.verifier.verify(ctx, id.keyName, dek.Ciphertext, []byte(id.context))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.entries[id]
+	if e == nil || !bytes.Equal(e.dek.Ciphertext, dek.Ciphertext) {
+		return asked, err
+	}
+	e.asking = false
+	switch {
+	case err == nil:
+		e.asked = asked
+	case errors.Is(err, errReplacedKey), !errors.Is(err, kms.ErrUnavailable) && ctx.Err() == nil:
+		for other := range b.entries {
+			if other.keyName == id.keyName {
+				b.drop(other)
+			}
+		}
+	}
+	return asked, err
+}
+
+// gone says that a DEK is not shared any more.
+func (b *bucketKeys) gone(id bucketKeyID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.entries[id] == nil
 }
 
 // evict makes room: what has expired goes, else any entry.

@@ -134,6 +134,9 @@ func (c *completing) run(ctx context.Context) error {
 		return err
 	}
 	if c.upload.record != nil {
+		if err := c.server.keys.confirm(ctx, c.request.name(), c.upload.record); err != nil {
+			return err
+		}
 		if err := c.writeManifest(ctx); err != nil {
 			return err
 		}

@@ -189,7 +189,10 @@ func (c *copying) rewrap(ctx context.Context) error {
 		return fmt.Errorf("seal record: %w", err)
 	}
 	c.record = &key.record
-	return c.copyUpstream(ctx, url.Values{recordHeader: {text}})
+	if err := c.copyUpstream(ctx, url.Values{recordHeader: {text}}); err != nil {
+		return err
+	}
+	return key.issued.confirm(ctx)
 }
 
 // carryLayout gives the copy's record what the source has: facts in the record

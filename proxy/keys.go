@@ -32,6 +32,7 @@ type writeKey struct {
 	secret  sse.Secret
 	binding sse.Binding
 	record  sse.Record
+	issued  *issuedDEK // nil where the customer brings the key
 }
 
 func (k *writeKey) zero() { k.secret.Zero() }
@@ -55,11 +56,11 @@ func (k *keyring) forWrite(ctx context.Context, name sse.Name, asked *sse.Reques
 	if err != nil {
 		return nil, err
 	}
-	generate := k.kms.GenerateDEK
+	generate := k.bucketKeys.fresh
 	if asked.Mode == sse.ModeS3 || w.record.BucketKey {
 		generate = k.bucketKeys.generate
 	}
-	dek, err := generate(ctx, keyName, encContext)
+	dek, known, err := generate(ctx, keyName, encContext)
 	if err != nil {
 		return nil, fmt.Errorf("generate DEK under %q: %w", keyName, err)
 	}
@@ -67,6 +68,7 @@ func (k *keyring) forWrite(ctx context.Context, name sse.Name, asked *sse.Reques
 	clear(dek.Plaintext[:])
 	w.binding.KMSKey, w.binding.KMSKeyVersion, w.binding.Context = keyName, max(dek.KeyVersion, 1), encContext
 	w.record.SealedDEK = dek.Ciphertext
+	w.issued = &issuedDEK{verifier: k.bucketKeys.verifier, name: keyName, ciphertext: dek.Ciphertext, context: encContext, asked: known}
 	return w, nil
 }
 
@@ -99,6 +101,21 @@ func (k *keyring) open(ctx context.Context, name sse.Name, r *sse.Record, custom
 		return key, private, &tamperedError{err}
 	}
 	return key, private, err
+}
+
+// confirm says whether a record's DEK can be opened now, past every cache: it is
+// asked before an upload in parts becomes an object. Errors are those of
+// dekVerifier.verify.
+func (k *keyring) confirm(ctx context.Context, name sse.Name, r *sse.Record) error {
+	if r == nil || r.Mode == sse.ModeC {
+		return nil
+	}
+	encContext, err := encryptionContext(r.Mode, name, r.ClientContext, r.BucketKey)
+	if err != nil {
+		return fmt.Errorf("context of the record: %w", sse.ErrTampered)
+	}
+	_, err = k.bucketKeys.verifier.verify(ctx, r.KMSKey, r.SealedDEK, encContext)
+	return err
 }
 
 // tamperedError hides what it wraps but for sse.ErrTampered: a wrong customer

@@ -68,6 +68,7 @@ type upload struct {
 	late   bool      // facts become known with the last byte, and go into a manifest
 	stream sse.Stream
 	record *sse.Record // nil for plain storage
+	issued *issuedDEK  // the DEK that the record seals
 	text   string      // the record's
 	// etag is upstream's, once it has answered.
 	etag string
@@ -171,7 +172,7 @@ func (u *upload) prepare() error {
 	defer objectKey.Zero()
 	nonce := sse.NewStreamNonce()
 	private := sse.NewPrivate(u.size, nonce)
-	u.record = &key.record
+	u.record, u.issued = &key.record, key.issued
 	u.record.PlainSize = u.size
 	if u.late {
 		u.record.Manifest = sse.NewManifestID()

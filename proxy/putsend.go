@@ -52,21 +52,25 @@ func (u *upload) sendStream() error {
 		if err := u.server.setup.ensure(ctx); err != nil {
 			return err
 		}
-		var committed *time.Timer
-		defer func() {
-			if committed != nil {
-				committed.Stop()
-			}
-		}()
-		enc = &lastBytes{src: enc, remaining: sse.EncSize(u.size), commit: func() error {
-			if err := u.writeManifest(ctx); err != nil {
-				return err
-			}
-			// The janitor takes manifests without an object after a while.
-			committed = time.AfterFunc(commitLimit, func() { cancel(errSlowCommit) })
-			return nil
-		}}
 	}
+	var committed *time.Timer
+	defer func() {
+		if committed != nil {
+			committed.Stop()
+		}
+	}()
+	enc = &lastBytes{src: enc, remaining: sse.EncSize(u.size), commit: func() error {
+		// What is there now must not be replaced by what nobody can read.
+		if err := u.issued.confirm(ctx); err != nil || !u.late {
+			return err
+		}
+		if err := u.writeManifest(ctx); err != nil {
+			return err
+		}
+		// The janitor takes manifests without an object after a while.
+		committed = time.AfterFunc(commitLimit, func() { cancel(errSlowCommit) })
+		return nil
+	}}
 	return u.send(ctx, u.upstreamRequest(io.NopCloser(enc)))
 }
 
@@ -130,7 +134,7 @@ func (u *upload) send(ctx context.Context, up *upstream.Request) error {
 	defer upstream.Discard(resp)
 	u.etag = resp.Header.Get("ETag")
 	u.header = resp.Header
-	return nil
+	return u.issued.confirm(ctx)
 }
 
 // sendPlain stores the body as it is: the bucket is, explicitly, not encrypted.

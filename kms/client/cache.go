@@ -114,6 +114,9 @@ func Cached(service kms.Service, opts CacheOptions) *Cache {
 // context.
 func (c *Cache) DecryptDEK(ctx context.Context, name string, ciphertext, encContext []byte) ([kms.DEKSize]byte, error) {
 	key := keyOf(name, ciphertext, encContext)
+	if kms.IsUncached(ctx) {
+		return c.decryptUncached(ctx, key, name, ciphertext, encContext)
+	}
 	c.mu.Lock()
 	c.sweep()
 	if e := c.lookup(key); e != nil && (c.now().Before(e.fresh) || c.now().Before(c.downUntil)) {
@@ -135,6 +138,24 @@ func (c *Cache) DecryptDEK(ctx context.Context, name string, ciphertext, encCont
 	f.waiting++
 	c.mu.Unlock()
 	return c.wait(ctx, f)
+}
+
+// decryptUncached asks the service whatever is cached, and drops what it does not
+// give any more: all that was sealed under a KMS key that is gone.
+func (c *Cache) decryptUncached(ctx context.Context, key cacheKey, name string, ciphertext, encContext []byte) ([kms.DEKSize]byte, error) {
+	c.mu.Lock()
+	epoch := c.epoch
+	c.mu.Unlock()
+	dek, err := c.Service.DecryptDEK(ctx, name, ciphertext, encContext)
+	gone := errors.Is(err, kms.ErrKeyNotFound) || errors.Is(err, kms.ErrDecrypt)
+	if gone {
+		c.forget(name)
+	} else if err != nil && !errors.Is(err, kms.ErrUnavailable) && ctx.Err() == nil {
+		c.mu.Lock()
+		c.refused(key, name, err, epoch)
+		c.mu.Unlock()
+	}
+	return dek, err
 }
 
 func (c *Cache) wait(ctx context.Context, f *flight) ([kms.DEKSize]byte, error) {

@@ -1,0 +1,86 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/bucketseal/bucketseal/kms"
+)
+
+const (
+	// dekLease is how long a DEK is written with since its KMS key was last known to
+	// open it, counted from before that was asked.
+	dekLease = time.Second
+	// verifyTimeout bounds one question.
+	verifyTimeout = 10 * time.Second
+)
+
+// withinLease says whether something that was asked for at a time still counts. Both
+// clocks do: the monotonic one stands still while a machine sleeps.
+func withinLease(asked, now time.Time) bool {
+	wall := now.Round(0).Sub(asked.Round(0))
+	return now.Sub(asked) < dekLease && wall < dekLease && wall > -dekLease
+}
+
+// errReplacedKey says that a KMS key is another one than when it sealed a DEK.
+var errReplacedKey = fmt.Errorf("the KMS key was replaced: %w", kms.ErrUnavailable)
+
+// dekVerifier asks the key service whether it still opens a DEK. A KMS key that is
+// removed, or made anew under its name, opens none: what is written with such a DEK
+// can never be read. One question is asked for all who want to know the same.
+type dekVerifier struct {
+	kms    kms.Service
+	flight singleflight.Group
+}
+
+// verify returns from when the answer is. kms.ErrKeyNotFound, ErrNotPermitted,
+// ErrUnavailable, which another KMS key of that name is too: a new DEK will do.
+func (v *dekVerifier) verify(ctx context.Context, name string, ciphertext, encContext []byte) (asked time.Time, err error) {
+	detached := kms.Uncached(context.WithoutCancel(ctx))
+	done := v.flight.DoChan(name+"\x00"+string(ciphertext), func() (any, error) {
+		ctx, cancel := context.WithTimeout(detached, verifyTimeout)
+		defer cancel()
+		asked := time.Now()
+		dek, err := v.kms.DecryptDEK(ctx, name, ciphertext, encContext)
+		clear(dek[:])
+		return asked, err
+	})
+	select {
+	case result := <-done:
+		asked, err = result.Val.(time.Time), result.Err
+	case <-ctx.Done():
+		return time.Time{}, ctx.Err()
+	}
+	switch {
+	case errors.Is(err, kms.ErrDecrypt):
+		err = fmt.Errorf("the KMS key %q does not open what it sealed: %w (%v)", name, errReplacedKey, err) //nolint:errorlint // it would be called tampering
+	case errors.Is(err, context.DeadlineExceeded):
+		err = fmt.Errorf("the KMS key %q: no answer within %v: %w", name, verifyTimeout, kms.ErrUnavailable)
+	}
+	return asked, err
+}
+
+// issuedDEK is the DEK that an object is written with. Nil stands for none.
+type issuedDEK struct {
+	verifier            *dekVerifier
+	name                string
+	ciphertext, context []byte
+	asked               time.Time // when its KMS key was last known to open it
+}
+
+// confirm is asked before a write is acknowledged. Errors are those of verify.
+func (d *issuedDEK) confirm(ctx context.Context) error {
+	if d == nil || withinLease(d.asked, time.Now()) {
+		return nil
+	}
+	asked, err := d.verifier.verify(ctx, d.name, d.ciphertext, d.context)
+	if err != nil {
+		return fmt.Errorf("before the write is acknowledged: %w", err)
+	}
+	d.asked = asked
+	return nil
+}
