@@ -303,7 +303,11 @@ func TestEncryptedServerKeys(t *testing.T) {
 			for password, want := range map[config.Secret]string{"": "set tls.password", "wrong": "does not open the key"} {
 				bad := *k.cfg
 				bad.TLS.Password = password
-				if err := k.server.Update(t.Context(), &bad); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+				err := k.server.Update(t.Context(), &bad)
+				// In 1 of 256 cases PEM's own encryption takes a wrong password for the right
+				// one, and what comes out is no key.
+				noKey := err != nil && name == "PEM itself" && strings.Contains(err.Error(), "failed to parse private key")
+				if err == nil || !strings.Contains(err.Error(), want) && !noKey || strings.Contains(err.Error(), "hunter2") {
 					t.Errorf("password %q: %v", password.Reveal(), err)
 				}
 			}
