@@ -17,7 +17,7 @@ var (
 	ErrPolicyNotFound = errors.New("policy does not exist")
 	// ErrIdentityNotFound says that no policy names that identity.
 	ErrIdentityNotFound = errors.New("identity does not exist")
-	// ErrUnknownOutcome says that a key may or may not have been created: the
+	// ErrUnknownOutcome says that a key may or may not have been created, or deleted: the
 	// connection broke after the request had been sent. It comes with
 	// kms.ErrUnavailable.
 	ErrUnknownOutcome = errors.New("it is not known whether the server has done it")

@@ -145,6 +145,9 @@ func (v *Verifier) checkV2(r *http.Request, c *v2Claim, q query) (*Request, erro
 	if c.amz, err = v2Headers(r.Header, q); err != nil {
 		return nil, err
 	}
+	if name, ok := q.absorbs(); ok {
+		return nil, fmt.Errorf("%w: the value of %q may hold other parameters", ErrSignatureDoesNotMatch, name)
+	}
 	if !c.matches(r, v.pathOf(r), q, secret) {
 		return nil, ErrSignatureDoesNotMatch
 	}
@@ -228,6 +231,21 @@ func (q query) resources(counts func(name string) bool) query {
 	}
 	slices.SortStableFunc(out, func(a, b param) int { return strings.Compare(a.name, b.name) })
 	return out
+}
+
+// absorbs returns a parameter whose value can be read as more parameters that
+// count. Version 2 signs values decoded and joined by '&', so that the signature of
+// "response-expires=a&versionId=v" fits a single value "a&versionId=v" too, which
+// asks for another version.
+func (q query) absorbs() (name string, ok bool) {
+	for _, p := range q.resources(IsSubResource) {
+		for i, more := range strings.Split(p.value, "&") {
+			if other, _, _ := strings.Cut(more, "="); i > 0 && IsSubResource(other) {
+				return p.name, true
+			}
+		}
+	}
+	return "", false
 }
 
 // verifyPolicyV2 checks a form's policy that is signed with version 2: HMAC-SHA1 of

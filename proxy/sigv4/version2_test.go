@@ -262,3 +262,27 @@ func FuzzVersion2(f *testing.F) {
 		}
 	})
 }
+
+// Whoever has a link to one version cannot make one to another of it.
+func TestVersion2ValuesAbsorbNoOtherParameter(t *testing.T) {
+	t.Parallel()
+	v := version2Verifier(t, now())
+	expires := soon
+	for signed, targets := range map[string]map[string]bool{
+		"/b/k?response-expires=a&versionId=v": {
+			"/b/k?response-expires=a&versionId=v": true, "/b/k?response-expires=a%26versionId%3Dv": false,
+		},
+		"/b/k?partNumber=1&uploadId=u": {"/b/k?partNumber=1&uploadId=u": true, "/b/k?partNumber=1%26uploadId=u": false},
+		"/b/k?acl&versionId=v":         {"/b/k?acl&versionId=v": true},
+		"/b/k?response-content-disposition=attachment; filename=\"a&b=c&acl.txt\"": {
+			"/b/k?response-content-disposition=attachment%3B%20filename%3D%22a%26b%3Dc%26acl.txt%22": true,
+		},
+	} {
+		for target, want := range targets {
+			r := presignedV2(http.MethodGet, target, signed, expires)
+			if _, err := v.Verify(r); (err == nil) != want {
+				t.Errorf("%s, signed as %s: %v", target, signed, err)
+			}
+		}
+	}
+}

@@ -239,6 +239,9 @@ func (c *Client) build(ctx context.Context, r *Request) *http.Request {
 	if header.Get("User-Agent") == "" {
 		header.Set("User-Agent", "bucketseal")
 	}
+	// net/http would send whatever has one of these again after a lost answer.
+	header.Del("Idempotency-Key")
+	header.Del("X-Idempotency-Key")
 	req := &http.Request{
 		Method: r.Method,
 		URL: &url.URL{

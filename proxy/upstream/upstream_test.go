@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -327,6 +328,69 @@ func TestCredentialsPrintWithoutTheirSecrets(t *testing.T) {
 		for _, text := range []string{fmt.Sprintf(verb, c), fmt.Sprintf(verb, &c)} {
 			if strings.Contains(text, "topsecret") || strings.Contains(text, "token") || !strings.Contains(text, "access") {
 				t.Errorf("%s prints %s", verb, text)
+			}
+		}
+	}
+}
+
+// After a lost answer nobody knows whether it was done, and a rival may have put
+// something else there since.
+func TestRequestsThatChangeAnythingAreSentOnce(t *testing.T) {
+	t.Parallel()
+	var sent atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			return
+		}
+		_, _ = io.Copy(io.Discard, r.Body)
+		sent.Add(1)
+		panic(http.ErrAbortHandler) // done, and the answer is lost
+	}))
+	t.Cleanup(server.Close)
+	endpoint, _ := url.Parse(server.URL)
+	client, err := New(Options{Endpoint: endpoint})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	service, err := client.NewService(Credential{AccessKey: "a", SecretKey: "secret-of-a"}, "system")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("body")), nil }
+	whole := func(method string, query url.Values) func() error {
+		return func() error {
+			first, _ := body()
+			_, err := client.Do(t.Context(), &Request{Method: method, Bucket: "b", Key: "k", Query: query, Body: first, GetBody: body, Length: 4})
+			return err
+		}
+	}
+	bare := func(method string, header http.Header) func() error {
+		return func() error {
+			_, err := client.Do(t.Context(), &Request{Method: method, Bucket: "b", Key: "k", Header: header})
+			return err
+		}
+	}
+	for name, call := range map[string]func() error{
+		"DeleteObject":              bare(http.MethodDelete, nil),
+		"a client's key for it":     bare(http.MethodDelete, http.Header{"Idempotency-Key": {"1"}, "X-Idempotency-Key": {"1"}}),
+		"CopyObject":                bare(http.MethodPut, http.Header{"X-Amz-Copy-Source": {"/b/other"}}),
+		"PutObject":                 whole(http.MethodPut, nil),
+		"CompleteMultipartUpload":   whole(http.MethodPost, url.Values{"uploadId": {"u"}}),
+		"the proxy's own PutObject": func() error { _, err := service.Put(t.Context(), "name", []byte("x"), ""); return err },
+	} {
+		for range 3 { // the transport repeats only on connections that were used before
+			resp, err := client.Do(t.Context(), &Request{Method: http.MethodGet})
+			if err != nil {
+				t.Fatal(err)
+			}
+			Discard(resp)
+			sent.Store(0)
+			if err := call(); err == nil {
+				t.Errorf("%s: no error", name)
+			}
+			if n := sent.Load(); n != 1 {
+				t.Errorf("%s was sent %d times", name, n)
 			}
 		}
 	}

@@ -8,6 +8,7 @@
 package awssecrets
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -194,7 +195,9 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 	if err := s.owned(ctx, name, meta); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	in := &secretsmanager.DeleteSecretInput{SecretId: aws.String(s.secret(name))}
+	// By ARN, which is this secret's alone: the SDK repeats a call whose answer was
+	// lost, and somebody may have made another of that name meanwhile.
+	in := &secretsmanager.DeleteSecretInput{SecretId: aws.String(cmp.Or(aws.ToString(meta.ARN), s.secret(name)))}
 	if s.opts.Purge {
 		in.ForceDeleteWithoutRecovery = aws.Bool(true)
 	} else {

@@ -310,6 +310,28 @@ func TestDeleteWhoseAnswerWasLostSucceeds(t *testing.T) {
 	must(t, s.Delete(t.Context(), "k"))
 }
 
+// A secret that a rival has made under the name since is another one.
+func TestRepeatedDeleteSparesARivalsSecret(t *testing.T) {
+	t.Parallel()
+	fake := awsfake.Start(t)
+	opts := testOptions(fake.URL)
+	opts.Purge = true // else the name is not free for days
+	s, rival := open(t, opts), open(t, testOptions(fake.URL))
+	must(t, s.Create(t.Context(), "k", []byte("v")))
+	fake.Inject("DeleteSecret", awsfake.Fault{Stored: true, Drop: true, Times: 1, Then: func() {
+		if err := rival.Create(t.Context(), "k", []byte("the rival's")); err != nil {
+			t.Error(err)
+		}
+	}})
+	must(t, s.Delete(t.Context(), "k"))
+	if value, err := rival.Get(t.Context(), "k"); err != nil || string(value) != "the rival's" {
+		t.Errorf("the rival's key: %q, %v", value, err)
+	}
+	if n := fake.Calls("DeleteSecret"); n < 2 {
+		t.Errorf("the delete was sent %d times only", n)
+	}
+}
+
 func TestThrottlingIsRetried(t *testing.T) {
 	t.Parallel()
 	fake := awsfake.Start(t)

@@ -28,6 +28,8 @@ type Fault struct {
 	Stored bool
 	// Drop closes the connection instead of answering.
 	Drop bool
+	// Then, if not nil, is called before the answer is lost or replaced.
+	Then func()
 	// Delay before the answer.
 	Delay time.Duration
 }
@@ -42,6 +44,7 @@ type Server struct {
 	keys    map[string]*Key
 	faults  map[string]*Fault
 	calls   map[string]int
+	created int      // secrets so far
 	listing []string // nil: listings are up to date
 	page    int
 	master  [32]byte
@@ -50,6 +53,7 @@ type Server struct {
 // Secret is a stored secret.
 type Secret struct {
 	String, Description, OwningService, KMSKey, Version string
+	ARN                                                 string
 	Binary                                              []byte
 	Tags                                                map[string]string
 	Deleted                                             bool
@@ -182,6 +186,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 			answer(w, http.StatusOK, out)
 			return
 		}
+	}
+	if fault.Then != nil {
+		fault.Then()
 	}
 	if fault.Drop {
 		panic(http.ErrAbortHandler)

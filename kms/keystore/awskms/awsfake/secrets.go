@@ -1,6 +1,7 @@
 package awsfake
 
 import (
+	"fmt"
 	"sort"
 	"strconv"
 	"strings"
@@ -51,6 +52,8 @@ func (s *Server) createSecret(in *request) (map[string]any, *refusal) {
 	for _, t := range in.Tags {
 		secret.Tags[t.Key] = t.Value
 	}
+	s.created++
+	secret.ARN = fmt.Sprintf("arn:aws:secretsmanager:%s:123456789012:secret:%s-%06d", Region, in.Name, s.created)
 	s.secrets[in.Name] = secret
 	return map[string]any{"Name": in.Name, "VersionId": secret.Version}, nil
 }
@@ -86,6 +89,9 @@ func (c *Secret) describe(name string) map[string]any {
 		tags = append(tags, tag{k, v})
 	}
 	out := map[string]any{"Name": name, "Description": c.Description, "Tags": tags}
+	if c.ARN != "" {
+		out["ARN"] = c.ARN
+	}
 	if c.OwningService != "" {
 		out["OwningService"] = c.OwningService
 	}
@@ -95,7 +101,19 @@ func (c *Secret) describe(name string) map[string]any {
 	return out
 }
 
+// named is the name of a secret that is asked for by name or by ARN, which is one
+// secret's alone.
+func (s *Server) named(id string) string {
+	for name, secret := range s.secrets {
+		if secret.ARN != "" && secret.ARN == id {
+			return name
+		}
+	}
+	return id
+}
+
 func (s *Server) deleteSecret(in *request) (map[string]any, *refusal) {
+	in.SecretId = s.named(in.SecretId)
 	secret, ok := s.secrets[in.SecretId]
 	switch {
 	case in.ForceDeleteWithoutRecovery && in.RecoveryWindowInDays != nil:
