@@ -1,0 +1,390 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptrace"
+	"regexp"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// oracleConfig knows two callers who may do nothing at MinIO, and lets everybody use
+// some keys, so that nothing but MinIO's answer keeps them out.
+const oracleConfig = `
+allow_anonymous: ["*"]
+credentials:
+  - {access_key: ` + rootUser + `, secret_key: ` + rootPassword + `}
+  - {access_key: without-rights, secret_key: secret-of-without-rights}
+  - {access_key: not-at-minio, secret_key: secret-of-not-at-minio}
+access:
+  key_admins: [` + rootUser + `]
+  rules:
+    - {access_keys: ["*"], buckets: ["*"], keys: [` + defaultKey + `, bucketseal-s3, there-is-none]}
+    - {access_keys: [` + rootUser + `], buckets: ["*"], keys: ["*"]}
+`
+
+// state is what one request is aimed at.
+type state struct {
+	name           string
+	bucket, key    string
+	etag           string
+	upload, source string
+	kmsKey, part   string
+}
+
+// question is one request that may be an oracle: sent to every state, it must be
+// answered alike.
+type question struct {
+	name   string
+	states []state
+	ask    func(s state) request
+}
+
+// heard is everything that a caller learns, and what MinIO was asked meanwhile.
+type heard struct{ answer, upstream string }
+
+// anyID is what differs from one answer to the next.
+var anyID = regexp.MustCompile(`<(RequestId|HostId)>[^<]*</|Id: [^\n]*`)
+
+// hide replaces the names of a state, so that answers for different ones compare.
+func (s state) hide(text string) string {
+	for name, value := range map[string]string{"KEY": s.key, "BUCKET": s.bucket, "UPLOAD": s.upload} {
+		if value != "" {
+			text = strings.ReplaceAll(text, value, name)
+			text = strings.ReplaceAll(text, strings.SplitN(value, ".", 2)[0], name)
+		}
+	}
+	return text
+}
+
+// hear sends a question and keeps the whole answer: status, headers, body, and
+// whether the body was asked for.
+func (s state) hear(t *testing.T, c *client, r request) string {
+	t.Helper()
+	req, err := c.build(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var continued atomic.Bool
+	ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{Got100Continue: func() { continued.Store(true) }})
+	a, err := c.roundTrip(req.WithContext(ctx), r.method)
+	if err != nil {
+		return "no answer"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d continue=%v\n", a.status, continued.Load())
+	for _, name := range slices.Sorted(maps.Keys(a.header)) {
+		switch name {
+		case "Date", "X-Amz-Request-Id", "X-Amz-Id-2", "X-Ratelimit-Limit", "X-Ratelimit-Remaining", "Content-Length":
+			if name != "Content-Length" || strings.Contains(string(a.body), "<Error>") && r.method != http.MethodHead {
+				continue // of an error it follows from the body, which is compared
+			}
+		}
+		fmt.Fprintf(&b, "%s: %s\n", name, strings.Join(a.header[name], ", "))
+	}
+	return s.hide(anyID.ReplaceAllString(b.String()+string(a.body), ""))
+}
+
+// asked is what the proxy asked MinIO since mark, without what it does now and
+// then by itself.
+func (s state) asked(h *hostile, mark int) string {
+	var lines []string
+	for _, r := range h.up.since(mark, "/") {
+		path := s.hide(r.path)
+		if strings.Contains(path, "/rules") || strings.Contains(path, "canary") || strings.Contains(path, "identities/") || path == "/" || strings.Contains(path, "/minio/") {
+			continue
+		}
+		if rest, ok := strings.CutPrefix(path, "/bucketseal-system/"); ok {
+			kind, _, _ := strings.Cut(rest, "/")
+			path = "system " + kind
+		}
+		lines = append(lines, fmt.Sprintf("%s %s?%s -> %d", r.method, path, parameterNames(r.query), r.status))
+	}
+	slices.Sort(lines) // what runs side by side comes in any order
+	return strings.Join(lines, "\n")
+}
+
+func parameterNames(query string) string {
+	var names []string
+	for _, pair := range strings.Split(query, "&") {
+		name, _, _ := strings.Cut(pair, "=")
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return strings.Join(names, "&")
+}
+
+// oracle is a stack with something of everything that may not be told.
+type oracle struct {
+	*hostile
+	private, versioned, ruled, forbidden string // buckets
+	objects, uploads, buckets, keys      []state
+}
+
+func newOracle(t *testing.T) *oracle {
+	t.Helper()
+	o := &oracle{hostile: newHostile(t, oracleConfig), private: "oracle-private-a", versioned: "oracle-version-a", ruled: "oracle-ruled-aaa", forbidden: "oracle-forbid-aa"}
+	mc := newMC(t, o.stack)
+	mc.must(t, "admin", "user", "add", "raw", "without-rights", "secret-of-without-rights")
+	mc.must(t, "admin", "kms", "key", "create", "seal", "secret-key")
+	for _, bucket := range []string{o.private, o.versioned, o.ruled, o.forbidden} {
+		newBucketOnce(t, o.root, bucket)
+	}
+	mc.must(t, "version", "enable", "raw/"+o.versioned)
+	mc.must(t, "encrypt", "set", "sse-kms", defaultKey, "seal/"+o.ruled)
+	mc.must(t, "encrypt", "set", "sse-kms", "secret-key", "seal/"+o.forbidden)
+	o.prepareObjects(t)
+	o.prepareUploads(t)
+	for name, bucket := range map[string]string{"no rule": o.private, "rule": o.ruled, "rule with another key": o.forbidden, "no bucket": "oracle-nothing-a"} {
+		o.buckets = append(o.buckets, state{name: name, bucket: bucket, key: "new-object"})
+	}
+	for name, key := range map[string]string{"allowed": defaultKey, "another": "secret-key", "none": "there-is-none", "none at all": "nor-this"} {
+		o.keys = append(o.keys, state{name: name, bucket: o.private, key: "new-object", kmsKey: key})
+	}
+	return o
+}
+
+func (o *oracle) prepareObjects(t *testing.T) {
+	t.Helper()
+	data := testData(70_000, 90)
+	etag, wrong := md5ETag(data), md5ETag([]byte("other"))
+	for _, bucket := range []string{o.private, o.versioned} {
+		o.root.put(t, bucket, "an-object", data, nil).wantStatus(t, http.StatusOK)
+		o.root.put(t, bucket, "a-kms-object", data, sseModes()[2].put).wantStatus(t, http.StatusOK)
+		o.root.put(t, bucket, "deleted", data, nil).wantStatus(t, http.StatusOK)
+		o.root.do(t, request{method: http.MethodDelete, bucket: bucket, key: "deleted"}).wantStatus(t, http.StatusNoContent)
+		o.objects = append(o.objects,
+			state{name: "there", bucket: bucket, key: "an-object", etag: etag},
+			state{name: "there, another ETag", bucket: bucket, key: "an-object", etag: wrong},
+			state{name: "SSE-KMS", bucket: bucket, key: "a-kms-object", etag: o.root.head(t, bucket, "a-kms-object", nil).header.Get("Etag")},
+			state{name: "deleted", bucket: bucket, key: "deleted", etag: etag},
+			state{name: "absent", bucket: bucket, key: "never-was", etag: etag})
+	}
+	o.objects = append(o.objects, state{name: "no bucket", bucket: "oracle-nothing-a", key: "an-object", etag: etag})
+}
+
+func (o *oracle) prepareUploads(t *testing.T) {
+	t.Helper()
+	for name, header := range map[string]map[string]string{"SSE-S3": nil, "SSE-KMS": sseModes()[2].put, "SSE-C": customerKey(7)} {
+		u := o.root.createUpload(t, o.private, "an-upload", header)
+		if name == "SSE-C" {
+			u.read = header
+		}
+		u.put(t, 1, testData(100, 91))
+		o.uploads = append(o.uploads, state{name: name, bucket: o.private, key: u.key, upload: u.id, part: u.etags[1]},
+			state{name: name + ", another part", bucket: o.private, key: u.key, upload: u.id, part: md5ETag(nil)})
+	}
+	ended := o.root.createUpload(t, o.private, "an-upload-done", nil)
+	ended.put(t, 1, testData(100, 92))
+	ended.complete(t)
+	live := o.uploads[0].upload
+	o.uploads = append(o.uploads,
+		state{name: "done", bucket: o.private, key: ended.key, upload: ended.id, part: ended.etags[1]},
+		state{name: "done, another key", bucket: o.private, key: "an-upload-else", upload: ended.id, part: ended.etags[1]},
+		state{name: "unknown", bucket: o.private, key: "an-upload", upload: strings.Repeat("bm9uZQ", 20) + live[strings.LastIndexByte(live, '.'):], part: md5ETag(nil)},
+		state{name: "malformed", bucket: o.private, key: "an-upload", upload: "no-upload", part: md5ETag(nil)})
+}
+
+// questions are all operations, each aimed at what exists and at what does not.
+func (o *oracle) questions() []question {
+	all := append(o.writeQuestions(), o.uploadQuestions()...)
+	all = append(all, o.readQuestions()...)
+	return append(all, o.bucketQuestions()...)
+}
+
+func (s state) object(method, query string, header map[string]string, body []byte) request {
+	return request{method: method, bucket: s.bucket, key: s.key, query: query, header: header, body: body}
+}
+
+func (o *oracle) writeQuestions() []question {
+	var all []question
+	conditions := map[string]func(s state) map[string]string{
+		"no condition":          func(state) map[string]string { return nil },
+		"If-None-Match: *":      func(state) map[string]string { return map[string]string{"If-None-Match": "*"} },
+		"If-Match: *":           func(state) map[string]string { return map[string]string{"If-Match": "*"} },
+		"If-Match with ETag":    func(s state) map[string]string { return map[string]string{"If-Match": s.etag} },
+		"If-None-Match with it": func(s state) map[string]string { return map[string]string{"If-None-Match": s.etag} },
+	}
+	for name, header := range conditions {
+		for _, size := range []int{0, 1000, 500_000, 3 << 20} {
+			for _, expect := range []bool{false, true} {
+				body := testData(size, 93)
+				all = append(all, question{fmt.Sprintf("PUT of %d, %s, expect %v", size, name, expect), o.objects, func(s state) request {
+					h := with(header(s))
+					if expect && size > 0 {
+						h["Expect"] = "100-continue"
+					}
+					return s.object(http.MethodPut, "", h, body)
+				}})
+			}
+		}
+		all = append(all,
+			question{"Create, " + name, o.objects, func(s state) request { return s.object(http.MethodPost, "uploads=", header(s), nil) }},
+			question{"copy onto, " + name, o.objects, func(s state) request {
+				return s.object(http.MethodPut, "", with(header(s), "X-Amz-Copy-Source", "/"+o.private+"/an-object"), nil)
+			}},
+			question{"DELETE, " + name, o.objects, func(s state) request { return s.object(http.MethodDelete, "", header(s), nil) }},
+			question{"GET, " + name, o.objects, func(s state) request { return s.object(http.MethodGet, "", header(s), nil) }},
+			question{"HEAD, " + name, o.objects, func(s state) request { return s.object(http.MethodHead, "", header(s), nil) }},
+			question{"copy from, " + name, o.objects, func(s state) request {
+				h := map[string]string{"X-Amz-Copy-Source": "/" + s.bucket + "/" + s.key}
+				for name, value := range header(s) {
+					h["X-Amz-Copy-Source-"+name] = value
+				}
+				return request{method: http.MethodPut, bucket: o.private, key: "copied", header: h}
+			}})
+	}
+	return all
+}
+
+func (o *oracle) uploadQuestions() []question {
+	list := func(s state) []byte {
+		return []byte("<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>" + s.part + "</ETag></Part></CompleteMultipartUpload>")
+	}
+	part := func(body []byte, header map[string]string) func(s state) request {
+		return func(s state) request {
+			return s.object(http.MethodPut, query("partNumber", "1", "uploadId", s.upload), header, body)
+		}
+	}
+	complete := func(header map[string]string) func(s state) request {
+		return func(s state) request { return s.object(http.MethodPost, query("uploadId", s.upload), header, list(s)) }
+	}
+	small, middle, large := testData(1000, 94), testData(500_000, 94), testData(3<<20, 94)
+	expect := map[string]string{"Expect": "100-continue"}
+	return []question{
+		{"UploadPart", o.uploads, part(small, nil)},
+		{"UploadPart with a customer key", o.uploads, part(small, customerKey(7))},
+		{"UploadPart, expect", o.uploads, part(small, expect)},
+		{"UploadPart of 500,000, expect", o.uploads, part(middle, expect)},
+		{"UploadPart of 3 MiB, expect", o.uploads, part(large, expect)},
+		{"UploadPart of another checksum", o.uploads, part(small, map[string]string{"X-Amz-Checksum-Crc32": "AAAAAA=="})},
+		{"UploadPartCopy", o.uploads, part(nil, map[string]string{"X-Amz-Copy-Source": "/" + o.private + "/an-object"})},
+		{"UploadPartCopy of nothing", o.uploads, part(nil, map[string]string{"X-Amz-Copy-Source": "/" + o.private + "/never-was"})},
+		{"Complete", o.uploads, complete(nil)},
+		{"Complete, If-None-Match: *", o.uploads, complete(map[string]string{"If-None-Match": "*"})},
+		{"Complete, If-Match", o.uploads, complete(map[string]string{"If-Match": md5ETag(nil)})},
+		{"Complete, expect", o.uploads, complete(expect)},
+		{"Abort", o.uploads, func(s state) request { return s.object(http.MethodDelete, query("uploadId", s.upload), nil, nil) }},
+		{"ListParts", o.uploads, func(s state) request { return s.object(http.MethodGet, query("uploadId", s.upload), nil, nil) }},
+	}
+}
+
+func (o *oracle) readQuestions() []question {
+	var all []question
+	for _, sub := range []string{"tagging", "retention", "legal-hold", "attributes", "acl"} {
+		all = append(all, question{"GET " + sub, o.objects, func(s state) request {
+			return s.object(http.MethodGet, sub+"=", map[string]string{"X-Amz-Object-Attributes": "ETag,ObjectSize"}, nil)
+		}})
+	}
+	tags := []byte("<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>")
+	keys := func(s state) []byte { return []byte("<Delete><Object><Key>" + s.key + "</Key></Object></Delete>") }
+	return append(all,
+		question{"PUT tagging", o.objects, func(s state) request { return s.object(http.MethodPut, "tagging=", nil, tags) }},
+		question{"DeleteObjects", o.objects, func(s state) request {
+			return request{method: http.MethodPost, bucket: s.bucket, query: "delete=", body: keys(s), header: map[string]string{"Content-Md5": contentMD5(keys(s))}}
+		}},
+		question{"GET a range", o.objects, func(s state) request {
+			return s.object(http.MethodGet, "", map[string]string{"Range": "bytes=1-2"}, nil)
+		}},
+		question{"GET a part", o.objects, func(s state) request { return s.object(http.MethodGet, "partNumber=1", nil, nil) }},
+		question{"GET with a customer key", o.objects, func(s state) request { return s.object(http.MethodGet, "", customerKey(7), nil) }},
+		question{"form", o.objects, func(s state) request { return formOf(s) }},
+	)
+}
+
+// formOf is a browser's form without a policy.
+func formOf(s state) request {
+	body := "--b\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\n" + s.key +
+		"\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\ndata\r\n--b--\r\n"
+	return request{method: http.MethodPost, bucket: s.bucket, body: []byte(body), header: map[string]string{"Content-Type": "multipart/form-data; boundary=b"}}
+}
+
+func (o *oracle) bucketQuestions() []question {
+	rule := []byte("<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>")
+	bucket := func(method, query string, body []byte) func(s state) request {
+		return func(s state) request { return request{method: method, bucket: s.bucket, query: query, body: body} }
+	}
+	all := []question{
+		{"GET encryption", o.buckets, bucket(http.MethodGet, "encryption=", nil)},
+		{"PUT encryption", o.buckets, bucket(http.MethodPut, "encryption=", rule)},
+		{"DELETE encryption", o.buckets, bucket(http.MethodDelete, "encryption=", nil)},
+		{"LIST", append(o.buckets, o.objects...), bucket(http.MethodGet, "list-type=2", nil)},
+		{"LIST versions", append(o.buckets, o.objects...), bucket(http.MethodGet, "versions=", nil)},
+		{"LIST uploads", append(o.buckets, o.objects...), bucket(http.MethodGet, "uploads=", nil)},
+		{"HEAD bucket", o.buckets, bucket(http.MethodHead, "", nil)},
+		{"form", o.buckets, formOf},
+	}
+	kms := func(s state) map[string]string {
+		if s.kmsKey == "" {
+			return map[string]string{}
+		}
+		return map[string]string{"X-Amz-Server-Side-Encryption": "aws:kms", "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id": s.kmsKey}
+	}
+	for what, states := range map[string][]state{"a rule": o.buckets, "a key": o.keys} {
+		for _, size := range []int{0, 1000, 500_000, 3 << 20} {
+			body := testData(size, 95)
+			all = append(all,
+				question{fmt.Sprintf("PUT of %d under %s", size, what), states, func(s state) request { return s.object(http.MethodPut, "", kms(s), body) }},
+				question{fmt.Sprintf("PUT of %d under %s, expect", size, what), states, func(s state) request {
+					return s.object(http.MethodPut, "", with(kms(s), "Expect", "100-continue"), body)
+				}},
+				question{fmt.Sprintf("PUT of %d under %s, If-None-Match", size, what), states, func(s state) request {
+					return s.object(http.MethodPut, "", with(kms(s), "If-None-Match", "*"), body)
+				}})
+		}
+		all = append(all,
+			question{"Create under " + what, states, func(s state) request { return s.object(http.MethodPost, "uploads=", kms(s), nil) }},
+			question{"copy under " + what, states, func(s state) request {
+				return s.object(http.MethodPut, "", with(kms(s), "X-Amz-Copy-Source", "/"+o.private+"/an-object"), nil)
+			}})
+	}
+	return append(all, question{"PUT rule with a key", o.keys, func(s state) request {
+		body := strings.Replace(string(rule), "<SSEAlgorithm>AES256</SSEAlgorithm>", "<SSEAlgorithm>aws:kms</SSEAlgorithm><KMSMasterKeyID>"+s.kmsKey+"</KMSMasterKeyID>", 1)
+		return request{method: http.MethodPut, bucket: s.bucket, query: "encryption=", body: []byte(body)}
+	}})
+}
+
+// No caller learns through the proxy what MinIO would not tell it: whatever exists,
+// the answer is the same, and so is what MinIO is asked for it.
+func TestNothingIsToldToWhomMinIOWouldNotTell(t *testing.T) {
+	o := newOracle(t)
+	for name, c := range map[string]*client{
+		"anonymous": o.root.anonymous(), "without rights": o.root.as("without-rights", "secret-of-without-rights"), "not at MinIO": o.root.as("not-at-minio", "secret-of-not-at-minio"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, q := range o.questions() {
+				o.compare(t, c, q)
+			}
+		})
+	}
+}
+
+// compare sends a question to all states. Where MinIO itself tells them apart, so
+// may the proxy.
+func (o *oracle) compare(t *testing.T, c *client, q question) {
+	t.Helper()
+	direct := *c
+	direct.endpoint = o.minio.endpoint()
+	var first heard
+	var told string
+	for i, s := range q.states {
+		mark := o.up.mark()
+		now := heard{answer: s.hear(t, c, q.ask(s))}
+		now.upstream = s.asked(o.hostile, mark)
+		byMinIO, _, _ := strings.Cut(s.hear(t, &direct, q.ask(s)), " ")
+		switch {
+		case i == 0:
+			first, told = now, byMinIO
+		case byMinIO != told:
+			t.Logf("%s: MinIO itself tells %q (%s) from %q (%s)", q.name, q.states[0].name, told, s.name, byMinIO)
+		case now != first:
+			t.Errorf("%s: %q is told from %q\n%s\n%s\n--- from\n%s\n%s", q.name, q.states[0].name, s.name, first.answer, first.upstream, now.answer, now.upstream)
+			return
+		}
+	}
+}
