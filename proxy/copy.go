@@ -169,14 +169,14 @@ func (c *copying) run(ctx context.Context) error {
 func (c *copying) rewrap(ctx context.Context) error {
 	r, s := c.request, c.server
 	if err := s.mayWrite(ctx, r.caller, r.bucket, c.asked); err != nil {
-		return err
+		return s.refusal(ctx, r, err)
 	}
 	if err := c.measure(ctx); err != nil {
 		return err
 	}
 	key, err := s.keys.forWrite(ctx, r.name(), c.asked)
 	if err != nil {
-		return err
+		return s.refusal(ctx, r, err)
 	}
 	defer key.zero()
 	c.facts = c.source.object.facts
