@@ -20,6 +20,7 @@ allow_anonymous: ["*"]
 credentials:
   - {access_key: ` + rootUser + `, secret_key: ` + rootPassword + `}
   - {access_key: without-rights, secret_key: secret-of-without-rights}
+  - {access_key: only-reads, secret_key: secret-of-only-reads}
   - {access_key: not-at-minio, secret_key: secret-of-not-at-minio}
 access:
   key_admins: [` + rootUser + `]
@@ -140,6 +141,8 @@ func newOracle(t *testing.T) *oracle {
 	o := &oracle{hostile: newHostile(t, oracleConfig), private: "oracle-private-a", versioned: "oracle-version-a", ruled: "oracle-ruled-aaa", forbidden: "oracle-forbid-aa"}
 	mc := newMC(t, o.stack)
 	mc.must(t, "admin", "user", "add", "raw", "without-rights", "secret-of-without-rights")
+	mc.must(t, "admin", "user", "add", "raw", "only-reads", "secret-of-only-reads")
+	mc.must(t, "admin", "policy", "attach", "raw", "readonly", "--user", "only-reads")
 	mc.must(t, "admin", "kms", "key", "create", "seal", "secret-key")
 	for _, bucket := range []string{o.private, o.versioned, o.ruled, o.forbidden} {
 		newBucketOnce(t, o.root, bucket)
@@ -174,6 +177,11 @@ func (o *oracle) prepareObjects(t *testing.T) {
 			state{name: "deleted", bucket: bucket, key: "deleted", etag: etag},
 			state{name: "absent", bucket: bucket, key: "never-was", etag: etag})
 	}
+	parts := o.root.createUpload(t, o.private, "of-parts", nil)
+	parts.put(t, 1, partData(minPart, 97))
+	parts.put(t, 2, partData(100, 98))
+	o.objects = append(o.objects, state{name: "of parts, read before", bucket: o.private, key: "of-parts", etag: parts.complete(t)})
+	o.root.get(t, o.private, "of-parts", map[string]string{"Range": "bytes=0-1"}).wantStatus(t, http.StatusPartialContent)
 	o.objects = append(o.objects, state{name: "no bucket", bucket: "oracle-nothing-a", key: "an-object", etag: etag})
 }
 
@@ -382,6 +390,35 @@ func TestNothingIsToldToWhomMinIOWouldNotTell(t *testing.T) {
 				o.compare(t, c, q)
 			}
 		})
+	}
+}
+
+// Who may read an object and not write its copy does not learn what rule is for the
+// copy, whatever has to be done for it.
+func TestCopiesTellNothingOfTheirDestination(t *testing.T) {
+	o := newOracle(t)
+	c := o.root.as("only-reads", "secret-of-only-reads")
+	o.root.put(t, o.private, "large-kms", testData(2<<20, 96), sseModes()[2].put).wantStatus(t, http.StatusOK)
+	o.root.put(t, o.private, "customer", testData(100_000, 99), customerKey(7)).wantStatus(t, http.StatusOK)
+	read := map[string]string{}
+	for name, value := range customerKey(7) {
+		read[strings.Replace(name, "X-Amz-", "X-Amz-Copy-Source-", 1)] = value
+	}
+	for _, source := range []string{"an-object", "a-kms-object", "large-kms", "of-parts", "customer"} {
+		header := map[string]string{}
+		if source == "customer" {
+			header = read
+		}
+		c.get(t, o.private, source, map[string]string{"Range": "bytes=0-1"})
+		for _, states := range [][]state{o.buckets, o.keys} {
+			o.compare(t, c, question{"copy of " + source, states, func(s state) request {
+				h := with(header, "X-Amz-Copy-Source", "/"+o.private+"/"+source)
+				if s.kmsKey != "" {
+					h = with(h, "X-Amz-Server-Side-Encryption", "aws:kms", "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id", s.kmsKey)
+				}
+				return s.object(http.MethodPut, "", h, nil)
+			}})
+		}
 	}
 }
 
