@@ -31,11 +31,11 @@ access:
 
 // state is what one request is aimed at.
 type state struct {
-	name           string
-	bucket, key    string
-	etag           string
-	upload, source string
-	kmsKey, part   string
+	name         string
+	bucket, key  string
+	etag         string
+	upload, part string
+	kmsKey       string
 }
 
 // question is one request that may be an oracle: sent to every state, it must be
