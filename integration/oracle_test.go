@@ -391,6 +391,16 @@ func TestNothingIsToldToWhomMinIOWouldNotTell(t *testing.T) {
 			}
 		})
 	}
+	// What was asked about is there, and none of it was changed.
+	there := o.objects[0]
+	o.root.head(t, there.bucket, there.key, nil).wantStatus(t, http.StatusOK).wantHeader(t, map[string]string{"Etag": there.etag})
+	o.root.head(t, o.private, "never-was", nil).wantStatus(t, http.StatusNotFound)
+	for _, u := range o.uploads {
+		a := o.root.do(t, request{method: http.MethodGet, bucket: u.bucket, key: u.key, query: query("uploadId", u.upload)})
+		if live := strings.HasPrefix(u.name, "SSE-"); live != (a.status == http.StatusOK) {
+			t.Errorf("upload %q: status %d", u.name, a.status)
+		}
+	}
 }
 
 // Who may read an object and not write its copy does not learn what rule is for the
