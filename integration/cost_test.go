@@ -2,6 +2,7 @@ package integration
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -61,5 +62,48 @@ func TestUpstreamSeesTheClientsAccessKeyAndNoPlaintextHash(t *testing.T) {
 				t.Errorf("%v: MinIO is asked to encrypt", r)
 			}
 		}
+	}
+}
+
+// That MinIO is asked first costs what docs/compatibility.md says, and leaves nothing.
+func TestAskingFirstCostsLittleAndStoresNothing(t *testing.T) {
+	s := watchedStack(t)
+	c := s.client()
+	bucket := newBucket(t, c)
+	versioning := []byte("<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>")
+	c.do(t, request{method: http.MethodPut, bucket: bucket, query: "versioning=", body: versioning}).wantStatus(t, http.StatusOK)
+	data := testData(5000, 14)
+	asked := func(r request) (methods string) {
+		t.Helper()
+		mark := s.liar.mark()
+		c.do(t, r)
+		for _, r := range s.liar.since(mark, "/"+bucket) {
+			methods += r.method + " "
+		}
+		return methods
+	}
+	put := func(name, value string) request {
+		return request{method: http.MethodPut, bucket: bucket, key: "k", body: data, header: map[string]string{name: value}}
+	}
+	u := c.createUpload(t, bucket, "of-parts", nil)
+	for _, tc := range []struct {
+		what string
+		r    request
+		want string
+	}{
+		{"a write if there is none", put("If-None-Match", "*"), "PUT "},
+		{"again", put("If-None-Match", "*"), "PUT "},
+		{"a write on any", put("If-Match", "*"), "PUT "},
+		{"a write on an ETag", put("If-Match", md5ETag(data)), "PUT HEAD PUT "},
+		{"a write on another ETag", put("If-Match", md5ETag(nil)), "PUT HEAD "},
+		{"a first part", u.partRequest(1, data), "PUT PUT "},
+		{"another part", u.partRequest(2, data), "PUT "},
+	} {
+		if got := asked(tc.r); got != tc.want {
+			t.Errorf("%s: %q, want %q", tc.what, got, tc.want)
+		}
+	}
+	if versions := strings.Count(string(c.do(t, request{method: http.MethodGet, bucket: bucket, query: "versions="}).body), "<Version>"); versions != 3 {
+		t.Errorf("%d versions, want the 3 that were written", versions)
 	}
 }

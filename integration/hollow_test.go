@@ -47,6 +47,8 @@ func (o *hollow) act(w http.ResponseWriter, r *http.Request) bool {
 		o.record = q.Get("X-Amz-Meta-Bucketseal")
 		o.mu.Unlock()
 		return false // MinIO gives the id
+	case asksOnly(r):
+		return false // MinIO has no such upload
 	case r.Method == http.MethodPut:
 		return o.put(w, r, q.Get("partNumber"))
 	case r.Method == http.MethodGet && q.Has("uploadId"):

@@ -78,8 +78,14 @@ func (s *saboteur) honest() {
 // onObject does a for requests that concern one object, with any of the methods.
 func onObject(bucket, key string, methods string, a act) act {
 	return func(w http.ResponseWriter, r *http.Request) bool {
-		return strings.Contains(methods, r.Method) && r.URL.Path == "/"+bucket+"/"+key && a(w, r)
+		return strings.Contains(methods, r.Method) && !asksOnly(r) && r.URL.Path == "/"+bucket+"/"+key && a(w, r)
 	}
+}
+
+// asksOnly says whether the proxy only asks what the caller may do with uploads, on
+// one that does not exist.
+func asksOnly(r *http.Request) bool {
+	return r.URL.Query().Get("uploadId") == "bucketseal-asks-whether-the-caller-may"
 }
 
 // raw answers with bytes of the test's own making, then keeps the connection

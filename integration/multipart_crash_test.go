@@ -22,7 +22,7 @@ type uploadStep struct {
 func uploadSteps() []uploadStep {
 	object := func(method string, parameters ...string) func(*http.Request, string, string) bool {
 		return func(r *http.Request, bucket, key string) bool {
-			ok := r.Method == method && r.URL.Path == "/"+bucket+"/"+key
+			ok := r.Method == method && !asksOnly(r) && r.URL.Path == "/"+bucket+"/"+key
 			for _, p := range parameters {
 				ok = ok && r.URL.Query().Has(p)
 			}

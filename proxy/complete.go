@@ -123,10 +123,12 @@ func (w *completion) parse(body []byte) error {
 }
 
 func (c *completing) run(ctx context.Context) error {
-	conditions := make(http.Header)
-	if err := c.server.pinConditions(c.request, conditions); err != nil {
+	u := &upload{server: c.server, request: c.request}
+	if err := u.pin(ctx); err != nil {
 		return err
 	}
+	conditions := make(http.Header)
+	u.setPinned(conditions)
 	if err := c.choose(ctx); err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ type copying struct {
 
 	record   *sse.Record
 	facts    sse.Facts
+	put      bool   // upstream lets the caller write the copy
 	etag     string // upstream's
 	modified time.Time
 }
@@ -164,19 +165,31 @@ func (c *copying) run(ctx context.Context) error {
 	}
 }
 
+// mayPut asks upstream, once, whether the caller may write the copy: before the
+// source is read or a manifest written, since the destination's rule decides whether
+// that must be.
+func (c *copying) mayPut(ctx context.Context) error {
+	if c.put {
+		return nil
+	}
+	err := c.server.mayPut(ctx, c.request)
+	c.put = err == nil
+	return err
+}
+
 // rewrap seals the source's object key and facts for the new name, mode and KMS
 // key, and has upstream copy the ciphertext beneath them.
 func (c *copying) rewrap(ctx context.Context) error {
 	r, s := c.request, c.server
 	if err := s.mayWrite(ctx, r.caller, r.bucket, c.asked); err != nil {
-		return err
+		return s.refusal(ctx, r, err)
 	}
 	if err := c.measure(ctx); err != nil {
 		return err
 	}
 	key, err := s.keys.forWrite(ctx, r.name(), c.asked)
 	if err != nil {
-		return err
+		return s.refusal(ctx, r, err)
 	}
 	defer key.zero()
 	c.facts = c.source.object.facts
@@ -206,6 +219,9 @@ func (c *copying) carryLayout(ctx context.Context, rec *sse.Record) (*sse.Privat
 		private.Facts = o.facts
 		private.Facts.PlainSize = 0
 		return private, nil
+	}
+	if err := c.mayPut(ctx); err != nil {
+		return nil, err
 	}
 	parts, err := c.server.layout(ctx, o)
 	if err != nil {
@@ -272,6 +288,9 @@ func (c *copying) stream(ctx context.Context) error {
 	r, s := c.request, c.server
 	if c.source.size > maxObjectSize {
 		return errTooLarge
+	}
+	if err := c.mayPut(ctx); err != nil {
+		return err
 	}
 	if err := c.copyTags(ctx); err != nil {
 		return err

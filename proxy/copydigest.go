@@ -40,6 +40,9 @@ func (c *copying) measure(ctx context.Context) error {
 	if !withMD5 && c.missing(facts) == nil {
 		return nil
 	}
+	if err := c.mayPut(ctx); err != nil {
+		return err
+	}
 	plain, done, err := c.source.read(ctx, c.server, c.request, sse.Range{Length: c.source.size})
 	if err != nil {
 		return err

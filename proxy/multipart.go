@@ -73,8 +73,16 @@ type openUpload struct {
 	record *sse.Record // nil for plain storage
 }
 
-// upload returns the upload that the request names. errNoSuchUpload.
+// upload returns the upload that the request names, once upstream says that the
+// caller may do with it what he asks. errNoSuchUpload.
 func (s *Server) upload(r *request) (*openUpload, error) {
+	may := s.mayUpload
+	if r.Method == http.MethodPut {
+		may = s.maySendPart
+	}
+	if err := may(r.Context(), r); err != nil {
+		return nil, err
+	}
 	id, err := parseUploadID(r.query.Get("uploadId"))
 	if err != nil {
 		return nil, err
@@ -121,13 +129,15 @@ func (s *Server) createMultipartUpload(w http.ResponseWriter, r *request) error 
 	}
 	up := r.upstreamRequest(http.MethodPost)
 	up.Header, up.Query = r.writeHeaders(), url.Values{"uploads": {""}}
-	if err := s.pinConditions(r, up.Header); err != nil {
+	u := &upload{server: s, request: r}
+	if err := u.conditions(r.Context()); err != nil {
 		return err
 	}
+	u.setPinned(up.Header)
 	var record *sse.Record
 	if asked.Mode != sse.ModeNone {
 		if record, err = s.uploadRecord(r, asked, noted); err != nil {
-			return err
+			return s.refusal(r.Context(), r, err)
 		}
 		up.Query.Set(recordHeader, noted.Record)
 	} else if noted.Checksum != 0 { // of the plaintext: upstream keeps it
@@ -144,20 +154,14 @@ func (s *Server) createMultipartUpload(w http.ResponseWriter, r *request) error 
 	return nil
 }
 
-// pinConditions judges a Create's or Complete's If-Match and If-None-Match on
-// the ETag that the client knows, and sets the headers that pin them upstream.
-func (s *Server) pinConditions(r *request, h http.Header) error {
-	u := &upload{server: s, request: r}
-	if err := u.conditions(r.Context()); err != nil {
-		return err
-	}
+// setPinned sets the conditions as upstream can judge them.
+func (u *upload) setPinned(h http.Header) {
 	if u.match != "" {
 		h.Set("If-Match", u.match)
 	}
-	if r.Header.Get("If-None-Match") == "*" {
+	if !u.copied && u.request.Header.Get("If-None-Match") == "*" {
 		h.Set("If-None-Match", "*")
 	}
-	return nil
 }
 
 func answerCreate(w http.ResponseWriter, r *request, noted *manifest.Upload, record *sse.Record, customerKeyMD5 string) {

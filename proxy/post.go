@@ -59,7 +59,7 @@ func (s *Server) postObject(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	defer asked.CustomerKey.Zero()
-	if err := s.mayWrite(r.Context(), p.put.caller, r.bucket, asked); err != nil {
+	if err := s.mayKnock(p.put, asked); err != nil {
 		return err
 	}
 	up := &upload{server: s, request: p.put, asked: asked, size: p.put.ContentLength, allowed: p.allows}

@@ -19,7 +19,7 @@ func (s *Server) putObject(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	defer asked.CustomerKey.Zero()
-	if err := s.mayWrite(r.Context(), r.caller, r.bucket, asked); err != nil { // before its body and anything else is looked at
+	if err := s.mayKnock(r, asked); err != nil {
 		return err
 	}
 	size, err := declaredSize(r)
@@ -31,6 +31,16 @@ func (s *Server) putObject(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	return up.run(w)
+}
+
+// mayKnock keeps anonymous callers of other buckets than those of allow_anonymous
+// out before their bodies and anything else are looked at. Of others it depends on
+// the bucket's rule which keys they need: that shows when upstream would be asked.
+func (s *Server) mayKnock(r *request, asked *sse.Request) error {
+	if r.caller.identity != nil {
+		return nil
+	}
+	return s.mayWrite(r.Context(), r.caller, r.bucket, asked)
 }
 
 // declaredSize returns the plaintext size that the request declares.
@@ -161,11 +171,11 @@ func (u *upload) store(lateChecksum bool) error {
 func (u *upload) prepare() error {
 	r, s := u.request, u.server
 	if err := s.mayWrite(r.Context(), r.caller, r.bucket, u.asked); err != nil {
-		return err
+		return s.refusal(r.Context(), r, err)
 	}
 	key, err := s.keys.forWrite(r.Context(), r.name(), u.asked)
 	if err != nil {
-		return err
+		return s.refusal(r.Context(), r, err)
 	}
 	defer key.zero()
 	objectKey := sse.NewObjectKey()

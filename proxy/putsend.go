@@ -15,7 +15,8 @@ import (
 )
 
 // expectContinueFrom is the body size in bytes from which upstream is asked
-// first whether it wants the body: a refusal then costs no transfer.
+// first whether it wants the body: a refusal then costs no transfer. So is it for
+// all that is not read whole before: no client is told to send what is refused.
 const expectContinueFrom = 1 << 20
 
 // sendSmall reads the body whole, so that every digest is known and checked
@@ -111,13 +112,8 @@ func (u *upload) upstreamRequest(body io.ReadCloser) *upstream.Request {
 }
 
 func (u *upload) setConditions(up *upstream.Request) {
-	if u.match != "" {
-		up.Header.Set("If-Match", u.match)
-	}
-	if !u.copied && u.request.Header.Get("If-None-Match") == "*" {
-		up.Header.Set("If-None-Match", "*")
-	}
-	if up.Length >= expectContinueFrom {
+	u.setPinned(up.Header)
+	if up.Length >= expectContinueFrom || u.size > u.server.opts.SmallObject {
 		up.Header.Set("Expect", "100-continue")
 	}
 }
@@ -140,6 +136,12 @@ func (u *upload) send(ctx context.Context, up *upstream.Request) error {
 // sendPlain stores the body as it is: the bucket is, explicitly, not encrypted.
 // Where somebody on the way could change it, its chunks are signed.
 func (u *upload) sendPlain() error {
+	if !u.copied {
+		r, s := u.request, u.server
+		if err := s.mayWrite(r.Context(), r.caller, r.bucket, u.asked); err != nil {
+			return s.refusal(r.Context(), r, err)
+		}
+	}
 	up := u.request.upstreamRequest(http.MethodPut)
 	up.Header = u.header
 	for name := range u.request.Header {

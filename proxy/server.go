@@ -40,6 +40,7 @@ type Server struct {
 	manifests  *manifest.Store
 	layouts    layouts
 	ledger     *manifest.Ledger
+	senders    partSenders
 	system     *system.Store
 	setup      *setup
 	fitness    *fitness

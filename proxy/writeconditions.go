@@ -38,11 +38,21 @@ func (c writeConditions) judge(current *etags) error {
 	return nil
 }
 
-// conditions judges a PUT's If-Match and If-None-Match on the ETag the client
-// knows, and pins them upstream by the stored one. The look-up uses the service
-// credential: who may write need not be one who may read. That conditions do not
-// hold is told only to callers whom upstream would let write.
+// conditions judges a PUT's If-Match and If-None-Match, once upstream says that the
+// caller may write: what is there shows in the answer.
 func (u *upload) conditions(ctx context.Context) error {
+	if !conditionsOf(u.request.Header).existence() {
+		if err := u.server.mayPut(ctx, u.request); err != nil {
+			return err
+		}
+	}
+	return u.pin(ctx)
+}
+
+// pin judges the conditions of a caller who may write, on the ETag that the client
+// knows, and pins them upstream by the stored one. The look-up uses the service
+// credential: who may write need not be one who may read.
+func (u *upload) pin(ctx context.Context) error {
 	asked := conditionsOf(u.request.Header)
 	if asked.existence() {
 		u.match = asked.match
@@ -54,36 +64,12 @@ func (u *upload) conditions(ctx context.Context) error {
 		return err
 	}
 	if err := asked.judge(current); err != nil {
-		if denied := u.probe(ctx); denied != nil {
-			return denied
-		}
 		return err
 	}
 	if current != nil {
 		u.match = current.upstream
 	}
 	return nil
-}
-
-// noETag is one that no object at MinIO has: its own are 32 digits.
-const noETag = `"bucketseal-asks-whether-the-caller-may-write"`
-
-// probe asks upstream, as the caller, for a write of nothing under a condition
-// that cannot hold: refusals come before conditions are judged. It returns
-// upstream's refusal, or nil.
-func (u *upload) probe(ctx context.Context) error {
-	up := u.request.upstreamRequest(http.MethodPut)
-	up.Header = u.request.writeHeaders()
-	up.Header.Set("If-Match", noETag)
-	resp, err := u.server.opts.Upstream.Do(ctx, up)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusForbidden {
-		upstream.Discard(resp)
-		return nil
-	}
-	return upstream.ReadError(resp)
 }
 
 // readerConditions judges the conditions of a request that upstream cannot judge:
