@@ -36,6 +36,9 @@ type keyVersion struct {
 	// derivers holds *deriver: HMAC states keyed with secret, because keying one
 	// costs more than using it.
 	derivers sync.Pool
+	// print is the fingerprint, made when it is first asked for.
+	printOnce sync.Once
+	print     Fingerprint
 }
 
 // NewKey draws a random key of the algorithm that this machine does best.
@@ -117,26 +120,33 @@ func (k *Key) generate(name string, encContext []byte) (DEK, error) {
 // Decrypt unseals a ciphertext of Encrypt, of KES, or of older releases of KES.
 // ErrDecrypt.
 func (k *Key) Decrypt(ciphertext, encContext []byte) ([]byte, error) {
+	plaintext, _, err := k.decrypt(ciphertext, encContext)
+	return plaintext, err
+}
+
+// decrypt says besides which version opened it.
+func (k *Key) decrypt(ciphertext, encContext []byte) ([]byte, *keyVersion, error) {
 	if s, ok := parseMarked(ciphertext); ok {
-		if plaintext, ok := k.open(s, encContext); ok {
-			return plaintext, nil
+		if plaintext, v := k.open(s, encContext); v != nil {
+			return plaintext, v, nil
 		}
 	}
 	// A raw ciphertext begins at random, maybe as a marked one does.
 	if s, ok := parseRaw(ciphertext); ok {
-		if plaintext, ok := k.open(s, encContext); ok {
-			return plaintext, nil
+		if plaintext, v := k.open(s, encContext); v != nil {
+			return plaintext, v, nil
 		}
 	}
-	return nil, ErrDecrypt
+	return nil, nil, ErrDecrypt
 }
 
-func (k *Key) open(s sealed, encContext []byte) ([]byte, bool) {
+// open returns nil for a version that does not open it.
+func (k *Key) open(s sealed, encContext []byte) ([]byte, *keyVersion) {
 	i, ok := slices.BinarySearchFunc(k.versions, s.version, func(v *keyVersion, number uint32) int {
 		return int(int64(v.number) - int64(number))
 	})
 	if !ok {
-		return nil, false
+		return nil, nil
 	}
 	v := k.versions[i]
 	if s.algorithm == 0 {
@@ -147,10 +157,13 @@ func (k *Key) open(s sealed, encContext []byte) ([]byte, bool) {
 	}
 	aead, err := v.aead(s.algorithm, s.iv)
 	if err != nil {
-		return nil, false
+		return nil, nil
 	}
 	plaintext, err := aead.Open(nil, s.nonce, s.box, encContext)
-	return plaintext, err == nil
+	if err != nil {
+		return nil, nil
+	}
+	return plaintext, v
 }
 
 // HMAC returns the HMAC-SHA256 of message. ErrNotSupported for a key that has no

@@ -205,7 +205,11 @@ func (l *Local) GenerateDEK(ctx context.Context, name string, encContext []byte)
 	if err != nil {
 		return DEK{}, err
 	}
-	return key.generate(name, encContext)
+	dek, err := key.generate(name, encContext)
+	if err == nil {
+		noteUsed(ctx, key.latest())
+	}
+	return dek, err
 }
 
 // DecryptDEK implements Service.
@@ -243,7 +247,11 @@ func (l *Local) Decrypt(ctx context.Context, name string, ciphertext, encContext
 	if err != nil {
 		return nil, err
 	}
-	return key.Decrypt(ciphertext, encContext)
+	plaintext, version, err := key.decrypt(ciphertext, encContext)
+	if err == nil {
+		noteUsed(ctx, version)
+	}
+	return plaintext, err
 }
 
 // HMAC implements Service.

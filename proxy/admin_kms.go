@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/pins"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
@@ -87,14 +88,15 @@ func (s *Server) kmsKeyStatus(w http.ResponseWriter, r *request) error {
 	}
 	status := keyStatus{KeyID: name}
 	encContext := kms.Context{contextUse: "key-status"}.Canonical()
-	dek, err := s.opts.KMS.GenerateDEK(r.Context(), name, encContext)
+	ctx := pins.PinNothing(r.Context())
+	dek, err := s.opts.KMS.GenerateDEK(ctx, name, encContext)
 	if err != nil {
 		s.log.Info("KMS key does not encrypt", "key", name, "error", err, "id", r.id)
 		status.EncryptionError = asAPIError(err).message
 		return writeJSON(w, http.StatusOK, &status)
 	}
 	defer clear(dek.Plaintext[:])
-	opened, err := s.opts.KMS.DecryptDEK(r.Context(), name, dek.Ciphertext, encContext)
+	opened, err := s.opts.KMS.DecryptDEK(ctx, name, dek.Ciphertext, encContext)
 	defer clear(opened[:])
 	switch {
 	case err != nil:

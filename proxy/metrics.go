@@ -14,7 +14,7 @@ type metrics struct {
 	active   prometheus.Gauge
 }
 
-func newMetrics(r prometheus.Registerer) *metrics {
+func newMetrics(r prometheus.Registerer, replaced func() uint64) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "bucketseal_s3_requests_total", Help: "S3 requests by operation and status.",
@@ -28,7 +28,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}),
 	}
 	if r != nil {
-		r.MustRegister(m.requests, m.seconds, m.active)
+		r.MustRegister(m.requests, m.seconds, m.active, prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "bucketseal_kms_key_replaced_total", Help: "Data keys that were refused because their KMS key is not the one that was pinned.",
+		}, func() float64 { return float64(replaced()) }))
 	}
 	return m
 }

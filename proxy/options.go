@@ -26,8 +26,11 @@ type Options struct {
 	// Identities are who may sign requests and what each may do with keys, as the
 	// configuration says; Configure replaces them. Credentials are required.
 	Identities identity.Settings
-	// KMS is the key service. Required.
+	// KMS is the key service, with no cache in front of it. Required.
 	KMS kms.Service
+	// CacheKeys puts a cache in front of a key service, behind which the keys are
+	// checked; nil means none, which suits an embedded one.
+	CacheKeys func(kms.Service) kms.Service
 
 	// SystemBucket is the reserved bucket; "" means bucketseal-system.
 	SystemBucket string

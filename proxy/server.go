@@ -20,6 +20,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/pins"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -45,6 +46,7 @@ type Server struct {
 	setup      *setup
 	fitness    *fitness
 	counted    *countedKeys
+	pins       *pins.Keys
 	payloads   *adminpayload.Opener
 	keys       *keyring
 	buffers    *bufferBudget // of small uploads
@@ -62,7 +64,14 @@ func New(o Options) (*Server, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
 	}
-	counted := &countedKeys{Service: o.KMS}
+	pinned, err := pins.New(pins.Options{Service: o.KMS, Own: systemKey, Logger: o.Logger})
+	if err != nil {
+		return nil, err
+	}
+	counted := &countedKeys{Service: pinned}
+	if o.CacheKeys != nil {
+		counted.Service = o.CacheKeys(pinned)
+	}
 	o.KMS = counted
 	table, err := newRouteTable(routes())
 	if err != nil {
@@ -94,8 +103,9 @@ func New(o Options) (*Server, error) {
 		keys:    &keyring{kms: o.KMS, bucketKeys: newBucketKeys(o.KMS, o.ShareDEK), defaultKey: o.DefaultKey, s3Key: o.S3Key, formerS3Keys: o.FormerS3Keys},
 		buffers: newBufferBudget(o.SmallObjectBudget), documents: newBufferBudget(max(o.SmallObjectBudget/4, leastDocuments)),
 		strangers: edge.NewBudget(strangersAtOnce, strangersAtOnce), sealing: edge.NewQueue(payloadsAtOnce, payloadQueue, payloadWait),
-		metrics: newMetrics(o.Metrics),
+		metrics: newMetrics(o.Metrics, pinned.Alarms), pins: pinned,
 	}
+	pinned.Keep(store, s.setup.ensure)
 	s.fitness = newFitness(o.Upstream, service, s.setup.ensure, o.Logger)
 	s.lines = edge.NewLines(s.logLeftOut)
 	if err := s.setIdentities(store); err != nil {
@@ -118,6 +128,13 @@ func (s *Server) setIdentities(store *system.Store) (err error) {
 		Credentials: s.identities, MaxSkew: s.opts.MaxSkew, Version2: s.opts.SignatureV2, Bucket: domains(s.opts.Domains).bucket,
 	})
 	return err
+}
+
+// AcceptKey pins a KMS key that was replaced on purpose, as it is now, and returns the
+// fingerprints of what was pinned before and is now: "" where there is none. The error
+// is one of the key service, or of MinIO.
+func (s *Server) AcceptKey(ctx context.Context, name string) (before, after string, err error) {
+	return s.pins.Accept(ctx, name)
 }
 
 // Identities returns who may sign requests.

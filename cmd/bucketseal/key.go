@@ -20,6 +20,7 @@ func (a *app) keyCommand() *cobra.Command {
 		a.keyListCommand(),
 		a.keyInfoCommand(),
 		a.keyRemoveCommand(),
+		a.keyAcceptCommand(),
 		a.keyDEKCommand(),
 		a.keyEncryptCommand(),
 		a.keyDecryptCommand(),

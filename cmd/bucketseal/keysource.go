@@ -140,7 +140,7 @@ func openRemote(r *config.RemoteKMS) (*keySource, error) {
 		return nil, fmt.Errorf("kms.remote: %w", err)
 	}
 	return &keySource{
-		Service: remoteKeys{client.Cached(remote, client.CacheOptions{})}, where: strings.Join(r.Endpoints, ","),
+		Service: remoteKeys{remote}, where: strings.Join(r.Endpoints, ","),
 		closers: []func(){func() { _ = remote.Close() }},
 	}, nil
 }

@@ -88,7 +88,7 @@ func (a *app) serveKMS(ctx context.Context, c *kmsconfig.Config, file string, lo
 		return err
 	}
 	defer keys.Close()
-	s, listener, err := a.newKeyServer(ctx, c, keys, []string{file}, load)
+	s, listener, err := a.newKeyServer(ctx, c, keys, false, []string{file}, load)
 	if err != nil {
 		return err
 	}
@@ -102,10 +102,10 @@ func (a *app) serveKMS(ctx context.Context, c *kmsconfig.Config, file string, lo
 
 // newKeyServer listens at c's address and serves keys there, once runKeyServer
 // is called. Files named in watch are read again, by load, when they change.
-func (a *app) newKeyServer(ctx context.Context, c *kmsconfig.Config, keys kms.Service, watch []string, load func() (*kmsconfig.Config, error)) (*server.Server, net.Listener, error) {
+func (a *app) newKeyServer(ctx context.Context, c *kmsconfig.Config, keys kms.Service, proxied bool, watch []string, load func() (*kmsconfig.Config, error)) (*server.Server, net.Listener, error) {
 	b := readBuildInfo()
 	s, err := server.New(ctx, server.Options{
-		Config: c, Service: keys, Load: carefulLoad(c, load, kmsLogger(a.stderr, c.Log)), Watch: watch,
+		Config: c, Service: keys, Proxied: proxied, Load: carefulLoad(c, load, kmsLogger(a.stderr, c.Log)), Watch: watch,
 		Connections: keyServerConnections(availableMemory(), openFiles()),
 		Version:     b.Version, Commit: b.Commit, ErrorLog: a.stderr, AuditLog: a.stdout.w,
 	})

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/kms/client"
 	kmsconfig "github.com/bucketseal/bucketseal/kms/config"
 	"github.com/bucketseal/bucketseal/proxy"
 	"github.com/bucketseal/bucketseal/proxy/certs"
@@ -167,7 +168,7 @@ func (a *app) exposeKeys(ctx context.Context, c *config.Config, keys *keySource,
 	if c.KMS.File != "" {
 		watch = []string{c.KMS.File}
 	}
-	s, listener, err := a.newKeyServer(ctx, keys.settings, keys, watch, func() (*kmsconfig.Config, error) {
+	s, listener, err := a.newKeyServer(ctx, keys.settings, keys, true, watch, func() (*kmsconfig.Config, error) {
 		fresh, err := reload()
 		if err != nil {
 			return nil, err
@@ -212,8 +213,10 @@ func proxyOptions(c *config.Config, up *upstream.Client, keys kms.Service, log *
 		mode = sse.ModeNone
 	}
 	var share time.Duration
+	var cache func(kms.Service) kms.Service
 	if c.KMS.Remote != nil {
 		share = shareDEK
+		cache = func(s kms.Service) kms.Service { return client.Cached(s, client.CacheOptions{}) }
 	}
 	own := c.Upstream.Credentials
 	return proxy.Options{
@@ -221,6 +224,7 @@ func proxyOptions(c *config.Config, up *upstream.Client, keys kms.Service, log *
 		Service:              upstream.Credential{AccessKey: own.AccessKey, SecretKey: own.SecretKey.Reveal()},
 		Identities:           identities(c),
 		KMS:                  keys,
+		CacheKeys:            cache,
 		SystemBucket:         c.SystemBucket,
 		Deployment:           c.Deployment,
 		AutoEncryption:       mode,

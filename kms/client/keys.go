@@ -106,6 +106,20 @@ func (c *Client) DescribeKey(ctx context.Context, name string) (kms.KeyInfo, err
 	return kms.KeyInfo{Name: name, Algorithm: algorithm, Version: max(out.Version, 1), CreatedAt: out.CreatedAt, CreatedBy: out.CreatedBy}, nil
 }
 
+// usedKey is what a server of ours says to proxies of the key that it used; KES
+// says nothing.
+type usedKey struct {
+	Version     uint32          `json:"key_version"`
+	Fingerprint kms.Fingerprint `json:"key_fingerprint"`
+}
+
+// note writes it down where the caller wants to know it.
+func (u usedKey) note(ctx context.Context) {
+	if used := kms.UsedKeyIn(ctx); used != nil {
+		*used = kms.UsedKey{Version: u.Version, Fingerprint: u.Fingerprint}
+	}
+}
+
 // GenerateDEK implements kms.Service.
 func (c *Client) GenerateDEK(ctx context.Context, name string, encContext []byte) (kms.DEK, error) {
 	if err := kms.ValidateKeyName(name); err != nil {
@@ -117,12 +131,14 @@ func (c *Client) GenerateDEK(ctx context.Context, name string, encContext []byte
 	var out struct {
 		Plaintext  []byte `json:"plaintext"`
 		Ciphertext []byte `json:"ciphertext"`
+		usedKey
 	}
 	if err := c.post(ctx, http.MethodPost, "/v1/key/generate/", name, in, &out); err != nil {
 		return kms.DEK{}, err
 	}
 	defer clear(out.Plaintext)
-	dek := kms.DEK{Ciphertext: out.Ciphertext, KeyName: name, KeyVersion: 1}
+	out.note(ctx)
+	dek := kms.DEK{Ciphertext: out.Ciphertext, KeyName: name, KeyVersion: max(out.Version, 1)}
 	if len(out.Ciphertext) == 0 {
 		return kms.DEK{}, fmt.Errorf("generate DEK: %w: %w", kms.ErrUnavailable, errNotReadable)
 	}
@@ -192,10 +208,12 @@ func (c *Client) Decrypt(ctx context.Context, name string, ciphertext, encContex
 	}{notNil(ciphertext), encContext}
 	var out struct {
 		Plaintext []byte `json:"plaintext"`
+		usedKey
 	}
 	if err := c.post(ctx, http.MethodPost, "/v1/key/decrypt/", name, in, &out); err != nil {
 		return nil, err
 	}
+	out.note(ctx)
 	return out.Plaintext, nil
 }
 

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -35,6 +36,44 @@ func (r *request) allowContext(encContext []byte) error {
 	return &denied{policy: r.policy, reason: "the encryption context has a name that is reserved for the proxy; a proxy's policy says bucketseal: true"}
 }
 
+// usedKey is what an answer to a proxy says of the key that it used: proxies pin
+// that. KES has no such fields, and nobody else gets them.
+type usedKey struct {
+	Version     uint32           `json:"key_version,omitempty"`
+	Fingerprint *kms.Fingerprint `json:"key_fingerprint,omitempty"`
+}
+
+// noting returns the context to make a DEK with, or to open one, and what to answer
+// with afterwards.
+func (r *request) noting() (ctx context.Context, answer func() usedKey) {
+	if !r.isProxy() {
+		return r.Context(), func() usedKey { return usedKey{} }
+	}
+	used := new(kms.UsedKey)
+	return kms.NoteUsedKey(r.Context(), used), func() usedKey {
+		if used.Version == 0 {
+			return usedKey{}
+		}
+		return usedKey{used.Version, &used.Fingerprint}
+	}
+}
+
+// mayReplace refuses to import or delete a key that proxies may use to everybody but
+// them and the admin: whoever knows the secret of such a key could read and forge
+// objects. *denied.
+func (s *Server) mayReplace(r *request) error {
+	if r.caller == r.state.config.Admin || r.isProxy() {
+		return nil
+	}
+	if s.opts.Proxied {
+		return &denied{policy: r.policy, reason: "the proxy in this process may use the key; the admin, or a policy that says bucketseal: true, may import and delete keys"}
+	}
+	if policy := r.state.proxyOf(r.name); policy != "" {
+		return &denied{policy: r.policy, reason: fmt.Sprintf("the proxies of the policy %q may use the key; only they and the admin may import or delete it", policy)}
+	}
+	return nil
+}
+
 // isProxy says whether the caller's policy makes it a bucketseal proxy.
 func (r *request) isProxy() bool {
 	return r.policy != "" && r.state.config.Policies[r.policy].Bucketseal
@@ -55,6 +94,9 @@ func createKey(s *Server, _ http.ResponseWriter, r *request) error {
 
 func importKey(s *Server, w http.ResponseWriter, r *request) error {
 	if err := r.keyName(); err != nil {
+		return err
+	}
+	if err := s.mayReplace(r); err != nil {
 		return err
 	}
 	var in struct {
@@ -110,6 +152,9 @@ func deleteKey(s *Server, _ http.ResponseWriter, r *request) error {
 	if err := r.keyName(); err != nil {
 		return err
 	}
+	if err := s.mayReplace(r); err != nil {
+		return err
+	}
 	return keyFailure("delete", s.service.DeleteKey(r.Context(), r.name))
 }
 
@@ -150,7 +195,8 @@ func generateKey(s *Server, w http.ResponseWriter, r *request) error {
 	if err := r.allowContext(in.Context); err != nil {
 		return err
 	}
-	dek, err := s.service.GenerateDEK(r.Context(), r.name, in.Context)
+	ctx, used := r.noting()
+	dek, err := s.service.GenerateDEK(ctx, r.name, in.Context)
 	defer clear(dek.Plaintext[:])
 	if err != nil {
 		return keyFailure("read", err)
@@ -158,7 +204,8 @@ func generateKey(s *Server, w http.ResponseWriter, r *request) error {
 	return write(w, struct {
 		Plaintext  []byte `json:"plaintext"`
 		Ciphertext []byte `json:"ciphertext"`
-	}{dek.Plaintext[:], dek.Ciphertext})
+		usedKey
+	}{dek.Plaintext[:], dek.Ciphertext, used()})
 }
 
 func encryptKey(s *Server, w http.ResponseWriter, r *request) error {
@@ -199,14 +246,16 @@ func decryptKey(s *Server, w http.ResponseWriter, r *request) error {
 	if err := r.allowContext(in.Context); err != nil {
 		return err
 	}
-	plaintext, err := s.service.Decrypt(r.Context(), r.name, in.Ciphertext, in.Context)
+	ctx, used := r.noting()
+	plaintext, err := s.service.Decrypt(ctx, r.name, in.Ciphertext, in.Context)
 	defer clear(plaintext)
 	if err != nil {
 		return keyFailure("read", err)
 	}
 	return write(w, struct {
 		Plaintext []byte `json:"plaintext"`
-	}{notNil(plaintext)})
+		usedKey
+	}{notNil(plaintext), used()})
 }
 
 func hmacKey(s *Server, w http.ResponseWriter, r *request) error {

@@ -31,6 +31,8 @@ type Options struct {
 	// Service is served. Required; the server does not close it. If it has
 	// methods CreateKeyAs and ImportKeyAs, they are told who creates a key.
 	Service kms.Service
+	// Proxied says that a proxy in this process uses Service too, any of its keys.
+	Proxied bool
 	// Load reads the configuration anew for Reload; nil: Reload only reads the
 	// TLS files of the present one.
 	Load func() (*config.Config, error)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,6 +77,28 @@ func (st *state) authorize(r *request) error {
 		}
 	}
 	return &denied{policy: r.policy, reason: "the policy does not allow this path"}
+}
+
+// proxyOf returns the name of a policy of proxies that lets them use the KMS key,
+// the first in alphabetical order; "" if there is none.
+func (st *state) proxyOf(key string) (name string) {
+	for other, policy := range st.config.Policies {
+		if !policy.Bucketseal || other == "" || name != "" && name < other {
+			continue
+		}
+		for _, use := range [...]string{"/v1/key/generate/", "/v1/key/decrypt/", "/v1/key/encrypt/"} {
+			if matchesAny(policy.Allow, use+key) && !matchesAny(policy.Deny, use+key) {
+				name = other
+				break
+			}
+		}
+	}
+	return name
+}
+
+// matchesAny says whether one of the patterns matches.
+func matchesAny(patterns []string, path string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool { return matches(pattern, path) })
 }
 
 // matches says whether a pattern is the path or, with a '*' at its end, the

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) keyAcceptCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "accept NAME",
+		Short: "Let proxies use a KMS key that was replaced",
+		Long: `Let proxies use a KMS key that was replaced. Proxies remember which secret stands behind a key's
+name, and refuse another one: whoever can delete and import keys could put one there that he knows.
+This command makes them take the key as it is now. What was written under the key before cannot be
+read with another one. It needs the proxy's configuration, and MinIO.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			c, err := a.loadConfig(cmd)
+			if err != nil {
+				return err
+			}
+			if err := c.CheckServer(); err != nil {
+				return err
+			}
+			server, done, err := a.openServer(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
+			defer done()
+			before, after, err := server.AcceptKey(cmd.Context(), names[0])
+			if err != nil {
+				return fmt.Errorf("accept %q: %w", names[0], err)
+			}
+			switch {
+			case before == after && before != "":
+				fmt.Fprintf(a.stdout, "accepted %q: it is the key that was pinned, %s\n", names[0], after)
+			default:
+				fmt.Fprintf(a.stdout, "accepted %q: fingerprint %s, before %s\n", names[0], orNone(after), orNone(before))
+			}
+			return nil
+		},
+	}
+	configFlags(cmd)
+	return cmd
+}
+
+func orNone(fingerprint string) string {
+	if fingerprint == "" {
+		return "not known"
+	}
+	return fingerprint
+}

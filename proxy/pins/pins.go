@@ -1,0 +1,448 @@
+// Package pins remembers which secret stands behind the name of each KMS key that the
+// proxy has used, and refuses another one. Whoever can delete and import keys at a key
+// server could else put a secret of his own in the place of a key, and read and forge
+// what is written from then on.
+//
+// A pin is made when a key is first used, kept as a sealed note in the system bucket,
+// and checked on every DEK that is made or opened (docs/keys.md).
+package pins
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/system"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+)
+
+// ErrReplaced says that a KMS key is not the one that was pinned.
+var ErrReplaced = errors.New("the KMS key is not the one that was used before")
+
+const (
+	noteKind   = "key-pin"
+	notePrefix = "keys/"
+	// loadTimeout bounds the making and reading of one pin.
+	loadTimeout = 20 * time.Second
+	// readAgain is how long a mismatch stands before the note is read again, which an
+	// operator may have replaced.
+	readAgain = time.Second
+	// alarmPause is the pause between two lines of the log about one key.
+	alarmPause = time.Minute
+)
+
+// Notes keep sealed pins; *system.Store does.
+type Notes interface {
+	PutNote(ctx context.Context, kind, name string, data, body []byte) error
+	ReplaceNote(ctx context.Context, kind, name string, data, body []byte) error
+	GetNote(ctx context.Context, kind, name string) ([]byte, error)
+}
+
+// Options are the dependencies of Keys.
+type Options struct {
+	// Service is the key service, with no cache in front of it. Required.
+	Service kms.Service
+	// Own is the KMS key that seals notes: its pin is kept in memory only, as a note
+	// under the key itself would prove nothing. Required.
+	Own string
+	// Logger gets the alarms. Required.
+	Logger *slog.Logger
+}
+
+// Keys is a kms.Service whose DEKs come of pinned keys only: GenerateDEK and
+// DecryptDEK return ErrReplaced for others. Keep must be called before the first use.
+// It is safe for concurrent use.
+type Keys struct {
+	kms.Service
+	o     Options
+	notes Notes
+	ready func(context.Context) error
+
+	flight singleflight.Group
+	alarms atomic.Uint64
+
+	mu   sync.RWMutex
+	pins map[string]*pin // not changed once they are here
+	bad  map[string]*mismatch
+}
+
+// mismatch is what is known of a key that was replaced.
+type mismatch struct{ read, logged time.Time }
+
+// pin is what is known of one KMS key, as it is kept in a note.
+type pin struct {
+	// Versions are the fingerprints of the key's versions, where the service tells them.
+	Versions map[uint32]kms.Fingerprint `json:"versions,omitempty"`
+	// Witness is a DEK that the key sealed when it was pinned, and Digest the SHA-256
+	// of its plaintext: only that key opens it so.
+	Witness []byte    `json:"witness"`
+	Digest  []byte    `json:"digest"`
+	Pinned  time.Time `json:"pinned"`
+}
+
+// New returns the service; it makes no request.
+func New(o Options) (*Keys, error) {
+	if o.Service == nil || o.Own == "" || o.Logger == nil {
+		return nil, errors.New("pins: incomplete options")
+	}
+	return &Keys{Service: o.Service, o: o, pins: make(map[string]*pin), bad: make(map[string]*mismatch)}, nil
+}
+
+// Keep says where notes are kept, and what has to be done before one is written.
+func (k *Keys) Keep(notes Notes, ready func(context.Context) error) {
+	k.notes, k.ready = notes, ready
+}
+
+// Alarms is how many DEKs were refused since the start.
+func (k *Keys) Alarms() uint64 { return k.alarms.Load() }
+
+// GenerateDEK implements kms.Service. ErrReplaced.
+func (k *Keys) GenerateDEK(ctx context.Context, name string, encContext []byte) (kms.DEK, error) {
+	var used kms.UsedKey
+	dek, err := k.Service.GenerateDEK(kms.NoteUsedKey(ctx, &used), name, encContext)
+	if err != nil {
+		return dek, err
+	}
+	if err := k.check(ctx, name, used); err != nil {
+		clear(dek.Plaintext[:])
+		return kms.DEK{}, err
+	}
+	return dek, nil
+}
+
+// DecryptDEK implements kms.Service. ErrReplaced, also for a ciphertext of the pinned
+// key, which its successor cannot open.
+func (k *Keys) DecryptDEK(ctx context.Context, name string, ciphertext, encContext []byte) ([kms.DEKSize]byte, error) {
+	var used kms.UsedKey
+	dek, err := k.Service.DecryptDEK(kms.NoteUsedKey(ctx, &used), name, ciphertext, encContext)
+	if errors.Is(err, kms.ErrDecrypt) {
+		return dek, k.explain(ctx, name, err)
+	}
+	if err != nil {
+		return dek, err
+	}
+	if err := k.check(ctx, name, used); err != nil {
+		clear(dek[:])
+		return [kms.DEKSize]byte{}, err
+	}
+	return dek, nil
+}
+
+type pinNothingKey struct{}
+
+// PinNothing returns a context under which a key that has no pin is tried and gets none.
+func PinNothing(ctx context.Context) context.Context {
+	return context.WithValue(ctx, pinNothingKey{}, true)
+}
+
+// check says whether what was just used is pinned, and pins what never was.
+func (k *Keys) check(ctx context.Context, name string, used kms.UsedKey) error {
+	p := k.known(name)
+	if pinNothing, _ := ctx.Value(pinNothingKey{}).(bool); p == nil && pinNothing {
+		kept, err := k.read(ctx, name)
+		if err != nil {
+			return nil //nolint:nilerr // there is none, or it cannot be told
+		}
+		return k.compare(ctx, name, kept, used)
+	}
+	if p == nil {
+		var err error
+		if p, err = k.load(ctx, name); err != nil {
+			return fmt.Errorf("pin of the KMS key %q: %w", name, err)
+		}
+	}
+	err := k.compare(ctx, name, p, used)
+	if !errors.Is(err, ErrReplaced) {
+		return err
+	}
+	if again := k.reread(ctx, name, p); again != nil {
+		if err = k.compare(ctx, name, again, used); !errors.Is(err, ErrReplaced) {
+			return err
+		}
+	}
+	k.alarm(name, p, used)
+	return err
+}
+
+// explain tells a ciphertext that is not authentic from a key that is another one.
+func (k *Keys) explain(ctx context.Context, name string, failed error) error {
+	p := k.known(name)
+	if p == nil {
+		return failed
+	}
+	err := k.witness(ctx, name, p)
+	if !errors.Is(err, ErrReplaced) {
+		return failed
+	}
+	k.alarm(name, p, kms.UsedKey{})
+	return err
+}
+
+// compare judges by the fingerprint, else by the witness: that is asked after the DEK
+// was made or opened, so that a key that was replaced before does not pass.
+func (k *Keys) compare(ctx context.Context, name string, p *pin, used kms.UsedKey) error {
+	pinned, known := p.Versions[used.Version]
+	switch {
+	case used.Version == 0:
+		return k.witness(ctx, name, p)
+	case known && pinned == used.Fingerprint:
+		return nil
+	case known:
+		return fmt.Errorf("%q: %w", name, ErrReplaced)
+	}
+	// A version that is new: the pinned ones must still be there.
+	if err := k.witness(ctx, name, p); err != nil {
+		return err
+	}
+	return k.add(ctx, name, p, used)
+}
+
+// witness asks whether the key opens what the pinned one sealed.
+func (k *Keys) witness(ctx context.Context, name string, p *pin) error {
+	dek, err := k.Service.DecryptDEK(kms.Uncached(ctx), name, p.Witness, witnessContext(name))
+	digest := sha256.Sum256(dek[:])
+	clear(dek[:])
+	switch {
+	case errors.Is(err, kms.ErrDecrypt), err == nil && !bytes.Equal(digest[:], p.Digest):
+		return fmt.Errorf("%q: %w", name, ErrReplaced)
+	case err != nil:
+		return fmt.Errorf("check the KMS key %q: %w", name, err)
+	}
+	return nil
+}
+
+func witnessContext(name string) []byte {
+	return kms.Context{kms.ReservedContextPrefix + "use": "pin", kms.ReservedContextPrefix + "pin": name}.Canonical()
+}
+
+func (k *Keys) known(name string) *pin {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.pins[name]
+}
+
+// load reads the pin of a key, or makes it, once for all who wait.
+func (k *Keys) load(ctx context.Context, name string) (*pin, error) {
+	detached := context.WithoutCancel(ctx)
+	done := k.flight.DoChan(name, func() (any, error) {
+		ctx, cancel := context.WithTimeout(detached, loadTimeout)
+		defer cancel()
+		if p := k.known(name); p != nil {
+			return p, nil
+		}
+		p, err := k.loadOnce(ctx, name)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("no answer within %v: %w", loadTimeout, kms.ErrUnavailable)
+		}
+		if err != nil {
+			return nil, err
+		}
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.pins[name] = p
+		return p, nil
+	})
+	select {
+	case result := <-done:
+		p, _ := result.Val.(*pin)
+		return p, result.Err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (k *Keys) loadOnce(ctx context.Context, name string) (*pin, error) {
+	if name == k.o.Own {
+		return k.make(ctx, name)
+	}
+	if err := k.ready(ctx); err != nil {
+		return nil, err
+	}
+	p, err := k.read(ctx, name)
+	if !errors.Is(err, upstream.ErrNotFound) {
+		return p, err
+	}
+	if p, err = k.make(ctx, name); err != nil {
+		return nil, err
+	}
+	err = k.notes.PutNote(ctx, noteKind, notePrefix+name, p.encode(), nil)
+	if err == nil {
+		k.o.Logger.Info("KMS key pinned", "key", name, "fingerprint", p.fingerprint())
+		return p, nil
+	}
+	// Another proxy was first, or the answer got lost: what is kept counts.
+	kept, readErr := k.read(ctx, name)
+	if readErr != nil {
+		return nil, fmt.Errorf("keep the pin: %w (%v)", kms.ErrUnavailable, err) //nolint:errorlint // a conflict means nothing to a client
+	}
+	return kept, nil
+}
+
+// make pins the key as it is now.
+func (k *Keys) make(ctx context.Context, name string) (*pin, error) {
+	var used kms.UsedKey
+	dek, err := k.Service.GenerateDEK(kms.NoteUsedKey(ctx, &used), name, witnessContext(name))
+	if err != nil {
+		return nil, fmt.Errorf("witness: %w", err)
+	}
+	digest := sha256.Sum256(dek.Plaintext[:])
+	clear(dek.Plaintext[:])
+	p := &pin{Witness: dek.Ciphertext, Digest: digest[:], Pinned: time.Now().UTC().Truncate(time.Second)}
+	if used.Version != 0 {
+		p.Versions = map[uint32]kms.Fingerprint{used.Version: used.Fingerprint}
+	}
+	return p, nil
+}
+
+// add pins a further version. Proxies that do so at once lose nothing: who does not
+// find a version adds it again.
+func (k *Keys) add(ctx context.Context, name string, p *pin, used kms.UsedKey) error {
+	next := *p
+	next.Versions = map[uint32]kms.Fingerprint{used.Version: used.Fingerprint}
+	for version, print := range p.Versions {
+		next.Versions[version] = print
+	}
+	if name != k.o.Own {
+		if err := k.notes.ReplaceNote(ctx, noteKind, notePrefix+name, next.encode(), nil); err != nil {
+			return fmt.Errorf("pin version %d of the KMS key %q: %w", used.Version, name, err)
+		}
+	}
+	k.o.Logger.Info("version of a KMS key pinned", "key", name, "version", used.Version, "fingerprint", used.Fingerprint)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.pins[name] == p {
+		k.pins[name] = &next
+	}
+	return nil
+}
+
+// reread returns the note of a key that does not fit its pin if it is another one by
+// now, else nil: an operator accepts a key by replacing its note.
+func (k *Keys) reread(ctx context.Context, name string, p *pin) *pin {
+	if name == k.o.Own || !k.mayReread(name) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	kept, err := k.read(ctx, name)
+	if err != nil || bytes.Equal(kept.encode(), p.encode()) {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.pins[name] = kept
+	return kept
+}
+
+func (k *Keys) mayReread(name string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	m := k.mismatchOf(name)
+	if time.Since(m.read) < readAgain {
+		return false
+	}
+	m.read = time.Now()
+	return true
+}
+
+// mismatchOf is called with the lock held.
+func (k *Keys) mismatchOf(name string) *mismatch {
+	m := k.bad[name]
+	if m == nil {
+		m = new(mismatch)
+		k.bad[name] = m
+	}
+	return m
+}
+
+func (k *Keys) alarm(name string, p *pin, used kms.UsedKey) {
+	k.alarms.Add(1)
+	k.mu.Lock()
+	m := k.mismatchOf(name)
+	due := time.Since(m.logged) >= alarmPause
+	if due {
+		m.logged = time.Now()
+	}
+	k.mu.Unlock()
+	if !due {
+		return
+	}
+	found := "unknown"
+	if used.Version != 0 {
+		found = used.Fingerprint.String()
+	}
+	k.o.Logger.Error("ALARM: a KMS key was replaced; nothing is written or read under it. Somebody may have put a key there that he knows. "+
+		"If it was you, run: bucketseal key accept "+name, "key", name, "pinned", p.fingerprint(), "pinned_at", p.Pinned, "found", found)
+}
+
+// Accept pins a KMS key anew, as it is now, and returns the fingerprints of the latest
+// pinned versions before and after: "" for a key that had no pin, or whose service
+// tells none. Proxies take it within a second of the next request under that key.
+func (k *Keys) Accept(ctx context.Context, name string) (before, after string, err error) {
+	if name == k.o.Own {
+		return "", "", fmt.Errorf("%q seals what proxies keep at MinIO, and is pinned by each for as long as it runs: %w", name, kms.ErrNotSupported)
+	}
+	if err := k.ready(ctx); err != nil {
+		return "", "", err
+	}
+	old, err := k.read(ctx, name)
+	if err != nil && !errors.Is(err, upstream.ErrNotFound) && !errors.Is(err, system.ErrTampered) {
+		return "", "", err
+	}
+	if old != nil {
+		before = old.fingerprint()
+	}
+	p, err := k.make(ctx, name)
+	if err != nil {
+		return "", "", err
+	}
+	if err := k.notes.ReplaceNote(ctx, noteKind, notePrefix+name, p.encode(), nil); err != nil {
+		return "", "", err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.pins[name] = p
+	return before, p.fingerprint(), nil
+}
+
+func (k *Keys) read(ctx context.Context, name string) (*pin, error) {
+	data, err := k.notes.GetNote(ctx, noteKind, notePrefix+name)
+	if err != nil {
+		return nil, err
+	}
+	p := new(pin)
+	if err := json.Unmarshal(data, p); err != nil || len(p.Witness) == 0 || len(p.Digest) != sha256.Size {
+		return nil, fmt.Errorf("pin of the KMS key %q: %w", name, system.ErrTampered)
+	}
+	return p, nil
+}
+
+func (p *pin) encode() []byte {
+	data, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // it has no type that cannot be encoded
+	}
+	return data
+}
+
+// fingerprint is that of the latest version, "" if none is known.
+func (p *pin) fingerprint() string {
+	latest := uint32(0)
+	for version := range p.Versions {
+		latest = max(latest, version)
+	}
+	if latest == 0 {
+		return ""
+	}
+	return p.Versions[latest].String()
+}
