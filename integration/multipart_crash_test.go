@@ -269,9 +269,11 @@ func TestBusyUpstreamCostsNoPart(t *testing.T) {
 	h := commonHostile(t)
 	bucket := newBucket(t, h.root)
 	data := partData(400_001, 40)
+	h.root.put(t, bucket, "before", data, nil).wantStatus(t, http.StatusOK) // the key is pinned
 	var refused atomic.Int64
 	h.up.order(func(w http.ResponseWriter, r *http.Request) bool {
-		if r.Method != http.MethodPut || !strings.HasPrefix(r.URL.Path, "/"+systemBucket+"/") || refused.Add(1)%3 == 0 {
+		if r.Method != http.MethodPut || !strings.HasPrefix(r.URL.Path, "/"+systemBucket+"/") ||
+			strings.HasPrefix(r.URL.Path, "/"+systemBucket+"/canary/") || refused.Add(1)%3 == 0 {
 			return false
 		}
 		return answerXML(w, http.StatusServiceUnavailable, "<Error><Code>SlowDown</Code><Message>Resource requested is unreadable, please reduce your request rate</Message></Error>")

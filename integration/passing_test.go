@@ -84,7 +84,7 @@ func TestCopiesMayTakeLongerThanOtherAnswers(t *testing.T) {
 	u := c.createUpload(t, bucket, "parts", nil)
 	u.put(t, 1, data)
 	h.up.tell(lie{alter: func(r *http.Request, _ *http.Response) {
-		if r.Header.Get("X-Amz-Copy-Source") != "" || r.Method == http.MethodPost {
+		if r.Header.Get("X-Amz-Copy-Source") != "" || r.Method == http.MethodPost && strings.HasPrefix(u.id, r.URL.Query().Get("uploadId")) {
 			time.Sleep(4 * time.Second)
 		}
 	}})

@@ -81,7 +81,7 @@ func (l *Ledger) Create(ctx context.Context, u *Upload) error {
 		return fmt.Errorf("note upload: %w", err)
 	}
 	name := uploadName(u.Name(), u.ID)
-	err = persist(ctx, l.system, uploadKind, name, content, nil)
+	err = l.system.PersistNote(ctx, uploadKind, name, content, nil)
 	if errors.Is(err, upstream.ErrConflict) {
 		if there, e := l.system.GetNote(ctx, uploadKind, name); e == nil && bytes.Equal(there, content) {
 			err = nil // it was stored, and the answer lost
@@ -142,7 +142,7 @@ func parseUpload(content []byte) (*Upload, error) {
 // one has its number and ETag.
 func (l *Ledger) AddPart(ctx context.Context, uploadID string, part PartID, facts *sse.PartFacts) error {
 	name := partName(uploadID, part)
-	err := persist(ctx, l.system, partKind, name, facts.Entry(), nil)
+	err := l.system.PersistNote(ctx, partKind, name, facts.Entry(), nil)
 	if errors.Is(err, upstream.ErrConflict) {
 		err = l.samePart(ctx, name, facts)
 	}

@@ -85,7 +85,7 @@ func New(s *system.Store) *Store {
 // upstream.ErrUnreachable, or the key service's errors.
 func (s *Store) Put(ctx context.Context, ref Ref, facts sse.Facts, parts *sse.Parts) error {
 	name, content, table := encode(ref, facts, parts)
-	err := persist(ctx, s.system, kind, name, content, table)
+	err := s.system.PersistNote(ctx, kind, name, content, table)
 	if errors.Is(err, upstream.ErrConflict) {
 		err = s.same(ctx, name, content, table)
 	}

@@ -68,7 +68,7 @@ func (k *Keys) loadOnce(ctx context.Context, name string) (*pin, error) {
 	if p, err = k.make(ctx, name); err != nil {
 		return nil, err
 	}
-	err = k.notes.PutNote(ctx, noteKind, notePrefix+name, p.encode(), nil)
+	err = k.notes.PersistNote(ctx, noteKind, notePrefix+name, p.encode(), nil)
 	if err == nil {
 		k.o.Logger.Info("KMS key pinned", "key", name, "fingerprint", p.fingerprint())
 		return p, nil

@@ -42,7 +42,7 @@ const (
 
 // Notes keep sealed pins; *system.Store does.
 type Notes interface {
-	PutNote(ctx context.Context, kind, name string, data, body []byte) error
+	PersistNote(ctx context.Context, kind, name string, data, body []byte) error
 	ReplaceNote(ctx context.Context, kind, name string, data, body []byte) error
 	GetNote(ctx context.Context, kind, name string) ([]byte, error)
 }

@@ -22,11 +22,11 @@ import (
 type notes struct {
 	mu   sync.Mutex
 	kept map[string][]byte
-	lost error // the next PutNote stores and then says this
+	lost error // the next PersistNote stores and then says this
 	puts int
 }
 
-func (n *notes) PutNote(_ context.Context, kind, name string, data, _ []byte) error {
+func (n *notes) PersistNote(_ context.Context, kind, name string, data, _ []byte) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.kept[kind+name] != nil {

@@ -1,11 +1,10 @@
-package manifest
+package system
 
 import (
 	"context"
 	"errors"
 	"time"
 
-	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
@@ -14,12 +13,12 @@ import (
 // for twice.
 const persistFor = 5 * time.Second
 
-// persist writes a note that must not exist yet, and repeats what fails. A repeated
-// write may find what the first one stored: upstream.ErrConflict.
-func persist(ctx context.Context, s *system.Store, kind, name string, content, body []byte) error {
+// PersistNote is PutNote that repeats what fails. A repeated write may find what the
+// first one stored: upstream.ErrConflict.
+func (s *Store) PersistNote(ctx context.Context, kind, name string, data, body []byte) error {
 	end := time.Now().Add(persistFor)
 	for wait := 100 * time.Millisecond; ; wait *= 3 {
-		err := s.PutNote(ctx, kind, name, content, body)
+		err := s.PutNote(ctx, kind, name, data, body)
 		if !errors.Is(err, upstream.ErrUnreachable) || time.Now().Add(wait).After(end) {
 			return err
 		}
