@@ -1,6 +1,7 @@
 package pins
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -22,28 +23,35 @@ type pin struct {
 	Witness []byte    `json:"witness"`
 	Digest  []byte    `json:"digest"`
 	Pinned  time.Time `json:"pinned"`
+	// Context is the witness's encryption context where that is not witnessContext's:
+	// it is then an object's DEK, as the proxy may make none under the key.
+	Context []byte `json:"context,omitempty"`
+	// unkept says that there is no note of it.
+	unkept bool
 }
 
-// load reads the pin of a key, or makes it, once for all who wait.
-func (k *Keys) load(ctx context.Context, name string) (*pin, error) {
-	detached := context.WithoutCancel(ctx)
-	done := k.flight.DoChan(name, func() (any, error) {
+// load reads the pin of a key, or makes it, once for all who wait. opened is what was
+// just opened: it may be read under a pin that cannot be kept.
+func (k *Keys) load(ctx context.Context, name string, opened *pin) (*pin, error) {
+	detached, flight := context.WithoutCancel(ctx), "make "+name
+	if opened != nil {
+		flight, opened = "open "+name, opened.clone() // the caller may be gone by then
+	}
+	done := k.flight.DoChan(flight, func() (any, error) {
 		ctx, cancel := context.WithTimeout(detached, loadTimeout)
 		defer cancel()
-		if p := k.known(name); p != nil {
-			return p, nil
+		prior := k.known(name)
+		if prior != nil && (opened != nil || !prior.unkept) {
+			return prior, nil
 		}
-		p, err := k.loadOnce(ctx, name)
+		p, err := k.loadOnce(ctx, name, prior, opened)
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = fmt.Errorf("no answer within %v: %w", loadTimeout, kms.ErrUnavailable)
 		}
 		if err != nil {
 			return nil, err
 		}
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		k.pins[name] = p
-		return p, nil
+		return k.learn(name, p), nil
 	})
 	select {
 	case result := <-done:
@@ -54,31 +62,115 @@ func (k *Keys) load(ctx context.Context, name string) (*pin, error) {
 	}
 }
 
-func (k *Keys) loadOnce(ctx context.Context, name string) (*pin, error) {
-	if name == k.o.Own {
-		return k.make(ctx, name)
+// learn remembers a pin, and returns what counts: what was known before, unless that
+// was not kept.
+func (k *Keys) learn(name string, p *pin) *pin {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if known := k.pins[name]; known != nil && (!known.unkept || p.unkept) {
+		return known
 	}
-	if err := k.ready(ctx); err != nil {
+	k.pins[name] = p
+	return p
+}
+
+// find returns the pin of a key if one is kept; nil if there is none, or it cannot be
+// told.
+func (k *Keys) find(ctx context.Context, name string) *pin {
+	if name == k.o.Own {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	p, err := k.read(ctx, name)
+	if err != nil {
+		return nil
+	}
+	return k.learn(name, p)
+}
+
+// loadOnce is given prior, a pin that could not be kept so far, or nil.
+func (k *Keys) loadOnce(ctx context.Context, name string, prior, opened *pin) (*pin, error) {
+	if name == k.o.Own {
+		return k.makeOr(ctx, name, opened)
+	}
+	if err := k.ready(ctx); err != nil && opened == nil {
 		return nil, err
 	}
 	p, err := k.read(ctx, name)
 	if !errors.Is(err, upstream.ErrNotFound) {
 		return p, err
 	}
-	if p, err = k.make(ctx, name); err != nil {
+	if p, err = k.makeOr(ctx, name, opened); err != nil {
 		return nil, err
 	}
-	err = k.notes.PersistNote(ctx, noteKind, notePrefix+name, p.encode(), nil)
+	if prior != nil {
+		if err := k.same(ctx, name, prior, p); err != nil {
+			return nil, err
+		}
+	}
+	if err = errTooLong; len(p.Context) <= maxContext {
+		err = k.notes.PersistNote(ctx, noteKind, notePrefix+name, p.encode(), nil)
+	}
 	if err == nil {
 		k.o.Logger.Info("KMS key pinned", "key", name, "fingerprint", p.fingerprint())
 		return p, nil
 	}
 	// Another proxy was first, or the answer got lost: what is kept counts.
 	kept, readErr := k.read(ctx, name)
-	if readErr != nil {
-		return nil, fmt.Errorf("keep the pin: %w (%v)", kms.ErrUnavailable, err) //nolint:errorlint // a conflict means nothing to a client
+	switch {
+	case readErr == nil:
+		return kept, nil
+	case opened != nil && errors.Is(readErr, upstream.ErrNotFound):
+		k.o.Logger.Warn("the pin of a KMS key cannot be kept; it is remembered until the process ends, and nothing is written under the key before it is",
+			"key", name, "fingerprint", p.fingerprint(), "error", err)
+		p.unkept = true
+		return p, nil
 	}
-	return kept, nil
+	return nil, fmt.Errorf("keep the pin: %w (%v)", kms.ErrUnavailable, err) //nolint:errorlint // a conflict means nothing to a client
+}
+
+// maxContext is the length of the longest context that fits a note.
+const maxContext = 256
+
+var errTooLong = errors.New("the encryption context of its witness is too long")
+
+// same says whether a pin that was just made is one of the key that was pinned before.
+func (k *Keys) same(ctx context.Context, name string, prior, made *pin) error {
+	for version, print := range made.Versions {
+		if pinned, known := prior.Versions[version]; known && pinned == print {
+			return nil
+		}
+	}
+	return k.witness(ctx, name, prior)
+}
+
+// makeOr makes a pin, or takes what was just opened where the key service lets the
+// proxy only read under the key.
+func (k *Keys) makeOr(ctx context.Context, name string, opened *pin) (*pin, error) {
+	p, err := k.make(ctx, name)
+	if opened != nil && (errors.Is(err, kms.ErrNotPermitted) || errors.Is(err, kms.ErrNotSupported)) {
+		return opened, nil
+	}
+	return p, err
+}
+
+// pinOpened returns the pin whose witness is a DEK that was just opened. It shares
+// ciphertext and encContext.
+func pinOpened(ciphertext, encContext []byte, dek *[kms.DEKSize]byte, used kms.UsedKey) *pin {
+	digest := sha256.Sum256(dek[:])
+	p := &pin{Witness: ciphertext, Context: encContext, Digest: digest[:]}
+	if used.Version != 0 {
+		p.Versions = map[uint32]kms.Fingerprint{used.Version: used.Fingerprint}
+	}
+	return p
+}
+
+func (p *pin) clone() *pin {
+	q := *p
+	q.Witness, q.Context = bytes.Clone(p.Witness), append([]byte{}, p.Context...)
+	q.Pinned = time.Now().UTC().Truncate(time.Second)
+	return &q
 }
 
 // make pins the key as it is now.

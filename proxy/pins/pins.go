@@ -101,7 +101,7 @@ func (k *Keys) GenerateDEK(ctx context.Context, name string, encContext []byte) 
 	if err != nil {
 		return dek, err
 	}
-	if err := k.check(ctx, name, used); err != nil {
+	if err := k.check(ctx, name, used, nil); err != nil {
 		clear(dek.Plaintext[:])
 		return kms.DEK{}, err
 	}
@@ -119,7 +119,7 @@ func (k *Keys) DecryptDEK(ctx context.Context, name string, ciphertext, encConte
 	if err != nil {
 		return dek, err
 	}
-	if err := k.check(ctx, name, used); err != nil {
+	if err := k.check(ctx, name, used, pinOpened(ciphertext, encContext, &dek, used)); err != nil {
 		clear(dek[:])
 		return [kms.DEKSize]byte{}, err
 	}
@@ -133,8 +133,9 @@ func PinNothing(ctx context.Context) context.Context {
 	return context.WithValue(ctx, pinNothingKey{}, true)
 }
 
-// check says whether what was just used is pinned, and pins what never was.
-func (k *Keys) check(ctx context.Context, name string, used kms.UsedKey) error {
+// check says whether what was just used is pinned, and pins what never was. opened is
+// what was just opened, nil for what was made: that needs a pin that is kept.
+func (k *Keys) check(ctx context.Context, name string, used kms.UsedKey, opened *pin) error {
 	p := k.known(name)
 	if pinNothing, _ := ctx.Value(pinNothingKey{}).(bool); p == nil && pinNothing {
 		kept, err := k.read(ctx, name)
@@ -143,9 +144,9 @@ func (k *Keys) check(ctx context.Context, name string, used kms.UsedKey) error {
 		}
 		return k.compare(ctx, name, kept, used)
 	}
-	if p == nil {
+	if p == nil || p.unkept && opened == nil {
 		var err error
-		if p, err = k.load(ctx, name); err != nil {
+		if p, err = k.load(ctx, name, opened); err != nil {
 			return fmt.Errorf("pin of the KMS key %q: %w", name, err)
 		}
 	}
@@ -166,9 +167,17 @@ func (k *Keys) check(ctx context.Context, name string, used kms.UsedKey) error {
 func (k *Keys) explain(ctx context.Context, name string, failed error) error {
 	p := k.known(name)
 	if p == nil {
-		return failed
+		if p = k.find(ctx, name); p == nil {
+			return failed
+		}
 	}
 	err := k.witness(ctx, name, p)
+	if errors.Is(err, ErrReplaced) {
+		if again := k.reread(ctx, name, p); again != nil {
+			p = again
+			err = k.witness(ctx, name, p)
+		}
+	}
 	if !errors.Is(err, ErrReplaced) {
 		return failed
 	}
@@ -197,7 +206,11 @@ func (k *Keys) compare(ctx context.Context, name string, p *pin, used kms.UsedKe
 
 // witness asks whether the key opens what the pinned one sealed.
 func (k *Keys) witness(ctx context.Context, name string, p *pin) error {
-	dek, err := k.Service.DecryptDEK(kms.Uncached(ctx), name, p.Witness, witnessContext(name))
+	encContext := p.Context
+	if encContext == nil {
+		encContext = witnessContext(name)
+	}
+	dek, err := k.Service.DecryptDEK(kms.Uncached(ctx), name, p.Witness, encContext)
 	digest := sha256.Sum256(dek[:])
 	clear(dek[:])
 	switch {
@@ -227,7 +240,7 @@ func (k *Keys) add(ctx context.Context, name string, p *pin, used kms.UsedKey) e
 	for version, print := range p.Versions {
 		next.Versions[version] = print
 	}
-	if name != k.o.Own {
+	if name != k.o.Own && !p.unkept {
 		if err := k.notes.ReplaceNote(ctx, noteKind, notePrefix+name, next.encode(), nil); err != nil {
 			return fmt.Errorf("pin version %d of the KMS key %q: %w", used.Version, name, err)
 		}
@@ -242,7 +255,8 @@ func (k *Keys) add(ctx context.Context, name string, p *pin, used kms.UsedKey) e
 }
 
 // reread returns the note of a key that does not fit its pin if it is another one by
-// now, else nil: an operator accepts a key by replacing its note.
+// now, else nil: an operator accepts a key by replacing its note. An older one counts
+// for nothing: upstream could bring it back.
 func (k *Keys) reread(ctx context.Context, name string, p *pin) *pin {
 	if name == k.o.Own || !k.mayReread(name) {
 		return nil
@@ -250,7 +264,7 @@ func (k *Keys) reread(ctx context.Context, name string, p *pin) *pin {
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
 	kept, err := k.read(ctx, name)
-	if err != nil || bytes.Equal(kept.encode(), p.encode()) {
+	if err != nil || bytes.Equal(kept.encode(), p.encode()) || kept.Pinned.Before(p.Pinned) && !p.unkept {
 		return nil
 	}
 	k.mu.Lock()
@@ -320,6 +334,9 @@ func (k *Keys) Accept(ctx context.Context, name string) (before, after string, e
 	p, err := k.make(ctx, name)
 	if err != nil {
 		return "", "", err
+	}
+	if old != nil && !p.Pinned.After(old.Pinned) { // clocks differ; it must not look older
+		p.Pinned = old.Pinned.Add(time.Second)
 	}
 	if err := k.notes.ReplaceNote(ctx, noteKind, notePrefix+name, p.encode(), nil); err != nil {
 		return "", "", err

@@ -23,12 +23,16 @@ type notes struct {
 	mu   sync.Mutex
 	kept map[string][]byte
 	lost error // the next PersistNote stores and then says this
+	full error // PersistNote and ReplaceNote store nothing and say this
 	puts int
 }
 
 func (n *notes) PersistNote(_ context.Context, kind, name string, data, _ []byte) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.full != nil {
+		return n.full
+	}
 	if n.kept[kind+name] != nil {
 		return upstream.ErrConflict
 	}
@@ -42,6 +46,9 @@ func (n *notes) PersistNote(_ context.Context, kind, name string, data, _ []byte
 func (n *notes) ReplaceNote(_ context.Context, kind, name string, data, _ []byte) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.full != nil {
+		return n.full
+	}
 	n.kept[kind+name] = bytes.Clone(data)
 	n.puts++
 	return nil

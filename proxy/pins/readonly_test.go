@@ -1,0 +1,203 @@
+package pins_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/pins"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+)
+
+// readOnly is a key service whose policy lets the proxy open DEKs and make none.
+type readOnly struct{ kms.Service }
+
+func (readOnly) GenerateDEK(context.Context, string, []byte) (kms.DEK, error) {
+	return kms.DEK{}, kms.ErrNotPermitted
+}
+
+// counting counts the requests that a remote key service would get.
+type counting struct {
+	kms.Service
+	n atomic.Int32
+}
+
+func (c *counting) GenerateDEK(ctx context.Context, name string, encContext []byte) (kms.DEK, error) {
+	c.n.Add(1)
+	return c.Service.GenerateDEK(ctx, name, encContext)
+}
+
+func (c *counting) DecryptDEK(ctx context.Context, name string, ciphertext, encContext []byte) ([kms.DEKSize]byte, error) {
+	c.n.Add(1)
+	return c.Service.DecryptDEK(ctx, name, ciphertext, encContext)
+}
+
+// opens checks that a proxy opens a DEK.
+func (k *kit) opens(p *pins.Keys, dek kms.DEK, encContext []byte) {
+	k.Helper()
+	opened, err := p.DecryptDEK(k.Context(), key, dek.Ciphertext, encContext)
+	k.must(err)
+	if opened != dek.Plaintext {
+		k.Error("a DEK opens as another")
+	}
+}
+
+// forged replaces the key and returns a DEK of the new one.
+func (k *kit) forged() kms.DEK {
+	k.Helper()
+	k.replace(key)
+	service := k.service
+	if r, ok := service.(readOnly); ok {
+		service = r.Service
+	}
+	dek, err := service.GenerateDEK(k.Context(), key, encContext)
+	k.must(err)
+	return dek
+}
+
+// A key under which the proxy may only read is pinned by what it opens.
+func TestKeyThatMayOnlyBeReadIsPinned(t *testing.T) {
+	t.Parallel()
+	eachService(t, func(k *kit) {
+		long := fmt.Appendf(nil, `{"a":%q}`, strings.Repeat("b", 2000))
+		dek, err := k.service.GenerateDEK(k.Context(), key, encContext)
+		k.must(err)
+		other, err := k.service.GenerateDEK(k.Context(), key, long)
+		k.must(err)
+		k.service = readOnly{k.service}
+		unkept := k.proxy()
+		k.opens(unkept, other, long)
+		if len(k.notes.kept) != 0 {
+			k.Error("a context that fits no note was kept")
+		}
+		running := k.proxy()
+		k.opens(running, dek, encContext)
+		k.opens(running, other, long)
+		if len(k.notes.kept) != 1 {
+			k.Errorf("%d notes", len(k.notes.kept))
+		}
+		k.opens(k.proxy(), other, long)
+		forged := k.forged()
+		for name, p := range map[string]*pins.Keys{"unkept": unkept, "running": running, "new": k.proxy()} {
+			if opened, err := p.DecryptDEK(k.Context(), key, forged.Ciphertext, encContext); !errors.Is(err, pins.ErrReplaced) || opened != ([kms.DEKSize]byte{}) {
+				k.Errorf("%s: what another key sealed: %v", name, err)
+			}
+		}
+	})
+}
+
+// What is there can be read while MinIO takes no pin, for instance as it is full;
+// nothing is written under the key before it does.
+func TestKeyIsReadWhileItsPinCannotBeKept(t *testing.T) {
+	t.Parallel()
+	eachService(t, func(k *kit) {
+		dek, err := k.service.GenerateDEK(k.Context(), key, encContext)
+		k.must(err)
+		full := fmt.Errorf("%w: XMinioStorageFull", upstream.ErrUnreachable)
+		k.notes.full = full
+		p, other := k.proxy(), k.proxy()
+		for range 2 {
+			k.opens(p, dek, encContext)
+			if _, err := p.GenerateDEK(k.Context(), key, encContext); !errors.Is(err, kms.ErrUnavailable) {
+				k.Errorf("generate: %v", err)
+			}
+		}
+		k.opens(other, dek, encContext)
+		if n := strings.Count(k.log.String(), "cannot be kept"); n != 2 {
+			k.Errorf("%d warnings: %s", n, k.log)
+		}
+		k.notes.full = nil
+		k.serves(p, key)
+		if len(k.notes.kept) != 1 {
+			k.Errorf("%d notes", len(k.notes.kept))
+		}
+
+		clear(k.notes.kept)
+		k.refuses(other, k.forged())
+		if len(k.notes.kept) != 0 {
+			k.Error("another key was pinned than the one that was read under")
+		}
+	})
+}
+
+// refuses checks that nothing comes of what another key seals.
+func (k *kit) refuses(p *pins.Keys, forged kms.DEK) {
+	k.Helper()
+	if _, err := p.GenerateDEK(k.Context(), key, encContext); !errors.Is(err, pins.ErrReplaced) {
+		k.Errorf("generate: %v", err)
+	}
+	if _, err := p.DecryptDEK(k.Context(), key, forged.Ciphertext, encContext); !errors.Is(err, pins.ErrReplaced) {
+		k.Errorf("what another key sealed: %v", err)
+	}
+}
+
+// A proxy that was just started and only reads says that a key was replaced too, and
+// not that objects are damaged.
+func TestReplacedKeyIsToldByTheFirstReadToo(t *testing.T) {
+	t.Parallel()
+	eachService(t, func(k *kit) {
+		old := k.serves(k.proxy(), key)
+		k.replace(key)
+		p := k.proxy()
+		if _, err := p.DecryptDEK(k.Context(), key, old.Ciphertext, encContext); !errors.Is(err, pins.ErrReplaced) || p.Alarms() != 1 {
+			k.Errorf("%v, %d alarms", err, p.Alarms())
+		}
+	})
+}
+
+// A pin that was replaced since cannot be brought back at a proxy that runs.
+func TestOldPinIsNotTakenAgain(t *testing.T) {
+	t.Parallel()
+	eachService(t, func(k *kit) {
+		secret := [kms.DEKSize]byte{7}
+		k.must(k.service.DeleteKey(k.Context(), key))
+		k.must(k.service.ImportKey(k.Context(), key, secret, kms.AES256))
+		k.serves(k.proxy(), key)
+		old := bytes.Clone(k.notes.kept["key-pinkeys/"+key])
+		k.replace(key)
+		running := k.proxy()
+		_, _, err := running.Accept(k.Context(), key)
+		k.must(err)
+		k.serves(running, key)
+
+		k.notes.kept["key-pinkeys/"+key] = old
+		k.must(k.service.DeleteKey(k.Context(), key))
+		k.must(k.service.ImportKey(k.Context(), key, secret, kms.AES256))
+		if _, err := running.GenerateDEK(k.Context(), key, encContext); !errors.Is(err, pins.ErrReplaced) {
+			k.Errorf("a key that was given up, with its old pin: %v", err)
+		}
+	})
+}
+
+// Pins cost a service that tells fingerprints one request for each key, and any other
+// one more for each DEK.
+func TestRequestsOfPins(t *testing.T) {
+	t.Parallel()
+	eachService(t, func(k *kit) {
+		_, silent := k.service.(silent)
+		c := &counting{Service: k.service}
+		k.service = c
+		p := k.proxy()
+		const deks = 20
+		for range deks {
+			k.serves(p, key)
+		}
+		want := int32(2*deks + 1)
+		if silent {
+			want += 2 * deks
+		}
+		if n := c.n.Load(); n != want {
+			k.Errorf("%d requests for %d DEKs that were made and opened, want %d", n, deks, want)
+		}
+		c.n.Store(0)
+		k.serves(k.proxy(), key) // the note is there
+		if n := c.n.Load(); !silent && n != 2 {
+			k.Errorf("%d requests after a start, want 2", n)
+		}
+	})
+}
