@@ -54,7 +54,23 @@ func (c *Config) Widens(next *Config) (widens []string) {
 			}
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(c.Policies)) {
+		if policy := c.Policies[name]; policy.Bucketseal && !policy.guardedBy(next.Policies) {
+			add("keys of the proxies of policy %s may be imported and deleted by others", name)
+		}
+	}
 	return widens
+}
+
+// guardedBy says that a policy of proxies among others lets them use what p does: keys
+// that no proxy may use are not kept from anybody with rights.
+func (p Policy) guardedBy(others map[string]Policy) bool {
+	for _, other := range others {
+		if other.Bucketseal && len(lacking(other.Allow, p.Allow)) == 0 && len(lacking(p.Deny, other.Deny)) == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // policyOf says which policy each identity has.

@@ -83,13 +83,13 @@ func TestKeysOfProxiesAreReplacedByThemAndTheAdminOnly(t *testing.T) {
 	k := start(t, func(_ *kit, c *config.Config, _ *server.Options) {
 		c.Policies["keepers"] = config.Policy{Allow: everything, Identities: []identity.Identity{keeper.Identity()}}
 		c.Policies["proxies"] = config.Policy{
-			Allow: []string{"/v1/key/decrypt/seal-*", "/v1/key/generate/seal-*", "/v1/key/import/*", "/v1/key/delete/*", "/v1/key/create/*"},
+			Allow: []string{"/v1/key/decrypt/seal-*", "/v1/key/generate/seal-*", "/v1/key/import/*", "/v1/key/delete/*", "/v1/key/create/*", "/v1/key/describe/*"},
 			Deny:  []string{"/v1/key/*/seal-x", "/v1/key/decrypt/seal-not", "/v1/key/generate/seal-not"}, Identities: []identity.Identity{proxy.Identity()}, Bucketseal: true,
 		}
 	})
 	imported := fmt.Sprintf(`{"key":%q,"cipher":"AES256"}`, base64.StdEncoding.EncodeToString(make([]byte, 32)))
 	c := k.asKey(keeper)
-	for _, name := range []string{"seal-a", "seal-new", "seal-x"} {
+	for _, name := range []string{"seal-a", "seal-new", "seal-x", "bucketseal-system-ready"} {
 		k.expect(k.do(c, "POST", "/v1/key/import/"+name, imported), 403, forbidden)
 		k.errors.line(t, "request refused", "/v1/key/import/"+name, `the proxies of the policy \"proxies\" may use the key`)
 	}

@@ -79,6 +79,10 @@ func (st *state) authorize(r *request) error {
 	return &denied{policy: r.policy, reason: "the policy does not allow this path"}
 }
 
+// proxyKeyPrefix begins the names of keys that proxies make for themselves. One of them
+// is never used, only looked at: its being there says that the system bucket was set up.
+const proxyKeyPrefix = "bucketseal-system"
+
 // proxyOf returns the name of a policy of proxies that lets them use the KMS key,
 // the first in alphabetical order; "" if there is none.
 func (st *state) proxyOf(key string) (name string) {
@@ -86,7 +90,11 @@ func (st *state) proxyOf(key string) (name string) {
 		if !policy.Bucketseal || other == "" || name != "" && name < other {
 			continue
 		}
-		for _, use := range [...]string{"/v1/key/generate/", "/v1/key/decrypt/", "/v1/key/encrypt/"} {
+		uses := []string{"/v1/key/generate/", "/v1/key/decrypt/", "/v1/key/encrypt/"}
+		if strings.HasPrefix(key, proxyKeyPrefix) {
+			uses = append(uses, "/v1/key/describe/")
+		}
+		for _, use := range uses {
 			if matchesAny(policy.Allow, use+key) && !matchesAny(policy.Deny, use+key) {
 				name = other
 				break
