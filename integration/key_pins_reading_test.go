@@ -1,0 +1,89 @@
+package integration
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// A proxy that knows no pins yet, over data of before, reads under a key that the key
+// server lets it only read under, and remembers that one too.
+func TestUpgradedProxyReadsUnderAKeyThatMayOnlyBeRead(t *testing.T) {
+	t.Parallel()
+	s := newRemoteStack(t)
+	bucket, data := newBucket(t, s.clients[0]), testData(5000, 1)
+	mustSeal(t, s.keys.as(s.keys.admin), "", "key", "create", "former")
+	s.clients[0].put(t, bucket, "old", data, kmsWith("former")).wantStatus(t, http.StatusOK)
+	for _, p := range s.proxies {
+		p.kill()
+	}
+	direct := newClient(s.minio.endpoint(), rootUser, rootPassword)
+	const pin = "keys/former"
+	direct.do(t, request{method: http.MethodDelete, bucket: "bucketseal-system", key: pin}).wantStatus(t, http.StatusNoContent)
+	direct.head(t, "bucketseal-system", pin, nil).wantStatus(t, http.StatusNotFound)
+	s.keys.kill()
+	config := strings.Replace(string(readFile(t, s.keys.config())), "    bucketseal: true\n", "    bucketseal: true\n    deny:\n    - /v1/key/generate/former\n", 1)
+	writeFile(t, s.keys.dir, "kes.yml", []byte(config))
+	s.keys.start(t)
+
+	upgraded := func() *client { return newClient(s.proxy(t).endpoint(), rootUser, rootPassword) }
+	for range 2 {
+		c := upgraded()
+		c.get(t, bucket, "old", nil).wantStatus(t, http.StatusOK).wantBody(t, data)
+		c.put(t, bucket, "new", data, kmsWith("former")).wantError(t, http.StatusForbidden, "kms:NotAuthorized", "")
+		direct.head(t, "bucketseal-system", pin, nil).wantStatus(t, http.StatusOK)
+	}
+	mustSeal(t, s.keys.as(s.keys.admin), "", "key", "rm", "--force", "former")
+	mustSeal(t, s.keys.as(s.keys.admin), base64.StdEncoding.EncodeToString(testData(32, 9))+"\n", "key", "import", "former")
+	const code = "KMS.KMSInvalidStateException"
+	c := upgraded()
+	c.get(t, bucket, "old", nil).wantError(t, http.StatusBadRequest, code, "")
+	newClient(c.endpoint, "", "").get(t, bucket, "old", nil).wantError(t, http.StatusForbidden, "AccessDenied", "")
+}
+
+var succeeded = regexp.MustCompile(`(?m)^kes_http_request_success\{code="200"\} (\d+)`)
+
+// requests is how many requests a key server has answered.
+func (k *kmsServer) requests(t *testing.T) int {
+	t.Helper()
+	body := k.clientOf(t, k.admin).do(t, http.MethodGet, "/v1/metrics", nil).body
+	found := succeeded.FindStringSubmatch(body)
+	if found == nil {
+		t.Fatalf("no requests are counted: %s", body)
+	}
+	n, _ := strconv.Atoi(found[1])
+	return n
+}
+
+// Pins cost a key server of ours no request for each DEK.
+func TestPinsCostNoRequestForEachKey(t *testing.T) {
+	t.Parallel()
+	s := newRemoteStack(t)
+	c := s.clients[0]
+	bucket, data := newBucket(t, c), testData(1000, 1)
+	c.put(t, bucket, "first", data, kmsWith("")).wantStatus(t, http.StatusOK)
+	const objects, others = 40, 8 // the server is also asked whether it is there
+	name := func(i int) string { return fmt.Sprint("o", i) }
+	before := s.keys.requests(t)
+	for i := range objects {
+		c.put(t, bucket, name(i), data, kmsWith("")).wantStatus(t, http.StatusOK)
+	}
+	written := s.keys.requests(t)
+	if n := written - before; n < objects || n > objects+others {
+		t.Errorf("%d requests for %d DEKs that were made", n, objects)
+	}
+	s.proxies[1].kill()
+	c = newClient(s.proxy(t).endpoint(), rootUser, rootPassword) // knows no DEK
+	for i := range objects {
+		c.get(t, bucket, name(i), nil).wantStatus(t, http.StatusOK)
+	}
+	if n := s.keys.requests(t) - written; n < objects || n > objects+2*others {
+		t.Errorf("%d requests for %d DEKs that were opened, and a start", n, objects)
+	} else {
+		t.Logf("%d for %d made, %d for %d opened and a start", written-before, objects, n, objects)
+	}
+}
