@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/sse"
 )
 
 // What upstream told the service credential may show only to callers whom upstream
@@ -37,9 +38,10 @@ func (s *Server) mayPut(ctx context.Context, r *request) error {
 }
 
 // mayUpload asks upstream, as the caller, to do with an upload that does not exist
-// what the request wants done with its own.
-func (s *Server) mayUpload(ctx context.Context, r *request) error {
+// what the request wants done with its own, whose record is rec, nil for none.
+func (s *Server) mayUpload(ctx context.Context, r *request, rec *sse.Record) error {
 	up := r.upstreamRequest(r.Method)
+	tellUpload(up, rec)
 	up.Query = url.Values{"uploadId": {noUpload}}
 	switch r.Method {
 	case http.MethodPut:
@@ -113,7 +115,7 @@ func (p *partSenders) add(c partSender) {
 }
 
 // maySendPart is mayUpload for a part, asked once for many.
-func (s *Server) maySendPart(ctx context.Context, r *request) error {
+func (s *Server) maySendPart(ctx context.Context, r *request, rec *sse.Record) error {
 	sender := partSender{
 		caller: r.caller.accessKey, addr: r.origin.Addr.String(), agent: r.UserAgent(), referer: r.Referer(),
 		bucket: r.bucket, key: r.key, upload: r.query.Get("uploadId"),
@@ -121,7 +123,7 @@ func (s *Server) maySendPart(ctx context.Context, r *request) error {
 	if s.senders.has(sender) {
 		return nil
 	}
-	if err := s.mayUpload(ctx, r); err != nil {
+	if err := s.mayUpload(ctx, r, rec); err != nil {
 		return err
 	}
 	s.senders.add(sender)

@@ -246,9 +246,12 @@ func (c *copying) copyUpstream(ctx context.Context, record url.Values) error {
 	r := c.request
 	up := r.upstreamRequest(http.MethodPut)
 	up.Header, up.Query, up.Slow = c.header, record, true
-	up.Header.Set("X-Amz-Copy-Source", c.source.header())
+	up.Header.Set("X-Amz-Copy-Source", copySourceAsSaid(r.Header.Get("X-Amz-Copy-Source")))
 	up.Header.Set("X-Amz-Copy-Source-If-Match", c.source.stored)
 	up.Header.Set("X-Amz-Metadata-Directive", "REPLACE")
+	if directive, said := up.Told[toldDirective]; said { // conditions see both
+		up.Told["X-Amz-Metadata-Directive"] = directive
+	}
 	if v := r.Header.Get("X-Amz-Tagging-Directive"); v != "" {
 		up.Header.Set("X-Amz-Tagging-Directive", v)
 	}

@@ -34,33 +34,43 @@ type copySource struct {
 
 // parseCopySource reads x-amz-copy-source: [/]bucket/key[?versionId=ID], URL-encoded.
 func (s *Server) parseCopySource(r *request) (*copySource, error) {
-	path, query, _ := strings.Cut(r.Header.Get("X-Amz-Copy-Source"), "?")
-	raw, err := url.PathUnescape(path)
-	if err != nil {
-		return nil, errCopySource
-	}
-	bucket, key, ok := strings.Cut(strings.TrimPrefix(raw, "/"), "/")
-	if !ok || bucket == "" || key == "" {
-		return nil, errCopySource
-	}
 	src := &copySource{}
-	if src.name, err = objectName(bucket, key); err != nil {
+	var err error
+	if src.name, src.version, err = parseSourceName(r.Header.Get("X-Amz-Copy-Source")); err != nil {
 		return nil, err
 	}
-	if strings.EqualFold(bucket, s.opts.SystemBucket) {
+	if strings.EqualFold(src.name.Bucket, s.opts.SystemBucket) {
 		return nil, errReservedBucket(r.route.op)
-	}
-	if query != "" {
-		values, err := url.ParseQuery(query)
-		if err != nil || len(values) != 1 || len(values["versionId"]) != 1 {
-			return nil, errCopySource
-		}
-		src.version = values.Get("versionId")
 	}
 	if err := s.parseSourceKey(r, src); err != nil {
 		return nil, err
 	}
 	return src, nil
+}
+
+// parseSourceName returns the object that x-amz-copy-source names, and its version,
+// "" for the current one.
+func parseSourceName(header string) (name sse.Name, version string, err error) {
+	path, query, _ := strings.Cut(header, "?")
+	raw, err := url.PathUnescape(path)
+	if err != nil {
+		return name, "", errCopySource
+	}
+	bucket, key, ok := strings.Cut(strings.TrimPrefix(raw, "/"), "/")
+	if !ok || bucket == "" || key == "" {
+		return name, "", errCopySource
+	}
+	if name, err = objectName(bucket, key); err != nil {
+		return name, "", err
+	}
+	if query == "" {
+		return name, "", nil
+	}
+	values, err := url.ParseQuery(query)
+	if err != nil || len(values) != 1 || len(values["versionId"]) != 1 {
+		return name, "", errCopySource
+	}
+	return name, values.Get("versionId"), nil
 }
 
 // parseSourceKey reads the customer key of the source, whose headers are those
@@ -174,15 +184,15 @@ func (c *copySource) checkConditions(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-// header is the value of x-amz-copy-source that upstream gets.
-func (c *copySource) header() string {
-	segments := strings.Split(c.name.Key, "/")
+// sourceHeader is the value of x-amz-copy-source that names a version of an object.
+func sourceHeader(name sse.Name, version string) string {
+	segments := strings.Split(name.Key, "/")
 	for i := range segments {
 		segments[i] = url.PathEscape(segments[i])
 	}
-	value := "/" + c.name.Bucket + "/" + strings.Join(segments, "/")
-	if c.version != "" {
-		value += "?versionId=" + url.QueryEscape(c.version)
+	value := "/" + name.Bucket + "/" + strings.Join(segments, "/")
+	if version != "" {
+		value += "?versionId=" + url.QueryEscape(version)
 	}
 	return value
 }

@@ -67,6 +67,7 @@ func (s *Server) forwardDocument(r *request, body []byte) (*http.Response, error
 		}
 	}
 	setDocument(up, body, r.auth.Payload == sigv4.PayloadStreamingSignedTrailer || r.auth.Payload == sigv4.PayloadStreamingUnsignedTrailer)
+	tellPayload(up, r.Header)
 	return s.opts.Upstream.Do(r.Context(), up)
 }
 

@@ -97,8 +97,9 @@ func withoutAWSChunked(value string) string {
 // client claims.
 func (r *request) commonHeaders() http.Header {
 	out := make(http.Header, 8)
-	if v := r.UserAgent(); v != "" {
-		out.Set("User-Agent", v)
+	out["User-Agent"] = []string{r.UserAgent()} // "" is not sent at all
+	if v := r.Referer(); v != "" {
+		out.Set("Referer", v)
 	}
 	if a := r.origin.Addr; a.IsValid() {
 		out.Set("X-Forwarded-For", a.String())
@@ -187,6 +188,6 @@ func setEncryptionHeaders(h http.Header, rec *sse.Record, customerKeyMD5 string)
 // upstreamRequest is the beginning of every upstream request for r.
 func (r *request) upstreamRequest(method string) *upstream.Request {
 	return &upstream.Request{
-		Method: method, Bucket: r.bucket, Key: r.key, Header: r.commonHeaders(), Credential: r.caller.credential,
+		Method: method, Bucket: r.bucket, Key: r.key, Header: r.commonHeaders(), Told: r.told(), Credential: r.caller.credential,
 	}
 }

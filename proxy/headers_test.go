@@ -96,7 +96,7 @@ func TestOnlyStoredHeadersOfAWriteGoUpstream(t *testing.T) {
 	r := &request{Request: &http.Request{Header: h}, origin: edge.Origin{Addr: netip.MustParseAddr("192.0.2.7")}}
 	got := r.writeHeaders()
 	want := map[string]string{
-		"User-Agent": "client", "X-Forwarded-For": "192.0.2.7", "X-Real-Ip": "192.0.2.7", "X-Amz-Meta-A": "v",
+		"User-Agent": "client", "Referer": "v", "X-Forwarded-For": "192.0.2.7", "X-Real-Ip": "192.0.2.7", "X-Amz-Meta-A": "v",
 		"Content-Type": "v", "Cache-Control": "v", "Content-Disposition": "v", "Content-Language": "v", "Expires": "v",
 		"X-Amz-Tagging": "v", "X-Amz-Acl": "v", "X-Amz-Storage-Class": "v", "X-Amz-Object-Lock-Mode": "v",
 	}
@@ -115,9 +115,14 @@ func TestOnlyStoredHeadersOfAWriteGoUpstream(t *testing.T) {
 func TestReadsSendNothingOfTheClientsHeaders(t *testing.T) {
 	t.Parallel()
 	r := &request{Request: &http.Request{Header: everyHeader()}, origin: edge.Origin{Addr: netip.MustParseAddr("2001:db8::1")}}
-	got := r.upstreamRequest(http.MethodGet).Header
-	if want := []string{"X-Forwarded-For", "X-Real-Ip"}; !slices.Equal(slices.Sorted(maps.Keys(got)), want) || got.Get("X-Forwarded-For") != "2001:db8::1" {
+	up := r.upstreamRequest(http.MethodGet)
+	got := up.Header
+	if want := []string{"Referer", "User-Agent", "X-Forwarded-For", "X-Real-Ip"}; !slices.Equal(slices.Sorted(maps.Keys(got)), want) || got.Get("X-Forwarded-For") != "2001:db8::1" {
 		t.Errorf("upstream gets %v", got)
+	}
+	want := []string{toldCopySource, toldMethod, toldKMSKeyID}
+	if !slices.Equal(slices.Sorted(maps.Keys(up.Told)), want) {
+		t.Errorf("policies are told %v", up.Told)
 	}
 }
 

@@ -76,13 +76,49 @@ type openUpload struct {
 // upload returns the upload that the request names, once upstream says that the
 // caller may do with it what he asks. errNoSuchUpload.
 func (s *Server) upload(r *request) (*openUpload, error) {
+	u, err := s.notedUpload(r)
+	var rec *sse.Record
+	if u != nil {
+		rec = u.record
+	}
 	may := s.mayUpload
 	if r.Method == http.MethodPut {
 		may = s.maySendPart
 	}
-	if err := may(r.Context(), r); err != nil {
-		return nil, err
+	denied := may(r.Context(), r, rec)
+	if denied != nil && rec == nil && r.Method == http.MethodPost {
+		// A Complete is sent again when its answer was lost: what it made says how.
+		if rec = s.completedRecord(r); rec != nil {
+			denied = may(r.Context(), r, rec)
+		}
 	}
+	if denied != nil {
+		return nil, denied
+	}
+	return u, err
+}
+
+// completedRecord returns the record of the object that is there, if it came from the
+// upload that the request names: else, or if that cannot be found out, nil.
+func (s *Server) completedRecord(r *request) *sse.Record {
+	id, err := parseUploadID(r.query.Get("uploadId"))
+	if err != nil {
+		return nil
+	}
+	c := &completing{server: s, request: r}
+	resp, err := c.current(&s.opts.Service)
+	if err != nil || resp == nil {
+		return nil
+	}
+	if rec, err := recordOf(resp); err == nil && rec != nil && rec.Manifest == id.manifest && rec.Layout == sse.Uploaded {
+		return rec
+	}
+	return nil
+}
+
+// notedUpload returns the upload that the request names. What it finds may show only
+// to whom upstream lets do something with uploads there. errNoSuchUpload.
+func (s *Server) notedUpload(r *request) (*openUpload, error) {
 	id, err := parseUploadID(r.query.Get("uploadId"))
 	if err != nil {
 		return nil, err
@@ -255,6 +291,7 @@ func (s *Server) abortMultipartUpload(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	up := r.upstreamRequest(http.MethodDelete)
+	tellUpload(up, u.record)
 	up.Query = url.Values{"uploadId": {u.ID}}
 	resp, err := s.opts.Upstream.Do(r.Context(), up)
 	if err != nil {

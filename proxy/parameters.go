@@ -18,7 +18,9 @@ var otherParameters = []string{
 	"checkinactive", "force-delete", "forceCreate", "forceDelete", "lambdaArn", "list-buckets-versions", "replication-check", "replication-metrics",
 	"replication-reset", "replication-reset-status", "snowball",
 	// What MinIO's policy conditions would believe.
-	"SourceIp", "UserAgent", "Referer", "SecureTransport", "CurrentTime", "EpochTime",
+	"SourceIp", "UserAgent", "Referer", "SecureTransport", "CurrentTime", "EpochTime", "authType", "signatureAge", "signatureversion",
+	"username", "userid", "principaltype", "groups", "LocationConstraint", "object-lock-mode", "object-lock-legal-hold",
+	"object-lock-retain-until-date", "object-lock-remaining-retention-days",
 }
 
 // isOwnParameter says whether a parameter is one that clients add for their own

@@ -136,8 +136,10 @@ func (p *posting) setRequest() error {
 	if err := refuseHeaders(header); err != nil {
 		return err
 	}
-	if v := r.Header.Get("User-Agent"); v != "" {
-		header.Set("User-Agent", v)
+	for _, name := range []string{"User-Agent", "Referer"} {
+		if v := r.Header.Get(name); v != "" {
+			header.Set(name, v)
+		}
 	}
 	put := *r
 	put.key, r.key = name.Key, name.Key // also for the log

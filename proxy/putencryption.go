@@ -19,7 +19,7 @@ func (s *Server) writeEncryption(r *request) (*sse.Request, error) {
 	}
 	asked, err := sse.ParseWrite(r.Header)
 	if err != nil {
-		return nil, writeHeaderError(r, err)
+		return nil, s.refusal(r.Context(), r, writeHeaderError(r, err)) // a policy may forbid that one
 	}
 	if err := namesNoKey(r, &asked); err != nil {
 		return nil, err

@@ -169,6 +169,8 @@ type request struct {
 	held []byte
 	// answer is what the client is answered with, for deadlines.
 	answer http.ResponseWriter
+	// upstreamTLS says that MinIO sees a connection by TLS, whatever the client's is.
+	upstreamTLS bool
 	// leave gives its place back; nil if it has none.
 	leave func()
 }
@@ -192,7 +194,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // errors, logs once and counts once.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, sc scope, bucket, key string) {
 	_, virtualHost := domains(s.opts.Domains).bucket(r.Host)
-	req := &request{Request: r, id: newRequestID(), virtualHost: virtualHost, origin: s.opts.Trust.Origin(r), scope: sc, began: time.Now(), answer: w}
+	req := &request{Request: r, id: newRequestID(), virtualHost: virtualHost, origin: s.opts.Trust.Origin(r), scope: sc, began: time.Now(), answer: w, upstreamTLS: s.opts.Upstream.TLS()}
 	out := &responseWriter{ResponseWriter: w}
 	h := w.Header()
 	h.Set("X-Amz-Request-Id", req.id)

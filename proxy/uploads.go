@@ -65,6 +65,7 @@ func (s *Server) listParts(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	up := r.upstreamRequest(http.MethodGet)
+	tellUpload(up, u.record)
 	up.Query = url.Values{"uploadId": {u.ID}}
 	for _, name := range []string{"max-parts", "part-number-marker"} {
 		if v, ok := r.query[name]; ok {

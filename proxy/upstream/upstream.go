@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -149,6 +150,9 @@ func (c *Client) Secure() bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
+// TLS says that MinIO sees a connection by TLS.
+func (c *Client) TLS() bool { return c.endpoint.Scheme == "https" }
+
 // Close drops idle connections.
 func (c *Client) Close() {
 	c.transport.CloseIdleConnections()
@@ -161,6 +165,9 @@ type Request struct {
 	// Bucket and Key are raw names; Key needs Bucket, both empty is the service.
 	Bucket, Key string
 	Query       url.Values
+	// Told is added to the query for the conditions of MinIO's policies alone; the
+	// Security Token Service, which takes no query, is not told. Do takes it over.
+	Told url.Values
 	// Header is sent as it is, besides what signing adds. Do takes it over.
 	Header http.Header
 	// Body may be nil. Do closes it.
@@ -236,7 +243,7 @@ func (c *Client) build(ctx context.Context, r *Request) *http.Request {
 	if header == nil {
 		header = make(http.Header)
 	}
-	if header.Get("User-Agent") == "" {
+	if _, said := header["User-Agent"]; !said {
 		header.Set("User-Agent", "bucketseal")
 	}
 	// net/http would send whatever has one of these again after a lost answer.
@@ -250,7 +257,7 @@ func (c *Client) build(ctx context.Context, r *Request) *http.Request {
 			Path:   path,
 			// '+' and ' ' differ in a signature's canonical form.
 			RawPath:  s3utils.EncodePath(path),
-			RawQuery: strings.ReplaceAll(r.Query.Encode(), "+", "%20"),
+			RawQuery: strings.ReplaceAll(r.query().Encode(), "+", "%20"),
 		},
 		Proto:         "HTTP/1.1",
 		ProtoMajor:    1,
@@ -268,6 +275,15 @@ func (c *Client) build(ctx context.Context, r *Request) *http.Request {
 		req.Body, req.GetBody = http.NoBody, nil
 	}
 	return req.WithContext(ctx)
+}
+
+// query is all of the request's query.
+func (r *Request) query() url.Values {
+	if len(r.Told) == 0 || r.STS {
+		return r.Query
+	}
+	maps.Copy(r.Told, r.Query) // what a request means comes first
+	return r.Told
 }
 
 // Alive asks MinIO whether it runs. ErrUnreachable.

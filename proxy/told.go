@@ -1,0 +1,121 @@
+package proxy
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// What the conditions of MinIO's policies ask about stands in the client's request,
+// and MinIO sees the proxy's. It takes the values of conditions from headers and from
+// query parameters alike, and acts on headers only: so the proxy tells in the query
+// what the client said in headers that must not reach MinIO as such. Nothing that a
+// client puts into a query itself gets there: see parameters.go.
+
+// The names in the query. MinIO looks a condition's key up in a header's canonical
+// form first: those of Go's canonical form replace what MinIO sees itself.
+const (
+	toldMethod            = "x-amz-server-side-encryption"
+	toldKMSKeyID          = "x-amz-server-side-encryption-aws-kms-key-id"
+	toldCustomerAlgorithm = "x-amz-server-side-encryption-customer-algorithm"
+	toldCopySource        = "x-amz-copy-source"
+	toldDirective         = "x-amz-metadata-directive"
+	toldPayload           = "X-Amz-Content-Sha256"
+	toldTransport         = "Securetransport"
+	toldAuthType          = "Authtype"
+	toldVersion           = "Signatureversion"
+	toldAge               = "Signatureage" // in milliseconds
+)
+
+// toldHeaders are the headers that never go upstream themselves.
+var toldHeaders = [...]struct{ name, header string }{
+	{toldMethod, sse.HeaderMethod}, {toldKMSKeyID, sse.HeaderKMSKeyID}, {toldCustomerAlgorithm, sse.HeaderCustomerAlgorithm},
+}
+
+// told is what MinIO's policies shall know of the client's request and would not
+// see; mostly nothing.
+func (r *request) told() url.Values {
+	told := make(url.Values)
+	for _, t := range toldHeaders {
+		if values := r.Header[t.header]; len(values) > 0 { // the first is the one that counts
+			told[t.name] = values[:1]
+		}
+	}
+	if values := r.Header["X-Amz-Copy-Source"]; len(values) > 0 {
+		told.Set(toldCopySource, copySourceAsSaid(values[0]))
+		if directive := r.Header["X-Amz-Metadata-Directive"]; len(directive) > 0 {
+			told[toldDirective] = directive[:1]
+		}
+	}
+	if r.origin.Secure != r.upstreamTLS {
+		told.Set(toldTransport, strconv.FormatBool(r.origin.Secure))
+	}
+	r.tellSignature(told)
+	return told
+}
+
+// tellSignature tells how and when the client signed, if not in a header, now.
+func (r *request) tellSignature(told url.Values) {
+	if r.auth == nil || r.caller.credential == nil {
+		return
+	}
+	switch r.auth.Kind {
+	case sigv4.Presigned:
+		told.Set(toldAge, strconv.FormatInt(time.Since(r.auth.Date).Milliseconds(), 10))
+		told.Set(toldAuthType, "REST-QUERY-STRING")
+	case sigv4.PresignedV2:
+		told.Set(toldAuthType, "REST-QUERY-STRING")
+	case sigv4.Form:
+		told.Set(toldAuthType, "POST")
+	}
+	if r.auth.Kind == sigv4.HeaderV2 || r.auth.Kind == sigv4.PresignedV2 {
+		told.Set(toldVersion, "AWS")
+	}
+}
+
+// copySourceAsSaid is a copy's source as the proxy understands it, with a slash before
+// it if the client's has one: policies mostly name it without.
+func copySourceAsSaid(header string) string {
+	name, version, err := parseSourceName(header)
+	if err != nil {
+		return header // and the copy is refused
+	}
+	said := sourceHeader(name, version)
+	if header[0] != '/' {
+		said = said[1:]
+	}
+	return said
+}
+
+// tellUpload tells with a request about an upload's parts how the upload is encrypted:
+// clients say that once, when they create it, and AWS judges every part by it.
+func tellUpload(up *upstream.Request, rec *sse.Record) {
+	if rec == nil || up.Told.Has(toldMethod) {
+		return
+	}
+	if up.Told == nil {
+		up.Told = make(url.Values)
+	}
+	switch rec.Mode {
+	case sse.ModeS3:
+		up.Told.Set(toldMethod, sse.MethodS3)
+	case sse.ModeKMS:
+		up.Told.Set(toldMethod, sse.MethodKMS)
+		up.Told[toldKMSKeyID] = []string{rec.KMSKey, arnPrefix + rec.KMSKey}
+	case sse.ModeC:
+		up.Told.Set(toldCustomerAlgorithm, sse.MethodS3)
+	}
+}
+
+// tellPayload tells a body's digest as the client declares it, where the proxy signs
+// another one than that: a policy may forbid bodies that nobody has signed.
+func tellPayload(up *upstream.Request, h http.Header) {
+	if declared := h.Get("X-Amz-Content-Sha256"); declared != "" && up.PayloadHash != "" && declared != up.PayloadHash {
+		up.Told.Set(toldPayload, declared)
+	}
+}
