@@ -31,6 +31,32 @@ func (c *copying) whileReading(known *sse.Facts) []sigv4.ChecksumAlgorithm {
 	return c.missing(known)
 }
 
+// combineParts gives a copy the checksum of the whole where its source has one of its
+// parts' checksums that it follows from: as at AWS, a CRC. Those of the SHA family stay
+// as they are. No data is read for it.
+func (c *copying) combineParts(ctx context.Context) error {
+	o := c.source.object
+	if o == nil || o.facts.Checksum == nil || !o.facts.Checksum.Composite || !combinable(o.facts.Checksum.Type) {
+		return nil
+	}
+	if err := c.mayPut(ctx); err != nil {
+		return err
+	}
+	parts, err := c.server.layout(ctx, o)
+	if err != nil {
+		return err
+	}
+	kind, whole := o.facts.Checksum.Type, uint64(0)
+	if parts.Checksum() != kind {
+		return nil
+	}
+	for _, p := range parts.List() {
+		whole = combineCRC(kind, whole, p.Checksum, p.PlainSize)
+	}
+	o.facts.Checksum = &sse.Checksum{Type: kind, Value: crcBytes(kind, whole)}
+	return nil
+}
+
 // measure reads the source for what the copy must have and nobody knows: the MD5
 // of an SSE-KMS object that becomes an SSE-S3 one, and a checksum that is asked
 // for. Where nothing is missing it reads nothing.

@@ -105,7 +105,7 @@ func (u *upload) run(w http.ResponseWriter) error {
 func (u *upload) receive() error {
 	r := u.request
 	body, err := r.auth.Body(r.Request, sigv4.BodyOptions{
-		ComputeMD5: u.asked.Mode == sse.ModeS3, Compute: askedChecksum(r.Header),
+		ComputeMD5: u.asked.Mode == sse.ModeS3, Compute: askedChecksum(r.Header), Default: defaultFor(u.asked.Mode),
 	})
 	if err != nil {
 		return err
@@ -141,8 +141,9 @@ func askedChecksum(h http.Header) []sigv4.ChecksumAlgorithm {
 	return nil
 }
 
-// store writes the object upstream. lateChecksum says that a checksum becomes
-// known with the last byte.
+// store writes the object upstream. lateChecksum says that a checksum that the client
+// wants becomes known with the last byte. The default one alone is not worth the
+// manifest that it would need.
 func (u *upload) store(lateChecksum bool) error {
 	s := u.server
 	if u.size == 0 { // nobody else reads it to its end, where it is verified
@@ -211,8 +212,11 @@ func knownFacts(body plaintext, withMD5 bool) sse.Facts {
 	if ok && withMD5 {
 		f.MD5 = sum[:]
 	}
+	trailer, _ := body.TrailerChecksum()
 	for algorithm, value := range body.Checksums() {
-		f.Checksum = &sse.Checksum{Type: sealedChecksum(algorithm), Value: value}
+		if f.Checksum == nil || algorithm == trailer {
+			f.Checksum = &sse.Checksum{Type: sealedChecksum(algorithm), Value: value}
+		}
 	}
 	if algorithm, value, ok := body.DeclaredChecksum(); ok {
 		f.Checksum = &sse.Checksum{Type: sealedChecksum(algorithm), Value: value}
@@ -231,7 +235,11 @@ func (u *upload) answerHeaders(h http.Header) {
 	if u.record != nil {
 		setEncryptionHeaders(h, u.record, u.asked.CustomerKeyMD5)
 	}
-	if facts := u.known(); facts.Checksum != nil {
+	facts := u.facts // as stored
+	if u.record == nil {
+		facts = u.known()
+	}
+	if facts.Checksum != nil {
 		setChecksumHeaders(h, &facts)
 	}
 }
