@@ -80,15 +80,6 @@ func upstreamKeeps(header string) bool {
 // defaultChecksum is what a write gets whose client asks for no checksum, as at AWS.
 const defaultChecksum = sigv4.CRC64NVME
 
-// defaultFor is the default checksum of a write in this mode. What is stored without
-// encryption is MinIO's to know.
-func defaultFor(mode sse.Mode) sigv4.ChecksumAlgorithm {
-	if mode == sse.ModeNone {
-		return 0
-	}
-	return defaultChecksum
-}
-
 // combinable says whether the checksum of a whole follows from those of its parts.
 func combinable(kind sse.ChecksumType) bool {
 	return kind == sse.CRC32 || kind == sse.CRC32C || kind == sse.CRC64NVME
