@@ -24,6 +24,7 @@ func differences() []difference {
 		details       = "details in error documents that clients do not read"
 		stricter      = "a context that is not one object of strings without repeated and reserved names cannot be bound exactly"
 		unasked       = "MinIO adds a CRC64NVME to every copy; the proxy only where the data passes through it, else the copy has its source's checksum"
+		everyWrite    = "as at AWS, every write whose client asks for no checksum gets a CRC64NVME; MinIO gives one to copies only"
 		wrongMinIO    = "MinIO stores a damaged object: with a context, KMS metadata stay on the copy that is not encrypted"
 		whichFirst    = "a request wrong in two ways: which one is named"
 		explicit      = "a copy onto itself must say what changes, as at AWS; MinIO takes the missing header for: store it unencrypted"
@@ -34,6 +35,8 @@ func differences() []difference {
 	)
 	return append(multipartDifferences(), []difference{
 		{"*", "header Accept-Ranges without an object", "MinIO sends it with every answer; as at AWS, it is said of objects"},
+		{"*", "header X-Amz-Checksum-* by default", everyWrite},
+		{"*", "body */Checksum* by default", everyWrite},
 		{"*", "body /Error/RangeRequested", details},
 		{"*", "body /Error/ActualObjectSize", details},
 		{"*attribute*", "body /Error/Argument*", details},

@@ -164,6 +164,9 @@ func (x *exchange) compare(label string, b both) {
 			if name == "Accept-Ranges" && !readsObject(b) {
 				name += " without an object"
 			}
+			if strings.HasPrefix(name, "X-Amz-Checksum-") && byDefault(b.seal.header.Get("X-Amz-Checksum-Crc64nvme") != "", b.ref.header) {
+				name += " by default"
+			}
 			x.field(label, "header "+name, b, s, r)
 		}
 	}
@@ -173,6 +176,14 @@ func (x *exchange) compare(label string, b both) {
 	case !bytes.Equal(b.seal.body, b.ref.body):
 		x.field(label, "body", b, fmt.Sprintf("%d bytes %.60q", len(b.seal.body), b.seal.body), fmt.Sprintf("%d bytes %.60q", len(b.ref.body), b.ref.body))
 	}
+}
+
+// byDefault says whether a CRC64NVME is what every write gets: a MinIO says nothing of any.
+func byDefault(told bool, ref http.Header) bool {
+	for name := range ref {
+		told = told && !strings.HasPrefix(name, "X-Amz-Checksum-")
+	}
+	return told
 }
 
 // readsObject says whether an object was read.
@@ -202,6 +213,9 @@ func (x *exchange) compareXML(label string, b both) {
 		}
 		if !inRef {
 			r = "nothing"
+			if elementsByDefault.MatchString(path) && !bytes.Contains(b.ref.body, []byte("<Checksum")) {
+				path += " by default"
+			}
 		}
 		x.field(label, "body "+path, b, s, r)
 	}
@@ -229,6 +243,9 @@ var (
 	quietField = regexp.MustCompile(`/(RequestId|HostId|Internal/[KM]|Error/Code|Error/Message)$`)
 	tokenField = regexp.MustCompile(`/(NextContinuationToken|ContinuationToken)$`)
 )
+
+// elementsByDefault are those that tell the CRC64NVME of every write.
+var elementsByDefault = regexp.MustCompile(`/(ChecksumCRC64NVME|ChecksumType)$`)
 
 // same says whether two values say the same in a field.
 func (x *exchange) same(field, seal, ref string) bool {

@@ -20,6 +20,8 @@ type plaintext interface {
 	DeclaredMD5() (sum [16]byte, ok bool)
 	Checksums() map[sigv4.ChecksumAlgorithm][]byte
 	DeclaredChecksum() (alg sigv4.ChecksumAlgorithm, value []byte, ok bool)
+	// TrailerChecksum is the algorithm of the one that follows the body.
+	TrailerChecksum() (alg sigv4.ChecksumAlgorithm, ok bool)
 	// Err is the error that reading ended with, nil or io.EOF.
 	Err() error
 }
@@ -257,6 +259,9 @@ func (b *copiedBody) DeclaredChecksum() (sigv4.ChecksumAlgorithm, []byte, bool) 
 	}
 	return checksumOf(b.known.Checksum.Type).wire, b.known.Checksum.Value, true
 }
+
+// TrailerChecksum implements plaintext.
+func (b *copiedBody) TrailerChecksum() (sigv4.ChecksumAlgorithm, bool) { return 0, false }
 
 // Err implements plaintext.
 func (b *copiedBody) Err() error { return b.err }

@@ -130,6 +130,7 @@ func (c *completing) combine() error {
 func (c *completing) combineChecksums() error {
 	kind := c.upload.Checksum
 	if kind == 0 {
+		c.facts.Checksum = c.defaultChecksum()
 		return c.checkGiven()
 	}
 	digest := checksumOf(kind).wire.New()
@@ -154,10 +155,23 @@ func (c *completing) combineChecksums() error {
 	return c.checkGiven()
 }
 
+// defaultChecksum is the CRC64NVME of an object whose upload asks for no checksum; nil
+// if not all parts have theirs.
+func (c *completing) defaultChecksum() *sse.Checksum {
+	var whole uint64
+	for _, p := range c.chosen {
+		if p.WholeCRC == nil {
+			return nil
+		}
+		whole = combineCRC(sse.CRC64NVME, whole, p.WholeCRC, p.PlainSize)
+	}
+	return &sse.Checksum{Type: sse.CRC64NVME, Value: crcBytes(sse.CRC64NVME, whole)}
+}
+
 // checkGiven compares the object's checksum with the one that the client gives.
 func (c *completing) checkGiven() error {
 	h, sum := c.request.Header, c.facts.Checksum
-	if kind := h.Get("X-Amz-Checksum-Type"); kind != "" && sum != nil && !strings.EqualFold(kind, checksumKind(sum)) {
+	if kind := h.Get("X-Amz-Checksum-Type"); kind != "" && c.upload.Checksum != 0 && !strings.EqualFold(kind, checksumKind(sum)) {
 		return &apiError{400, invalidRequest, "The upload was created using the " + checksumKind(sum) + " checksum mode. The complete request must use the same checksum mode.", nil}
 	}
 	for i := range checksumAlgorithms {

@@ -149,6 +149,9 @@ func asStored(values []string) []string {
 // plain, upstream copies what it has, and the proxy reads the data only for a
 // digest that nobody has; everything else is read and written anew.
 func (c *copying) run(ctx context.Context) error {
+	if err := c.combineParts(ctx); err != nil {
+		return err
+	}
 	from := sse.ModeNone
 	if c.source.record != nil {
 		from = c.source.record.Mode

@@ -13,22 +13,53 @@ func (c *copying) askedSum() (sigv4.ChecksumAlgorithm, bool) {
 	return sigv4.ParseChecksumAlgorithm(c.request.Header.Get("X-Amz-Checksum-Algorithm"))
 }
 
-// missing is the checksum that the request asks for and known does not have.
+// missing is the checksum that the copy must have and its source does not: the one
+// that the request asks for, or, as at AWS, one of the whole where the source's is one
+// of its parts'.
 func (c *copying) missing(known *sse.Facts) []sigv4.ChecksumAlgorithm {
+	sum := known.Checksum
 	algorithm, ok := c.askedSum()
-	if sum := known.Checksum; !ok || sum != nil && !sum.Composite && sum.Type == sealedChecksum(algorithm) {
+	if !ok && sum != nil {
+		algorithm, ok = checksumOf(sum.Type).wire, true
+	}
+	if !ok || sum != nil && !sum.Composite && sum.Type == sealedChecksum(algorithm) {
 		return nil
 	}
 	return []sigv4.ChecksumAlgorithm{algorithm}
 }
 
 // whileReading is what to compute of data that is read in any case: as at AWS, a
-// copy whose source has no checksum of the whole gets a CRC64NVME.
+// copy whose source has no checksum gets a CRC64NVME.
 func (c *copying) whileReading(known *sse.Facts) []sigv4.ChecksumAlgorithm {
-	if _, asked := c.askedSum(); !asked && (known.Checksum == nil || known.Checksum.Composite) {
-		return []sigv4.ChecksumAlgorithm{sigv4.CRC64NVME}
+	if _, asked := c.askedSum(); !asked && known.Checksum == nil {
+		return []sigv4.ChecksumAlgorithm{defaultChecksum}
 	}
 	return c.missing(known)
+}
+
+// combineParts gives a copy the checksum of the whole where its source has one of its
+// parts' checksums that it follows from: a CRC. No data is read for it.
+func (c *copying) combineParts(ctx context.Context) error {
+	o := c.source.object
+	if o == nil || o.facts.Checksum == nil || !o.facts.Checksum.Composite || !combinable(o.facts.Checksum.Type) {
+		return nil
+	}
+	if err := c.mayPut(ctx); err != nil {
+		return err
+	}
+	parts, err := c.server.layout(ctx, o)
+	if err != nil {
+		return err
+	}
+	kind, whole := o.facts.Checksum.Type, uint64(0)
+	if parts.Checksum() != kind {
+		return nil
+	}
+	for _, p := range parts.List() {
+		whole = combineCRC(kind, whole, p.Checksum, p.PlainSize)
+	}
+	o.facts.Checksum = &sse.Checksum{Type: kind, Value: crcBytes(kind, whole)}
+	return nil
 }
 
 // measure reads the source for what the copy must have and nobody knows: the MD5
@@ -75,17 +106,15 @@ func (b *bufferBudget) discard(src io.Reader) error {
 // stream, and what else to compute of it.
 func (c *copying) ofStream() (known sse.Facts, sums []sigv4.ChecksumAlgorithm) {
 	if o := c.source.object; o != nil {
+		known.Checksum = o.facts.Checksum
 		if o.facts.Parts == 0 {
 			known.MD5 = o.facts.MD5
 		}
-		if sum := o.facts.Checksum; sum != nil && !sum.Composite {
-			known.Checksum = sum
-		}
 	}
-	if c.asked.Mode == sse.ModeNone {
-		return known, nil // upstream computes no checksum, and takes none after the data
+	if c.asked.Mode != sse.ModeNone { // else upstream computes none, and takes none after the data
+		sums = c.whileReading(&known)
 	}
-	if sums = c.whileReading(&known); sums != nil {
+	if sums != nil || known.Checksum != nil && known.Checksum.Composite {
 		known.Checksum = nil
 	}
 	return known, sums

@@ -132,12 +132,33 @@ func (p *partUpload) checkAlgorithm(body *sigv4.Body) error {
 	return nil
 }
 
-// checksum is what the upload wants of every part, and the client may leave out.
+// checksum is what the upload wants of every part, and the client may leave out. One
+// that wants none gets the default of the whole, whatever its parts come with.
 func (p *partUpload) checksum() []sigv4.ChecksumAlgorithm {
-	if p.upload.Checksum == 0 {
+	switch {
+	case p.upload.Checksum != 0:
+		return []sigv4.ChecksumAlgorithm{checksumOf(p.upload.Checksum).wire}
+	case p.upload.record != nil:
+		return []sigv4.ChecksumAlgorithm{defaultChecksum}
+	default:
 		return nil
 	}
-	return []sigv4.ChecksumAlgorithm{checksumOf(p.upload.Checksum).wire}
+}
+
+// learn takes over what is known of the part once it has been read. Of an upload that
+// wants no checksum the default is not the part's: clients are told their own.
+func (p *partUpload) learn(body plaintext, size int64) {
+	p.facts.Facts = knownFacts(body, p.upload.record != nil && p.upload.record.Mode == sse.ModeS3)
+	p.facts.PlainSize = size
+	if p.upload.Checksum != 0 || p.upload.record == nil {
+		return
+	}
+	p.facts.WholeCRC = body.Checksums()[defaultChecksum]
+	_, _, declared := body.DeclaredChecksum()
+	_, trailer := body.TrailerChecksum()
+	if !declared && !trailer {
+		p.facts.Checksum = nil
+	}
 }
 
 // send encrypts the part, stores it upstream, and notes it in the ledger. A part
@@ -174,8 +195,7 @@ func (p *partUpload) send(body plaintext, size int64) error {
 	if raw, err := hex.DecodeString(p.etag); err != nil || len(raw) != md5.Size { // it becomes part of a name
 		return fmt.Errorf("upstream's ETag of a part is no MD5: %w", errUpstreamLied)
 	}
-	p.facts.Facts = knownFacts(body, p.upload.record != nil && p.upload.record.Mode == sse.ModeS3)
-	p.facts.PlainSize = size
+	p.learn(body, size)
 	// Noted even if the client has gone: upstream has the part.
 	noteCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partNoteTimeout)
 	defer cancel()

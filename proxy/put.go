@@ -105,7 +105,7 @@ func (u *upload) run(w http.ResponseWriter) error {
 func (u *upload) receive() error {
 	r := u.request
 	body, err := r.auth.Body(r.Request, sigv4.BodyOptions{
-		ComputeMD5: u.asked.Mode == sse.ModeS3, Compute: askedChecksum(r.Header),
+		ComputeMD5: u.asked.Mode == sse.ModeS3, Compute: askedChecksum(r.Header), Default: u.defaultChecksum(),
 	})
 	if err != nil {
 		return err
@@ -130,6 +130,18 @@ func (u *upload) receive() error {
 	return u.store(trailer || len(askedChecksum(r.Header)) > 0)
 }
 
+// defaultChecksum is the checksum to compute if the client wants none, 0 where it could
+// not be kept: what is stored without encryption is MinIO's to know, and a record that
+// goes before the data has no place for it. A manifest of its own it is not worth.
+func (u *upload) defaultChecksum() sigv4.ChecksumAlgorithm {
+	small := u.size <= u.server.opts.SmallObject
+	manifest := u.asked.Mode == sse.ModeS3 && u.request.Header.Get("Content-Md5") == ""
+	if u.asked.Mode == sse.ModeNone || !small && !manifest {
+		return 0
+	}
+	return defaultChecksum
+}
+
 // askedChecksum is the checksum that the client wants computed; one that it
 // sends itself is verified in any case.
 func askedChecksum(h http.Header) []sigv4.ChecksumAlgorithm {
@@ -141,8 +153,8 @@ func askedChecksum(h http.Header) []sigv4.ChecksumAlgorithm {
 	return nil
 }
 
-// store writes the object upstream. lateChecksum says that a checksum becomes
-// known with the last byte.
+// store writes the object upstream. lateChecksum says that a checksum that the client
+// wants becomes known with the last byte.
 func (u *upload) store(lateChecksum bool) error {
 	s := u.server
 	if u.size == 0 { // nobody else reads it to its end, where it is verified
@@ -211,8 +223,11 @@ func knownFacts(body plaintext, withMD5 bool) sse.Facts {
 	if ok && withMD5 {
 		f.MD5 = sum[:]
 	}
+	trailer, _ := body.TrailerChecksum()
 	for algorithm, value := range body.Checksums() {
-		f.Checksum = &sse.Checksum{Type: sealedChecksum(algorithm), Value: value}
+		if f.Checksum == nil || algorithm == trailer {
+			f.Checksum = &sse.Checksum{Type: sealedChecksum(algorithm), Value: value}
+		}
 	}
 	if algorithm, value, ok := body.DeclaredChecksum(); ok {
 		f.Checksum = &sse.Checksum{Type: sealedChecksum(algorithm), Value: value}
@@ -231,7 +246,11 @@ func (u *upload) answerHeaders(h http.Header) {
 	if u.record != nil {
 		setEncryptionHeaders(h, u.record, u.asked.CustomerKeyMD5)
 	}
-	if facts := u.known(); facts.Checksum != nil {
+	facts := u.facts // as stored
+	if u.record == nil {
+		facts = u.known()
+	}
+	if facts.Checksum != nil {
 		setChecksumHeaders(h, &facts)
 	}
 }

@@ -17,6 +17,7 @@ const (
 	tagComposite = 0x15
 	tagKey       = 0x16
 	tagUnproven  = 0x17
+	tagWholeCRC  = 0x18
 
 	manifestVersion = 0x01
 	// MaxParts is S3's limit for the parts of one object.
@@ -90,6 +91,9 @@ type Facts struct {
 	// Unproven says of a manifest that it was made from the object as upstream had
 	// it, and not when the object was written.
 	Unproven bool
+	// WholeCRC, in a ledger entry, is the CRC64NVME of a part of an upload that asks
+	// for no checksum: the object's follows from those of all. nil if nobody computed it.
+	WholeCRC []byte
 }
 
 // ofManifest says whether there is something that only a manifest may have.
@@ -101,8 +105,8 @@ func (f *Facts) Manifest() []byte { return f.append([]byte{manifestVersion}) }
 // ParseManifest reads a manifest's content. ErrRecord.
 func ParseManifest(b []byte) (Facts, error) {
 	p, err := parseFacts(b)
-	if err == nil && p.hasNonce {
-		err = fmt.Errorf("nonce in a manifest: %w", ErrRecord)
+	if err == nil && (p.hasNonce || p.WholeCRC != nil) {
+		err = fmt.Errorf("facts of an entry in a manifest: %w", ErrRecord)
 	}
 	return p.Facts, err
 }
@@ -163,6 +167,9 @@ func (f *Facts) append(out []byte) []byte {
 	if f.Unproven {
 		out = appendField(out, tagUnproven, nil)
 	}
+	if f.WholeCRC != nil {
+		out = appendField(out, tagWholeCRC, f.WholeCRC)
+	}
 	return out
 }
 
@@ -184,6 +191,8 @@ func (f *Facts) setField(v field) error {
 		f.Key = string(v.value)
 	case v.tag == tagUnproven && len(v.value) == 0:
 		f.Unproven = true
+	case v.tag == tagWholeCRC && len(v.value) == CRC64NVME.Size():
+		f.WholeCRC = v.value
 	default:
 		return fmt.Errorf("tag %#x or its value: %w", v.tag, ErrRecord)
 	}

@@ -172,3 +172,23 @@ func TestPartETagTellsUploadsOfAPartApart(t *testing.T) {
 		}
 	}
 }
+
+func TestEntryAloneHoldsAPartsShareOfTheWhole(t *testing.T) {
+	t.Parallel()
+	crc := []byte("12345678")
+	want := PartFacts{Facts: Facts{PlainSize: 9, Checksum: &Checksum{Type: CRC32, Value: []byte("abcd")}, WholeCRC: crc}, Nonce: StreamNonce{1}}
+	got, err := ParseEntry(want.Entry())
+	if err != nil || !bytes.Equal(got.WholeCRC, crc) || got.Checksum.Type != CRC32 || got.Nonce != want.Nonce || got.PlainSize != 9 {
+		t.Errorf("%+v comes back as %+v: %v", want, got, err)
+	}
+	if _, err := ParseManifest((&Facts{WholeCRC: crc}).Manifest()); !errors.Is(err, ErrRecord) {
+		t.Errorf("in a manifest: %v", err)
+	}
+	if _, err := parsePrivate((&Private{Facts: Facts{WholeCRC: crc}}).encode(), &Record{}); !errors.Is(err, ErrRecord) {
+		t.Errorf("in a record: %v", err)
+	}
+	short := append([]byte{manifestVersion}, tagWholeCRC, 4, 1, 2, 3, 4)
+	if _, err := ParseEntry(short); !errors.Is(err, ErrRecord) {
+		t.Errorf("too short: %v", err)
+	}
+}

@@ -33,10 +33,14 @@ type rewind struct{ *bytes.Reader }
 
 func (rewind) Close() error { return nil }
 
+// withDefault is a body that gets the checksum of every write without one.
+const withDefault = "plain, CRC64NVME by default"
+
 func BenchmarkBody(b *testing.B) {
 	data := string(bytes.Repeat([]byte("0123456789abcdef"), 4<<20/16))
 	for name, u := range map[string]upload{
 		"plain":                   {},
+		withDefault:               {},
 		"sha256":                  {payload: sha256Hex(data)},
 		"signed chunks":           {payload: streamingSigned},
 		"unsigned chunks":         {payload: streamingUnsignedTrailer},
@@ -57,11 +61,15 @@ func BenchmarkBody(b *testing.B) {
 			body := rewind{bytes.NewReader(wire)}
 			r.Body = body
 			p := make([]byte, 64<<10)
+			var opts BodyOptions
+			if name == withDefault {
+				opts.Default = CRC64NVME
+			}
 			b.SetBytes(int64(len(data)))
 			b.ReportAllocs()
 			for b.Loop() {
 				body.Reset(wire)
-				in, err := q.Body(r, BodyOptions{})
+				in, err := q.Body(r, opts)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -15,6 +15,9 @@ type BodyOptions struct {
 	ComputeMD5 bool
 	// Compute lists checksums to compute beside the declared ones.
 	Compute []ChecksumAlgorithm
+	// Default is the checksum to compute if the request declares none and Compute is
+	// empty; 0 for none.
+	Default ChecksumAlgorithm
 	// RequireLength makes a body of unknown length ErrMissingContentLength.
 	RequireLength bool
 	// IgnoreChecksumHeaders leaves x-amz-checksum-* headers alone: in a

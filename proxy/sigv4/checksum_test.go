@@ -1,6 +1,7 @@
 package sigv4
 
 import (
+	"encoding/base64"
 	"encoding/hex"
 	"testing"
 )
@@ -29,6 +30,27 @@ func TestChecksumsAreThoseOfTheirSpecifications(t *testing.T) {
 			if found, ok := checksumHeader(algorithm.HeaderName()); !ok || found != algorithm {
 				t.Errorf("%v is not found by its header", algorithm)
 			}
+		}
+	}
+}
+
+func TestDefaultChecksumIsComputedOnlyWhereNoOtherIs(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		upload  upload
+		compute []ChecksumAlgorithm
+		want    ChecksumAlgorithm
+	}{
+		"none":        {upload: upload{}, want: CRC64NVME},
+		"Content-MD5": {upload: upload{header: map[string]string{"content-md5": base64MD5(text)}}, want: CRC64NVME},
+		"header":      {upload: upload{header: map[string]string{SHA1.HeaderName(): base64Sum(SHA1, text)}}, want: SHA1},
+		"trailer":     {upload: upload{payload: streamingUnsignedTrailer, header: announced(), trailer: crcTrailer(text)}, want: CRC32},
+		"asked for":   {upload: upload{}, compute: []ChecksumAlgorithm{CRC32C}, want: CRC32C},
+	} {
+		c.upload.data = text
+		_, b, err := readAll(t, c.upload.request(), BodyOptions{Compute: c.compute, Default: CRC64NVME})
+		if sums := b.Checksums(); err != nil || len(sums) != 1 || base64.StdEncoding.EncodeToString(sums[c.want]) != base64Sum(c.want, text) {
+			t.Errorf("%s: %x, %v, want one %v", name, sums, err, c.want)
 		}
 	}
 }

@@ -102,6 +102,9 @@ func (g *digests) start(d *declaration, payloadHash []byte, opts BodyOptions) {
 	}
 	g.add(d.alg)
 	g.add(d.trailer)
+	if len(opts.Compute) == 0 && d.alg == 0 && d.trailer == 0 {
+		g.add(opts.Default)
+	}
 	g.payloadHash = payloadHash
 	if payloadHash != nil && g.sums[SHA256] == nil {
 		g.sums[SHA256] = sha256.New()
