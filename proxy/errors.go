@@ -91,6 +91,8 @@ var errorTable = []struct {
 	err error
 	is  apiError
 }{
+	{upstream.ErrOwnCredential, apiError{503, "ServiceUnavailable", "The storage refuses the encryption gateway's own access key; its log says more.", nil}},
+	{upstream.ErrOwnRights, apiError{503, "ServiceUnavailable", "The encryption gateway has too few rights at the storage; its log says which.", nil}},
 	{bucketconfig.ErrUnavailable, apiError{503, "ServiceUnavailable", "The bucket's encryption settings cannot be read. Please try again.", nil}},
 	{errUnknownOperation, apiError{501, "NotImplemented", "A header or query you provided implies functionality that is not implemented", nil}},
 	{errNotOffered, apiError{501, "NotImplemented", "A header or query you provided implies functionality that is not implemented", nil}},

@@ -44,6 +44,7 @@ type Server struct {
 	system     *system.Store
 	setup      *setup
 	fitness    *fitness
+	readiness  *readiness
 	counted    *countedKeys
 	payloads   *adminpayload.Opener
 	keys       *keyring
@@ -97,6 +98,7 @@ func New(o Options) (*Server, error) {
 		metrics: newMetrics(o.Metrics),
 	}
 	s.fitness = newFitness(o.Upstream, service, s.setup.ensure, o.Logger)
+	s.readiness = &readiness{server: s, ignoreKeys: o.ReadyWithoutKeys, log: o.Logger}
 	s.lines = edge.NewLines(s.logLeftOut)
 	if err := s.setIdentities(store); err != nil {
 		return nil, err
@@ -129,6 +131,7 @@ func (s *Server) Identities() *identity.Store { return s.identities }
 func (s *Server) Start(ctx context.Context) error {
 	go s.setup.run(ctx)
 	go s.fitness.run(ctx)
+	go s.readiness.run(ctx)
 	go s.sweepInBackground(ctx)
 	return nil
 }

@@ -32,7 +32,7 @@ func (b rulesBackend) Load(ctx context.Context, etag string) (data []byte, newET
 	case errors.Is(err, upstream.ErrNotModified):
 		return nil, "", bucketconfig.ErrNotModified
 	case errors.Is(err, upstream.ErrNotFound):
-		return nil, "", bucketconfig.ErrNotFound
+		return nil, "", fmt.Errorf("%w (%w)", bucketconfig.ErrNotFound, err)
 	}
 	return data, newETag, err
 }
@@ -78,12 +78,19 @@ func newSetup(k kms.Service, service *upstream.Service, rules *bucketconfig.Rule
 
 // run repeats the setup until it succeeds.
 func (s *setup) run(ctx context.Context) {
+	said := "" // each cause is logged once
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
 		err := s.ensure(ctx)
+		if err == nil && said != "" {
+			s.log.Info("the system bucket is set up; writes are served", "bucket", s.service.Bucket())
+		}
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		s.log.Error("cannot set up the system bucket; writes are refused until it succeeds", "bucket", s.service.Bucket(), "error", err)
+		if why := cause(err); why != said {
+			said = why
+			s.log.Error("cannot set up the system bucket; writes are refused until it succeeds", "bucket", s.service.Bucket(), "cause", why, "error", err)
+		}
 		select {
 		case <-ctx.Done():
 			return

@@ -118,7 +118,9 @@ func (a *app) serve(ctx context.Context, c *config.Config, reload func() (*confi
 		return err
 	}
 	logStart(c, keys, front, log)
-	go reportUpstream(background, c, up, log)
+	if !up.Secure() {
+		log.Warn("the upstream is reached by plain HTTP: what is not encrypted by bucketseal can be read on the way", "upstream", c.Upstream.Endpoint.String())
+	}
 	err = front.serve(serving, handler)
 	if err == nil && ctx.Err() == nil { // nobody asked for the end
 		err = context.Cause(serving)
@@ -145,7 +147,7 @@ func serveMetrics(ctx context.Context, c *config.Config, registry *prometheus.Re
 	if c.MetricsAddress == "" {
 		return func() {}, nil
 	}
-	m, err := newMetricsServer(ctx, c.MetricsAddress, registry, handler)
+	m, err := newMetricsServer(ctx, c.MetricsAddress, registry, handler, handler.ServeReadiness)
 	if err != nil {
 		return nil, err
 	}
@@ -242,6 +244,7 @@ func proxyOptions(c *config.Config, up *upstream.Client, keys kms.Service, log *
 		SignatureV2:          c.SignatureV2,
 		MaxSkew:              c.Limits.MaxClockSkew,
 		Lease:                c.Limits.RuleLease,
+		ReadyWithoutKeys:     !c.ReadinessKeyService,
 		Logger:               log,
 	}
 }
@@ -313,18 +316,6 @@ func retryKey(ctx context.Context, keys kms.Service, name string, log *slog.Logg
 		if !errors.Is(err, kms.ErrUnavailable) {
 			log.Error("cannot create KMS key", "key", name, "error", err)
 		}
-	}
-}
-
-// reportUpstream says once whether MinIO answers. It need not: requests try anew.
-func reportUpstream(ctx context.Context, c *config.Config, up *upstream.Client, log *slog.Logger) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	if err := up.Alive(ctx); err != nil && !errors.Is(err, context.Canceled) {
-		log.Error("the upstream does not answer; requests get 503 until it does", "upstream", c.Upstream.Endpoint.String(), "error", err)
-	}
-	if !up.Secure() {
-		log.Warn("the upstream is reached by plain HTTP: what is not encrypted by bucketseal can be read on the way", "upstream", c.Upstream.Endpoint.String())
 	}
 }
 
