@@ -77,6 +77,7 @@ var (
 	errSTSAnswer         = errors.New("what upstream's STS answered is no credential")
 	errFormCut           = errors.New("the form breaks off")
 	errFormWithoutKey    = errors.New("form without a key")
+	errLoop              = errors.New("the request comes from a bucketseal: this one, or one whose upstream this is")
 	errPartAndRange      = errors.New("both a part number and a range")
 )
 
@@ -143,6 +144,8 @@ var errorTable = []struct {
 	{errNotModified, apiError{304, "NotModified", "", nil}},
 	{errAccessDenied, apiError{403, "AccessDenied", "Access Denied.", nil}},
 	{errServiceRights, apiError{503, "ServiceUnavailable", "The encryption gateway has too few rights at the storage; its log says which.", nil}},
+	{errUpstreamEncrypts, apiError{502, "InternalError", "The storage has a key service of its own and would encrypt objects once more; its operator must turn that off.", nil}},
+	{errLoop, apiError{400, invalidRequest, "The request comes from an encryption gateway, whose upstream must be the storage itself.", nil}},
 	{errUpstreamKMS, apiError{502, "InternalError", "MinIO did not say whether you may do this: it must not have a KMS of its own.", nil}},
 	{adminpayload.ErrMalformed, apiError{400, "XMinioAdminConfigBadJSON", "JSON configuration provided is of incorrect format", nil}},
 	{adminpayload.ErrNotAuthentic, apiError{400, "XMinioAdminConfigBadJSON", "JSON configuration provided is of incorrect format", nil}},

@@ -40,7 +40,6 @@ var mappedElsewhere = map[string]string{
 	"upstream.ErrNotFound":         "of system objects: rulesBackend and package manifest translate it",
 	"upstream.ErrNotModified":      "of system objects: rulesBackend translates it",
 	"upstream.ErrConflict":         "of system objects: rulesBackend translates it",
-	"proxy.errUpstreamEncrypts":    "InternalError: MinIO is set up wrongly, which is no client's affair",
 }
 
 // sentinelsIn returns the package-level variables of a package's source that

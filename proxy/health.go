@@ -31,6 +31,7 @@ func (s *Server) serveHealth(w http.ResponseWriter, r *http.Request) bool {
 	default:
 		return false
 	}
+	w.Header().Set("Server", "bucketseal")
 	for name, values := range answer.header {
 		w.Header()[name] = values
 	}

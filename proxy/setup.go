@@ -146,6 +146,9 @@ func (s *setup) steps(ctx context.Context) error {
 	if !errors.Is(err, kms.ErrKeyNotFound) {
 		return err
 	}
+	if err := s.foreign(ctx); err != nil {
+		return err
+	}
 	if err := createKey(ctx, s.kms, systemKey); err != nil {
 		return err
 	}
@@ -156,6 +159,30 @@ func (s *setup) steps(ctx context.Context) error {
 		return err
 	}
 	return createKey(ctx, s.kms, systemReadyKey)
+}
+
+// foreign returns system.ErrForeign if the system bucket has bucket rules, and the key
+// service no key that could have sealed them: it is that of another installation, or
+// a new one in a mistyped place. New keys would open nothing of what is there.
+func (s *setup) foreign(ctx context.Context) error {
+	missing := func() bool {
+		_, err := s.kms.DescribeKey(ctx, systemKey)
+		return errors.Is(err, kms.ErrKeyNotFound)
+	}
+	if !missing() {
+		return nil
+	}
+	switch _, _, err := s.service.Get(ctx, rulesName, ""); {
+	case errors.Is(err, upstream.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	if !missing() { // another proxy has set everything up meanwhile
+		return nil
+	}
+	return fmt.Errorf("the bucket %q at MinIO belongs to an installation whose keys are not here (there is no KMS key %q): give its data directory or key service, or another system_bucket: %w",
+		s.service.Bucket(), systemKey, system.ErrForeign)
 }
 
 func createKey(ctx context.Context, k kms.Service, name string) error {

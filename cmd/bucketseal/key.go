@@ -44,6 +44,7 @@ func (a *app) keyCreateCommand() *cobra.Command {
 		},
 	}
 	keyFlags(cmd)
+	newStoreFlag(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

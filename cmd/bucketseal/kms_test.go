@@ -122,7 +122,7 @@ func TestALocalStoreIsMeantWhenAFlagNamesOne(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	env := []string{"MINIO_KES_SERVER=127.0.0.1:1", "MINIO_KES_API_KEY=x"}
-	ok(t, env, "", "key", "create", "here", "--data-dir", dir)
+	ok(t, env, "", "key", "create", "--init", "here", "--data-dir", dir)
 	if out := ok(t, env, "", "key", "ls", "--data-dir", dir); out != "here\n" {
 		t.Errorf("%q", out)
 	}
@@ -223,7 +223,7 @@ func TestMigrateCopiesVerifiesAndCanBeRepeated(t *testing.T) {
 	dir := t.TempDir()
 	from := write(t, filepath.Join(dir, "from.yml"), "keystore: {fs: {path: "+dir+"/data/keys, masterkey: {file: "+dir+"/data/master.key}}}\n")
 	to := write(t, filepath.Join(dir, "to.yml"), "keystore: {fs: {path: "+dir+"/plain}}\n")
-	ok(t, nil, "", "key", "create", "a-1", "a-2", "b-1", "--data-dir", dir+"/data")
+	ok(t, nil, "", "key", "create", "--init", "a-1", "a-2", "b-1", "--data-dir", dir+"/data")
 	sealed := ok(t, nil, "text", "key", "encrypt", "a-1", "--data-dir", dir+"/data")
 	if out := ok(t, nil, "", "kms", "migrate", "--from", from, "--to", to, "a*"); out != "2 keys copied and verified, 0 there already, 0 failed\n" {
 		t.Errorf("%q", out)

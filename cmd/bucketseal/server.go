@@ -132,6 +132,9 @@ func (a *app) serve(ctx context.Context, c *config.Config, reload func() (*confi
 
 // begin creates the configured keys and starts what the proxy does by itself.
 func begin(ctx context.Context, c *config.Config, keys *keySource, handler *proxy.Server, log *slog.Logger) error {
+	if err := handler.CheckKeys(ctx); err != nil {
+		return fmt.Errorf("keys in %s: %w", keys.where, err)
+	}
 	if err := keys.createListed(ctx); err != nil {
 		return err
 	}
