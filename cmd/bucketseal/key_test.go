@@ -3,13 +3,13 @@ package main
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"errors"
-	"io/fs"
 )
 
 // A mistyped path gets no store of its own.
