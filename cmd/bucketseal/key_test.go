@@ -64,7 +64,8 @@ func TestDeletingAKeyWantsAYes(t *testing.T) {
 		fails(t, 1, "nothing was done", nil, answer, "key", "rm", "k", "--data-dir", dir)
 	}
 	ok(t, nil, "y\nYES\n", "key", "rm", "k", "l", "--data-dir", dir)
-	fails(t, 1, "--force", nil, "y\n", "key", "rm", "bucketseal-system", "--data-dir", dir)
+	fails(t, 1, "--accept-loss", nil, "y\n", "key", "rm", "bucketseal-system", "--data-dir", dir)
+	fails(t, 1, "--accept-loss", nil, "y\n", "key", "rm", "bucketseal-system", "--force", "--data-dir", dir)
 	if out := ok(t, nil, "", "key", "ls", "--data-dir", dir); out != "bucketseal-system\n" {
 		t.Errorf("left: %q", out)
 	}

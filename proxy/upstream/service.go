@@ -149,6 +149,16 @@ func (s *Service) Put(ctx context.Context, name string, data []byte, etag string
 	return info.ETag, nil
 }
 
+// Hide removes a system object and keeps its versions, which is no error if there is
+// none.
+func (s *Service) Hide(ctx context.Context, name string) error {
+	err := serviceError("hide system object", s.core.RemoveObject(ctx, s.bucket, name, minio.RemoveObjectOptions{}))
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
 // MayWrite asks whether a system object could be written now, without writing one:
 // the condition is never met. ErrOwnCredential, ErrOwnRights, ErrNoBucket,
 // ErrUnreachable.
