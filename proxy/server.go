@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
+	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/adminpayload"
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/identity"
@@ -315,6 +316,8 @@ func failureLevel(err error, answer *apiError, cut bool) slog.Level {
 		return slog.LevelDebug
 	case errors.Is(err, context.Canceled), errors.Is(err, errClientGone), errors.Is(err, sigv4.ErrClientGone):
 		return slog.LevelInfo
+	case errors.Is(err, kms.ErrKeyNotFound): // what is sealed under a key that is gone is gone
+		return slog.LevelWarn
 	case cut, answer.status >= 500 && answer.status != http.StatusNotImplemented:
 		return slog.LevelError
 	case answer.status < 400, answer.status == http.StatusNotFound, answer.status == http.StatusPreconditionFailed,
