@@ -53,9 +53,9 @@ func (s *Service) Check(ctx context.Context) error {
 		if err := step(ctx); err != nil {
 			return fmt.Errorf("check the storage: %w", err)
 		}
-	}
-	if c.encrypted {
-		return fmt.Errorf("%w: it encrypts once more what lies in the bucket %q, by a KMS of its own, and all would be lost with that: take MINIO_KMS_AUTO_ENCRYPTION, or the bucket's encryption rule (mc encrypt clear), away from MinIO", ErrUnfit, s.bucket)
+		if c.encrypted { // parts have other ETags then
+			return fmt.Errorf("%w: it encrypts once more what lies in the bucket %q, by a KMS of its own, and all would be lost with that: take MINIO_KMS_AUTO_ENCRYPTION, or the bucket's encryption rule (mc encrypt clear), away from MinIO", ErrUnfit, s.bucket)
+		}
 	}
 	if len(c.missing) > 0 {
 		return fmt.Errorf("%w: %s", ErrUnfit, strings.Join(c.missing, "; "))
