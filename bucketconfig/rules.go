@@ -49,6 +49,8 @@ type Rules struct {
 	keep    bool
 	// ahead is the boot time in nanoseconds before which no other load is begun ahead of time.
 	ahead atomic.Int64
+	// failing says that the last load failed, which is logged once.
+	failing atomic.Bool
 	// changing has room for one: changes of this process go one after another, waiting for the fence not included.
 	changing chan struct{}
 }
@@ -73,8 +75,12 @@ func New(o Options) (*Rules, error) {
 	}
 	r.loads = &flights[*snapshot]{timeout: o.Timeout, run: func(ctx context.Context) (*snapshot, error) {
 		s, err := r.load(ctx)
-		if err != nil {
+		switch failing := err != nil; {
+		case r.failing.Swap(failing) == failing:
+		case failing:
 			r.logger.Warn("the index of bucket rules cannot be used", "error", err)
+		default:
+			r.logger.Info("the index of bucket rules can be used again")
 		}
 		return s, err
 	}}

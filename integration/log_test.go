@@ -59,3 +59,18 @@ func TestStrangersCannotFillTheLog(t *testing.T) {
 		t.Errorf("%d lines of refusals that were signed, %d others", signed, others)
 	}
 }
+
+// A key that is gone is a line in the log for each request that it fails.
+func TestAKeyThatIsGoneIsInTheLog(t *testing.T) {
+	t.Parallel()
+	needsSeal(t)
+	s := newStack(t, stackOptions{})
+	c := s.client()
+	bucket := newBucket(t, c)
+	c.put(t, bucket, "named", nil, kmsWith("no-such-key")).wantError(t, http.StatusNotFound, "kms:KeyNotFound", "")
+	c.get(t, bucket, "nothing", nil).wantStatus(t, http.StatusNotFound)
+	log := s.seal.logSince(0)
+	if strings.Count(log, "kms:KeyNotFound") != 1 || !strings.Contains(log, "level=WARN") || !strings.Contains(log, "key=named") || strings.Contains(log, "key=nothing") {
+		t.Errorf("the log: %s", log)
+	}
+}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -31,6 +32,9 @@ func (s *Server) mayRule(r *request) error {
 	up.Query = url.Values{"encryption": {""}}
 	var body []byte
 	if r.Method == http.MethodPut {
+		if s.upstreamKMS.found.Load() { // it would take the rule that only asks
+			return errUpstreamEncrypts
+		}
 		up.Header.Set("Content-Type", "application/xml")
 		body = bucketconfig.Rule{Algorithm: bucketconfig.AES256}.XML()
 	}
@@ -45,6 +49,9 @@ func (s *Server) mayRule(r *request) error {
 	}
 	if resp.StatusCode < 300 {
 		upstream.Discard(resp)
+		if r.Method == http.MethodPut {
+			s.takeBack(r)
+		}
 		return errUpstreamEncrypts
 	}
 	answer := upstream.ReadError(resp)
@@ -54,6 +61,22 @@ func (s *Server) mayRule(r *request) error {
 		return nil
 	}
 	return answer
+}
+
+// takeBack removes the rule that MinIO took of mayRule, as it has got a KMS since it
+// was looked at.
+func (s *Server) takeBack(r *request) {
+	s.upstreamKMS.found.Store(true)
+	up := r.upstreamRequest(http.MethodDelete)
+	up.Query = url.Values{"encryption": {""}}
+	setDocument(up, nil, true)
+	resp, err := s.opts.Upstream.Do(context.WithoutCancel(r.Context()), up)
+	if err == nil {
+		upstream.Discard(resp)
+	}
+	if err != nil || resp.StatusCode >= 300 {
+		s.log.Error("MinIO has a KMS of its own, and keeps an encryption rule for a bucket that it should not have: remove it there", "bucket", r.bucket, "error", err)
+	}
 }
 
 // putBucketEncryption serves PutBucketEncryption. It answers when every proxy

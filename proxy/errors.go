@@ -78,6 +78,7 @@ var (
 	errSTSAnswer         = errors.New("what upstream's STS answered is no credential")
 	errFormCut           = errors.New("the form breaks off")
 	errFormWithoutKey    = errors.New("form without a key")
+	errLoop              = errors.New("the request comes from a bucketseal: this one, or one whose upstream this is")
 	errPartAndRange      = errors.New("both a part number and a range")
 )
 
@@ -92,6 +93,8 @@ var errorTable = []struct {
 	err error
 	is  apiError
 }{
+	{upstream.ErrOwnCredential, apiError{503, "ServiceUnavailable", "The storage refuses the encryption gateway's own access key; its log says more.", nil}},
+	{upstream.ErrOwnRights, apiError{503, "ServiceUnavailable", "The encryption gateway has too few rights at the storage; its log says which.", nil}},
 	{bucketconfig.ErrUnavailable, apiError{503, "ServiceUnavailable", "The bucket's encryption settings cannot be read. Please try again.", nil}},
 	{errUnknownOperation, apiError{501, "NotImplemented", "A header or query you provided implies functionality that is not implemented", nil}},
 	{errNotOffered, apiError{501, "NotImplemented", "A header or query you provided implies functionality that is not implemented", nil}},
@@ -142,6 +145,8 @@ var errorTable = []struct {
 	{errNotModified, apiError{304, "NotModified", "", nil}},
 	{errAccessDenied, apiError{403, "AccessDenied", "Access Denied.", nil}},
 	{errServiceRights, apiError{503, "ServiceUnavailable", "The encryption gateway has too few rights at the storage; its log says which.", nil}},
+	{errUpstreamEncrypts, apiError{502, "InternalError", "The storage has a key service of its own and would encrypt objects once more; its operator must turn that off.", nil}},
+	{errLoop, apiError{400, invalidRequest, "The request comes from an encryption gateway, whose upstream must be the storage itself.", nil}},
 	{errUpstreamKMS, apiError{502, "InternalError", "MinIO did not say whether you may do this: it must not have a KMS of its own.", nil}},
 	{adminpayload.ErrMalformed, apiError{400, "XMinioAdminConfigBadJSON", "JSON configuration provided is of incorrect format", nil}},
 	{adminpayload.ErrNotAuthentic, apiError{400, "XMinioAdminConfigBadJSON", "JSON configuration provided is of incorrect format", nil}},

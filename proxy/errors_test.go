@@ -22,6 +22,7 @@ import (
 // mappedElsewhere are the sentinels that have no row in errorTable, and why.
 var mappedElsewhere = map[string]string{
 	"proxy.ErrNothingLost":       "only the command line gets it",
+	"proxy.ErrNothingToReset":    "only the command line gets it",
 	"sse.ErrMethod":              "writeHeaderError",
 	"sse.ErrIncompatible":        "writeHeaderError",
 	"sse.ErrCustomerAlgorithm":   "writeHeaderError, readHeaderError",
@@ -40,7 +41,6 @@ var mappedElsewhere = map[string]string{
 	"upstream.ErrNotFound":         "of system objects: rulesBackend and package manifest translate it",
 	"upstream.ErrNotModified":      "of system objects: rulesBackend translates it",
 	"upstream.ErrConflict":         "of system objects: rulesBackend translates it",
-	"proxy.errUpstreamEncrypts":    "InternalError: MinIO is set up wrongly, which is no client's affair",
 }
 
 // sentinelsIn returns the package-level variables of a package's source that

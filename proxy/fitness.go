@@ -18,6 +18,8 @@ import (
 const (
 	// fitnessTimeout bounds one check of the storage.
 	fitnessTimeout = 10 * time.Second
+	// fitTimeout bounds what else is looked at after one.
+	fitTimeout = 5 * time.Minute
 	// fitnessInterval is how often it is looked whether another check is due.
 	fitnessInterval = 5 * time.Second
 )
@@ -31,6 +33,8 @@ type fitness struct {
 	client  *upstream.Client
 	bucket  func(context.Context) error // brings the system bucket into being
 	log     *slog.Logger
+	// fit is called after a check that found nothing amiss; nil for nothing.
+	fit func(context.Context)
 
 	flight singleflight.Group
 	// checked is the client's epoch that the last check was made in, and 0 before
@@ -113,6 +117,13 @@ func (f *fitness) judge(err error, epoch uint64) error {
 			f.log.Info("the storage keeps what encrypted objects need; requests are served again")
 		}
 		f.checked.Store(epoch)
+		if f.fit != nil {
+			go func() {
+				ctx, cancel := context.WithTimeout(context.Background(), fitTimeout)
+				defer cancel()
+				f.fit(ctx)
+			}()
+		}
 		return nil
 	case errors.Is(err, upstream.ErrUnfit):
 		if f.unfit.Swap(&err) == nil {

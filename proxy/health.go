@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 
@@ -10,8 +11,8 @@ import (
 )
 
 // serveHealth answers MinIO's health paths about the proxy itself, to anybody:
-// live says that it runs, ready that the storage and the key service answer too,
-// cluster that the storage has its quorum besides. It returns false if the
+// live says that it runs, ready that the storage and the key service do what reads
+// and writes need, cluster that the storage has its quorum besides. It returns false if the
 // request is for something else.
 func (s *Server) serveHealth(w http.ResponseWriter, r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -30,6 +31,7 @@ func (s *Server) serveHealth(w http.ResponseWriter, r *http.Request) bool {
 	default:
 		return false
 	}
+	w.Header().Set("Server", "bucketseal")
 	for name, values := range answer.header {
 		w.Header()[name] = values
 	}
@@ -39,35 +41,30 @@ func (s *Server) serveHealth(w http.ResponseWriter, r *http.Request) bool {
 }
 
 func (s *Server) readyAnswer(ctx context.Context) healthAnswer {
-	if err := s.ready(ctx); err != nil {
-		return s.notReady(err)
+	if err := s.readiness.ask(ctx); err != nil {
+		return notReady
 	}
 	return healthAnswer{status: http.StatusOK}
 }
 
-func (s *Server) notReady(err error) healthAnswer {
-	s.log.Warn("not ready", "error", err)
-	return healthAnswer{status: http.StatusServiceUnavailable}
-}
+// notReady is all that strangers are told; the log says why, and ServeReadiness.
+var notReady = healthAnswer{status: http.StatusServiceUnavailable}
 
-func (s *Server) ready(ctx context.Context) error {
-	if err := s.opts.Upstream.Alive(ctx); err != nil {
-		return err
-	}
-	if _, err := s.opts.KMS.Status(ctx); err != nil {
-		return err
-	}
-	if err := s.setup.ensure(ctx); err != nil {
-		return err
-	}
-	return s.fitness.ensure(ctx)
+// ServeReadiness answers MinIO's path for readiness as ServeHTTP does, with the
+// causes in words besides. It is for an address that only operators reach.
+func (s *Server) ServeReadiness(w http.ResponseWriter, r *http.Request) {
+	answer := s.probes.ask(r.Context(), "/minio/health/ready", s.readyAnswer)
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(answer.status)
+	_, _ = io.WriteString(w, s.readiness.words()+"\n")
 }
 
 // clusterAnswer is what MinIO says of its quorum, if the proxy is ready itself.
 // With maintenance MinIO says 412 if it could not spare a server.
 func (s *Server) clusterAnswer(ctx context.Context, path string, maintenance bool) healthAnswer {
-	if err := s.ready(ctx); err != nil {
-		return s.notReady(err)
+	if err := s.readiness.ask(ctx); err != nil {
+		return notReady
 	}
 	up := &upstream.Request{Method: http.MethodGet, Bucket: "minio", Key: path}
 	if maintenance {
@@ -75,7 +72,7 @@ func (s *Server) clusterAnswer(ctx context.Context, path string, maintenance boo
 	}
 	resp, err := s.opts.Upstream.Do(ctx, up)
 	if err != nil {
-		return s.notReady(err)
+		return notReady
 	}
 	defer upstream.Discard(resp)
 	answer := healthAnswer{status: resp.StatusCode, header: http.Header{}}
@@ -85,7 +82,8 @@ func (s *Server) clusterAnswer(ctx context.Context, path string, maintenance boo
 		}
 	}
 	if resp.StatusCode != http.StatusOK && (!maintenance || resp.StatusCode != http.StatusPreconditionFailed) {
-		answer.status = s.notReady(fmt.Errorf("MinIO's cluster check answers %d", resp.StatusCode)).status
+		s.log.Warn("MinIO has no quorum", "status", resp.StatusCode)
+		answer.status = notReady.status
 	}
 	return answer
 }

@@ -87,6 +87,9 @@ type Options struct {
 	MaxSkew time.Duration
 	// Lease is how long a bucket rule may be trusted unseen; 0 means 1 s.
 	Lease time.Duration
+	// ReadyWithoutKeys says that the proxy stays ready while its key service cannot be
+	// used, if it was ready before: reads whose DEKs are cached go on.
+	ReadyWithoutKeys bool
 	// Logger gets one line for each failed request and debug lines for others;
 	// nil means slog.Default().
 	Logger *slog.Logger

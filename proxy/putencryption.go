@@ -81,7 +81,7 @@ func (s *Server) rule(ctx context.Context, bucket string) (bucketconfig.Rule, bo
 	}
 	rule, ok, err := s.rules.Effective(ctx, bucket)
 	if errors.Is(err, bucketconfig.ErrNotFound) {
-		err = fmt.Errorf("%w; if this MinIO is a new one, stop bucketseal, run: bucketseal key rm --force %s, and start it again", err, systemReadyKey)
+		err = fmt.Errorf("%w; restore the system bucket from a backup; where there is none, or this MinIO is a new one, stop bucketseal and run: bucketseal rules reset", err)
 	}
 	return rule, ok, err
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
+	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/adminpayload"
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/identity"
@@ -29,34 +30,36 @@ import (
 
 // Server answers S3 requests. It is an http.Handler, safe for concurrent use.
 type Server struct {
-	opts       Options
-	log        *slog.Logger
-	verifier   *sigv4.Verifier
-	identities *identity.Store
-	table      *routeTable
-	admin      *adminTable
-	router     http.Handler
-	service    *upstream.Service
-	rules      *bucketconfig.Rules
-	manifests  *manifest.Store
-	layouts    layouts
-	ledger     *manifest.Ledger
-	senders    partSenders
-	system     *system.Store
-	setup      *setup
-	fitness    *fitness
-	counted    *countedKeys
-	pins       *pins.Keys
-	payloads   *adminpayload.Opener
-	keys       *keyring
-	buffers    *bufferBudget // of small uploads
-	documents  *bufferBudget
-	strangers  *edge.Budget // bodies that are read of callers who are not known
-	sealing    *edge.Gate   // in front of payloads
-	metrics    *metrics
-	probes     probes
-	busy       busyLog
-	lines      *edge.Lines // of strangers in the log
+	opts        Options
+	log         *slog.Logger
+	verifier    *sigv4.Verifier
+	identities  *identity.Store
+	table       *routeTable
+	admin       *adminTable
+	router      http.Handler
+	service     *upstream.Service
+	rules       *bucketconfig.Rules
+	manifests   *manifest.Store
+	layouts     layouts
+	ledger      *manifest.Ledger
+	senders     partSenders
+	system      *system.Store
+	setup       *setup
+	fitness     *fitness
+	readiness   *readiness
+	upstreamKMS upstreamKMS
+	counted     *countedKeys
+	pins        *pins.Keys
+	payloads    *adminpayload.Opener
+	keys        *keyring
+	buffers     *bufferBudget // of small uploads
+	documents   *bufferBudget
+	strangers   *edge.Budget // bodies that are read of callers who are not known
+	sealing     *edge.Gate   // in front of payloads
+	metrics     *metrics
+	probes      probes
+	busy        busyLog
+	lines       *edge.Lines // of strangers in the log
 }
 
 // New checks the options and returns a server that has made no request yet.
@@ -107,6 +110,9 @@ func New(o Options) (*Server, error) {
 	}
 	pinned.Keep(store, s.setup.ensure)
 	s.fitness = newFitness(o.Upstream, service, s.setup.ensure, o.Logger)
+	s.fitness.fit = s.findUpstreamKMS
+	o.Upstream.OnEncrypted(s.encryptedTwice)
+	s.readiness = &readiness{server: s, ignoreKeys: o.ReadyWithoutKeys, log: o.Logger}
 	s.lines = edge.NewLines(s.logLeftOut)
 	if err := s.setIdentities(store); err != nil {
 		return nil, err
@@ -140,12 +146,25 @@ func (s *Server) AcceptKey(ctx context.Context, name string) (before, after stri
 // Identities returns who may sign requests.
 func (s *Server) Identities() *identity.Store { return s.identities }
 
+// CheckKeys says whether MinIO holds the data of an installation whose keys the key
+// service does not have: system.ErrForeign. It makes nothing, and returns nil if that
+// cannot be told within a moment.
+func (s *Server) CheckKeys(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, setupPatience)
+	defer cancel()
+	if err := s.setup.foreign(ctx); errors.Is(err, system.ErrForeign) {
+		return err
+	}
+	return nil
+}
+
 // Start sets the system bucket up in the background, again and again until it
 // succeeds or ctx ends, checks the storage, and sweeps the bucket from time to
 // time. Requests that need it before it is set up try by themselves.
 func (s *Server) Start(ctx context.Context) error {
 	go s.setup.run(ctx)
 	go s.fitness.run(ctx)
+	go s.readiness.run(ctx)
 	go s.sweepInBackground(ctx)
 	return nil
 }
@@ -221,6 +240,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, sc scope, bucket,
 }
 
 func (s *Server) handle(w *responseWriter, r *request, sc scope, bucket, key string) error {
+	if r.Header.Get(upstream.HopHeader) != "" {
+		return errLoop
+	}
 	if err := r.setName(sc, bucket, key); err != nil {
 		return err
 	}
@@ -313,6 +335,8 @@ func failureLevel(err error, answer *apiError, cut bool) slog.Level {
 		return slog.LevelDebug
 	case errors.Is(err, context.Canceled), errors.Is(err, errClientGone), errors.Is(err, sigv4.ErrClientGone):
 		return slog.LevelInfo
+	case errors.Is(err, kms.ErrKeyNotFound): // what is sealed under a key that is gone is gone
+		return slog.LevelWarn
 	case cut, answer.status >= 500 && answer.status != http.StatusNotImplemented:
 		return slog.LevelError
 	case answer.status < 400, answer.status == http.StatusNotFound, answer.status == http.StatusPreconditionFailed,

@@ -32,7 +32,7 @@ func (b rulesBackend) Load(ctx context.Context, etag string) (data []byte, newET
 	case errors.Is(err, upstream.ErrNotModified):
 		return nil, "", bucketconfig.ErrNotModified
 	case errors.Is(err, upstream.ErrNotFound):
-		return nil, "", bucketconfig.ErrNotFound
+		return nil, "", fmt.Errorf("%w (%w)", bucketconfig.ErrNotFound, err)
 	}
 	return data, newETag, err
 }
@@ -78,12 +78,19 @@ func newSetup(k kms.Service, service *upstream.Service, rules *bucketconfig.Rule
 
 // run repeats the setup until it succeeds.
 func (s *setup) run(ctx context.Context) {
+	said := "" // each cause is logged once
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
 		err := s.ensure(ctx)
+		if err == nil && said != "" {
+			s.log.Info("the system bucket is set up; writes are served", "bucket", s.service.Bucket())
+		}
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		s.log.Error("cannot set up the system bucket; writes are refused until it succeeds", "bucket", s.service.Bucket(), "error", err)
+		if why := cause(err); why != said {
+			said = why
+			s.log.Error("cannot set up the system bucket; writes are refused until it succeeds", "bucket", s.service.Bucket(), "cause", why, "error", err)
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -139,6 +146,9 @@ func (s *setup) steps(ctx context.Context) error {
 	if !errors.Is(err, kms.ErrKeyNotFound) {
 		return err
 	}
+	if err := s.foreign(ctx); err != nil {
+		return err
+	}
 	if err := createKey(ctx, s.kms, systemKey); err != nil {
 		return err
 	}
@@ -149,6 +159,30 @@ func (s *setup) steps(ctx context.Context) error {
 		return err
 	}
 	return createKey(ctx, s.kms, systemReadyKey)
+}
+
+// foreign returns system.ErrForeign if the system bucket has bucket rules, and the key
+// service no key that could have sealed them: it is that of another installation, or
+// a new one in a mistyped place. New keys would open nothing of what is there.
+func (s *setup) foreign(ctx context.Context) error {
+	missing := func() bool {
+		_, err := s.kms.DescribeKey(ctx, systemKey)
+		return errors.Is(err, kms.ErrKeyNotFound)
+	}
+	if !missing() {
+		return nil
+	}
+	switch _, _, err := s.service.Get(ctx, rulesName, ""); {
+	case errors.Is(err, upstream.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	if !missing() { // another proxy has set everything up meanwhile
+		return nil
+	}
+	return fmt.Errorf("the bucket %q at MinIO belongs to an installation whose keys are not here (there is no KMS key %q): give its data directory or key service, or another system_bucket: %w",
+		s.service.Bucket(), systemKey, system.ErrForeign)
 }
 
 func createKey(ctx context.Context, k kms.Service, name string) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -20,9 +21,10 @@ func (a *app) healthCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "health",
 		Short: "Ask a running server whether it is ready",
-		Long: `Exits with 0 if the server answers, and MinIO and the key service answer it; with 1
-otherwise. Made for container health checks. An address without a scheme is asked by HTTP, and
-by HTTPS if the server wants that.`,
+		Long: `Exits with 0 if the server answers, and MinIO and the key service do for it what reads and
+writes need; with 1 otherwise. Made for container health checks. An address without a scheme is
+asked by HTTP, and by HTTPS if the server wants that. The S3 address tells nobody why a server is
+not ready: give that of metrics.address, or set BUCKETSEAL_METRICS_ADDRESS, to see it.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if address == "" {
@@ -33,10 +35,17 @@ by HTTPS if the server wants that.`,
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), 5*time.Second)
 			defer cancel()
-			if err := askReady(ctx, address, skipVerify); err != nil {
+			words, err := askReady(ctx, address, skipVerify)
+			if metrics := a.getenv("BUCKETSEAL_METRICS_ADDRESS"); errors.Is(err, errNotReady) && words == "" && metrics != "" {
+				words, _ = askReady(ctx, metrics, skipVerify)
+			}
+			if err != nil && words != "" {
+				return fmt.Errorf("%w; %s", err, words)
+			}
+			if err != nil {
 				return err
 			}
-			_, err := fmt.Fprintln(a.stdout, "ready")
+			_, err = fmt.Fprintln(a.stdout, cmp.Or(words, "ready"))
 			return err
 		},
 	}
@@ -45,10 +54,14 @@ by HTTPS if the server wants that.`,
 	return cmd
 }
 
-var errWantsTLS = errors.New("the server speaks TLS")
+var (
+	errWantsTLS = errors.New("the server speaks TLS")
+	errNotReady = errors.New("not ready")
+)
 
-// askReady asks the server's readiness path.
-func askReady(ctx context.Context, address string, skipVerify bool) error {
+// askReady asks the server's readiness path. words is what it says besides, which
+// only metrics.address does.
+func askReady(ctx context.Context, address string, skipVerify bool) (words string, err error) {
 	client := &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{
 			MinVersion:         tls.VersionTLS12,
@@ -59,14 +72,14 @@ func askReady(ctx context.Context, address string, skipVerify bool) error {
 	if scheme, host, ok := strings.Cut(address, "://"); ok {
 		return askReadyBy(ctx, client, scheme, host)
 	}
-	err := askReadyBy(ctx, client, "http", address)
+	words, err = askReadyBy(ctx, client, "http", address)
 	if errors.Is(err, errWantsTLS) {
-		err = askReadyBy(ctx, client, "https", address)
+		words, err = askReadyBy(ctx, client, "https", address)
 	}
-	return err
+	return words, err
 }
 
-func askReadyBy(ctx context.Context, client *http.Client, scheme, address string) error {
+func askReadyBy(ctx context.Context, client *http.Client, scheme, address string) (words string, err error) {
 	// A server that listens everywhere listens here.
 	host, port, err := net.SplitHostPort(address)
 	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
@@ -74,19 +87,23 @@ func askReadyBy(ctx context.Context, client *http.Client, scheme, address string
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+address+"/minio/health/ready", nil)
 	if err != nil {
-		return usageError{fmt.Errorf("%q is no address; write HOST:PORT or a URL", address)}
+		return "", usageError{fmt.Errorf("%q is no address; write HOST:PORT or a URL", address)}
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	words = strings.TrimSpace(string(body))
 	switch {
 	case resp.StatusCode == http.StatusOK:
-		return nil
+		return words, nil
 	case scheme == "http" && resp.StatusCode == http.StatusBadRequest && strings.Contains(string(body), "HTTPS server"):
-		return errWantsTLS // net/http's answer to plain HTTP on a TLS port
+		return "", errWantsTLS // net/http's answer to plain HTTP on a TLS port
 	}
-	return fmt.Errorf("%s is not ready: it answers %s", address, resp.Status)
+	if resp.StatusCode != http.StatusServiceUnavailable {
+		words = "" // of another program
+	}
+	return words, fmt.Errorf("%s is %w: it answers %s", address, errNotReady, resp.Status)
 }

@@ -45,6 +45,7 @@ func (a *app) keyCreateCommand() *cobra.Command {
 		},
 	}
 	keyFlags(cmd)
+	newStoreFlag(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
@@ -154,39 +155,6 @@ func (a *app) printKeyInfo(asJSON bool, k kms.KeyInfo) error {
 		fmt.Fprintf(a.stdout, "created by: %s\n", info.CreatedBy)
 	}
 	return nil
-}
-
-func (a *app) keyRemoveCommand() *cobra.Command {
-	var force, asJSON bool
-	cmd := &cobra.Command{
-		Use:     "rm NAME...",
-		Aliases: []string{"remove", "delete"},
-		Short:   "Delete KMS keys, and with them everything sealed under them",
-		Args:    cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, names []string) error {
-			return a.withKeys(cmd, false, func(ctx context.Context, keys kms.Service) error {
-				return each(names, func(name string) error {
-					if _, err := keys.DescribeKey(ctx, name); errors.Is(err, kms.ErrKeyNotFound) || errors.Is(err, kms.ErrInvalidKeyName) {
-						return fmt.Errorf("%q: %w", name, err)
-					}
-					if strings.HasPrefix(name, "bucketseal-system") && !force {
-						return fmt.Errorf("%q seals the proxy's own data in the system bucket; --force deletes it all the same", name)
-					}
-					if err := a.confirm(force, "Delete the key "+name+"? Everything sealed under it is lost for ever."); err != nil {
-						return err
-					}
-					if err := keys.DeleteKey(ctx, name); err != nil {
-						return fmt.Errorf("delete %q: %w", name, err)
-					}
-					return a.printKey(asJSON, "deleted", name)
-				})
-			})
-		},
-	}
-	keyFlags(cmd)
-	cmd.Flags().BoolVar(&force, "force", false, "do not ask")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return cmd
 }
 
 var errNotConfirmed = errors.New("not confirmed; nothing was done")

@@ -3,12 +3,27 @@ package main
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 )
+
+// A mistyped path gets no store of its own.
+func TestOnlyInitMakesAKeyStore(t *testing.T) {
+	t.Parallel()
+	typo := filepath.Join(t.TempDir(), "typo")
+	fails(t, 1, "--init", nil, "", "key", "create", "k", "--data-dir", typo)
+	fails(t, 1, "--init", nil, strings.Repeat("A", 43)+"=\n", "key", "import", "k", "--data-dir", typo)
+	if _, err := os.Stat(typo); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder was made: %v", err)
+	}
+	ok(t, nil, "", "key", "create", "k", "--init", "--data-dir", typo)
+	ok(t, nil, "", "key", "create", "l", "--data-dir", typo)
+}
 
 func TestKeysAreCreatedListedShownAndDeleted(t *testing.T) {
 	t.Parallel()
@@ -17,7 +32,7 @@ func TestKeysAreCreatedListedShownAndDeleted(t *testing.T) {
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("a listing made the folder")
 	}
-	if out := ok(t, nil, "", "key", "create", "one", "two", "--data-dir", dir); out != "created one\ncreated two\n" {
+	if out := ok(t, nil, "", "key", "create", "--init", "one", "two", "--data-dir", dir); out != "created one\ncreated two\n" {
 		t.Errorf("create: %q", out)
 	}
 	// One name that fails does not keep the others from being created.
@@ -44,12 +59,13 @@ func TestKeysAreCreatedListedShownAndDeleted(t *testing.T) {
 func TestDeletingAKeyWantsAYes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	ok(t, nil, "", "key", "create", "k", "l", "bucketseal-system", "--data-dir", dir)
+	ok(t, nil, "", "key", "create", "--init", "k", "l", "bucketseal-system", "--data-dir", dir)
 	for _, answer := range []string{"", "\n", "n\n", "yess\n"} {
 		fails(t, 1, "nothing was done", nil, answer, "key", "rm", "k", "--data-dir", dir)
 	}
 	ok(t, nil, "y\nYES\n", "key", "rm", "k", "l", "--data-dir", dir)
-	fails(t, 1, "--force", nil, "y\n", "key", "rm", "bucketseal-system", "--data-dir", dir)
+	fails(t, 1, "--accept-loss", nil, "y\n", "key", "rm", "bucketseal-system", "--data-dir", dir)
+	fails(t, 1, "--accept-loss", nil, "y\n", "key", "rm", "bucketseal-system", "--force", "--data-dir", dir)
 	if out := ok(t, nil, "", "key", "ls", "--data-dir", dir); out != "bucketseal-system\n" {
 		t.Errorf("left: %q", out)
 	}
@@ -58,7 +74,7 @@ func TestDeletingAKeyWantsAYes(t *testing.T) {
 func TestALostMasterKeyIsNotReplaced(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	ok(t, nil, "", "key", "create", "k", "--data-dir", dir)
+	ok(t, nil, "", "key", "create", "--init", "k", "--data-dir", dir)
 	if err := os.Rename(filepath.Join(dir, "master.key"), filepath.Join(dir, "elsewhere.key")); err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +92,7 @@ func TestTheMasterKeyMayComeFromTheEnvironment(t *testing.T) {
 	dir := t.TempDir()
 	env := []string{"BUCKETSEAL_MASTER_KEY=" + base64.StdEncoding.EncodeToString(make([]byte, 31)) + "AQ=="}
 	env[0] = "BUCKETSEAL_MASTER_KEY=" + base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef"))
-	ok(t, env, "", "key", "create", "k", "--data-dir", dir)
+	ok(t, env, "", "key", "create", "--init", "k", "--data-dir", dir)
 	ok(t, env, "", "key", "info", "k", "--data-dir", dir)
 	if _, err := os.Stat(filepath.Join(dir, "master.key")); err == nil {
 		t.Error("a master key file was made")
@@ -90,9 +106,9 @@ func TestKeysAreUsedAndImported(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	secret := base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef"))
-	ok(t, nil, secret+"\n", "key", "import", "k", "--data-dir", dir)
+	ok(t, nil, secret+"\n", "key", "import", "--init", "k", "--data-dir", dir)
 	file := write(t, filepath.Join(dir, "chacha"), secret)
-	ok(t, nil, "", "key", "import", "c", file, "--cipher", "ChaCha20", "--data-dir", dir)
+	ok(t, nil, "", "key", "import", "--init", "c", file, "--cipher", "ChaCha20", "--data-dir", dir)
 	for _, bad := range []string{"", "no base64", base64.StdEncoding.EncodeToString([]byte("short")), secret + secret} {
 		fails(t, 1, "not 32 bytes in base64", nil, bad, "key", "import", "bad", "--data-dir", dir)
 	}

@@ -76,6 +76,7 @@ every user of the machine could read it there.`,
 		},
 	}
 	keyFlags(cmd)
+	newStoreFlag(cmd)
 	cmd.Flags().StringVar(&cipher, "cipher", kms.AES256.String(), "AES256 or ChaCha20")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd

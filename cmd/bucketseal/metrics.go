@@ -27,8 +27,9 @@ type metricsServer struct {
 }
 
 // newMetricsServer listens. health answers MinIO's health paths, here without
-// the client certificate that the S3 address may want.
-func newMetricsServer(ctx context.Context, address string, r *prometheus.Registry, health http.Handler) (*metricsServer, error) {
+// the client certificate that the S3 address may want; ready that of readiness, in
+// words besides.
+func newMetricsServer(ctx context.Context, address string, r *prometheus.Registry, health http.Handler, ready http.HandlerFunc) (*metricsServer, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {
@@ -37,6 +38,7 @@ func newMetricsServer(ctx context.Context, address string, r *prometheus.Registr
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}))
 	mux.Handle("GET /minio/health/", health)
+	mux.HandleFunc("GET /minio/health/ready", ready)
 	return &metricsServer{l, &http.Server{
 		Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 	}}, nil

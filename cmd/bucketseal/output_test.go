@@ -25,7 +25,7 @@ func TestLostOutputIsAFailure(t *testing.T) {
 		{"key", "ls", "--data-dir", t.TempDir()},
 	} {
 		if args[0] == "key" {
-			ok(t, nil, "", "key", "create", "k", "--data-dir", args[len(args)-1])
+			ok(t, nil, "", "key", "create", "--init", "k", "--data-dir", args[len(args)-1])
 		}
 		var stderr bytes.Buffer
 		if code := run(t.Context(), args, strings.NewReader(""), fullDisk{}, &stderr, nil); code != 1 || !strings.Contains(stderr.String(), "no space left") {
@@ -45,7 +45,7 @@ func TestLostOutputIsAFailure(t *testing.T) {
 func TestGeneratedSecretThatNobodySeesIsNotAdded(t *testing.T) {
 	t.Parallel()
 	upstream, dir := fakeMinIO(t), t.TempDir()
-	ok(t, nil, "", "key", "create", "k", "--data-dir", dir)
+	ok(t, nil, "", "key", "create", "--init", "k", "--data-dir", dir)
 	flags := []string{"--upstream", upstream, "--data-dir", dir}
 	var stderr bytes.Buffer
 	code := run(t.Context(), append([]string{"credential", "add", "alice", "--generate"}, flags...), strings.NewReader(""), fullDisk{}, &stderr, rootEnv())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
@@ -84,9 +85,19 @@ func keyFlags(cmd *cobra.Command) {
 	remoteFlags(cmd)
 }
 
+// initFlag makes a key store that is not there. Without, a mistyped path would
+// get a store of its own, and keys that nobody finds again.
+const initFlag = "init"
+
+// newStoreFlag is for commands that put keys into a store.
+func newStoreFlag(cmd *cobra.Command) {
+	cmd.Flags().Bool(initFlag, false, "make the key store if there is none")
+}
+
 // withKeys calls f with the key service that is meant: a key server, if one is
 // named and neither --data-dir nor --config is given; else the one that the
-// proxy's configuration names. Only with create may the latter be made.
+// proxy's configuration names. With create the latter may be made, if --init asks
+// for it.
 func (a *app) withKeys(cmd *cobra.Command, create bool, f func(ctx context.Context, keys kms.Service) error) error {
 	flags := cmd.Flags()
 	local := flags.Changed("data-dir") || flags.Changed("config")
@@ -104,7 +115,11 @@ func (a *app) withKeys(cmd *cobra.Command, create bool, f func(ctx context.Conte
 		return fmt.Errorf("%w; or name a key server with --server or MINIO_KES_SERVER", err)
 	}
 	log := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	keys, err := a.openKeys(cmd.Context(), c, create, log)
+	init, _ := flags.GetBool(initFlag)
+	keys, err := a.openKeys(cmd.Context(), c, create && init, log)
+	if create && !init && errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w; the server makes a key store when it first starts, and --%s makes one now: look at the path twice", err, initFlag)
+	}
 	if err != nil {
 		return err
 	}

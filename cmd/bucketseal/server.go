@@ -119,7 +119,9 @@ func (a *app) serve(ctx context.Context, c *config.Config, reload func() (*confi
 		return err
 	}
 	logStart(c, keys, front, log)
-	go reportUpstream(background, c, up, log)
+	if !up.Secure() {
+		log.Warn("the upstream is reached by plain HTTP: what is not encrypted by bucketseal can be read on the way", "upstream", c.Upstream.Endpoint.String())
+	}
 	err = front.serve(serving, handler)
 	if err == nil && ctx.Err() == nil { // nobody asked for the end
 		err = context.Cause(serving)
@@ -131,6 +133,9 @@ func (a *app) serve(ctx context.Context, c *config.Config, reload func() (*confi
 
 // begin creates the configured keys and starts what the proxy does by itself.
 func begin(ctx context.Context, c *config.Config, keys *keySource, handler *proxy.Server, log *slog.Logger) error {
+	if err := handler.CheckKeys(ctx); err != nil {
+		return fmt.Errorf("keys in %s: %w", keys.where, err)
+	}
 	if err := keys.createListed(ctx); err != nil {
 		return err
 	}
@@ -146,7 +151,7 @@ func serveMetrics(ctx context.Context, c *config.Config, registry *prometheus.Re
 	if c.MetricsAddress == "" {
 		return func() {}, nil
 	}
-	m, err := newMetricsServer(ctx, c.MetricsAddress, registry, handler)
+	m, err := newMetricsServer(ctx, c.MetricsAddress, registry, handler, handler.ServeReadiness)
 	if err != nil {
 		return nil, err
 	}
@@ -246,6 +251,7 @@ func proxyOptions(c *config.Config, up *upstream.Client, keys kms.Service, log *
 		SignatureV2:          c.SignatureV2,
 		MaxSkew:              c.Limits.MaxClockSkew,
 		Lease:                c.Limits.RuleLease,
+		ReadyWithoutKeys:     !c.ReadinessKeyService,
 		Logger:               log,
 	}
 }
@@ -317,18 +323,6 @@ func retryKey(ctx context.Context, keys kms.Service, name string, log *slog.Logg
 		if !errors.Is(err, kms.ErrUnavailable) {
 			log.Error("cannot create KMS key", "key", name, "error", err)
 		}
-	}
-}
-
-// reportUpstream says once whether MinIO answers. It need not: requests try anew.
-func reportUpstream(ctx context.Context, c *config.Config, up *upstream.Client, log *slog.Logger) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	if err := up.Alive(ctx); err != nil && !errors.Is(err, context.Canceled) {
-		log.Error("the upstream does not answer; requests get 503 until it does", "upstream", c.Upstream.Endpoint.String(), "error", err)
-	}
-	if !up.Secure() {
-		log.Warn("the upstream is reached by plain HTTP: what is not encrypted by bucketseal can be read on the way", "upstream", c.Upstream.Endpoint.String())
 	}
 }
 

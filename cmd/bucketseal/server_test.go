@@ -47,7 +47,7 @@ func TestServerStartsWithoutUpstreamAndSaysSo(t *testing.T) {
 	l.Close()
 	d := start(t, rootEnv(), "server", "--address", "127.0.0.1:0", "--upstream", "http://"+closed, "--data-dir", t.TempDir())
 	address := d.address(t)
-	d.waitLog(t, "the upstream does not answer; requests get 503 until it does")
+	d.waitLog(t, "not ready: the upstream does not answer")
 	d.waitLog(t, "cannot set up the system bucket")
 	if got := get(t, http.DefaultClient, "http://"+address+"/minio/health/live"); got != http.StatusOK {
 		t.Errorf("live: %d", got)

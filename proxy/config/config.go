@@ -73,6 +73,9 @@ type Config struct {
 	Log         Log
 	// MetricsAddress is where metrics are served, HOST:PORT; "" for nowhere.
 	MetricsAddress string
+	// ReadinessKeyService says that the server is not ready while its key service
+	// cannot be used.
+	ReadinessKeyService bool
 
 	// DataDir holds the key store; "" if keys live elsewhere.
 	DataDir string

@@ -63,6 +63,7 @@ limits:
   max_connections_per_client: 100
   stall: 20s
 metrics: {address: "127.0.0.1:9100"}
+readiness: {key_service: false}
 log: {level: debug, format: json}
 data_dir: /var/lib/bucketseal
 master_key_file: ../master.key

@@ -267,6 +267,10 @@ func capacitySettings() []Setting {
 			Path: "metrics.address", Type: TypeString, Env: "BUCKETSEAL_METRICS_ADDRESS",
 			Usage: "serve metrics and health, without authentication, on HOST:PORT", set: text(func(c *Config) *string { return &c.MetricsAddress }, checkAddress),
 		},
+		{
+			Path: "readiness.key_service", Type: TypeBool, Default: "true", Env: "BUCKETSEAL_READINESS_KEY_SERVICE",
+			Usage: "the server is not ready while its key service cannot be used", set: boolean(func(c *Config) *bool { return &c.ReadinessKeyService }),
+		},
 	}
 }
 

@@ -114,7 +114,7 @@ func (s *Store) open(ctx context.Context, kind, name string, sealed []byte) ([]b
 	}
 	dek, err := s.o.KMS.DecryptDEK(ctx, object.KMSKey, object.SealedDEK, s.context(kind, name))
 	if errors.Is(err, kms.ErrDecrypt) {
-		return nil, fmt.Errorf("read system object %q: %w", name, ErrTampered)
+		return nil, fmt.Errorf("read system object %q: %w", name, ErrForeign)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read system object %q: %w", name, err)

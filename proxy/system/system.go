@@ -6,6 +6,7 @@ package system
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -14,6 +15,11 @@ import (
 // ErrTampered says that a system object is not what this deployment stored
 // under that name.
 var ErrTampered = errors.New("system object is not authentic")
+
+// ErrForeign says that a system object does not open under this key service's key,
+// for this deployment: it was sealed under others, or is damaged. It is ErrTampered
+// too.
+var ErrForeign = fmt.Errorf("%w: it was sealed under other keys, or for another deployment", ErrTampered)
 
 // contextName is the reserved entry of the encryption context of system DEKs.
 const contextName = kms.ReservedContextPrefix + "system"

@@ -37,6 +37,8 @@ type canary struct {
 	service *Service
 	name    string
 	missing []string // what the storage lacks
+	// encrypted says that the storage has encrypted a canary by itself.
+	encrypted bool
 }
 
 // Check writes objects to the system bucket in each way in which records are
@@ -50,6 +52,9 @@ func (s *Service) Check(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{c.put, c.list, c.copy, c.upload, c.condition} {
 		if err := step(ctx); err != nil {
 			return fmt.Errorf("check the storage: %w", err)
+		}
+		if c.encrypted { // parts have other ETags then
+			return fmt.Errorf("%w: it encrypts once more what lies in the bucket %q, by a KMS of its own, and all would be lost with that: take MINIO_KMS_AUTO_ENCRYPTION, or the bucket's encryption rule (mc encrypt clear), away from MinIO", ErrUnfit, s.bucket)
 		}
 	}
 	if len(c.missing) > 0 {
@@ -66,6 +71,47 @@ func (s *Service) SweepCanaries(ctx context.Context, before time.Time) (int, err
 		seconds, err := strconv.ParseInt(began, 10, 64)
 		return err != nil || seconds >= before.Unix()
 	})
+}
+
+// HasKMS says whether MinIO has a KMS of its own, and encrypts an object if it is
+// asked to. ErrUnreachable, and the errors of MayWrite.
+func (s *Service) HasKMS(ctx context.Context) (bool, error) {
+	c := &canary{service: s, name: canaryPrefix + strconv.FormatInt(time.Now().Unix(), 10) + "-" + strings.ToLower(rand.Text())}
+	_, err := c.do(ctx, http.MethodPut, "/kms", nil, http.Header{encryptionHeader: {"AES256"}}, []byte("canary"), http.StatusOK)
+	if err == nil {
+		_, _ = s.DeleteNotes(context.WithoutCancel(ctx), c.name, nil)
+		return true, nil
+	}
+	var answer *Error
+	switch {
+	case !errors.As(err, &answer):
+		return false, err
+	case strings.HasPrefix(answer.Code, "kms:"): // it has one that is out of order
+		return true, nil
+	case answer.Status == http.StatusNotImplemented:
+		return false, nil
+	}
+	return false, asked(answer)
+}
+
+// HasRule says whether a bucket has an encryption rule at MinIO itself. ErrOwnRights,
+// ErrUnreachable.
+func (s *Service) HasRule(ctx context.Context, bucket string) (bool, error) {
+	resp, err := s.client.Do(ctx, &Request{
+		Method: http.MethodGet, Bucket: bucket, Query: url.Values{"encryption": {""}}, Header: make(http.Header), Credential: &s.cred,
+	})
+	if err != nil {
+		return false, err
+	}
+	if resp.StatusCode == http.StatusOK {
+		Discard(resp)
+		return true, nil
+	}
+	answer := ReadError(resp)
+	if answer.Status == http.StatusNotFound {
+		return false, nil
+	}
+	return false, asked(answer)
 }
 
 // lacks notes what the storage does not do.
@@ -163,6 +209,7 @@ func (c *canary) kept(ctx context.Context, suffix, record, how string) error {
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("look %s up: %w (%w)", how, ErrUnreachable, ReadError(resp))
 	}
+	c.encrypted = c.encrypted || resp.Header.Get(encryptionHeader) != ""
 	if values := resp.Header.Values(canaryHeader); len(values) != 1 || values[0] != record {
 		return c.lacks("%s loses metadata that is sent in the query", how)
 	}

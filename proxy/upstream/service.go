@@ -20,6 +20,30 @@ var (
 	ErrConflict    = errors.New("system object was changed by somebody else")
 )
 
+// What MinIO may have against the proxy itself. They come with MinIO's own answer.
+var (
+	// ErrOwnCredential says that MinIO does not know the service credential, or knows
+	// another secret for it.
+	ErrOwnCredential = errors.New("MinIO refuses the proxy's own credential")
+	// ErrOwnRights says that the service credential lacks a right.
+	ErrOwnRights = errors.New("MinIO does not let the proxy's own credential do what it must")
+	// ErrNoBucket says that the system bucket does not exist. It is ErrNotFound too.
+	ErrNoBucket = fmt.Errorf("the system bucket does not exist: %w", ErrNotFound)
+)
+
+// ownFault returns which of these an error code stands for, and nil for none.
+func ownFault(code string) error {
+	switch code {
+	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessKeyDisabled", "InvalidTokenId", "ExpiredToken":
+		return ErrOwnCredential
+	case "AccessDenied":
+		return ErrOwnRights
+	case "NoSuchBucket":
+		return ErrNoBucket
+	}
+	return nil
+}
+
 // maxSystemObject bounds a system object that is read into memory, in bytes.
 const maxSystemObject = 64 << 20
 
@@ -69,7 +93,7 @@ func (s *Service) CreationDates(ctx context.Context) (map[string]time.Time, erro
 		return nil, fmt.Errorf("list buckets: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("list buckets: %w (%w)", ErrUnreachable, ReadError(resp))
+		return nil, fmt.Errorf("list buckets: %w", asked(ReadError(resp)))
 	}
 	defer Discard(resp)
 	list, err := ParseBuckets(resp.Body)
@@ -125,6 +149,47 @@ func (s *Service) Put(ctx context.Context, name string, data []byte, etag string
 	return info.ETag, nil
 }
 
+// Hide removes a system object and keeps its versions, which is no error if there is
+// none.
+func (s *Service) Hide(ctx context.Context, name string) error {
+	err := serviceError("hide system object", s.core.RemoveObject(ctx, s.bucket, name, minio.RemoveObjectOptions{}))
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// MayWrite asks whether a system object could be written now, without writing one:
+// the condition is never met. ErrOwnCredential, ErrOwnRights, ErrNoBucket,
+// ErrUnreachable.
+func (s *Service) MayWrite(ctx context.Context) error {
+	r := s.request(http.MethodPut, probeName)
+	r.Header.Set("If-Match", `"00000000000000000000000000000000"`)
+	body := []byte("never written")
+	r.Body, r.Length = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	resp, err := s.client.Do(ctx, r)
+	if err != nil {
+		return err
+	}
+	answer := ReadError(resp)
+	if answer.Status == http.StatusPreconditionFailed || answer.Code == minio.NoSuchKey {
+		return nil
+	}
+	return fmt.Errorf("write to the system bucket: %w", asked(answer))
+}
+
+// probeName is an object that never exists.
+const probeName = canaryPrefix + "0-probe"
+
+// asked returns an answer to the proxy itself with what it means; ErrUnreachable
+// for what says nothing.
+func asked(answer *Error) error {
+	if fault := ownFault(answer.Code); fault != nil {
+		return fmt.Errorf("%w (%w)", fault, answer)
+	}
+	return fmt.Errorf("%w (%w)", ErrUnreachable, answer)
+}
+
 func serviceError(what string, err error) error {
 	if err == nil {
 		return nil
@@ -133,10 +198,13 @@ func serviceError(what string, err error) error {
 	if !errors.As(err, &answer) {
 		return fmt.Errorf("%s: %w (%w)", what, ErrUnreachable, err)
 	}
+	fault := ownFault(answer.Code)
 	switch {
 	case answer.StatusCode == http.StatusNotModified:
 		return ErrNotModified
-	case answer.Code == minio.NoSuchKey, answer.Code == minio.NoSuchBucket:
+	case fault != nil:
+		return fmt.Errorf("%s: %w (%w)", what, fault, err)
+	case answer.Code == minio.NoSuchKey:
 		return fmt.Errorf("%s: %w", what, ErrNotFound)
 	case answer.StatusCode == http.StatusPreconditionFailed, answer.StatusCode == http.StatusConflict:
 		return fmt.Errorf("%s: %w", what, ErrConflict)

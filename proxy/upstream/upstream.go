@@ -30,6 +30,13 @@ var ErrUnreachable = errors.New("upstream is unreachable")
 // and some make its XML unreadable.
 var ErrListing = errors.New("upstream's listing does not parse")
 
+// HopHeader is on every request to MinIO that a client caused. A bucketseal that
+// gets it is somebody's upstream, perhaps its own.
+const HopHeader = "X-Bucketseal-Hop"
+
+// ownServer is what the Server header of a bucketseal says.
+const ownServer = "bucketseal"
+
 // UnsignedPayload is the payload hash of requests whose body DARE
 // authenticates already.
 const UnsignedPayload = "UNSIGNED-PAYLOAD"
@@ -75,6 +82,8 @@ type Client struct {
 	epoch atomic.Uint64
 	// program is what the last answer said of who gave it.
 	program atomic.Pointer[string]
+
+	encrypted encrypted
 }
 
 // New returns a client; it makes no request.
@@ -207,6 +216,7 @@ func (c *Client) Do(ctx context.Context, r *Request) (*http.Response, error) {
 	if r.Credential != nil {
 		req = c.sign(req, r)
 	}
+	req.Header.Set(HopHeader, "1") // after signing: what lies between may add to it
 	transport := c.transport
 	if r.Slow {
 		transport = c.slow
@@ -223,6 +233,12 @@ func (c *Client) Do(ctx context.Context, r *Request) (*http.Response, error) {
 		return nil, fmt.Errorf("%s to upstream: %w (%w)", r.Method, ErrUnreachable, err)
 	}
 	c.noteProgram(resp.Header)
+	if resp.Header.Get("Server") == ownServer {
+		_ = resp.Body.Close()
+		cancel()
+		return nil, fmt.Errorf("%w: the upstream is no MinIO, but a bucketseal, perhaps this one: upstream.endpoint must lead to MinIO itself", ErrUnfit)
+	}
+	c.noteEncrypted(r, resp)
 	resp.Body = &idleBody{body: resp.Body, caller: caller, cancel: cancel, timer: time.AfterFunc(idleTimeout, cancel)}
 	if resp.StatusCode < 300 && sent.missing() {
 		_ = resp.Body.Close()
