@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -50,12 +52,16 @@ func (s *Server) parseCopySource(r *request) (*copySource, error) {
 	if strings.EqualFold(bucket, s.opts.SystemBucket) {
 		return nil, errReservedBucket(r.route.op)
 	}
-	if query != "" {
-		values, err := url.ParseQuery(query)
-		if err != nil || len(values) != 1 || len(values["versionId"]) != 1 {
-			return nil, errCopySource
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, errCopySource
+	}
+	// As at MinIO the first one counts, other parameters do not, and an id that none
+	// can be is that of no version.
+	if src.version = values.Get("versionId"); src.version != "" && src.version != "null" {
+		if _, err := uuid.Parse(src.version); err != nil {
+			return nil, errNoSuchVersion
 		}
-		src.version = values.Get("versionId")
 	}
 	if err := s.parseSourceKey(r, src); err != nil {
 		return nil, err

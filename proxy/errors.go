@@ -75,6 +75,9 @@ var (
 	errAccountAnswer     = errors.New("upstream's answer names no account that was asked for")
 	errStaleCredential   = errors.New("upstream knows another secret for this access key, or none")
 	errSTSAnswer         = errors.New("what upstream's STS answered is no credential")
+	errNoSuchVersion     = errors.New("no such version")
+	errFormToObject      = errors.New("a form is sent to a bucket, not to an object; its field key names that")
+	errUnsignedForm      = errors.New("a form without a signature, and nobody without one may do this")
 	errFormCut           = errors.New("the form breaks off")
 	errFormWithoutKey    = errors.New("form without a key")
 	errPartAndRange      = errors.New("both a part number and a range")
@@ -121,6 +124,9 @@ var errorTable = []struct {
 	{errCopySource, apiError{400, invalidArgument, "Copy Source must mention the source bucket and key: sourcebucket/sourcekey.", nil}},
 	{errCopyOntoItself, apiError{400, invalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.", nil}},
 	{errPartAndRange, apiError{400, invalidRequest, "Cannot specify both Range header and partNumber query parameter", nil}},
+	{errNoSuchVersion, apiError{404, "NoSuchVersion", "The specified version does not exist.", nil}},
+	{errFormToObject, apiError{405, "MethodNotAllowed", "The specified method is not allowed against this resource.", nil}},
+	{errUnsignedForm, apiError{400, "AuthorizationQueryParametersError", malformedCredential, nil}},
 	{errFormCut, apiError{400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.", nil}},
 	{errFormWithoutKey, apiError{400, "MalformedPOSTRequest", malformedForm + " (The name of the uploaded key is missing)", nil}},
 	{form.ErrMalformed, apiError{400, "MalformedPOSTRequest", malformedForm, nil}},

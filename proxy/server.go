@@ -229,6 +229,9 @@ func (s *Server) handle(w *responseWriter, r *request, sc scope, bucket, key str
 		return err
 	}
 	if r.route, err = s.table.find(sc, r.Method, r.query, r.Header); err != nil {
+		if errors.Is(err, errFormToObject) && r.auth.Kind != sigv4.Anonymous {
+			return sigv4.ErrMultipleAuth // a form is signed inside
+		}
 		return err
 	}
 	if strings.EqualFold(r.bucket, s.opts.SystemBucket) {
