@@ -140,7 +140,7 @@ var errorTable = []struct {
 	{form.ErrTooSmall, apiError{400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed object size.", nil}},
 	{form.ErrTooBig, apiError{400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.", nil}},
 
-	{errPlainObject, apiError{403, "AccessDenied", "The object is stored without encryption, and the bucket is not listed in the plain_read setting of this bucketseal.", nil}},
+	{errPlainObject, apiError{403, "InvalidObjectState", "The object is stored without encryption, and the bucket is not listed in the plain_read setting of this bucketseal.", nil}},
 	{errPrecondition, apiError{412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", nil}},
 	{errNoSuchKey, apiError{404, "NoSuchKey", "The specified key does not exist.", nil}},
 	{errChanged, apiError{503, "SlowDown", "The object is being overwritten. Please try again.", nil}},

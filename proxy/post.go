@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/xml"
 	"fmt"
@@ -93,6 +94,7 @@ func formError(err error) error {
 func (p *posting) authenticate(ctx context.Context) error {
 	f := p.form.Fields
 	p.outer.auth = p.server.verifier.Unsigned()
+	p.outer.claimed, _, _ = strings.Cut(cmp.Or(f["x-amz-credential"], f["awsaccesskeyid"]), "/")
 	if !p.form.Signed() {
 		return nil
 	}

@@ -147,6 +147,7 @@ type request struct {
 	query       url.Values // only what the route accepts
 	auth        *sigv4.Request
 	caller      caller
+	claimed     string // access key that a form names, for the log
 	began       time.Time
 	// held is a document that takes its memory from the budget; nil for none.
 	held []byte
@@ -272,10 +273,20 @@ func (s *Server) logRequest(r *request, status int, cut bool, err error, answer 
 			return
 		}
 	}
+	caller, claimed := r.caller.String(), r.claimed
+	if claimed == "" && r.caller.accessKey == "" {
+		claimed = sigv4.ClaimedAccessKey(r.Request)
+	}
+	if claimed != "" && r.caller.accessKey == "" {
+		caller = "unproven"
+	}
 	attrs := []slog.Attr{
 		slog.String("id", r.id), slog.String("op", r.op()), slog.String("method", r.Method),
-		slog.String("bucket", r.bucket), slog.String("key", r.key), slog.String("caller", r.caller.String()),
+		slog.String("bucket", r.bucket), slog.String("key", r.key), slog.String("caller", caller),
 		slog.String("client", r.origin.Addr.String()), slog.String("peer", r.RemoteAddr), slog.Int("status", status), slog.Duration("took", time.Since(r.began)),
+	}
+	if caller == "unproven" {
+		attrs = append(attrs, slog.String("claims", claimed))
 	}
 	if err != nil {
 		attrs = append(attrs, slog.String("code", answer.code), slog.String("error", err.Error()))

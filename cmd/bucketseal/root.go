@@ -121,7 +121,7 @@ func usageErrors(cmd *cobra.Command) {
 	}
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if cmd.HasSubCommands() && len(args) > 0 {
-			return usageError{fmt.Errorf("unknown command %q; see %s --help", args[0], cmd.CommandPath())}
+			return usageError{fmt.Errorf("unknown command %q%s; see %s --help", args[0], didYouMean(cmd, args[0]), cmd.CommandPath())}
 		}
 		if err := check(cmd, args); err != nil {
 			return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
@@ -131,6 +131,18 @@ func usageErrors(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		usageErrors(sub)
 	}
+}
+
+// didYouMean names the commands that a mistyped one may stand for.
+func didYouMean(cmd *cobra.Command, typed string) string {
+	if cmd.SuggestionsMinimumDistance <= 0 {
+		cmd.SuggestionsMinimumDistance = 2
+	}
+	similar := cmd.SuggestionsFor(typed)
+	if len(similar) == 0 {
+		return ""
+	}
+	return ", did you mean " + strings.Join(similar, " or ") + "?"
 }
 
 // group returns a command that only holds others.
