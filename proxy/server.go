@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
@@ -55,6 +56,7 @@ type Server struct {
 	probes     probes
 	busy       busyLog
 	lines      *edge.Lines // of strangers in the log
+	draining   atomic.Bool // about to end
 }
 
 // New checks the options and returns a server that has made no request yet.
@@ -162,7 +164,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w, r, finish := s.opts.Patience.Apply(w, r)
 	defer finish()
 	// A bucket in the host comes first: every path is a key of it then.
-	if s.serveCORS(w, r) || s.serveVirtualHost(w, r) || s.serveHealth(w, r) {
+	if s.serveCORS(w, r) || s.serveVirtualHost(w, r) || s.serveDraining(w, r) || s.serveHealth(w, r) {
 		return
 	}
 	if isAdminPath(r.URL.Path) {
