@@ -75,6 +75,7 @@ func differences() []difference {
 		{"* c: condition, other key", "*", noKeyNoWord},
 
 		{"form*", "body /Error/Key", details},
+		{"form to an object", "body /Error/BucketName", details},
 		{"form * fails", "message", "the condition that failed is named, as at AWS; MinIO names only those on checksums"},
 		{"form no date", "*", "a signed form must say how and when it was signed, as at AWS"},
 		{"form no algorithm", "*", "as above"},
@@ -82,7 +83,8 @@ func differences() []difference {
 		{"form sse unknown", "*", "MinIO stores the file unencrypted"},
 		{"form redirect nowhere", "*", "an address that is none is ignored, as at AWS"},
 		{"* form", "header Content-Type", "MinIO guesses a type from the name; as at AWS, the form says it"},
-		{"anonymous form, *", "*", "at AWS a form without a policy is an anonymous PUT, and the bucket's policy judges it; MinIO takes none"},
+		{"anonymous form, closed", "body /Error/Key", details},
+		{"anonymous form, open", "*", "at AWS a form without a policy is an anonymous PUT, and the bucket's policy judges it; MinIO takes none"},
 		{"anonymous get", "*", "as above"},
 
 		{"HEAD if *", "header Content-*", "HEAD's 412 has no body to describe"},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"mime/multipart"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -202,4 +203,66 @@ func TestAnonymousFormsAnswerAsMinIO(t *testing.T) {
 	x.do("put policy", request{method: http.MethodPut, bucket: bucket, query: "policy=", body: []byte(policy)}).ok()
 	nobody.post("anonymous form, open", bucket, f)
 	nobody.do("anonymous get", request{method: http.MethodGet, bucket: bucket, key: "anonymous"})
+}
+
+// TestFormsToObjectsAnswerAsMinIO sends forms to an object's path, where none is
+// taken, signed or not.
+func TestFormsToObjectsAnswerAsMinIO(t *testing.T) {
+	t.Parallel()
+	x := newExchange(t)
+	bucket := x.bucket()
+	f := postForm{fields: [][2]string{{"key", "a"}}, file: testData(500, 71)}
+	for _, path := range []string{"/" + bucket + "/key", "/" + bucket + "/key/", "/" + bucket + "/key?x=1", "/nobucket-here/key"} {
+		for _, anonymous := range []bool{true, false} {
+			send := func(side int) answer {
+				r := f.request(x.side[side].anonymous(), bucket)
+				r.path, r.query, _ = strings.Cut(path, "?")
+				if anonymous {
+					return x.side[side].anonymous().do(t, r)
+				}
+				return x.side[side].do(t, r)
+			}
+			b := both{x, send(0), send(1)}
+			x.compare("form to an object", b)
+			if want := map[bool]int{true: http.StatusMethodNotAllowed, false: http.StatusBadRequest}[anonymous]; b.seal.status != want {
+				t.Errorf("%s: %d %s, want %d", path, b.seal.status, b.seal.code, want)
+			}
+		}
+	}
+}
+
+// TestFormsWithoutPartsOfTheirSignatureAnswerAsMinIO leaves out one field after the
+// other.
+func TestFormsWithoutPartsOfTheirSignatureAnswerAsMinIO(t *testing.T) {
+	t.Parallel()
+	x := newExchange(t)
+	bucket := x.bucket()
+	without := func(names ...string) func([][2]string) [][2]string {
+		return func(fields [][2]string) (kept [][2]string) {
+			for _, f := range fields {
+				if !slices.Contains(names, f[0]) {
+					kept = append(kept, f)
+				}
+			}
+			return kept
+		}
+	}
+	const algorithm, credential, date, policy, signature = "x-amz-algorithm", "x-amz-credential", "x-amz-date", "policy", "x-amz-signature"
+	for label, test := range map[string]struct {
+		without []string
+		status  int
+	}{
+		"nothing":         {[]string{algorithm, credential, date, policy, signature}, 400},
+		"only policy":     {[]string{algorithm, credential, date, signature}, 400},
+		"only signature":  {[]string{algorithm, credential, date, policy}, 400},
+		"only credential": {[]string{algorithm, date, policy, signature}, 403},
+		"no credential":   {[]string{credential}, 400},
+		"no signature":    {[]string{signature}, 403},
+		"no policy":       {[]string{policy}, 403},
+	} {
+		b := x.post("form with "+label, bucket, postForm{fields: [][2]string{{"key", "a"}}, file: testData(500, 71), change: without(test.without...)})
+		if b.seal.status != test.status {
+			t.Errorf("%s: %d %s, want %d", label, b.seal.status, b.seal.code, test.status)
+		}
+	}
 }

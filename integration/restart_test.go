@@ -127,6 +127,53 @@ func TestShutdownLetsRunningTransfersFinish(t *testing.T) {
 	}
 }
 
+// TestALoadBalancerHasTimeToNoticeTheEnd: after SIGTERM readiness is 503 at once,
+// while new connections are served for limits.drain.
+func TestALoadBalancerHasTimeToNoticeTheEnd(t *testing.T) {
+	t.Parallel()
+	needsSeal(t)
+	dir := t.TempDir()
+	file := writeFile(t, dir, "drain.yml", []byte("limits: {drain: 3s}\n"))
+	s := newStack(t, stackOptions{args: []string{"--config", file}})
+	c := s.client()
+	bucket := newBucket(t, c)
+	c.put(t, bucket, "k", []byte("x"), nil).wantStatus(t, http.StatusOK)
+	status := func(path string) int {
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+		resp, err := client.Get(s.seal.endpoint() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	if got := status("/minio/health/ready"); got != http.StatusOK {
+		t.Errorf("ready: %d", got)
+	}
+	asked := time.Now()
+	if err := s.seal.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for status("/minio/health/ready") == http.StatusOK {
+		if time.Since(asked) > 2*time.Second {
+			t.Fatal("still ready")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if got := status("/minio/health/live"); got != http.StatusOK {
+		t.Errorf("live: %d", got)
+	}
+	c.get(t, bucket, "k", nil).wantStatus(t, http.StatusOK)
+	select {
+	case <-s.seal.done:
+		if ran := time.Since(asked); ran < 2900*time.Millisecond || s.seal.waitErr != nil {
+			t.Errorf("ended after %v: %v", ran, s.seal.waitErr)
+		}
+	case <-time.After(15 * time.Second):
+		t.Error("still running")
+	}
+}
+
 // slowReader pauses before every MiB.
 type slowReader struct {
 	*generator

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 )
@@ -181,6 +182,33 @@ func TestCopySourceConditionsAnswerAsMinIO(t *testing.T) {
 				header[sourcePrefix+pairs[i]] = pairs[i+1]
 			}
 			x.do("copy if "+name, copyOf(bucket+"/"+m.name, bucket, "to", header, map[string]string{sseHeader: "AES256"}))
+		}
+	}
+}
+
+// TestCopiesOfUnknownVersionsAnswerAsMinIO asks for versions that are not there, in
+// every form an id may have or not.
+func TestCopiesOfUnknownVersionsAnswerAsMinIO(t *testing.T) {
+	t.Parallel()
+	x := newExchange(t)
+	bucket := x.bucket()
+	x.do("put", request{method: http.MethodPut, bucket: bucket, key: "o", body: testData(3000, 43)}).ok()
+	up := x.upload("copied versions", bucket, "mp", mode{})
+	const id = "5eb1eae8-1a73-4032-8ac8-54c0bc7993f4"
+	for query, status := range map[string]int{
+		"versionId=" + id: 404, "versionId=" + strings.ToUpper(id): 404, "versionId=" + strings.ReplaceAll(id, "-", ""): 404, "versionId={" + id + "}": 404,
+		"versionId=abc": 404, "versionId=NULL": 404, "versionId=a/b": 404, "versionId=../x": 404, "versionId=x%20y": 404, "versionId=%ff": 404, "versionId=%00": 404,
+		"versionId=" + id + "&x=y": 404, "versionId=abc&versionId=" + id: 404, "x=y&versionId=" + id: 404,
+		"versionId=": 200, "versionId=null": 200, "": 200, "x=y": 200, "versionid=" + id: 200, "a?versionId=" + id: 200,
+	} {
+		from := bucket + "/o?" + query
+		b := x.do("copy of a version", copyOf(from, bucket, "copy"))
+		if b.seal.status != status {
+			t.Errorf("%s: %d %s, want %d", from, b.seal.status, b.seal.code, status)
+		}
+		part := up.do("copy of a version, part", http.MethodPut, nil, map[string]string{"X-Amz-Copy-Source": from}, "partNumber", "1")
+		if part.seal.status != status {
+			t.Errorf("part of %s: %d %s, want %d", from, part.seal.status, part.seal.code, status)
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -67,10 +69,17 @@ func parseSourceName(header string) (name sse.Name, version string, err error) {
 		return name, "", nil
 	}
 	values, err := url.ParseQuery(query)
-	if err != nil || len(values) != 1 || len(values["versionId"]) != 1 {
+	if err != nil {
 		return name, "", errCopySource
 	}
-	return name, values.Get("versionId"), nil
+	// As at MinIO the first one counts, other parameters do not, and an id that none
+	// can be is that of no version.
+	if version = values.Get("versionId"); version != "" && version != "null" {
+		if _, err := uuid.Parse(version); err != nil {
+			return name, "", errNoSuchVersion
+		}
+	}
+	return name, version, nil
 }
 
 // parseSourceKey reads the customer key of the source, whose headers are those

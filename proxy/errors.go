@@ -76,6 +76,9 @@ var (
 	errAccountAnswer     = errors.New("upstream's answer names no account that was asked for")
 	errStaleCredential   = errors.New("upstream knows another secret for this access key, or none")
 	errSTSAnswer         = errors.New("what upstream's STS answered is no credential")
+	errNoSuchVersion     = errors.New("no such version")
+	errFormToObject      = errors.New("a form is sent to a bucket, not to an object; its field key names that")
+	errUnsignedForm      = errors.New("a form without a signature, and nobody without one may do this")
 	errFormCut           = errors.New("the form breaks off")
 	errFormWithoutKey    = errors.New("form without a key")
 	errLoop              = errors.New("the request comes from a bucketseal: this one, or one whose upstream this is")
@@ -125,6 +128,9 @@ var errorTable = []struct {
 	{errCopySource, apiError{400, invalidArgument, "Copy Source must mention the source bucket and key: sourcebucket/sourcekey.", nil}},
 	{errCopyOntoItself, apiError{400, invalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.", nil}},
 	{errPartAndRange, apiError{400, invalidRequest, "Cannot specify both Range header and partNumber query parameter", nil}},
+	{errNoSuchVersion, apiError{404, "NoSuchVersion", "The specified version does not exist.", nil}},
+	{errFormToObject, apiError{405, "MethodNotAllowed", "The specified method is not allowed against this resource.", nil}},
+	{errUnsignedForm, apiError{400, "AuthorizationQueryParametersError", malformedCredential, nil}},
 	{errFormCut, apiError{400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.", nil}},
 	{errFormWithoutKey, apiError{400, "MalformedPOSTRequest", malformedForm + " (The name of the uploaded key is missing)", nil}},
 	{form.ErrMalformed, apiError{400, "MalformedPOSTRequest", malformedForm, nil}},
@@ -138,7 +144,7 @@ var errorTable = []struct {
 	{form.ErrTooSmall, apiError{400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed object size.", nil}},
 	{form.ErrTooBig, apiError{400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.", nil}},
 
-	{errPlainObject, apiError{403, "AccessDenied", "The object is stored without encryption, and the bucket is not listed in the plain_read setting of this bucketseal.", nil}},
+	{errPlainObject, apiError{403, "InvalidObjectState", "The object is stored without encryption, and the bucket is not listed in the plain_read setting of this bucketseal.", nil}},
 	{errPrecondition, apiError{412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", nil}},
 	{errNoSuchKey, apiError{404, "NoSuchKey", "The specified key does not exist.", nil}},
 	{errChanged, apiError{503, "SlowDown", "The object is being overwritten. Please try again.", nil}},

@@ -16,6 +16,9 @@ func signatureError(err error) (*apiError, bool) {
 	return nil, false
 }
 
+// malformedCredential is MinIO's answer to a query or a form whose credential is none.
+const malformedCredential = "Error parsing the X-Amz-Credential parameter; the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\"."
+
 // signatureErrors maps the sentinels of package sigv4, whose comments say where
 // an answer is MinIO's own.
 var signatureErrors = []struct {
@@ -33,7 +36,7 @@ var signatureErrors = []struct {
 	{sigv4.ErrMissingSignature, apiError{400, "InvalidArgument", "Signature header missing Signature field.", nil}},
 	{sigv4.ErrMissingQueryParams, apiError{400, "AuthorizationQueryParametersError", "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.", nil}},
 	{sigv4.ErrInvalidQueryAlgorithm, apiError{400, "AuthorizationQueryParametersError", "X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\".", nil}},
-	{sigv4.ErrMalformedCredential, apiError{400, "AuthorizationQueryParametersError", "Error parsing the X-Amz-Credential parameter; the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".", nil}},
+	{sigv4.ErrMalformedCredential, apiError{400, "AuthorizationQueryParametersError", malformedCredential, nil}},
 	{sigv4.ErrMalformedCredentialDate, apiError{400, "AuthorizationQueryParametersError", "Error parsing the X-Amz-Credential parameter; incorrect date format. This date in the credential must be in the format \"yyyyMMdd\".", nil}},
 	{sigv4.ErrInvalidService, apiError{400, "AuthorizationParametersError", "Error parsing the Credential/X-Amz-Credential parameter; incorrect service. This endpoint belongs to \"s3\".", nil}},
 	{sigv4.ErrInvalidTerminal, apiError{400, "AuthorizationQueryParametersError", "Error parsing the X-Amz-Credential parameter; incorrect terminal. This endpoint uses \"aws4_request\".", nil}},

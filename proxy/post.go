@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/xml"
 	"fmt"
@@ -48,6 +49,16 @@ func (s *Server) postObject(w http.ResponseWriter, r *request) error {
 	if err := p.authenticate(r.Context()); err != nil {
 		return err
 	}
+	err = p.store(w)
+	if err != nil && r.auth.Kind == sigv4.Anonymous && asAPIError(err).status == http.StatusForbidden {
+		return fmt.Errorf("%w: %v", errUnsignedForm, err) //nolint:errorlint // the answer is that of the former
+	}
+	return err
+}
+
+// store does what the form asks for, once it is known who sends it.
+func (p *posting) store(w http.ResponseWriter) error {
+	s, r := p.server, p.outer
 	if err := p.setRequest(); err != nil {
 		return err
 	}
@@ -79,11 +90,12 @@ func formError(err error) error {
 }
 
 // authenticate finds out who sends the form, by the signature of its policy. One
-// without policy is anonymous.
+// without any field of a signature is anonymous.
 func (p *posting) authenticate(ctx context.Context) error {
 	f := p.form.Fields
 	p.outer.auth = p.server.verifier.Unsigned()
-	if f["policy"] == "" && f["x-amz-signature"] == "" && f["signature"] == "" {
+	p.outer.claimed, _, _ = strings.Cut(cmp.Or(f["x-amz-credential"], f["awsaccesskeyid"]), "/")
+	if !p.form.Signed() {
 		return nil
 	}
 	auth, err := p.server.verifier.VerifyPolicy(ctx, sigv4.SignedPolicy{

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/gorilla/mux"
+
+	"github.com/bucketseal/bucketseal/proxy/form"
 )
 
 // routeTable finds the route of a request.
@@ -53,7 +55,7 @@ func (r *route) conditions() int {
 	return n
 }
 
-// find returns the route of a request, or errUnknownOperation. Every query
+// find returns the route of a request, or errUnknownOperation or errFormToObject. Every query
 // parameter must be one that the route names, given once; what the route ignores is
 // removed from query. A refused route says why, whatever else is asked.
 func (t *routeTable) find(s scope, method string, query url.Values, header http.Header) (*route, error) {
@@ -70,6 +72,9 @@ func (t *routeTable) find(s scope, method string, query url.Values, header http.
 			}
 		}
 		return row, row.checkQuery(query)
+	}
+	if s == scopeObject && method == http.MethodPost && form.Is(header.Get("Content-Type")) {
+		return nil, errFormToObject
 	}
 	return nil, fmt.Errorf("%s of %q: %w", method, query, errUnknownOperation)
 }

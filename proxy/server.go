@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
@@ -60,6 +61,7 @@ type Server struct {
 	probes      probes
 	busy        busyLog
 	lines       *edge.Lines // of strangers in the log
+	draining    atomic.Bool // about to end
 }
 
 // New checks the options and returns a server that has made no request yet.
@@ -183,6 +185,7 @@ type request struct {
 	query       url.Values // only what the route accepts
 	auth        *sigv4.Request
 	caller      caller
+	claimed     string // access key that a form names, for the log
 	began       time.Time
 	// held is a document that takes its memory from the budget; nil for none.
 	held []byte
@@ -199,7 +202,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w, r, finish := s.opts.Patience.Apply(w, r)
 	defer finish()
 	// A bucket in the host comes first: every path is a key of it then.
-	if s.serveCORS(w, r) || s.serveVirtualHost(w, r) || s.serveHealth(w, r) {
+	if s.serveCORS(w, r) || s.serveVirtualHost(w, r) || s.serveDraining(w, r) || s.serveHealth(w, r) {
 		return
 	}
 	if isAdminPath(r.URL.Path) {
@@ -270,6 +273,9 @@ func (s *Server) handle(w *responseWriter, r *request, sc scope, bucket, key str
 		return err
 	}
 	if r.route, err = s.table.find(sc, r.Method, r.query, r.Header); err != nil {
+		if errors.Is(err, errFormToObject) && r.auth.Kind != sigv4.Anonymous {
+			return sigv4.ErrMultipleAuth // a form is signed inside
+		}
 		return err
 	}
 	if strings.EqualFold(r.bucket, s.opts.SystemBucket) {
@@ -310,10 +316,20 @@ func (s *Server) logRequest(r *request, status int, cut bool, err error, answer 
 			return
 		}
 	}
+	caller, claimed := r.caller.String(), r.claimed
+	if claimed == "" && r.caller.accessKey == "" {
+		claimed = sigv4.ClaimedAccessKey(r.Request)
+	}
+	if claimed != "" && r.caller.accessKey == "" {
+		caller = "unproven"
+	}
 	attrs := []slog.Attr{
 		slog.String("id", r.id), slog.String("op", r.op()), slog.String("method", r.Method),
-		slog.String("bucket", r.bucket), slog.String("key", r.key), slog.String("caller", r.caller.String()),
+		slog.String("bucket", r.bucket), slog.String("key", r.key), slog.String("caller", caller),
 		slog.String("client", r.origin.Addr.String()), slog.String("peer", r.RemoteAddr), slog.Int("status", status), slog.Duration("took", time.Since(r.began)),
+	}
+	if caller == "unproven" {
+		attrs = append(attrs, slog.String("claims", claimed))
 	}
 	if err != nil {
 		attrs = append(attrs, slog.String("code", answer.code), slog.String("error", err.Error()))

@@ -71,7 +71,7 @@ a server can use that too.`,
 	flags.DurationVar(&n.expiry, "expiry", 10*365*24*time.Hour, "how long the certificate is valid")
 	flags.IPSliceVar(&n.ips, "ip", nil, "IP addresses of a server")
 	flags.StringSliceVar(&n.dns, "dns", nil, "host names of a server")
-	flags.BoolVar(&n.force, "force", false, "overwrite files")
+	flags.BoolVarP(&n.force, "force", "f", false, "overwrite files")
 	flags.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

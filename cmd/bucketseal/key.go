@@ -162,7 +162,7 @@ var errNotConfirmed = errors.New("not confirmed; nothing was done")
 // confirm asks on a terminal. Without one there is nobody to ask: the answer is
 // read from the standard input, and must be there.
 func (a *app) confirm(force bool, question string) error {
-	if force {
+	if force || a.kes && !isTerminal(a.stdin) { // scripts for KES are not asked
 		return nil
 	}
 	fmt.Fprintf(a.stderr, "%s [y/N] ", question)

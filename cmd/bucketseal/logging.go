@@ -24,9 +24,19 @@ const (
 func newLog(w io.Writer, level slog.Level, json bool) *slog.Logger {
 	o := &slog.HandlerOptions{Level: level, ReplaceAttr: shorten}
 	if json {
+		o.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr { return shorten(groups, withUnit(a)) }
 		return slog.New(slog.NewJSONHandler(w, o))
 	}
 	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// withUnit says in the name of a duration what it is counted in: as text it has a
+// unit, as JSON it would be a bare number of nanoseconds.
+func withUnit(a slog.Attr) slog.Attr {
+	if a.Value.Kind() != slog.KindDuration {
+		return a
+	}
+	return slog.Float64(a.Key+"_seconds", a.Value.Duration().Seconds())
 }
 
 // longText is a value that may be longer than others.

@@ -47,3 +47,30 @@ func TestWhatTheHTTPServerSaysIsBounded(t *testing.T) {
 		t.Errorf("of a stack this remains: %.300s", log.String())
 	}
 }
+
+func TestDurationsInJSONHaveAUnit(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	newLog(&log, slog.LevelInfo, true).Info("x", "took", 1500*time.Millisecond, slog.Group("g", "in", time.Second))
+	if line := log.String(); !strings.Contains(line, `"took_seconds":1.5`) || !strings.Contains(line, `"g":{"in_seconds":1}`) {
+		t.Error(line)
+	}
+	log.Reset()
+	newLog(&log, slog.LevelInfo, false).Info("x", "took", 1500*time.Millisecond)
+	if line := log.String(); !strings.Contains(line, "took=1.5s") {
+		t.Error(line)
+	}
+}
+
+func TestMistypedCommandsGetASuggestion(t *testing.T) {
+	t.Parallel()
+	fails(t, 2, `did you mean server?`, nil, "", "sever")
+	fails(t, 2, `did you mean create?`, nil, "", "key", "creat", "x")
+	fails(t, 2, `did you mean of?`, nil, "", "kes", "tool", "identity", "off")
+	fails(t, 2, `unknown command "zzz"; see`, nil, "", "zzz")
+	for _, args := range [][]string{{"--version"}, {"-v"}, {"kes", "--version"}} {
+		if out := ok(t, nil, "", args...); !strings.HasPrefix(out, "bucketseal ") {
+			t.Errorf("%v: %q", args, out)
+		}
+	}
+}

@@ -82,7 +82,11 @@ func (a *app) migrate(ctx context.Context, from, to kms.Store, pattern string) e
 	if !all && prefix != "" {
 		names = only(names, prefix)
 	}
-	bar := newProgress(a.stderr, len(names))
+	var progressTo io.Writer = io.Discard
+	if !a.quiet {
+		progressTo = a.stderr
+	}
+	bar := newProgress(progressTo, len(names))
 	var copied, present int
 	var failed []error
 	for _, name := range names {

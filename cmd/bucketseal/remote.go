@@ -61,6 +61,10 @@ func (a *app) newClient(cmd *cobra.Command) (*client.Client, error) {
 		}
 		o.APIKey = strings.TrimSpace(string(data))
 	}
+	if key, err := cmd.Flags().GetString("api-key"); err == nil && key != "" {
+		a.warnOfArgument("an API key")
+		o.APIKey = key
+	}
 	if o.APIKey != "" { // as kes does: the key wins over a certificate
 		o.CertFile, o.KeyFile = "", ""
 	} else if o.CertFile == "" || o.KeyFile == "" {
@@ -104,7 +108,10 @@ func (a *app) withKeys(cmd *cobra.Command, create bool, f func(ctx context.Conte
 	if flags.Changed("server") && local {
 		return usageError{errors.New("--server cannot be given with --data-dir or --config")}
 	}
-	if !local && a.remoteServer(cmd) != "" {
+	if a.kes && local {
+		return usageError{errors.New("kes commands speak to a key server; for --data-dir and --config say bucketseal key")}
+	}
+	if a.kes || !local && a.remoteServer(cmd) != "" {
 		return a.withClient(cmd, func(ctx context.Context, c *client.Client) error { return f(ctx, c) })
 	}
 	c, err := a.loadConfig(cmd)

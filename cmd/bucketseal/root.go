@@ -16,6 +16,8 @@ type app struct {
 	stdout  *sureWriter
 	stderr  io.Writer
 	environ []string // NAME=VALUE
+	kes     bool     // the command line is one of KES
+	quiet   bool     // no progress is shown
 }
 
 // exitError ends the process with a code and without a further message.
@@ -27,8 +29,21 @@ func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 // run executes one command line and returns the exit code: 0, 1 for a failure,
 // 2 for a wrong command line.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, environ []string) int {
+	return runAs(ctx, "bucketseal", args, stdin, stdout, stderr, environ)
+}
+
+// runAs is run for a program that was called by a name.
+func runAs(ctx context.Context, program string, args []string, stdin io.Reader, stdout, stderr io.Writer, environ []string) int {
 	a := &app{stdin: stdin, stdout: &sureWriter{w: stdout}, stderr: stderr, environ: environ}
-	root := a.rootCommand()
+	root := a.rootCommand
+	if calledAsKES(program) {
+		root = a.kesCommand
+	}
+	return a.execute(ctx, root(), args)
+}
+
+func (a *app) execute(ctx context.Context, root *cobra.Command, args []string) int {
+	a.prepare(root)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if lost := a.stdout.sync(); err == nil && lost != nil {
@@ -41,7 +56,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return int(code)
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
-		fmt.Fprintln(stderr, "bucketseal:", line)
+		fmt.Fprintln(a.stderr, root.Name()+":", line)
 	}
 	if _, ok := errors.AsType[usageError](err); ok {
 		return 2
@@ -62,17 +77,10 @@ func (a *app) rootCommand() *cobra.Command {
 		Long: `bucketseal stands between S3 clients and MinIO. It encrypts objects on their way in and
 decrypts them on their way out; MinIO stores ciphertext only. Keys come from an embedded key
 service, which can also be run alone and speaks the API of MinIO KES.`,
-		Args:          cobra.NoArgs,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetIn(a.stdin)
-	root.SetOut(a.stdout)
-	root.SetErr(a.stderr)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
-	})
+	versionFlag(root)
 	root.AddCommand(
 		a.serverCommand(),
 		a.configCommand(),
@@ -83,14 +91,26 @@ service, which can also be run alone and speaks the API of MinIO KES.`,
 		a.identityCommand(),
 		a.policyCommand(),
 		a.kmsCommand(),
+		a.kesCommand(),
 		a.statusCommand(),
 		a.metricCommand(),
 		a.logCommand(),
 		a.healthCommand(),
 		a.versionCommand(),
 	)
-	usageErrors(root)
 	return root
+}
+
+// prepare makes root the command that is executed.
+func (a *app) prepare(root *cobra.Command) {
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+	})
+	usageErrors(root)
 }
 
 // usageErrors makes a wrong number of arguments a usageError in all commands,
@@ -102,7 +122,7 @@ func usageErrors(cmd *cobra.Command) {
 	}
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if cmd.HasSubCommands() && len(args) > 0 {
-			return usageError{fmt.Errorf("unknown command %q; see %s --help", args[0], cmd.CommandPath())}
+			return usageError{fmt.Errorf("unknown command %q%s; see %s --help", args[0], didYouMean(cmd, args[0]), cmd.CommandPath())}
 		}
 		if err := check(cmd, args); err != nil {
 			return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
@@ -112,6 +132,18 @@ func usageErrors(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		usageErrors(sub)
 	}
+}
+
+// didYouMean names the commands that a mistyped one may stand for.
+func didYouMean(cmd *cobra.Command, typed string) string {
+	if cmd.SuggestionsMinimumDistance <= 0 {
+		cmd.SuggestionsMinimumDistance = 2
+	}
+	similar := cmd.SuggestionsFor(typed)
+	if len(similar) == 0 {
+		return ""
+	}
+	return ", did you mean " + strings.Join(similar, " or ") + "?"
 }
 
 // group returns a command that only holds others.

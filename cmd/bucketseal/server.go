@@ -35,7 +35,7 @@ proxy's own at MinIO, and --data-dir for the keys:
   BUCKETSEAL_ROOT_USER=user BUCKETSEAL_ROOT_PASSWORD=password \
     bucketseal server --address :8080 --upstream http://127.0.0.1:9000 --data-dir /var/lib/bucketseal
 
-SIGTERM lets running transfers finish; a second one ends them. SIGHUP, and a change of the files,
+SIGTERM lets running transfers finish, after limits.drain; a second one ends at once. SIGHUP, and a change of the files,
 read the certificates again, and the credentials and access of the configuration.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -112,7 +112,12 @@ func (a *app) serve(ctx context.Context, c *config.Config, reload func() (*confi
 	if err := begin(background, c, keys, handler, log); err != nil {
 		return err
 	}
-	serving, failed := context.WithCancelCause(ctx)
+	serving, failed := context.WithCancelCause(drained(ctx, c.Limits.Drain, func() {
+		handler.Drain()
+		if c.Limits.Drain > 0 {
+			log.Info("asked to end: not ready any more, and serving on until load balancers have noticed", "drain", c.Limits.Drain)
+		}
+	}))
 	defer failed(nil)
 	ended, err := a.exposeKeys(serving, c, keys, reload, failed, log)
 	if err != nil {
@@ -129,6 +134,17 @@ func (a *app) serve(ctx context.Context, c *config.Config, reload func() (*confi
 	failed(nil)
 	<-ended
 	return err
+}
+
+// drained returns a context that ends a while after ctx. begin is called when that
+// while begins.
+func drained(ctx context.Context, delay time.Duration, begin func()) context.Context {
+	later, end := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() {
+		begin()
+		time.AfterFunc(delay, end)
+	})
+	return later
 }
 
 // begin creates the configured keys and starts what the proxy does by itself.

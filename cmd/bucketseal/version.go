@@ -41,6 +41,21 @@ func readBuildInfo() buildInfo {
 	return b
 }
 
+// line is what people read.
+func (b buildInfo) line() string {
+	modified := ""
+	if b.Modified {
+		modified = ", modified"
+	}
+	return fmt.Sprintf("bucketseal %s (commit %s%s; %s; %s)\n", b.Version, b.Commit, modified, b.Go, b.Platform)
+}
+
+// versionFlag adds --version, -v.
+func versionFlag(cmd *cobra.Command) {
+	cmd.Version = readBuildInfo().line()
+	cmd.SetVersionTemplate("{{.Version}}")
+}
+
 func (a *app) versionCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -52,11 +67,7 @@ func (a *app) versionCommand() *cobra.Command {
 			if asJSON {
 				return a.printJSON(b)
 			}
-			modified := ""
-			if b.Modified {
-				modified = ", modified"
-			}
-			_, err := fmt.Fprintf(a.stdout, "bucketseal %s (commit %s%s; %s; %s)\n", b.Version, b.Commit, modified, b.Go, b.Platform)
+			_, err := fmt.Fprint(a.stdout, b.line())
 			return err
 		},
 	}

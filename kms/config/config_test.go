@@ -81,6 +81,30 @@ func TestDocumentationExampleLoadsAsItStands(t *testing.T) {
 	}
 }
 
+// TestTheShortHostOfTheGuideIsTakenForAWS reads the endpoint as MinIO's guide
+// prints it, with only REGION replaced.
+func TestTheShortHostOfTheGuideIsTakenForAWS(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"secretsmanager.eu-west-1.amazonaws":             "secretsmanager.eu-west-1.amazonaws.com",
+		"https://SecretsManager.eu-west-1.AmazonAWS/":    "https://secretsmanager.eu-west-1.amazonaws.com",
+		"secretsmanager.cn-north-1.amazonaws:443":        "secretsmanager.cn-north-1.amazonaws.com.cn:443",
+		"secretsmanager.eu-west-1.amazonaws.com":         "",
+		"http://127.0.0.1:5000":                          "",
+		"secretsmanager.eu-west-1.amazonaws.example.com": "",
+	} {
+		c := parse(t, "admin: {identity: disabled}\ntls: {key: k.pem, cert: c.pem}\nkeystore: {aws: {secretsmanager: {endpoint: \""+in+"\", kmsendpoint: \""+in+"\"}}}\n")
+		s := c.KeyStore.(*config.AWSSecretsManager)
+		warnings := 2
+		if want == "" {
+			want, warnings = in, 0
+		}
+		if s.Endpoint != want || s.KMSEndpoint != want || len(c.Warnings) != warnings {
+			t.Errorf("%s: %q, %q, warnings %+v", in, s.Endpoint, s.KMSEndpoint, c.Warnings)
+		}
+	}
+}
+
 func TestWholeSchema(t *testing.T) {
 	t.Parallel()
 	c := parse(t, `

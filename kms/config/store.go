@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // KeyStore describes where keys live: *FS, *Mem, *AWSSecretsManager or *AWSKMS.
 type KeyStore interface {
@@ -173,8 +176,8 @@ func (d *decoder) decodeSecretsManager(n *node) *AWSSecretsManager {
 	const section = "keystore.aws.secretsmanager"
 	var s AWSSecretsManager
 	d.mapping(n, section, fields{
-		"endpoint":    func(v *node) { s.Endpoint = d.text(v) },
-		"kmsendpoint": func(v *node) { s.KMSEndpoint = d.text(v) },
+		"endpoint":    func(v *node) { s.Endpoint = d.awsEndpoint(v, section+".endpoint") },
+		"kmsendpoint": func(v *node) { s.KMSEndpoint = d.awsEndpoint(v, section+".kmsendpoint") },
 		"region":      func(v *node) { s.Region = d.text(v) },
 		"kmskey":      func(v *node) { s.KMSKey = d.text(v) },
 		"credentials": func(v *node) { s.Credentials = d.decodeCredentials(v, section+".credentials") },
@@ -191,11 +194,41 @@ func (d *decoder) decodeSecretsManager(n *node) *AWSSecretsManager {
 	return &s
 }
 
+// awsEndpoint reads the host of an AWS service. AWS's own hosts end in
+// .amazonaws.com (in China .amazonaws.com.cn); MinIO's guide leaves the end out,
+// and so do the files that were written after it.
+func (d *decoder) awsEndpoint(n *node, what string) string {
+	const short = ".amazonaws"
+	text := strings.TrimSpace(d.text(n))
+	scheme, host, found := strings.Cut(text, "://")
+	if !found {
+		scheme, host = "", text
+	}
+	host, path, _ := strings.Cut(host, "/")
+	host, port, hasPort := strings.Cut(host, ":")
+	service, found := strings.CutSuffix(strings.ToLower(host), short)
+	if !found || path != "" {
+		return text
+	}
+	full := service + short + ".com"
+	if region := service[strings.LastIndex(service, ".")+1:]; strings.HasPrefix(region, "cn-") {
+		full += ".cn"
+	}
+	d.warnf(n, "%s: %s is taken for %s, AWS's host of that name; write it out", what, host, full)
+	if scheme != "" {
+		full = scheme + "://" + full
+	}
+	if hasPort {
+		full += ":" + port
+	}
+	return full
+}
+
 func (d *decoder) decodeAWSKMS(n *node) *AWSKMS {
 	const section = "keystore.aws.kms"
 	var s AWSKMS
 	d.mapping(n, section, fields{
-		"endpoint":    func(v *node) { s.Endpoint = d.text(v) },
+		"endpoint":    func(v *node) { s.Endpoint = d.awsEndpoint(v, section+".endpoint") },
 		"region":      func(v *node) { s.Region = d.text(v) },
 		"key":         func(v *node) { s.Key = d.required(v, section+".key") },
 		"former_keys": func(v *node) { s.FormerKeys = d.texts(v, section+".former_keys") },

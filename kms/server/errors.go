@@ -40,11 +40,12 @@ func (e *methodError) Error() string {
 	return fmt.Sprintf("received method '%s' expected '%s'", e.got, e.want)
 }
 
-// nameError says that a path ends in something that is no key name.
-type nameError struct{ name string }
+// nameError says that a path ends in something that cannot be the name of a key, of
+// a policy or an identity: what it should be.
+type nameError struct{ what, name string }
 
 func (e *nameError) Error() string {
-	return fmt.Sprintf("key name '%s' is empty, too long or contains invalid characters", e.name)
+	return fmt.Sprintf("%s '%s' is empty, too long or contains invalid characters", e.what, e.name)
 }
 
 // patternError says that a path ends in something that is no listing pattern.

@@ -20,7 +20,7 @@ type creator interface {
 // keyName checks the name that follows the path. *nameError.
 func (r *request) keyName() error {
 	if kms.ValidateKeyName(r.name) != nil {
-		return &nameError{r.name}
+		return &nameError{"key name", r.name}
 	}
 	return nil
 }

@@ -90,6 +90,12 @@ func (w connectionLog) Write(line []byte) (int, error) {
 func newLogger(w io.Writer, level slog.Level, asJSON bool) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: level}
 	if asJSON {
+		opts.ReplaceAttr = func(_ []string, a slog.Attr) slog.Attr {
+			if a.Value.Kind() != slog.KindDuration {
+				return a
+			}
+			return slog.Float64(a.Key+"_seconds", a.Value.Duration().Seconds()) // a bare number has no unit
+		}
 		return slog.New(slog.NewJSONHandler(w, opts))
 	}
 	return slog.New(slog.NewTextHandler(w, opts))

@@ -21,7 +21,11 @@ type policyInfo struct {
 	CreatedBy  identity.Identity `json:"created_by"`
 }
 
+// findPolicy returns what the path names. *nameError, errPolicyNotFound.
 func (r *request) findPolicy() (config.Policy, policyInfo, error) {
+	if kms.ValidateKeyName(r.name) != nil {
+		return config.Policy{}, policyInfo{}, &nameError{"policy name", r.name}
+	}
 	policy, ok := r.state.config.Policies[r.name]
 	if !ok {
 		return policy, policyInfo{}, errPolicyNotFound
@@ -88,6 +92,9 @@ func (st *state) identityInfo(id identity.Identity) (identityInfo, error) {
 }
 
 func describeIdentity(_ *Server, w http.ResponseWriter, r *request) error {
+	if kms.ValidateKeyName(r.name) != nil {
+		return &nameError{"identity", r.name}
+	}
 	info, err := r.state.identityInfo(identity.Identity(strings.ToLower(r.name)))
 	if err != nil {
 		return err

@@ -170,6 +170,7 @@ type SmallObject struct{ Size, Budget int64 }
 
 // Limits bound what a request may take.
 type Limits struct {
+	Drain          time.Duration // between being asked to end, from when readiness is 503, and the end of the listener
 	Shutdown       time.Duration // for running transfers, once the server is asked to end
 	ReadHeader     time.Duration
 	Idle           time.Duration

@@ -50,6 +50,7 @@ deployment: prod-1
 tls: {cert: /tls/cert.pem, key: tls/key.pem, min_version: "1.3", client_auth: require, client_ca: clients}
 small_object: {size: 1MiB, budget: 64MB}
 limits:
+  drain: 10s
   shutdown: 1m
   read_header: 5s
   idle: 2m
@@ -96,7 +97,7 @@ func TestEverySettingOfAFileIsRead(t *testing.T) {
 		},
 		SmallObject: SmallObject{Size: 1 << 20, Budget: 64e6},
 		Limits: Limits{
-			Shutdown: time.Minute, ReadHeader: 5 * time.Second, Idle: 2 * time.Minute, MaxHeader: 128 << 10,
+			Drain: 10 * time.Second, Shutdown: time.Minute, ReadHeader: 5 * time.Second, Idle: 2 * time.Minute, MaxHeader: 128 << 10,
 			MaxClockSkew: 5 * time.Minute, UpstreamHeader: 30 * time.Second, RuleLease: 500 * time.Millisecond,
 			MaxRequests: 300, QueueWait: 2 * time.Second, MaxConnections: 5000, MaxConnectionsPerClient: 100, Stall: 20 * time.Second,
 		},

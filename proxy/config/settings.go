@@ -207,6 +207,10 @@ func limitSettings() []Setting {
 			Usage: "memory for all such uploads together", set: size(func(c *Config) *int64 { return &c.SmallObject.Budget }, 1<<20, 1<<40),
 		},
 		{
+			Path: "limits.drain", Type: TypeDuration, Default: "0s",
+			Usage: "how long connections are accepted once the server is asked to end, while readiness is 503", set: duration(func(c *Config) *time.Duration { return &c.Limits.Drain }, 0, time.Hour),
+		},
+		{
 			Path: "limits.shutdown", Type: TypeDuration, Default: "30s",
 			Usage: "how long running transfers may go on once the server is asked to end", set: duration(func(c *Config) *time.Duration { return &c.Limits.Shutdown }, 0, 24*time.Hour),
 		},

@@ -61,6 +61,25 @@ type Form struct {
 	consumed  int64
 }
 
+// Signed says whether the form has any field of a signature. One that has is to be
+// judged by it, however incomplete.
+func (f *Form) Signed() bool {
+	for _, name := range []string{
+		"policy", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature", "x-amz-security-token", "awsaccesskeyid", "signature",
+	} {
+		if f.Fields[name] != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// Is says whether a body of that Content-Type is meant to be a form.
+func Is(contentType string) bool {
+	media, _, _ := mime.ParseMediaType(contentType)
+	return media == "multipart/form-data"
+}
+
 // Read reads a form up to its file. The error wraps a sentinel of this package or
 // is body's own.
 func Read(body io.Reader, contentType string) (*Form, error) {

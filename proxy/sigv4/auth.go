@@ -72,8 +72,8 @@ func (v *Verifier) headerClaim(h http.Header, auth []string, service string) (*c
 	if err != nil {
 		return nil, err
 	}
-	if skew := v.now().Sub(date); skew > v.maxSkew || skew < -v.maxSkew {
-		return nil, ErrRequestTimeTooSkewed
+	if err := v.checkSkew(date); err != nil {
+		return nil, err
 	}
 	c, err := parseAuthorization(auth[0][len(algorithm):], service)
 	if err != nil {
@@ -188,6 +188,41 @@ func (c *claim) parseCredential(s string) error {
 	return nil
 }
 
+// checkSkew returns ErrRequestTimeTooSkewed with the difference of the clocks.
+func (v *Verifier) checkSkew(date time.Time) error {
+	skew := v.now().Sub(date).Round(time.Second)
+	side := "behind"
+	if skew < 0 {
+		side = "ahead of"
+	}
+	if skew.Abs() > v.maxSkew {
+		return fmt.Errorf("%w: the client's clock is %v %s ours, %v is allowed", ErrRequestTimeTooSkewed, skew.Abs(), side, v.maxSkew)
+	}
+	return nil
+}
+
+// claimedMost is how many bytes of a claimed access key are told: more than any has.
+const claimedMost = 128
+
+// ClaimedAccessKey returns the access key that a request names, proven or not, or
+// "". It is for logs only.
+func ClaimedAccessKey(r *http.Request) string {
+	auth := r.Header.Get("Authorization")
+	claimed := ""
+	switch q := r.URL.Query(); {
+	case strings.HasPrefix(auth, algorithm):
+		_, claimed, _ = strings.Cut(auth, "Credential=")
+		claimed, _, _ = strings.Cut(claimed, "/")
+	case isVersion2(auth):
+		claimed, _, _ = strings.Cut(strings.TrimSpace(strings.TrimPrefix(auth, version2)), ":")
+	case q.Get("X-Amz-Credential") != "":
+		claimed, _, _ = strings.Cut(q.Get("X-Amz-Credential"), "/")
+	default:
+		claimed = q.Get("AWSAccessKeyId")
+	}
+	return claimed[:min(len(claimed), claimedMost)]
+}
+
 // verifyPresigned verifies a request with its signature in the query.
 func (v *Verifier) verifyPresigned(r *http.Request, q query) (*Request, error) {
 	c, expires, err := parsePresigned(q)
@@ -195,11 +230,11 @@ func (v *Verifier) verifyPresigned(r *http.Request, q query) (*Request, error) {
 		return nil, err
 	}
 	now := v.now()
-	if c.date.Sub(now) > v.maxSkew {
-		return nil, ErrRequestNotReadyYet
+	if ahead := c.date.Sub(now); ahead > v.maxSkew {
+		return nil, fmt.Errorf("%w: it is dated %v ahead of our clock, %v is allowed", ErrRequestNotReadyYet, ahead.Round(time.Second), v.maxSkew)
 	}
-	if now.Sub(c.date) > expires {
-		return nil, ErrExpiredPresign
+	if late := now.Sub(c.date) - expires; late > 0 {
+		return nil, fmt.Errorf("%w: by our clock %v ago", ErrExpiredPresign, late.Round(time.Second))
 	}
 	token, err := sessionToken(r.Header, q)
 	if err != nil {

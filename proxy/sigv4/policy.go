@@ -21,25 +21,29 @@ type SignedPolicy struct {
 // text under the signing key. How long it is good for is said by the policy
 // itself. The returned Request opens the form's file as an unsigned body.
 //
+// What is missing is reported in MinIO's order: the credential, whose access key
+// must be known, then the signature.
+//
 // Source: "POST Policy" of the Amazon S3 API reference.
 func (v *Verifier) VerifyPolicy(ctx context.Context, p SignedPolicy) (*Request, error) {
-	if p.AccessKeyV2 != "" || p.SignatureV2 != "" {
+	if p.SignatureV2 != "" {
 		return v.verifyPolicyV2(ctx, p)
-	}
-	if p.Algorithm != algorithm {
-		return nil, ErrInvalidQueryAlgorithm
 	}
 	c := &claim{signature: p.Signature, service: s3Service}
 	if err := c.parseCredential(p.Credential); err != nil {
 		return nil, err
 	}
-	var err error
+	secret, err := v.credentials.Secret(ctx, c.accessKey)
+	switch {
+	case err != nil:
+		return nil, err
+	case p.Signature == "":
+		return nil, ErrSignatureDoesNotMatch
+	case p.Algorithm != algorithm:
+		return nil, ErrInvalidQueryAlgorithm
+	}
 	if c.date, err = time.Parse(timeFormat, p.Date); err != nil {
 		return nil, ErrMalformedPresignedDate
-	}
-	secret, err := v.credentials.Secret(ctx, c.accessKey)
-	if err != nil {
-		return nil, err
 	}
 	key, cached := v.keys.get(c, secret)
 	mac := hmac.New(sha256.New, key[:])

@@ -51,8 +51,8 @@ func (v *Verifier) verifyHeaderV2(r *http.Request, auth []string, q query) (*Req
 	if err != nil {
 		return nil, err
 	}
-	if skew := v.now().Sub(date); skew > v.maxSkew || skew < -v.maxSkew {
-		return nil, ErrRequestTimeTooSkewed
+	if err := v.checkSkew(date); err != nil {
+		return nil, err
 	}
 	credential := strings.TrimPrefix(strings.TrimPrefix(auth[0], version2), " ")
 	accessKey, signature, ok := strings.Cut(credential, ":")
