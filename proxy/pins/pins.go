@@ -26,7 +26,7 @@ import (
 )
 
 // ErrReplaced says that a KMS key is not the one that was pinned.
-var ErrReplaced = errors.New("the KMS key is not the one that was used before")
+var ErrReplaced = kms.ErrKeyReplaced
 
 const (
 	noteKind   = "key-pin"
