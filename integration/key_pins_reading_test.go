@@ -45,6 +45,47 @@ func TestUpgradedProxyReadsUnderAKeyThatMayOnlyBeRead(t *testing.T) {
 	newClient(c.endpoint, "", "").get(t, bucket, "old", nil).wantError(t, http.StatusForbidden, "AccessDenied", "")
 }
 
+// A proxy that was just started seals nothing under another bucketseal-system than the
+// one that sealed what is at MinIO.
+func TestSwappedSystemKeyIsRefusedAfterAStart(t *testing.T) {
+	t.Parallel()
+	s := newRemoteStack(t)
+	bucket, data := newBucket(t, s.clients[0]), testData(5000, 1)
+	s.clients[0].put(t, bucket, "old", data, nil).wantStatus(t, http.StatusOK)
+	for _, p := range s.proxies {
+		p.kill()
+	}
+	mustSeal(t, s.keys.as(s.keys.admin), "", "key", "create", "unused")
+	for i, name := range []string{"bucketseal-system", defaultKey} {
+		mustSeal(t, s.keys.as(s.keys.admin), "", "key", "rm", "--force", name)
+		mustSeal(t, s.keys.as(s.keys.admin), base64.StdEncoding.EncodeToString(testData(32, uint64(i)))+"\n", "key", "import", name)
+	}
+	p, err := startSealWith(t.TempDir(), s.minio.endpoint(), s.yaml)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.kill)
+	p.dumpOnFailure(t)
+	c := newClient(p.endpoint(), rootUser, rootPassword)
+	c.put(t, bucket, "new", data, kmsWith("unused")).wantError(t, http.StatusBadRequest, "KMS.KMSInvalidStateException", "")
+	for name, a := range map[string]answer{
+		"a read": c.get(t, bucket, "old", nil), "a write": c.put(t, bucket, "new", data, nil),
+		"a write under the replaced key": c.put(t, bucket, "new", data, kmsWith(defaultKey)),
+	} {
+		if a.status < 400 {
+			t.Errorf("%s: %d", name, a.status)
+		}
+	}
+	direct := newClient(s.minio.endpoint(), rootUser, rootPassword)
+	direct.head(t, bucket, "new", nil).wantStatus(t, http.StatusNotFound)
+	direct.head(t, "bucketseal-system", "keys/unused", nil).wantStatus(t, http.StatusNotFound)
+	for _, name := range []string{"bucketseal-system", defaultKey} {
+		if log := p.logSince(0); !strings.Contains(log, "ALARM: what tells that a KMS key is the former one does not open") || !strings.Contains(log, " key="+name) {
+			t.Errorf("no alarm about %s", name)
+		}
+	}
+}
+
 var succeeded = regexp.MustCompile(`(?m)^kes_http_request_success\{code="200"\} (\d+)`)
 
 // requests is how many requests a key server has answered.

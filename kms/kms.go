@@ -39,6 +39,9 @@ var (
 	ErrCorruptKey = errors.New("stored key is malformed")
 	// ErrNotSupported says that the key or the service cannot do what was asked.
 	ErrNotSupported = errors.New("operation not supported")
+	// ErrKeyReplaced says that a KMS key is not the one that was used before. Services
+	// do not say it: who remembers keys does.
+	ErrKeyReplaced = errors.New("the KMS key is not the one that was used before")
 )
 
 // DEK is a data encryption key: Plaintext for use, Ciphertext for storage.

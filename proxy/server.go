@@ -110,7 +110,9 @@ func New(o Options) (*Server, error) {
 		strangers: edge.NewBudget(strangersAtOnce, strangersAtOnce), sealing: edge.NewQueue(payloadsAtOnce, payloadQueue, payloadWait),
 		metrics: newMetrics(o.Metrics, pinned.Alarms), pins: pinned,
 	}
-	pinned.Keep(store, s.setup.ensure)
+	if err := keepPins(pinned, store, s.setup.ensure, service, &s.opts); err != nil {
+		return nil, err
+	}
 	s.fitness = newFitness(o.Upstream, service, s.setup.ensure, o.Logger)
 	s.fitness.fit = s.findUpstreamKMS
 	o.Upstream.OnEncrypted(s.encryptedTwice)

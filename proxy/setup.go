@@ -13,6 +13,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/pins"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
@@ -44,6 +45,27 @@ func (b rulesBackend) Save(ctx context.Context, data []byte, etag string) (newET
 		return "", bucketconfig.ErrConflict
 	}
 	return newETag, err
+}
+
+// keepPins lets pins be kept in the system bucket. The key that seals what is there
+// opens the index of bucket rules, which is there since the first start, or is another
+// one than then.
+func keepPins(keys *pins.Keys, store *system.Store, ready func(context.Context) error, service *upstream.Service, o *Options) error {
+	bare, err := system.New(system.Options{Service: service, KMS: keys.Service, Key: systemKey, Deployment: o.Deployment})
+	if err != nil {
+		return err
+	}
+	keys.Keep(store, ready, func(ctx context.Context) error {
+		_, _, err := bare.Get(ctx, rulesKind, rulesName, "")
+		switch {
+		case errors.Is(err, upstream.ErrNotFound):
+			return nil
+		case errors.Is(err, system.ErrTampered):
+			return fmt.Errorf("%w: %v", pins.ErrReplaced, err) //nolint:errorlint // it is no object of a client that is damaged
+		}
+		return err
+	})
+	return nil
 }
 
 // setup brings the system bucket into being, once for all proxies: keys first,

@@ -147,7 +147,7 @@ func (c *Cache) decryptUncached(ctx context.Context, key cacheKey, name string, 
 	epoch := c.epoch
 	c.mu.Unlock()
 	dek, err := c.Service.DecryptDEK(ctx, name, ciphertext, encContext)
-	gone := errors.Is(err, kms.ErrKeyNotFound) || errors.Is(err, kms.ErrDecrypt)
+	gone := errors.Is(err, kms.ErrKeyNotFound) || errors.Is(err, kms.ErrDecrypt) || errors.Is(err, kms.ErrKeyReplaced)
 	if gone {
 		c.forget(name)
 	} else if err != nil && !errors.Is(err, kms.ErrUnavailable) && ctx.Err() == nil {
@@ -226,8 +226,12 @@ func (c *Cache) fly(ctx context.Context, f *flight, key cacheKey, name string, c
 }
 
 // refused drops what the service no longer gives, and remembers for a moment
-// that a KMS key does not exist. Cache.mu is held.
+// that a KMS key does not exist. Of one that was replaced nothing stays. Cache.mu is held.
 func (c *Cache) refused(key cacheKey, name string, err error, epoch uint64) {
+	if errors.Is(err, kms.ErrKeyReplaced) {
+		c.forgetLocked(name)
+		return
+	}
 	if e, ok := c.entries[key]; ok {
 		c.drop(e)
 	}
@@ -256,6 +260,8 @@ func (c *Cache) GenerateDEK(ctx context.Context, name string, encContext []byte)
 			c.store(keyOf(name, dek.Ciphertext, encContext), name, &dek.Plaintext)
 		case errors.Is(err, kms.ErrKeyNotFound):
 			c.noteMissing(name)
+		case errors.Is(err, kms.ErrKeyReplaced):
+			c.forgetLocked(name)
 		}
 	}
 	return dek, err
@@ -283,6 +289,11 @@ func (c *Cache) DeleteKey(ctx context.Context, name string) error {
 func (c *Cache) forget(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.forgetLocked(name)
+}
+
+// forgetLocked is forget with Cache.mu held.
+func (c *Cache) forgetLocked(name string) {
 	c.epoch++
 	delete(c.missing, name)
 	clear(c.flights) // those under way end, but nobody joins them any more

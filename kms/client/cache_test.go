@@ -354,3 +354,31 @@ func BenchmarkCachedDEK(b *testing.B) {
 		}
 	}
 }
+
+// Once a KMS key is known to be another one than before, nothing under it is given
+// from memory.
+func TestReplacedKeysDEKsAreDropped(t *testing.T) {
+	t.Parallel()
+	for name, ask := range map[string]func(c *Cache) error{
+		"decrypt": func(c *Cache) error { _, err := decrypt(t, c, "k", "new", ""); return err },
+		"asked past the cache": func(c *Cache) error {
+			_, err := c.DecryptDEK(kms.Uncached(t.Context()), "k", []byte("c"), nil)
+			return err
+		},
+		"generate": func(c *Cache) error { _, err := c.GenerateDEK(t.Context(), "k", nil); return err },
+	} {
+		c, service, _ := testCache(CacheOptions{})
+		wantDEK(t, c, "c")
+		wantDEK(t, c, "d")
+		if _, err := decrypt(t, c, "other", "c", ""); err != nil {
+			t.Fatal(err)
+		}
+		service.set([32]byte{}, kms.ErrKeyReplaced)
+		if err := ask(c); !errors.Is(err, kms.ErrKeyReplaced) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if c.Len() != 1 {
+			t.Errorf("%s: %d entries", name, c.Len())
+		}
+	}
+}

@@ -26,7 +26,7 @@ type pin struct {
 	// Context is the witness's encryption context where that is not witnessContext's:
 	// it is then an object's DEK, as the proxy may make none under the key.
 	Context []byte `json:"context,omitempty"`
-	// unkept says that there is no note of it.
+	// unkept says that there is no note of it, or of Own, that nothing may be sealed yet.
 	unkept bool
 }
 
@@ -84,6 +84,7 @@ func (k *Keys) find(ctx context.Context, name string) *pin {
 	defer cancel()
 	p, err := k.read(ctx, name)
 	if err != nil {
+		k.alarmOf(name, err)
 		return nil
 	}
 	return k.learn(name, p)
@@ -92,7 +93,7 @@ func (k *Keys) find(ctx context.Context, name string) *pin {
 // loadOnce is given prior, a pin that could not be kept so far, or nil.
 func (k *Keys) loadOnce(ctx context.Context, name string, prior, opened *pin) (*pin, error) {
 	if name == k.o.Own {
-		return k.makeOr(ctx, name, opened)
+		return k.loadOwn(ctx, prior, opened)
 	}
 	if err := k.ready(ctx); err != nil && opened == nil {
 		return nil, err
@@ -126,8 +127,29 @@ func (k *Keys) loadOnce(ctx context.Context, name string, prior, opened *pin) (*
 			"key", name, "fingerprint", p.fingerprint(), "error", err)
 		p.unkept = true
 		return p, nil
+	case errors.Is(err, ErrReplaced): // which of the key that seals notes
+		return nil, fmt.Errorf("keep the pin: %w", err)
 	}
 	return nil, fmt.Errorf("keep the pin: %w (%v)", kms.ErrUnavailable, err) //nolint:errorlint // a conflict means nothing to a client
+}
+
+// loadOwn pins the key that seals notes. Before anything is sealed with it, it must
+// be the one that sealed what is there.
+func (k *Keys) loadOwn(ctx context.Context, prior, opened *pin) (*pin, error) {
+	if opened != nil {
+		opened.unkept = true
+		return opened, nil
+	}
+	p, err := k.make(ctx, k.o.Own)
+	if err != nil {
+		return nil, err
+	}
+	if prior != nil {
+		if err := k.same(ctx, k.o.Own, prior, p); err != nil {
+			return nil, err
+		}
+	}
+	return p, k.fits(ctx)
 }
 
 // maxContext is the length of the longest context that fits a note.

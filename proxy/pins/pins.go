@@ -26,7 +26,7 @@ import (
 )
 
 // ErrReplaced says that a KMS key is not the one that was pinned.
-var ErrReplaced = errors.New("the KMS key is not the one that was used before")
+var ErrReplaced = kms.ErrKeyReplaced
 
 const (
 	noteKind   = "key-pin"
@@ -51,8 +51,7 @@ type Notes interface {
 type Options struct {
 	// Service is the key service, with no cache in front of it. Required.
 	Service kms.Service
-	// Own is the KMS key that seals notes: its pin is kept in memory only, as a note
-	// under the key itself would prove nothing. Required.
+	// Own is the KMS key that seals notes: its pin is kept in memory only. Required.
 	Own string
 	// Logger gets the alarms. Required.
 	Logger *slog.Logger
@@ -66,6 +65,7 @@ type Keys struct {
 	o     Options
 	notes Notes
 	ready func(context.Context) error
+	fits  func(context.Context) error
 
 	flight singleflight.Group
 	alarms atomic.Uint64
@@ -86,9 +86,11 @@ func New(o Options) (*Keys, error) {
 	return &Keys{Service: o.Service, o: o, pins: make(map[string]*pin), bad: make(map[string]*mismatch)}, nil
 }
 
-// Keep says where notes are kept, and what has to be done before one is written.
-func (k *Keys) Keep(notes Notes, ready func(context.Context) error) {
-	k.notes, k.ready = notes, ready
+// Keep says where notes are kept, what has to be done before one is written, and how
+// to find out whether Own is the key that sealed what is there: fits returns
+// ErrReplaced if it is not, and nil where nothing is there. It must not use Keys.
+func (k *Keys) Keep(notes Notes, ready, fits func(context.Context) error) {
+	k.notes, k.ready, k.fits = notes, ready, fits
 }
 
 // Alarms is how many DEKs were refused since the start.
@@ -147,6 +149,7 @@ func (k *Keys) check(ctx context.Context, name string, used kms.UsedKey, opened 
 	if p == nil || p.unkept && opened == nil {
 		var err error
 		if p, err = k.load(ctx, name, opened); err != nil {
+			k.alarmOf(name, err)
 			return fmt.Errorf("pin of the KMS key %q: %w", name, err)
 		}
 	}
@@ -296,14 +299,7 @@ func (k *Keys) mismatchOf(name string) *mismatch {
 
 func (k *Keys) alarm(name string, p *pin, used kms.UsedKey) {
 	k.alarms.Add(1)
-	k.mu.Lock()
-	m := k.mismatchOf(name)
-	due := time.Since(m.logged) >= alarmPause
-	if due {
-		m.logged = time.Now()
-	}
-	k.mu.Unlock()
-	if !due {
+	if !k.alarmIsDue(name) {
 		return
 	}
 	found := "unknown"
@@ -312,6 +308,29 @@ func (k *Keys) alarm(name string, p *pin, used kms.UsedKey) {
 	}
 	k.o.Logger.Error("ALARM: a KMS key was replaced; nothing is written or read under it. Somebody may have put a key there that he knows. "+
 		"If it was you, run: bucketseal key accept "+name, "key", name, "pinned", p.fingerprint(), "pinned_at", p.Pinned, "found", found)
+}
+
+func (k *Keys) alarmIsDue(name string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	m := k.mismatchOf(name)
+	due := time.Since(m.logged) >= alarmPause
+	if due {
+		m.logged = time.Now()
+	}
+	return due
+}
+
+// alarmOf is alarm for a pin that cannot be read, and for Own if it does not fit.
+func (k *Keys) alarmOf(name string, err error) {
+	if !errors.Is(err, system.ErrTampered) && (name != k.o.Own || !errors.Is(err, ErrReplaced)) {
+		return
+	}
+	k.alarms.Add(1)
+	if k.alarmIsDue(name) {
+		k.o.Logger.Error("ALARM: what tells that a KMS key is the former one does not open; nothing is written or read under the key. "+
+			"Either it was tampered with at MinIO, or the KMS key "+k.o.Own+" was replaced", "key", name, "error", err)
+	}
 }
 
 // Accept pins a KMS key anew, as it is now, and returns the fingerprints of the latest

@@ -122,7 +122,8 @@ func (k *kit) proxy() *pins.Keys {
 	k.Helper()
 	p, err := pins.New(pins.Options{Service: k.service, Own: own, Logger: slog.New(slog.NewTextHandler(k.log, nil))})
 	k.must(err)
-	p.Keep(k.notes, func(context.Context) error { return nil })
+	fine := func(context.Context) error { return nil }
+	p.Keep(k.notes, fine, fine)
 	return p
 }
 
@@ -276,7 +277,7 @@ func TestNoPinNoKey(t *testing.T) {
 	eachService(t, func(k *kit) {
 		p := k.proxy()
 		notReady := fmt.Errorf("not set up")
-		p.Keep(k.notes, func(context.Context) error { return notReady })
+		p.Keep(k.notes, func(context.Context) error { return notReady }, func(context.Context) error { return nil })
 		if _, err := p.GenerateDEK(k.Context(), key, encContext); !errors.Is(err, notReady) {
 			k.Errorf("not set up: %v", err)
 		}

@@ -150,6 +150,68 @@ func TestReplacedKeyIsToldByTheFirstReadToo(t *testing.T) {
 	})
 }
 
+// A proxy that was just started seals nothing under a key that does not open what is
+// there, and says so; it reads what it can.
+func TestKeyOfNotesThatWasReplacedSealsNothing(t *testing.T) {
+	t.Parallel()
+	eachService(t, func(k *kit) {
+		dek, err := k.service.GenerateDEK(k.Context(), own, encContext)
+		k.must(err)
+		fits := fmt.Errorf("the index: %w", pins.ErrReplaced)
+		p := k.proxy()
+		p.Keep(k.notes, func(context.Context) error { return nil }, func(context.Context) error { return fits })
+		for range 2 {
+			if made, err := p.GenerateDEK(k.Context(), own, encContext); !errors.Is(err, pins.ErrReplaced) || made.Plaintext != ([kms.DEKSize]byte{}) {
+				k.Errorf("generate: %v", err)
+			}
+			if opened, err := p.DecryptDEK(k.Context(), own, dek.Ciphertext, encContext); err != nil || opened != dek.Plaintext {
+				k.Errorf("decrypt: %v", err)
+			}
+		}
+		if n := strings.Count(k.log.String(), "ALARM: what tells"); n != 1 || p.Alarms() != 2 {
+			k.Errorf("%d lines of alarm, %d alarms", n, p.Alarms())
+		}
+		fits = nil
+		k.serves(p, own)
+		k.replace(own)
+		if _, err := p.GenerateDEK(k.Context(), own, encContext); !errors.Is(err, pins.ErrReplaced) {
+			k.Errorf("generate with another key: %v", err)
+		}
+	})
+}
+
+// What is read first is pinned at once, before anything is sealed.
+func TestKeyOfNotesIsPinnedByReading(t *testing.T) {
+	t.Parallel()
+	eachService(t, func(k *kit) {
+		dek, err := k.service.GenerateDEK(k.Context(), own, encContext)
+		k.must(err)
+		p := k.proxy()
+		_, err = p.DecryptDEK(k.Context(), own, dek.Ciphertext, encContext)
+		k.must(err)
+		k.replace(own)
+		if _, err := p.GenerateDEK(k.Context(), own, encContext); !errors.Is(err, pins.ErrReplaced) {
+			k.Errorf("generate with another key: %v", err)
+		}
+	})
+}
+
+// A pin that does not open is an alarm.
+func TestPinThatDoesNotOpenIsAnAlarm(t *testing.T) {
+	t.Parallel()
+	eachService(t, func(k *kit) {
+		old := k.serves(k.proxy(), key)
+		k.notes.kept["key-pinkeys/"+key] = []byte("sealed under another key")
+		k.replace(key)
+		p := k.proxy()
+		_, made := p.GenerateDEK(k.Context(), key, encContext)
+		_, opened := p.DecryptDEK(k.Context(), key, old.Ciphertext, encContext)
+		if made == nil || opened == nil || p.Alarms() != 2 || strings.Count(k.log.String(), "ALARM: what tells") != 1 {
+			k.Errorf("%v, %v, %d alarms: %s", made, opened, p.Alarms(), k.log)
+		}
+	})
+}
+
 // A pin that was replaced since cannot be brought back at a proxy that runs.
 func TestOldPinIsNotTakenAgain(t *testing.T) {
 	t.Parallel()
