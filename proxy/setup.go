@@ -83,7 +83,11 @@ func (s *setup) run(ctx context.Context) {
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		s.log.Error("cannot set up the system bucket; writes are refused until it succeeds", "bucket", s.service.Bucket(), "error", err)
+		attrs := []any{"bucket", s.service.Bucket(), "error", err}
+		if hint := upstream.OwnCredentialHint(err); hint != "" {
+			attrs = append(attrs, "hint", hint)
+		}
+		s.log.Error("cannot set up the system bucket; writes are refused until it succeeds", attrs...)
 		select {
 		case <-ctx.Done():
 			return
