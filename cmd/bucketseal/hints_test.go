@@ -70,3 +70,12 @@ func TestAnUnknownAuthorityOfAKeyServerIsNamed(t *testing.T) {
 	env := []string{"MINIO_KES_SERVER=" + s.address, "MINIO_KES_API_KEY=" + apiKey}
 	fails(t, 1, "MINIO_KES_CAPATH", env, "", "status")
 }
+
+func TestErrorsOfKeyCommandsNameTheStore(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ok(t, nil, "", "key", "create", "one", "--data-dir", dir)
+	fails(t, 1, "keys in "+filepath.Join(dir, "keys")+":", nil, "", "key", "info", "two", "--data-dir", dir)
+	s := startKeyServer(t, strings.Repeat("ab", 32))
+	fails(t, 1, "https://"+s.address, s.admin, "", "key", "info", "two")
+}
