@@ -2,6 +2,7 @@ package integration
 
 import (
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -54,4 +55,35 @@ func TestMCShowsWhyAPlainObjectIsRefused(t *testing.T) {
 	mc.denies(t, "plain_read", "cat", "seal/"+bucket+"/plain")
 	mc.denies(t, "plain_read", "stat", "seal/"+bucket+"/plain")
 	mc.denies(t, "plain_read", "cp", "seal/"+bucket+"/plain", t.TempDir()+"/copy")
+}
+
+// TestAChangedKeyOfSSES3IsNamed: an object under the former key is not damaged, the
+// configuration lacks a name.
+func TestAChangedKeyOfSSES3IsNamed(t *testing.T) {
+	t.Parallel()
+	needsSeal(t)
+	file := writeFile(t, t.TempDir(), "s3.yml", []byte("sse_s3: {key: first}\n"))
+	s := newStack(t, stackOptions{args: []string{"--config", file}})
+	c := s.client()
+	bucket := newBucket(t, c)
+	data := testData(1000, 3)
+	c.put(t, bucket, "k", data, nil).wantStatus(t, http.StatusOK)
+	start := func(settings string) {
+		t.Helper()
+		s.seal.kill()
+		if err := os.WriteFile(file, []byte(settings), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.restart(t)
+	}
+	start("sse_s3: {key: second}\n")
+	a := c.get(t, bucket, "k", nil).wantStatus(t, http.StatusInternalServerError)
+	if !strings.Contains(a.message, "sse_s3.former_keys") || strings.Contains(a.message, "tampered") {
+		t.Errorf("message %q", a.message)
+	}
+	if log := s.seal.logSince(0); !strings.Contains(log, `names the KMS key \"first\"; if sse_s3.key was that once, add it`) {
+		t.Errorf("the log does not say what to do: %s", log)
+	}
+	start("sse_s3: {key: second, former_keys: [first]}\n")
+	c.get(t, bucket, "k", nil).wantStatus(t, http.StatusOK).wantBody(t, data)
 }

@@ -76,6 +76,7 @@ var (
 	errAccountAnswer     = errors.New("upstream's answer names no account that was asked for")
 	errStaleCredential   = errors.New("upstream knows another secret for this access key, or none")
 	errSTSAnswer         = errors.New("what upstream's STS answered is no credential")
+	errOtherS3Key        = errors.New("an object of SSE-S3 under a KMS key that is neither sse_s3.key nor one of sse_s3.former_keys")
 	errNoSuchVersion     = errors.New("no such version")
 	errFormToObject      = errors.New("a form is sent to a bucket, not to an object; its field key names that")
 	errUnsignedForm      = errors.New("a form without a signature, and nobody without one may do this")
@@ -169,6 +170,7 @@ var errorTable = []struct {
 	{errEncodingType, apiError{400, invalidArgument, "Invalid Encoding Method specified in Request", nil}},
 	{errStaleCredential, apiError{403, "InvalidAccessKeyId", "The storage does not accept this access key any more: its secret was changed, or it was removed there.", nil}},
 	{errSTSAnswer, apiError{502, "InternalError", "The storage issued a credential that cannot be used here.", nil}},
+	{errOtherS3Key, apiError{500, "InternalError", "The object was encrypted with another key of SSE-S3 than this bucketseal has: its sse_s3.former_keys may lack one.", nil}},
 	{errUpstreamLied, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
 
 	{sse.ErrTampered, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},

@@ -82,7 +82,7 @@ func (k *keyring) open(ctx context.Context, name sse.Name, r *sse.Record, custom
 		return r.Open(name, customer, nil)
 	}
 	if r.Mode == sse.ModeS3 && r.KMSKey != k.s3Key && !slices.Contains(k.formerS3Keys, r.KMSKey) {
-		return sse.ObjectKey{}, nil, fmt.Errorf("record of SSE-S3 names the KMS key %q, which is no SSE-S3 key of this configuration: %w", r.KMSKey, sse.ErrTampered)
+		return sse.ObjectKey{}, nil, fmt.Errorf("%w: the record names the KMS key %q; if sse_s3.key was that once, add it to sse_s3.former_keys (%w)", errOtherS3Key, r.KMSKey, sse.ErrTampered)
 	}
 	encContext, err := encryptionContext(r.Mode, name, r.ClientContext, r.BucketKey)
 	if err != nil {

@@ -111,7 +111,11 @@ func (s *setup) run(ctx context.Context) {
 		}
 		if why := cause(err); why != said {
 			said = why
-			s.log.Error("cannot set up the system bucket; writes are refused until it succeeds", "bucket", s.service.Bucket(), "cause", why, "error", err)
+			attrs := []any{"bucket", s.service.Bucket(), "cause", why, "error", err}
+			if hint := upstream.OwnCredentialHint(err); hint != "" {
+				attrs = append(attrs, "hint", hint)
+			}
+			s.log.Error("cannot set up the system bucket; writes are refused until it succeeds", attrs...)
 		}
 		select {
 		case <-ctx.Done():

@@ -82,9 +82,9 @@ func (a *app) migrate(ctx context.Context, from, to kms.Store, pattern string) e
 	if !all && prefix != "" {
 		names = only(names, prefix)
 	}
-	var progressTo io.Writer = io.Discard
-	if !a.quiet {
-		progressTo = a.stderr
+	progressTo := a.stderr
+	if a.quiet {
+		progressTo = io.Discard
 	}
 	bar := newProgress(progressTo, len(names))
 	var copied, present int

@@ -77,6 +77,9 @@ func followConfig(c *config.Config, files *certs.Watcher, reload func() (*config
 // files are those that the configuration was read from.
 func (f *follower) files() []string {
 	names := []string{f.current.File}
+	if file := f.current.Upstream.Credentials.SecretKeyFile; file != "" {
+		names = append(names, file)
+	}
 	for _, one := range f.current.Credentials {
 		if one.SecretKeyFile != "" {
 			names = append(names, one.SecretKeyFile)
@@ -98,7 +101,9 @@ func (f *follower) take(fresh *config.Config) (identity.Settings, error) {
 	for _, what := range widens {
 		f.log.Warn("the configuration may give more rights than before", "file", fresh.File, "change", what)
 	}
-	if f.current.NeedsRestart(fresh) {
+	if before, now := f.current.Upstream.Credentials, fresh.Upstream.Credentials; !reflect.DeepEqual(before, now) {
+		f.log.Warn("upstream.credentials have changed: the server goes on with the former ones, and MinIO must know them, until it is started again", "file", fresh.File)
+	} else if f.current.NeedsRestart(fresh) {
 		f.log.Warn("the configuration has changed in more than credentials and access: that waits for a restart", "file", fresh.File)
 	}
 	f.current = fresh

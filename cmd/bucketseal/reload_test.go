@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"log/slog"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,5 +85,34 @@ func TestKeyServerTakesMoreRightsOnlyWhenTheyAreReadTwice(t *testing.T) {
 	next = policy("/v1/key/delete/*", "/v1/key/import/*")
 	if _, err := load(); err != nil {
 		t.Errorf("one deny more: %v", err)
+	}
+}
+
+// A new secret of the proxy's own user is not taken without a restart: the log says
+// so, also when only the file has changed that holds it.
+func TestAChangedCredentialAtMinIOIsSaid(t *testing.T) {
+	t.Parallel()
+	with := func(secret config.Secret) *config.Config {
+		c := &config.Config{File: "f.yml"}
+		c.Upstream.Credentials = config.Credential{AccessKey: "own", SecretKey: secret, SecretKeyFile: "/run/own"}
+		return c
+	}
+	parse := func(secret string) config.Secret {
+		c, err := config.Parse("f.yml", []byte("upstream: {endpoint: \"http://127.0.0.1:1\", credentials: {access_key: own, secret_key: "+secret+"}}\n"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Upstream.Credentials.SecretKey
+	}
+	var log output
+	f := &follower{current: with(parse("secret-before-0")), waiting: confirmation{now: time.Now}, log: slog.New(slog.NewTextHandler(&log, nil))}
+	if !slices.Contains(f.files(), "/run/own") {
+		t.Errorf("files %v", f.files())
+	}
+	if _, err := f.take(with(parse("secret-after-00"))); err != nil {
+		t.Fatal(err)
+	}
+	if text := log.String(); !strings.Contains(text, "upstream.credentials have changed") || strings.Contains(text, "secret-") {
+		t.Errorf("%q", text)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,6 +84,14 @@ func (a *app) withClient(cmd *cobra.Command, f func(ctx context.Context, c *clie
 	return f(cmd.Context(), c)
 }
 
+// sayWhere tells a person which of several key stores was meant. Scripts read it in
+// errors only.
+func (a *app) sayWhere(where string) {
+	if isTerminal(a.stderr) {
+		fmt.Fprintln(a.stderr, "keys in", where)
+	}
+}
+
 // keyFlags adds the flags that say which key service is meant.
 func keyFlags(cmd *cobra.Command) {
 	configFlags(cmd, "data-dir")
@@ -112,7 +121,13 @@ func (a *app) withKeys(cmd *cobra.Command, create bool, f func(ctx context.Conte
 		return usageError{errors.New("kes commands speak to a key server; for --data-dir and --config say bucketseal key")}
 	}
 	if a.kes || !local && a.remoteServer(cmd) != "" {
-		return a.withClient(cmd, func(ctx context.Context, c *client.Client) error { return f(ctx, c) })
+		where := cmp.Or(a.remoteServer(cmd), defaultKeyServer)
+		// Errors of a server name it.
+		if err := a.withClient(cmd, func(ctx context.Context, c *client.Client) error { return f(ctx, c) }); err != nil {
+			return err
+		}
+		a.sayWhere(where)
+		return nil
 	}
 	c, err := a.loadConfig(cmd)
 	if err != nil {
@@ -131,5 +146,9 @@ func (a *app) withKeys(cmd *cobra.Command, create bool, f func(ctx context.Conte
 		return err
 	}
 	defer keys.Close()
-	return f(cmd.Context(), keys)
+	if err := f(cmd.Context(), keys); err != nil {
+		return fmt.Errorf("keys in %s: %w", keys.where, err)
+	}
+	a.sayWhere(keys.where)
+	return nil
 }

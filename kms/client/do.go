@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -156,7 +158,20 @@ func (c *Client) networkError(r call, e *endpoint, err error) error {
 	if errors.As(err, &in) {
 		err = in.Err // without the URL, which names the key
 	}
-	return fmt.Errorf("%s: %s: %w: %v", e.url, r.path, kms.ErrUnavailable, err)
+	return fmt.Errorf("%s: %s: %w: %v%s", e.url, r.path, kms.ErrUnavailable, err, tlsHint(err))
+}
+
+// tlsHint says what to do about a handshake that failed, or "".
+func tlsHint(err error) string {
+	var unknown x509.UnknownAuthorityError
+	var plain tls.RecordHeaderError
+	switch {
+	case errors.As(err, &unknown):
+		return "; name the certificate of its authority, or its own: --ca, MINIO_KES_CAPATH, or kms.remote.ca of a proxy"
+	case errors.As(err, &plain):
+		return "; a key server speaks TLS only, what listens there does not"
+	}
+	return ""
 }
 
 func statusAttempt(r call, e *endpoint, answer *Error) *attempt {

@@ -80,6 +80,11 @@ func (d *decoder) mapping(n *node, what string, known fields) {
 }
 
 func suggest(key string, known fields) string {
+	if key == "upstream" || key == "credentials" || key == "auto_encryption" {
+		if _, server := known["keystore"]; server {
+			return "this is a setting of the proxy, in a key server's file: is it the file of bucketseal server?"
+		}
+	}
 	names := make([]string, 0, len(known))
 	for name := range known {
 		if strings.EqualFold(name, key) {
@@ -134,6 +139,10 @@ func (d *decoder) required(n *node, what string) string {
 	failed := len(d.errs)
 	text := d.text(n)
 	if text == "" && len(d.errs) == failed {
+		if name, ok := reference(d.raw(n)); ok {
+			d.errorf(n, "%s is empty, because the environment variable %s is; give it a value", what, name)
+			return text
+		}
 		d.errorf(n, "%s is empty; give it a value", what)
 	}
 	return text

@@ -190,6 +190,11 @@ func (r *fileReader) unknown(path string, e entry) {
 	}
 	slices.Sort(siblings)
 	full := join(path, e.name)
+	if path == "" && slices.Contains([]string{"keystore", "policy", "admin", "root", "keys", "cache", "api"}, e.name) {
+		r.errs.add(e.at, full, "a setting of a key server: is this the file of bucketseal kms server, or of KES? Commands ask that server "+
+			"(--server, MINIO_KES_SERVER); a proxy's file names it by kms.config, or has its content below kms")
+		return
+	}
 	if best := nearest(e.name, siblings); best != "" {
 		r.errs.add(e.at, full, "unknown setting; do you mean %s?", best)
 		return

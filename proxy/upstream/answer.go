@@ -33,7 +33,10 @@ func ReadError(resp *http.Response) *Error {
 	if err == nil && len(body) > 0 {
 		_ = xml.Unmarshal(body, e) // what is no S3 error keeps its status
 	}
-	if e.Code == "" { // HEAD
+	if speaksTLS(resp.StatusCode, body) {
+		e.Message = errSpeaksTLS.Error()
+	}
+	if e.Code == "" && e.Message == "" { // HEAD
 		e.Code = resp.Header.Get("X-Minio-Error-Code")
 		e.Message = trimQuotes(resp.Header.Get("X-Minio-Error-Desc"))
 	}

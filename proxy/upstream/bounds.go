@@ -51,7 +51,7 @@ func dialTLS(config func() *tls.Config) func(ctx context.Context, network, addre
 		defer cancel()
 		if err := secure.HandshakeContext(ctx); err != nil {
 			_ = conn.Close()
-			return nil, fmt.Errorf("TLS with %s: %w", address, err)
+			return nil, fmt.Errorf("TLS with %s: %w%s", address, err, tlsHint(err))
 		}
 		return secure, nil
 	}

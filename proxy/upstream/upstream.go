@@ -308,6 +308,13 @@ func (c *Client) Alive(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if resp.StatusCode == http.StatusBadRequest {
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+		if speaksTLS(resp.StatusCode, body) {
+			_ = resp.Body.Close()
+			return fmt.Errorf("%w: %w", errSpeaksTLS, ErrUnreachable)
+		}
+	}
 	Discard(resp)
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("MinIO's health check answers %d: %w", resp.StatusCode, ErrUnreachable)
