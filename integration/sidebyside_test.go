@@ -244,8 +244,8 @@ var (
 	tokenField = regexp.MustCompile(`/(NextContinuationToken|ContinuationToken)$`)
 )
 
-// elementsByDefault are those that tell the CRC64NVME of every write.
-var elementsByDefault = regexp.MustCompile(`/(ChecksumCRC64NVME|ChecksumType)$`)
+// elementsByDefault are those that tell the CRC64NVME of every write, but for listings.
+var elementsByDefault = regexp.MustCompile(`^/[A-Za-z]+(/Checksum)?/Checksum(CRC64NVME|Type)$`)
 
 // same says whether two values say the same in a field.
 func (x *exchange) same(field, seal, ref string) bool {

@@ -401,6 +401,7 @@ func (c *copying) answer(w http.ResponseWriter) {
 		}
 	}
 	if sum := c.facts.Checksum; sum != nil {
+		setChecksumHeaders(h, &c.facts)
 		element(&b, checksumOf(sum.Type).element, checksumValue(&c.facts))
 		element(&b, "ChecksumType", checksumKind(sum))
 	}
