@@ -238,11 +238,14 @@ func TestSystemObjectsOfAnotherDeploymentAreRefused(t *testing.T) {
 		if err := os.WriteFile(file, []byte("system_bucket: other-system\ndeployment: "+deployment+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		seal, err := startSeal(s.dir, "", s.minio.endpoint(), "--config", file)
+		seal, err := startSealWith(s.dir, s.minio.endpoint(), file, "BUCKETSEAL_DATA_DIR="+s.seal.dataDir)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(seal.kill)
+		if accepted {
+			waitFor(t, startLimit, "the proxy to be ready", seal.isReady)
+		}
 		a := newClient(seal.endpoint(), rootUser, rootPassword).put(t, bucket, deployment, []byte("x"), nil)
 		if accepted != (a.status == http.StatusOK) || !accepted && a.status < 500 {
 			t.Errorf("deployment %s: PUT: %d %s", deployment, a.status, a.code)

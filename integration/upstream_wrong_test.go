@@ -142,23 +142,29 @@ func TestKeysOfAnotherInstallationAreNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := func(data string) *process {
+	run := func(data string) (*process, *client) {
+		at, err := freeAddress()
+		if err != nil {
+			t.Fatal(err)
+		}
 		p, err := startProcess("bucketseal", filepath.Join(filepath.Dir(data), "log"), baseEnv("BUCKETSEAL_ROOT_USER="+rootUser, "BUCKETSEAL_ROOT_PASSWORD="+rootPassword),
-			program, "server", "--address", "127.0.0.1:0", "--upstream", s.minio.endpoint(), "--data-dir", data)
+			program, "server", "--address", at, "--upstream", s.minio.endpoint(), "--data-dir", data)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(p.kill)
-		return p
+		if err := p.waitReady(http.DefaultClient, "http://"+at+"/minio/health/live"); err != nil {
+			t.Fatal(err)
+		}
+		return p, newClient("http://"+at, rootUser, rootPassword)
 	}
 	// An empty place: nothing is made and nothing served.
 	empty := filepath.Join(t.TempDir(), "data")
-	p := run(empty)
-	select {
-	case <-p.done:
-	case <-time.After(15 * time.Second):
-		t.Error("it runs")
+	p, c := run(empty)
+	for _, method := range []string{http.MethodPut, http.MethodGet} {
+		c.do(t, request{method: method, bucket: "bucket", key: "k"}).wantError(t, http.StatusServiceUnavailable, "ServiceUnavailable", "")
 	}
+	c.do(t, request{method: http.MethodGet, path: "/minio/health/ready"}).wantStatus(t, http.StatusServiceUnavailable)
 	if log := p.logSince(0); !strings.Contains(log, "belongs to an installation whose keys are not here") || !strings.Contains(log, empty) {
 		t.Errorf("the log does not name it: %s", log)
 	}
@@ -180,7 +186,7 @@ func TestKeysOfAnotherInstallationAreNamed(t *testing.T) {
 	if err := seal.stop(10 * time.Second); err != nil {
 		t.Error(err)
 	}
-	p = run(seal.dataDir)
+	p, _ = run(seal.dataDir)
 	waitFor(t, 15*time.Second, "it to be named", func() bool {
 		return strings.Contains(p.logSince(0), "not ready: the system bucket was written with other keys than these, or under another deployment name")
 	})

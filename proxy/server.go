@@ -162,6 +162,9 @@ func (s *Server) CheckKeys(ctx context.Context) error {
 	return nil
 }
 
+// SetUp says whether the system bucket is set up, after a try if it is not.
+func (s *Server) SetUp(ctx context.Context) error { return s.setup.ensure(ctx) }
+
 // Start sets the system bucket up in the background, again and again until it
 // succeeds or ctx ends, checks the storage, and sweeps the bucket from time to
 // time. Requests that need it before it is set up try by themselves.
@@ -285,6 +288,9 @@ func (s *Server) handle(w *responseWriter, r *request, sc scope, bucket, key str
 	}
 	if r.route.action == refuse {
 		return fmt.Errorf("%s: %s: %w", r.route.op, r.route.why, errNotOffered)
+	}
+	if err := s.setup.admit(); err != nil {
+		return err
 	}
 	if err := s.fitness.admit(r.Context(), r.Method); err != nil {
 		return err

@@ -80,6 +80,9 @@ type setup struct {
 	done   atomic.Bool
 	flight singleflight.Group
 
+	// stranger is the error of foreign, as long as that was the last outcome.
+	stranger atomic.Pointer[error]
+
 	mu     sync.Mutex
 	failed error     // of the last try
 	until  time.Time // failed is answered without another try
@@ -167,6 +170,7 @@ func (s *setup) try(ctx context.Context) error {
 func (s *setup) steps(ctx context.Context) error {
 	_, err := s.kms.DescribeKey(ctx, systemReadyKey)
 	if err == nil {
+		s.stranger.Store(nil)
 		return nil
 	}
 	if !errors.Is(err, kms.ErrKeyNotFound) {
@@ -196,10 +200,12 @@ func (s *setup) foreign(ctx context.Context) error {
 		return errors.Is(err, kms.ErrKeyNotFound)
 	}
 	if !missing() {
+		s.stranger.Store(nil)
 		return nil
 	}
 	switch _, _, err := s.service.Get(ctx, rulesName, ""); {
 	case errors.Is(err, upstream.ErrNotFound):
+		s.stranger.Store(nil)
 		return nil
 	case err != nil:
 		return err
@@ -207,8 +213,20 @@ func (s *setup) foreign(ctx context.Context) error {
 	if !missing() { // another proxy has set everything up meanwhile
 		return nil
 	}
-	return fmt.Errorf("the bucket %q at MinIO belongs to an installation whose keys are not here (there is no KMS key %q): give its data directory or key service, or another system_bucket: %w",
+	err := fmt.Errorf("the bucket %q at MinIO belongs to an installation whose keys are not here (there is no KMS key %q): give its data directory or key service, or another system_bucket: %w",
 		s.service.Bucket(), systemKey, system.ErrForeign)
+	s.stranger.Store(&err)
+	return err
+}
+
+// admit refuses requests while the keys are known to be those of another
+// installation, with errNotReady: none of its objects could be read, and missing keys
+// would look like keys that were deleted.
+func (s *setup) admit() error {
+	if err := s.stranger.Load(); err != nil {
+		return fmt.Errorf("%w: %w", errNotReady, *err)
+	}
+	return nil
 }
 
 func createKey(ctx context.Context, k kms.Service, name string) error {

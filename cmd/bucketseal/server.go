@@ -150,15 +150,40 @@ func drained(ctx context.Context, delay time.Duration, begin func()) context.Con
 // begin creates the configured keys and starts what the proxy does by itself.
 func begin(ctx context.Context, c *config.Config, keys *keySource, handler *proxy.Server, log *slog.Logger) error {
 	if err := handler.CheckKeys(ctx); err != nil {
-		return fmt.Errorf("keys in %s: %w", keys.where, err)
+		log.Error("no keys are made and nothing is served: these are not the keys of this MinIO's data", "keys", keys.where, "error", err)
+		go makeKeysLater(ctx, c, keys, handler, log)
+		return handler.Start(ctx)
 	}
-	if err := keys.createListed(ctx); err != nil {
-		return err
-	}
-	if err := createKeys(ctx, c, keys, log); err != nil {
+	if err := makeKeys(ctx, c, keys, log); err != nil {
 		return err
 	}
 	return handler.Start(ctx)
+}
+
+// makeKeys makes the keys that the configuration lists or names.
+func makeKeys(ctx context.Context, c *config.Config, keys *keySource, log *slog.Logger) error {
+	if err := keys.createListed(ctx); err != nil {
+		return err
+	}
+	return createKeys(ctx, c, keys, log)
+}
+
+// makeKeysLater waits until the right keys are there, or the data of others is gone.
+func makeKeysLater(ctx context.Context, c *config.Config, keys *keySource, handler *proxy.Server, log *slog.Logger) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(2 * time.Second):
+		}
+		if handler.SetUp(ctx) != nil {
+			continue
+		}
+		if err := makeKeys(ctx, c, keys, log); err != nil {
+			log.Error("cannot make the configured keys", "error", err)
+		}
+		return
+	}
 }
 
 // serveMetrics serves metrics and health on an address of their own, if there is
