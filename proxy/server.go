@@ -96,6 +96,7 @@ func New(o Options) (*Server, error) {
 		strangers: edge.NewBudget(strangersAtOnce, strangersAtOnce), sealing: edge.NewQueue(payloadsAtOnce, payloadQueue, payloadWait),
 		metrics: newMetrics(o.Metrics),
 	}
+	s.manifests.OnRestored = s.onRestored
 	s.fitness = newFitness(o.Upstream, service, s.setup.ensure, o.Logger)
 	s.lines = edge.NewLines(s.logLeftOut)
 	if err := s.setIdentities(store); err != nil {
