@@ -240,8 +240,9 @@ func (s *Store) adoptOnly(ctx context.Context, ref Ref, notes []upstream.Note, e
 		return sse.Facts{}, false
 	}
 	facts, err := parseFacts(own, content)
-	least := sse.EncSize(facts.PlainSize)
-	if err != nil || encSize < least || encSize > least+int64(facts.Parts)*(sse.EncSize(1)-1) {
+	const overhead = sse.EncPackageSize - sse.PackageSize // each part may add a package
+	more := encSize - sse.EncSize(facts.PlainSize)
+	if err != nil || more < 0 || more%overhead != 0 || more/overhead >= int64(max(facts.Parts, 1)) {
 		return sse.Facts{}, false
 	}
 	s.adopt(ref, own)
