@@ -215,12 +215,12 @@ drill() {
 	for r in "${all[@]}"; do
 		if [[ $want != nothing && ${r%/*} != "${r#*/}" ]]; then promised=NO; fi
 	done
+	if [[ $want == nothing ]]; then promised=-; fi
 	if [[ $promised == NO ]]; then failures=$((failures + 1)); fi
 	# shellcheck disable=SC2059
 	printf "$row" "$way" "$single" "$streamed" "$parts" "$copy" "$older" "$rule" "$promised"
 	end "$new_seal" "$new_minio"
 	new_seal='' new_minio=''
-	if [[ -n ${KEEP:-} ]]; then cp -r "$work/new" "$KEEP/${way// /_}"; fi
 	rm -rf "$work/new"
 }
 
