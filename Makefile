@@ -72,6 +72,11 @@ torture: build $(BIN)/minio $(BIN)/mc ## Run the black-box tests that take long 
 	BUCKETSEAL_LONG=1 BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' MC_BIN='$(BIN)/mc' \
 		$(GO) test -count=1 -timeout 3h -parallel 1 -v -run '$(TORTURE)' ./integration/...
 
+# A restore drill: every way to copy the raw buckets, into an empty MinIO, every byte back.
+.PHONY: drill
+drill: build $(BIN)/minio $(BIN)/mc ## Copy, restore and read everything back, by each tool that makes backups
+	@BIN='$(BIN)' scripts/drill.sh
+
 .PHONY: lint
 lint: $(BIN)/golangci-lint $(BIN)/gofumpt ## Check formatting, go.mod, import directions and the usual mistakes
 	@unformatted=$$($(BIN)/gofumpt -l .); \

@@ -24,6 +24,7 @@ type dates struct {
 // dateMap is the creation dates at one moment. Not modified after it is published.
 type dateMap struct {
 	byBucket map[string]time.Time
+	home     string  // the bucket that keeps the index, "" if it is not known
 	start    instant // from before the request was sent
 }
 
@@ -40,10 +41,11 @@ type staleRule struct {
 const confirmAfter = 6
 
 // has reports whether the bucket may be the one that was created at that time. A bucket that took its name is younger:
-// an older date is a false one, or the rule was stored under one.
+// an older date is a false one, or the rule was stored under one. Where the index lies in a younger bucket than the rule
+// tells of, all of them were restored from a copy and have new dates: the rule then binds who has the name.
 func (m *dateMap) has(bucket string, created int64) bool {
 	t, ok := m.byBucket[bucket]
-	return ok && t.UnixMilli() <= created
+	return ok && (t.UnixMilli() <= created || m.other(m.home) > created)
 }
 
 // other is the bucket's creation date, 0 if there is none.
@@ -54,7 +56,7 @@ func (m *dateMap) other(bucket string) int64 {
 	return 0
 }
 
-func newDates(buckets Buckets, c clock, logger *slog.Logger, interval, timeout time.Duration) *dates {
+func newDates(buckets Buckets, home string, c clock, logger *slog.Logger, interval, timeout time.Duration) *dates {
 	d := &dates{clock: c, logger: logger, interval: interval, stale: make(map[string]staleRule)}
 	d.flights = &flights[*dateMap]{timeout: timeout, run: func(ctx context.Context) (*dateMap, error) {
 		start := c.now()
@@ -65,7 +67,7 @@ func newDates(buckets Buckets, c clock, logger *slog.Logger, interval, timeout t
 			logger.Warn("creation dates of buckets are unknown; all bucket rules apply", "error", err)
 			return nil, err
 		}
-		m := &dateMap{byBucket: byBucket, start: start}
+		m := &dateMap{byBucket: byBucket, home: home, start: start}
 		d.failed.Store(nil)
 		d.cur.Store(m)
 		d.seen(m)

@@ -265,3 +265,33 @@ func TestKeptRuleAppliesWhateverIsSaidOfCreation(t *testing.T) {
 		}
 	})
 }
+
+// A restored copy has new creation dates everywhere, also of the bucket that keeps the index.
+func TestRulesThatWereRestoredWithTheirBucketsBind(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.set("b0", kmsRule("k"))
+		w.buckets.create("home", time.Unix(4000, 0))
+		w.buckets.create("b0", time.Unix(5000, 0))
+		restored := func() *Rules {
+			r, err := New(Options{Backend: w.backend, Buckets: w.buckets, Home: "home", clock: &fakeClock{}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r
+		}
+		r := restored()
+		for range 3 * confirmAfter {
+			wantRule(t, r, "b0", kmsRule("k"))
+			time.Sleep(DefaultDatesInterval)
+		}
+		// What is set from then on belongs to the restored bucket, and to no later one.
+		if err := r.Set(t.Context(), "b0", kmsRule("new")); err != nil {
+			t.Fatal(err)
+		}
+		wantRule(t, restored(), "b0", kmsRule("new"))
+		w.buckets.create("b0", time.Unix(6000, 0))
+		time.Sleep(DefaultDatesInterval)
+		confirm(t, r, "b0", kmsRule("new"))
+		wantRule(t, r, "b0", Rule{})
+	})
+}

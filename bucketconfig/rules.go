@@ -21,6 +21,9 @@ type Options struct {
 	Backend Backend
 	// Buckets tells creation dates. Required.
 	Buckets Buckets
+	// Home is the bucket that keeps the index; "" if it is none of Buckets. Rules that are older than it were restored
+	// with it from a copy, and bind buckets of their names though these are younger.
+	Home string
 	// Lease is how long a copy of the index answers. It must be the same for all processes over one index. 0 =
 	// DefaultLease.
 	Lease time.Duration
@@ -69,7 +72,7 @@ func New(o Options) (*Rules, error) {
 		logger:   o.Logger,
 		timeout:  o.Timeout,
 		maxSize:  maxIndexSize,
-		dates:    newDates(o.Buckets, o.clock, o.Logger, o.DatesInterval, o.Timeout),
+		dates:    newDates(o.Buckets, o.Home, o.clock, o.Logger, o.DatesInterval, o.Timeout),
 		keep:     o.KeepStale,
 		changing: make(chan struct{}, 1),
 	}

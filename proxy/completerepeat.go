@@ -37,7 +37,7 @@ func (c *completing) repeat(w http.ResponseWriter, otherwise error) error {
 	}
 	stored := strings.Trim(resp.Header.Get("ETag"), `"`)
 	ref := manifestRef(r.name(), rec, stored)
-	facts, err := s.manifests.Get(r.Context(), ref)
+	facts, err := s.manifests.Find(r.Context(), ref, s.dataOf(r.name(), resp))
 	if err != nil {
 		return err
 	}

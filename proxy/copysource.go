@@ -147,7 +147,7 @@ func (c *copySource) open(ctx context.Context, s *Server, r *request) error {
 	if c.hasKey {
 		customer = &c.customer.CustomerKey
 	}
-	if c.object, err = s.openObject(ctx, c.name, c.record, c.stored, customer, true); err != nil {
+	if c.object, err = s.openObject(ctx, c.name, c.record, resp, customer, true); err != nil {
 		return err
 	}
 	if c.record.Layout == sse.OneStream {

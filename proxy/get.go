@@ -206,7 +206,7 @@ func (d *download) serveEncrypted(w http.ResponseWriter, resp *http.Response, re
 		customer = &d.customer.CustomerKey
 	}
 	wantChecksum := wantsChecksum(r.Header)
-	o, err := s.openObject(r.Context(), r.name(), rec, resp.Header.Get("ETag"), customer, wantChecksum)
+	o, err := s.openObject(r.Context(), r.name(), rec, resp, customer, wantChecksum)
 	if err != nil {
 		return err
 	}

@@ -252,7 +252,7 @@ func (l *listing) open(ctx context.Context, page *upstream.ListPage) ([]listEntr
 	var late map[manifest.Ref]sse.Facts
 	var failed map[manifest.Ref]error
 	if len(refs) > 0 {
-		late, failed = l.server.manifests.GetMany(ctx, refs)
+		late, failed = l.server.manifests.GetMany(ctx, refs, storedOf(l.server, entries))
 	}
 	for i := range entries {
 		e := &entries[i]
@@ -273,6 +273,17 @@ func (l *listing) open(ctx context.Context, page *upstream.ListPage) ([]listEntr
 		}
 	}
 	return entries, nil
+}
+
+// storedOf says what upstream has of the objects of a page.
+func storedOf(s *Server, entries []listEntry) func(manifest.Ref) manifest.Data {
+	data := make(map[manifest.Ref]manifest.Data)
+	for i := range entries {
+		if e := &entries[i]; e.hasManifest() && e.record.Layout == sse.Uploaded { // else its name holds no ETag
+			data[e.ref()] = s.storedData(e.name, e.VersionID, e.stored, e.Size)
+		}
+	}
+	return func(ref manifest.Ref) manifest.Data { return data[ref] }
 }
 
 // mayPass says whether an error is one of who cannot be reached for now, or of another

@@ -12,6 +12,7 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	active   prometheus.Gauge
+	restored prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer, replaced func() uint64) *metrics {
@@ -27,8 +28,11 @@ func newMetrics(r prometheus.Registerer, replaced func() uint64) *metrics {
 			Name: "bucketseal_s3_requests_active", Help: "S3 requests that are being answered.",
 		}),
 	}
+	m.restored = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "bucketseal_s3_restored_total", Help: "Objects seen whose manifest was found by their data, as in a backup that was copied over S3.",
+	})
 	if r != nil {
-		r.MustRegister(m.requests, m.seconds, m.active, prometheus.NewCounterFunc(prometheus.CounterOpts{
+		r.MustRegister(m.requests, m.seconds, m.active, m.restored, prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "bucketseal_kms_key_replaced_total", Help: "Data keys that were refused because their KMS key is not the one that was pinned.",
 		}, func() float64 { return float64(replaced()) }))
 	}

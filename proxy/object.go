@@ -3,9 +3,13 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -21,24 +25,29 @@ type object struct {
 	stored string
 	// size is the plaintext's length in bytes.
 	size int64
+	// restored says that the manifest was found by the data (manifest.Store.Find).
+	restored bool
 }
 
 // openObject unseals a record and gets what it leaves to a manifest: always what
 // an ETag or a size needs, and a checksum if it is wanted. The caller zeroes the
-// key. sse, kms and manifest errors.
-func (s *Server) openObject(ctx context.Context, name sse.Name, rec *sse.Record, stored string, customer *sse.Secret, checksum bool) (*object, error) {
+// key. seen is what upstream answered. sse, kms and manifest errors.
+func (s *Server) openObject(ctx context.Context, name sse.Name, rec *sse.Record, seen *http.Response, customer *sse.Secret, checksum bool) (*object, error) {
 	key, private, err := s.keys.open(ctx, name, rec, customer)
 	if err != nil {
 		return nil, err
 	}
+	stored := seen.Header.Get("ETag")
 	o := &object{name: name, record: rec, key: key, facts: private.Facts, nonce: private.Nonce, stored: stored, size: rec.PlainSize}
 	if !needsManifest(rec, checksum) {
 		return o, nil
 	}
-	if o.facts, err = s.manifests.Get(ctx, manifestRef(name, rec, stored)); err != nil {
+	ref := manifestRef(name, rec, stored)
+	if o.facts, err = s.manifests.Find(ctx, ref, s.dataOf(name, seen)); err != nil {
 		o.zero()
 		return nil, err
 	}
+	o.restored = s.manifests.Restored(ref)
 	if rec.Layout != sse.OneStream {
 		o.size = o.facts.PlainSize
 	}
@@ -58,6 +67,48 @@ func manifestRef(name sse.Name, rec *sse.Record, stored string) manifest.Ref {
 		ref.ETag = strings.Trim(stored, `"`)
 	}
 	return ref
+}
+
+// dataOf returns what upstream has of an object, as it answered.
+func (s *Server) dataOf(name sse.Name, seen *http.Response) manifest.Data {
+	size := seen.ContentLength
+	if _, whole, ok := parseContentRange(seen.Header.Get("Content-Range")); ok {
+		size = whole
+	}
+	return s.storedData(name, seen.Header.Get("X-Amz-Version-Id"), seen.Header.Get("ETag"), size)
+}
+
+// storedData is one version of an object, "" for the current one, of so many
+// encrypted bytes. The service identity reads its packages' headers.
+func (s *Server) storedData(name sse.Name, version, stored string, size int64) manifest.Data {
+	return manifest.Data{Size: size, At: func(ctx context.Context, offset int64) ([]byte, error) {
+		up := s.serviceRequest(http.MethodGet, name, url.Values{})
+		if version != "" {
+			up.Query.Set("versionId", version)
+		}
+		up.Header.Set("If-Match", stored)
+		up.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", offset, offset+sse.HeaderSize-1))
+		resp, err := s.opts.Upstream.Do(ctx, up)
+		if err != nil {
+			return nil, err
+		}
+		if resp.StatusCode != http.StatusPartialContent {
+			return nil, readChanged(resp)
+		}
+		defer upstream.Discard(resp)
+		header := make([]byte, sse.HeaderSize)
+		if _, err := io.ReadFull(resp.Body, header); err != nil {
+			return nil, fmt.Errorf("read a package's header: %w (%w)", upstream.ErrUnreachable, err)
+		}
+		return header, nil
+	}}
+}
+
+// onRestored says, once for each object, that its manifest was found by its data.
+func (s *Server) onRestored(ref manifest.Ref) {
+	s.metrics.restored.Inc()
+	s.log.Info("an object was restored by copying: upstream has another ETag than the upload gave it, its manifest was found by its data",
+		"bucket", ref.Name.Bucket, "key", ref.Name.Key, "stored_etag", ref.ETag)
 }
 
 func (o *object) zero() { o.key.Zero() }

@@ -31,6 +31,10 @@ type Rescue struct {
 	Customer *sse.Secret
 	// Sequential finds the parts in the data alone, without upstream's list of them.
 	Sequential bool
+	// Copied says that the object was copied to where it lies, as a backup is: that
+	// upstream's ETag and list of parts are not those of the upload. With Replace it is
+	// also rescued where a manifest of the upload was found by the data.
+	Copied bool
 	// Replace also puts a manifest in the place of one that does not open.
 	Replace bool
 }
@@ -122,7 +126,11 @@ func (l *lost) find(ctx context.Context) error {
 		return ErrNothingLost
 	}
 	l.ref = manifestRef(l.name, l.record, l.stored)
-	_, err = l.server.manifests.Get(ctx, l.ref)
+	if l.Copied && l.Replace {
+		_, err = l.server.manifests.Get(ctx, l.ref)
+	} else {
+		_, err = l.server.manifests.Find(ctx, l.ref, l.server.dataOf(l.name, resp))
+	}
 	if err == nil && l.record.Layout != sse.OneStream {
 		_, err = l.server.manifests.Parts(ctx, l.ref)
 	}
@@ -193,7 +201,7 @@ func (l *lost) readStream(ctx context.Context, key *sse.ObjectKey, private *sse.
 func (l *lost) readParts(ctx context.Context, key *sse.ObjectKey) error {
 	survey := &sse.Survey{Key: key}
 	var err error
-	if !l.Sequential && l.record.Layout == sse.Uploaded { // of a copy upstream knows no parts
+	if !l.Sequential && !l.Copied && l.record.Layout == sse.Uploaded { // of a copy upstream knows no parts
 		if survey.Known, err = l.knownParts(ctx); err != nil {
 			return err
 		}
@@ -222,8 +230,8 @@ func (l *lost) readParts(ctx context.Context, key *sse.ObjectKey) error {
 		return fmt.Errorf("%d encrypted bytes of %d: %w", l.parts.EncSize(), l.size, sse.ErrTruncated)
 	}
 	stored := hex.EncodeToString(sums.stored.Sum(nil)) + "-" + strconv.Itoa(len(found))
-	if l.record.Layout == sse.Uploaded && stored != l.ref.ETag {
-		return fmt.Errorf("upstream's ETag is %s, that of the %d parts found is %s: %w", l.ref.ETag, len(found), stored, errUpstreamLied)
+	if l.record.Layout == sse.Uploaded && !l.Copied && stored != l.ref.ETag {
+		return fmt.Errorf("upstream's ETag is %s, that of the %d parts found is %s; --copied takes an object that was restored from a copy: %w", l.ref.ETag, len(found), stored, errUpstreamLied)
 	}
 	l.facts = sse.Facts{Parts: len(found), PlainSize: l.parts.PlainSize(), Unproven: true}
 	if l.record.Mode == sse.ModeS3 {
@@ -283,11 +291,14 @@ func (p *partSums) end() {
 // unprovenHeader tells clients of an object whose manifest was made by Rescue.
 const unprovenHeader = "X-Bucketseal-Manifest"
 
-// tellUnproven makes it visible that nobody vouches for an object's parts.
+// tellUnproven makes it visible that nobody vouches for an object's parts, or that
+// they are a copy's.
 func (s *Server) tellUnproven(h http.Header, o *object) {
 	if o.facts.Unproven {
 		h.Set(unprovenHeader, "unproven")
 		s.log.Warn("an object is read by a manifest that was made by `object rescue`: its parts are authentic, their choice is not",
 			"bucket", o.name.Bucket, "key", o.name.Key, "etag", strings.Trim(o.etag(), `"`))
+	} else if o.restored {
+		h.Set(unprovenHeader, "restored")
 	}
 }

@@ -95,7 +95,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	rules, err := bucketconfig.New(bucketconfig.Options{
-		Backend: rulesBackend{store}, Buckets: service, Lease: o.Lease, Logger: o.Logger,
+		Backend: rulesBackend{store}, Buckets: service, Home: o.SystemBucket, Lease: o.Lease, Logger: o.Logger,
 		KeepStale: o.AutoEncryption == sse.ModeNone,
 	})
 	if err != nil {
@@ -113,6 +113,7 @@ func New(o Options) (*Server, error) {
 	if err := keepPins(pinned, store, s.setup.ensure, service, &s.opts); err != nil {
 		return nil, err
 	}
+	s.manifests.OnRestored = s.onRestored
 	s.fitness = newFitness(o.Upstream, service, s.setup.ensure, o.Logger)
 	s.fitness.fit = s.findUpstreamKMS
 	o.Upstream.OnEncrypted(s.encryptedTwice)

@@ -128,7 +128,7 @@ func (s *Server) etagsOf(ctx context.Context, r *request, cred *upstream.Credent
 	if err := s.mayOpen(ctx, r.caller, r.bucket, rec); err != nil {
 		return nil, err
 	}
-	o, err := s.openObject(ctx, r.name(), rec, stored, nil, false)
+	o, err := s.openObject(ctx, r.name(), rec, resp, nil, false)
 	if err != nil {
 		return nil, err
 	}

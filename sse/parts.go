@@ -77,6 +77,22 @@ func (p *Parts) Range(i int) Range {
 	return Range{Offset: p.plain[i], Length: p.list[i].PlainSize}
 }
 
+// BeginsAt says whether a part begins at an encrypted offset, and header is that of
+// its first package. It authenticates nothing.
+func (p *Parts) BeginsAt(offset int64, header []byte) bool {
+	if len(header) != headerSize {
+		return false
+	}
+	nonce := StreamNonce(header[headerSize-nonceSize:])
+	nonce[0] &^= finalFlag
+	for i, part := range p.list {
+		if p.enc[i] == offset && part.PlainSize > 0 {
+			return part.Nonce == nonce
+		}
+	}
+	return false
+}
+
 // at returns the index of the part that holds the plaintext byte at offset.
 func (p *Parts) at(offset int64) int {
 	return sort.Search(len(p.list), func(i int) bool { return p.plain[i+1] > offset })

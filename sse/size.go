@@ -2,6 +2,9 @@ package sse
 
 import "fmt"
 
+// HeaderSize is the length of the header that each package begins with.
+const HeaderSize = headerSize
+
 const (
 	// PackageSize is the plaintext length of a full DARE package in bytes.
 	PackageSize = 1 << 16

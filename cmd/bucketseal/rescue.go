@@ -53,6 +53,7 @@ and the header X-Bucketseal-Manifest of every answer. Checksums that the client 
 	configFlags(cmd)
 	cmd.Flags().StringVar(&order.Version, "version-id", "", "the version of the object; the current one if not given")
 	cmd.Flags().BoolVar(&order.Sequential, "sequential", false, "find the parts in the data alone, where MinIO does not list them")
+	cmd.Flags().BoolVar(&order.Copied, "copied", false, "the object was restored from a copy made over S3: MinIO's ETag and parts are not the upload's")
 	cmd.Flags().BoolVar(&order.Replace, "replace", false, "also where a manifest is there and does not open")
 	cmd.Flags().StringVar(&keyFile, "customer-key-file", "", "file with the customer key of an SSE-C object, in base64")
 	return cmd

@@ -13,8 +13,6 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
@@ -23,6 +21,9 @@ import (
 // ErrMissing says that an object's manifest does not exist or does not open:
 // the object cannot be read, or somebody could have exchanged its parts.
 var ErrMissing = errors.New("the object's manifest is missing or not authentic")
+
+// errAbsent is the ErrMissing of a manifest of whose name nothing is there.
+var errAbsent = fmt.Errorf("no manifest of that name: %w", ErrMissing)
 
 const (
 	kind = "late"
@@ -64,6 +65,10 @@ type Ref struct {
 
 // Store reads and writes manifests. It is safe for concurrent use.
 type Store struct {
+	// OnRestored, if set before use, is called once for each object whose manifest was
+	// found by its data (Find).
+	OnRestored func(Ref)
+
 	system *system.Store
 
 	mu    sync.Mutex
@@ -71,11 +76,14 @@ type Store struct {
 	parts map[Ref]*sse.Parts
 	// partsKept is the number of parts in all tables of parts.
 	partsKept int
+	// restored holds, by the names that upstream's ETags give, those of the manifests
+	// that were found by the objects' data.
+	restored map[Ref]Ref
 }
 
 // New returns a store of manifests in the system bucket.
 func New(s *system.Store) *Store {
-	return &Store{system: s, cache: make(map[Ref]sse.Facts), parts: make(map[Ref]*sse.Parts)}
+	return &Store{system: s, cache: make(map[Ref]sse.Facts), parts: make(map[Ref]*sse.Parts), restored: make(map[Ref]Ref)}
 }
 
 // Put writes a manifest; parts is nil for an object of one stream. One that
@@ -174,9 +182,10 @@ func (s *Store) Parts(ctx context.Context, ref Ref) (*sse.Parts, error) {
 	if parts := s.Known(ref); parts != nil {
 		return parts, nil
 	}
+	ref = s.actual(ref)
 	table, err := s.system.GetBody(ctx, kind, ref.objectName())
 	if errors.Is(err, upstream.ErrNotFound) {
-		return nil, fmt.Errorf("manifest %x: %w", ref.ID, ErrMissing)
+		return nil, fmt.Errorf("manifest %x: %w", ref.ID, errAbsent)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("manifest %x: %w", ref.ID, err)
@@ -185,6 +194,12 @@ func (s *Store) Parts(ctx context.Context, ref Ref) (*sse.Parts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("manifest %x: %w (%w)", ref.ID, ErrMissing, err)
 	}
+	s.keepParts(ref, parts)
+	return parts, nil
+}
+
+// keepParts remembers a table of parts.
+func (s *Store) keepParts(ref Ref, parts *sse.Parts) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for victim, old := range s.parts { // any: the map's order is random
@@ -198,11 +213,11 @@ func (s *Store) Parts(ctx context.Context, ref Ref) (*sse.Parts, error) {
 		s.partsKept += len(parts.List())
 	}
 	s.parts[ref] = parts
-	return parts, nil
 }
 
 // Known returns a table of parts that was read before, nil if it is not kept.
 func (s *Store) Known(ref Ref) *sse.Parts {
+	ref = s.actual(ref)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.parts[ref]
@@ -211,12 +226,13 @@ func (s *Store) Known(ref Ref) *sse.Parts {
 // Get reads a manifest. ErrMissing, upstream.ErrUnreachable, or the key
 // service's errors.
 func (s *Store) Get(ctx context.Context, ref Ref) (sse.Facts, error) {
+	ref = s.actual(ref)
 	if facts, ok := s.cached(ref); ok {
 		return facts, nil
 	}
 	content, err := s.system.GetNote(ctx, kind, ref.objectName())
 	if errors.Is(err, upstream.ErrNotFound) {
-		return sse.Facts{}, fmt.Errorf("manifest %x: %w", ref.ID, ErrMissing)
+		return sse.Facts{}, fmt.Errorf("manifest %x: %w", ref.ID, errAbsent)
 	}
 	if err != nil {
 		return sse.Facts{}, fmt.Errorf("manifest %x: %w", ref.ID, err)
@@ -224,90 +240,25 @@ func (s *Store) Get(ctx context.Context, ref Ref) (sse.Facts, error) {
 	return s.parse(ref, content)
 }
 
-// GetMany reads the manifests of a listing's page, all of one bucket and in the
-// order of their keys: with few requests where their names are one range. failed
-// says why the others cannot be read, with the errors of Get.
-func (s *Store) GetMany(ctx context.Context, refs []Ref) (found map[Ref]sse.Facts, failed map[Ref]error) {
-	found = make(map[Ref]sse.Facts, len(refs))
-	wanted := make(map[string]Ref)
-	first, last := "", ""
-	for _, ref := range refs {
-		if facts, ok := s.cached(ref); ok {
-			found[ref] = facts
-			continue
-		}
-		name := ref.objectName()
-		wanted[name] = ref
-		if strings.HasPrefix(name, mirrored) && (first == "" || name < first) {
-			first = name
-		}
-		last = max(last, name)
-	}
-	if len(wanted) > few && first != "" {
-		s.readRange(ctx, wanted, found, refs[0].Name.Bucket, first, last)
-	}
-	return found, s.readEach(ctx, wanted, found)
-}
-
-// readRange lists the names from first to last and takes what is wanted.
-func (s *Store) readRange(ctx context.Context, wanted map[string]Ref, found map[Ref]sse.Facts, bucket, first, last string) {
-	after := first[:len(first)-1] // comes before first, and after every name before it
-	for range maxRangePages {
-		notes, more, err := s.system.ListNotes(ctx, mirrored+bucket+"/", after)
-		if err != nil {
-			return // readEach says what cannot be read
-		}
-		for _, n := range notes {
-			after = n.Name
-			ref, ok := wanted[n.Name]
-			if !ok {
-				continue
-			}
-			content, err := s.system.OpenNote(ctx, kind, n)
-			if err != nil {
-				continue
-			}
-			if facts, err := s.parse(ref, content); err == nil {
-				found[ref] = facts
-				delete(wanted, n.Name)
-			}
-		}
-		if !more || after >= last || len(wanted) == 0 {
-			return
-		}
-	}
-}
-
-// readEach reads what is still wanted, one request each, some at a time, and
-// returns what failed.
-func (s *Store) readEach(ctx context.Context, wanted map[string]Ref, found map[Ref]sse.Facts) map[Ref]error {
-	failed := make(map[Ref]error)
-	var mu sync.Mutex
-	var group errgroup.Group
-	group.SetLimit(parallel)
-	for _, ref := range wanted {
-		group.Go(func() error {
-			facts, err := s.Get(ctx, ref)
-			mu.Lock()
-			defer mu.Unlock()
-			if err == nil {
-				found[ref] = facts
-			} else {
-				failed[ref] = err
-			}
-			return nil
-		})
-	}
-	_ = group.Wait() // its functions return no errors
-	return failed
-}
-
 func (s *Store) parse(ref Ref, content []byte) (sse.Facts, error) {
+	facts, err := parseFacts(ref, content)
+	if err != nil {
+		return sse.Facts{}, err
+	}
+	return s.keep(ref, facts), nil
+}
+
+func parseFacts(ref Ref, content []byte) (sse.Facts, error) {
 	facts, err := sse.ParseManifest(content)
 	if err != nil {
 		return sse.Facts{}, fmt.Errorf("manifest %x: %w (%w)", ref.ID, ErrMissing, err)
 	}
 	facts.Key = "" // it is the sweeper's, and not the object's to hand on
+	return facts, nil
+}
+
+// keep remembers facts, and returns them.
+func (s *Store) keep(ref Ref, facts sse.Facts) sse.Facts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.cache) >= cacheSize {
@@ -317,7 +268,7 @@ func (s *Store) parse(ref Ref, content []byte) (sse.Facts, error) {
 		}
 	}
 	s.cache[ref] = facts
-	return facts, nil
+	return facts
 }
 
 func (s *Store) cached(ref Ref) (sse.Facts, bool) {

@@ -241,6 +241,9 @@ func (s *Sweeper) needed(ctx context.Context, known *lookedUp, n upstream.Note, 
 	if known.uncertain || known.named[ref] {
 		return true, nil
 	}
+	if copied, err := s.copied(ctx, known, ref); err != nil || copied {
+		return copied, err
+	}
 	if !known.twice {
 		hidden, failed := s.Lookups.Hidden(ctx, ref.Name)
 		if err := s.skip("manifest", n.Name, failed); err != nil {
@@ -254,7 +257,29 @@ func (s *Sweeper) needed(ctx context.Context, known *lookedUp, n upstream.Note, 
 		}
 		known.hidden, known.twice = hidden, true
 	}
-	return known.hidden || known.uncertain || known.named[ref], nil
+	if known.hidden || known.uncertain || known.named[ref] {
+		return true, nil
+	}
+	return s.copied(ctx, known, ref)
+}
+
+// copied says whether a version of ref's object came from ref's upload and has no
+// manifest of its own name: it was copied to where it is, ETags differ, and any
+// manifest of the upload may be its own.
+func (s *Sweeper) copied(ctx context.Context, known *lookedUp, ref Ref) (bool, error) {
+	for named := range known.named {
+		if named.ID != ref.ID || named.Name != ref.Name || named.ETag == "" {
+			continue
+		}
+		_, err := s.System.GetNote(ctx, kind, named.objectName())
+		switch {
+		case errors.Is(err, upstream.ErrNotFound), errors.Is(err, system.ErrTampered):
+			return true, nil
+		case err != nil:
+			return false, fmt.Errorf("look up manifest: %w", err)
+		}
+	}
+	return false, nil
 }
 
 // lookUp asks for the manifests that an object's versions name.
