@@ -87,6 +87,10 @@ func TestWritesWithoutAChecksumGetACRC64NVME(t *testing.T) {
 	c.put(t, bucket, "with-md5", data, map[string]string{sseHeader: "AES256", "Content-Md5": contentMD5(data)}).wantStatus(t, http.StatusOK).
 		wantHeader(t, map[string]string{"X-Amz-Checksum-Crc64nvme": ""})
 	c.get(t, bucket, "with-md5", checksumEnabled).wantStatus(t, http.StatusOK).wantBody(t, data).wantHeader(t, map[string]string{"X-Amz-Checksum-Crc64nvme": ""})
+	// What has no checksum, as what older releases wrote, is listed and copied as ever.
+	c.do(t, copyOf(bucket+"/with-md5", bucket, "with-md5-copy", map[string]string{sseHeader: "AES256"})).wantStatus(t, http.StatusOK)
+	c.get(t, bucket, "with-md5-copy", checksumEnabled).wantStatus(t, http.StatusOK).wantBody(t, data)
+	wantText(t, c.do(t, request{method: http.MethodGet, bucket: bucket, query: query("list-type", "2", "prefix", "with-md5-copy")}), strings.Trim(md5ETag(data), `"`))
 	small := testData(1000, 73)
 	form := postForm{fields: [][2]string{{"key", "form"}}, file: small}
 	c.anonymous().do(t, form.request(c, bucket)).wantStatus(t, http.StatusNoContent).wantHeader(t, map[string]string{"X-Amz-Checksum-Crc64nvme": crc64Text(small)})
