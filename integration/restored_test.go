@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -222,12 +223,11 @@ func TestRestoredDataTellsRivalCompletesApart(t *testing.T) {
 		t.Fatal("Complete worked though upstream refused it")
 	}
 	h.up.order(nil)
-	first := second[0]
+	first, rival := second[0], h.noteOf(t, bucket, "k")
 	u.put(t, 2, again)
 	etag := u.complete(t)
 	parts[1] = again
-	n := h.notesOf(t, bucket, "k")
-	if n != 2 {
+	if n := len(h.notesOf(t, bucket, "k")); n != 2 {
 		t.Fatalf("%d manifests, want those of two lists", n)
 	}
 	enc := h.stack.raw().get(t, bucket, "k", nil).wantStatus(t, http.StatusOK).body
@@ -264,15 +264,46 @@ func TestRestoredDataTellsRivalCompletesApart(t *testing.T) {
 		h.up.order(nil)
 		h.forget(t)
 	}
+	h.rivalIsNoManifest(t, bucket, rival, etag, parts)
 }
 
-// notesOf counts an object's manifests.
-func (h *hostile) notesOf(t *testing.T, bucket, key string) int {
+// rivalIsNoManifest loses an object's own manifest and leaves its rival's: it is of the
+// right size, opens nothing, and is in no rescue's way.
+func (h *hostile) rivalIsNoManifest(t *testing.T, bucket, rival, etag string, parts [][]byte) {
 	t.Helper()
-	return strings.Count(string(h.stack.raw().do(t, request{
+	for _, note := range h.notesOf(t, bucket, "k") {
+		if note != rival {
+			h.stack.raw().do(t, request{method: http.MethodDelete, bucket: systemBucket, key: note}).wantStatus(t, http.StatusNoContent)
+		}
+	}
+	h.forget(t)
+	h.root.list(t, bucket, "list-type", "2")
+	for range 2 {
+		if a := h.root.get(t, bucket, "k", nil); a.complete() { // its first part is in both lists
+			t.Errorf("read by a rival's manifest: %d bytes", len(a.body))
+		}
+	}
+	if out, err := h.stack.command(t, "object", "rescue", "--copied", bucket+"/k"); err != nil {
+		t.Errorf("rescue beside a rival's manifest: %v %s", err, out)
+	}
+	wantObject(t, h.root, bucket, "k", etag, nil, parts...)
+}
+
+// notesOf names an object's manifests.
+func (h *hostile) notesOf(t *testing.T, bucket, key string) (names []string) {
+	t.Helper()
+	a := h.stack.raw().do(t, request{
 		method: http.MethodGet, bucket: systemBucket,
 		query: query("encoding-type", "url", "list-type", "2", "prefix", "late/"+bucket+"/"+key+"\x01"),
-	}).wantStatus(t, http.StatusOK).body), "<Key>")
+	}).wantStatus(t, http.StatusOK)
+	for _, found := range regexp.MustCompile(`<Key>([^<]*)</Key>`).FindAllSubmatch(a.body, -1) {
+		name, err := url.QueryUnescape(string(found[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, name)
+	}
+	return names
 }
 
 // A manifest serves the upload that it was written for, and no other one of the same

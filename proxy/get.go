@@ -239,7 +239,11 @@ func (d *download) serveEncrypted(w http.ResponseWriter, resp *http.Response, re
 	if o.facts.Checksum != nil && !part.partial && d.part == 0 && wantChecksum {
 		setChecksumHeaders(h, &o.facts)
 	}
-	return d.serveData(w, resp, o, part)
+	err = d.serveData(w, resp, o, part)
+	if o.restored && doesNotFit(err) {
+		s.doubtManifest(o)
+	}
+	return err
 }
 
 func wantsChecksum(h http.Header) bool {

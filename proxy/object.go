@@ -104,6 +104,12 @@ func (s *Server) storedData(name sse.Name, version, stored string, size int64) m
 	}}
 }
 
+// doubtManifest makes the next request look again for the manifest of an object that it
+// does not fit: it may be a rival's.
+func (s *Server) doubtManifest(o *object) {
+	s.manifests.Forget(manifestRef(o.name, o.record, o.stored))
+}
+
 // onRestored says, once for each object, that its manifest was found by its data.
 func (s *Server) onRestored(ref manifest.Ref) {
 	s.metrics.restored.Inc()

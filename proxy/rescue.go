@@ -32,8 +32,7 @@ type Rescue struct {
 	// Sequential finds the parts in the data alone, without upstream's list of them.
 	Sequential bool
 	// Copied says that the object was copied to where it lies, as a backup is: that
-	// upstream's ETag and list of parts are not those of the upload. With Replace it is
-	// also rescued where a manifest of the upload was found by the data.
+	// upstream's ETag and list of parts are not those of the upload.
 	Copied bool
 	// Replace also puts a manifest in the place of one that does not open.
 	Replace bool
@@ -72,6 +71,9 @@ func (s *Server) Rescue(ctx context.Context, order Rescue) (*Rescued, error) {
 		return nil, err
 	}
 	defer key.Zero()
+	if err := l.check(ctx, &key); err != nil {
+		return nil, err
+	}
 	if l.record.Layout == sse.OneStream {
 		err = l.readStream(ctx, &key, private)
 	} else {
@@ -103,6 +105,8 @@ type lost struct {
 	stored string // upstream's ETag as it answered it
 	size   int64  // encrypted
 	broken bool   // a manifest is there that does not open
+	// adopted are the parts of a manifest that was found by the data, else nil.
+	adopted *sse.Parts
 
 	facts sse.Facts
 	parts *sse.Parts // nil for an object of one stream
@@ -126,15 +130,15 @@ func (l *lost) find(ctx context.Context) error {
 		return ErrNothingLost
 	}
 	l.ref = manifestRef(l.name, l.record, l.stored)
-	if l.Copied && l.Replace {
-		_, err = l.server.manifests.Get(ctx, l.ref)
-	} else {
-		_, err = l.server.manifests.Find(ctx, l.ref, l.server.dataOf(l.name, resp))
-	}
+	_, err = l.server.manifests.Find(ctx, l.ref, l.server.dataOf(l.name, resp))
+	var parts *sse.Parts
 	if err == nil && l.record.Layout != sse.OneStream {
-		_, err = l.server.manifests.Parts(ctx, l.ref)
+		parts, err = l.server.manifests.Parts(ctx, l.ref)
 	}
 	switch {
+	case err == nil && l.server.manifests.Restored(l.ref):
+		l.adopted = parts
+		return nil
 	case err == nil:
 		return ErrNothingLost
 	case !errors.Is(err, manifest.ErrMissing) && !errors.Is(err, system.ErrTampered):
@@ -171,6 +175,37 @@ func (l *lost) read(ctx context.Context, f func(io.Reader) error) error {
 		return err
 	}
 	return f(resp.Body)
+}
+
+// check reads all of an object whose manifest was found by the data. ErrNothingLost if
+// it is the object's own: only those that were written are there to be found.
+func (l *lost) check(ctx context.Context, key *sse.ObjectKey) error {
+	if l.adopted == nil {
+		return nil
+	}
+	err := l.read(ctx, func(enc io.Reader) error {
+		plain, err := l.adopted.Decrypt(key, enc, sse.Range{Length: l.adopted.PlainSize()})
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(io.Discard, plain); err != nil {
+			return readError(err)
+		}
+		return nil
+	})
+	if err == nil {
+		return ErrNothingLost
+	}
+	if doesNotFit(err) {
+		return nil
+	}
+	return err
+}
+
+// doesNotFit says whether an error of reading an object may be that of a manifest that
+// is another's.
+func doesNotFit(err error) bool {
+	return errors.Is(err, sse.ErrTampered) || errors.Is(err, sse.ErrTruncated) || errors.Is(err, errUpstreamLied)
 }
 
 // readStream computes what is known of an object of one stream. Its record vouches

@@ -27,7 +27,10 @@ func (a *app) objectRescueCommand() *cobra.Command {
 bucket. Where that is lost, this reads the object and writes a manifest of what MinIO has. Every
 byte is authenticated. But that these are the parts, in the uploads, that the client put together,
 only the lost manifest could have proved: the new one says that it is unproven, and so do the log
-and the header X-Bucketseal-Manifest of every answer. Checksums that the client sent are lost.`,
+and the header X-Bucketseal-Manifest of every answer. Checksums that the client sent are lost.
+
+An object that was restored from a copy made over S3 needs no rescue while one of its upload's
+manifests fits it: that is checked here by reading all of it. If none does, give --copied.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var ok bool

@@ -62,6 +62,14 @@ func (s *Store) Find(ctx context.Context, ref Ref, data Data) (sse.Facts, error)
 // data alone, because its name does not fit upstream's ETag.
 func (s *Store) Restored(ref Ref) bool { return s.actual(ref) != ref }
 
+// Forget makes the next Find look again for a manifest that was found by its data, and
+// does not fit all of it.
+func (s *Store) Forget(ref Ref) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.restored, ref)
+}
+
 // candidate is a manifest that may be an object's.
 type candidate struct {
 	ref   Ref
