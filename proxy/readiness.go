@@ -235,7 +235,7 @@ func (r *readiness) words() string {
 
 // counts says whether a trouble makes the proxy not ready.
 func (r *readiness) counts(t trouble) bool {
-	return t.storage != nil || t.keys != nil && !(r.ignoreKeys && r.was)
+	return t.storage != nil || t.keys != nil && (!r.ignoreKeys || !r.was)
 }
 
 // note takes up what a probe found, and logs what is new.

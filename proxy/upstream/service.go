@@ -171,6 +171,7 @@ func (s *Service) MayWrite(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer Discard(resp)
 	answer := ReadError(resp)
 	if answer.Status == http.StatusPreconditionFailed || answer.Code == minio.NoSuchKey {
 		return nil
