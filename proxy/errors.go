@@ -12,7 +12,6 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/form"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
-	"github.com/bucketseal/bucketseal/proxy/pins"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
@@ -200,7 +199,7 @@ var errorTable = []struct {
 	{kms.ErrInvalidKeyName, apiError{400, invalidArgument, "The KMS key id is not valid.", nil}},
 	{kms.ErrUnavailable, apiError{503, "SlowDown", "The key service cannot be reached. Please try again.", nil}},
 	{kms.ErrCorruptKey, apiError{500, "kms:KeyDecryptionFailed", "failed to decrypt data key with KMS key", nil}},
-	{pins.ErrReplaced, apiError{400, "KMS.KMSInvalidStateException", "The KMS key is not the one that was used before. Ask who runs this service.", nil}},
+	{kms.ErrKeyReplaced, apiError{400, "KMS.KMSInvalidStateException", "The KMS key is not the one that was used before. Ask who runs this service.", nil}},
 	{kms.ErrNotSupported, apiError{501, "kms:NotSupported", "requested functionality is not supported", nil}},
 
 	{bucketconfig.ErrNoSuchBucket, apiError{404, "NoSuchBucket", "The specified bucket does not exist", nil}},

@@ -15,7 +15,6 @@ import (
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
-	"github.com/bucketseal/bucketseal/proxy/pins"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -289,7 +288,7 @@ func storedOf(s *Server, entries []listEntry) func(manifest.Ref) manifest.Data {
 // mayPass says whether an error is one of who cannot be reached for now, or of another
 // KMS key than before, and says nothing of an object.
 func mayPass(err error) bool {
-	return errors.Is(err, kms.ErrUnavailable) || errors.Is(err, pins.ErrReplaced) || errors.Is(err, upstream.ErrUnreachable) || errors.Is(err, identity.ErrUnavailable) ||
+	return errors.Is(err, kms.ErrUnavailable) || errors.Is(err, kms.ErrKeyReplaced) || errors.Is(err, upstream.ErrUnreachable) || errors.Is(err, identity.ErrUnavailable) ||
 		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 

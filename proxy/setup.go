@@ -61,7 +61,7 @@ func keepPins(keys *pins.Keys, store *system.Store, ready func(context.Context) 
 		case errors.Is(err, upstream.ErrNotFound):
 			return nil
 		case errors.Is(err, system.ErrTampered):
-			return fmt.Errorf("%w: %v", pins.ErrReplaced, err) //nolint:errorlint // it is no object of a client that is damaged
+			return fmt.Errorf("%w: %v", kms.ErrKeyReplaced, err) //nolint:errorlint // it is no object of a client that is damaged
 		}
 		return err
 	})

@@ -74,7 +74,7 @@ func TestAnUnknownAuthorityOfAKeyServerIsNamed(t *testing.T) {
 func TestErrorsOfKeyCommandsNameTheStore(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	ok(t, nil, "", "key", "create", "one", "--data-dir", dir)
+	ok(t, nil, "", "key", "create", "one", "--data-dir", dir, "--init")
 	fails(t, 1, "keys in "+filepath.Join(dir, "keys")+":", nil, "", "key", "info", "two", "--data-dir", dir)
 	s := startKeyServer(t, strings.Repeat("ab", 32))
 	fails(t, 1, "https://"+s.address, s.admin, "", "key", "info", "two")

@@ -127,7 +127,7 @@ func (k *Keys) loadOnce(ctx context.Context, name string, prior, opened *pin) (*
 			"key", name, "fingerprint", p.fingerprint(), "error", err)
 		p.unkept = true
 		return p, nil
-	case errors.Is(err, ErrReplaced): // which of the key that seals notes
+	case errors.Is(err, kms.ErrKeyReplaced): // which of the key that seals notes
 		return nil, fmt.Errorf("keep the pin: %w", err)
 	}
 	return nil, fmt.Errorf("keep the pin: %w (%v)", kms.ErrUnavailable, err) //nolint:errorlint // a conflict means nothing to a client

@@ -25,9 +25,6 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
-// ErrReplaced says that a KMS key is not the one that was pinned.
-var ErrReplaced = kms.ErrKeyReplaced
-
 const (
 	noteKind   = "key-pin"
 	notePrefix = "keys/"
@@ -58,7 +55,7 @@ type Options struct {
 }
 
 // Keys is a kms.Service whose DEKs come of pinned keys only: GenerateDEK and
-// DecryptDEK return ErrReplaced for others. Keep must be called before the first use.
+// DecryptDEK return kms.ErrKeyReplaced for others. Keep must be called before the first use.
 // It is safe for concurrent use.
 type Keys struct {
 	kms.Service
@@ -88,7 +85,7 @@ func New(o Options) (*Keys, error) {
 
 // Keep says where notes are kept, what has to be done before one is written, and how
 // to find out whether Own is the key that sealed what is there: fits returns
-// ErrReplaced if it is not, and nil where nothing is there. It must not use Keys.
+// kms.ErrKeyReplaced if it is not, and nil where nothing is there. It must not use Keys.
 func (k *Keys) Keep(notes Notes, ready, fits func(context.Context) error) {
 	k.notes, k.ready, k.fits = notes, ready, fits
 }
@@ -96,7 +93,7 @@ func (k *Keys) Keep(notes Notes, ready, fits func(context.Context) error) {
 // Alarms is how many DEKs were refused since the start.
 func (k *Keys) Alarms() uint64 { return k.alarms.Load() }
 
-// GenerateDEK implements kms.Service. ErrReplaced.
+// GenerateDEK implements kms.Service. kms.ErrKeyReplaced.
 func (k *Keys) GenerateDEK(ctx context.Context, name string, encContext []byte) (kms.DEK, error) {
 	var used kms.UsedKey
 	dek, err := k.Service.GenerateDEK(kms.NoteUsedKey(ctx, &used), name, encContext)
@@ -110,7 +107,7 @@ func (k *Keys) GenerateDEK(ctx context.Context, name string, encContext []byte) 
 	return dek, nil
 }
 
-// DecryptDEK implements kms.Service. ErrReplaced, also for a ciphertext of the pinned
+// DecryptDEK implements kms.Service. kms.ErrKeyReplaced, also for a ciphertext of the pinned
 // key, which its successor cannot open.
 func (k *Keys) DecryptDEK(ctx context.Context, name string, ciphertext, encContext []byte) ([kms.DEKSize]byte, error) {
 	var used kms.UsedKey
@@ -154,11 +151,11 @@ func (k *Keys) check(ctx context.Context, name string, used kms.UsedKey, opened 
 		}
 	}
 	err := k.compare(ctx, name, p, used)
-	if !errors.Is(err, ErrReplaced) {
+	if !errors.Is(err, kms.ErrKeyReplaced) {
 		return err
 	}
 	if again := k.reread(ctx, name, p); again != nil {
-		if err = k.compare(ctx, name, again, used); !errors.Is(err, ErrReplaced) {
+		if err = k.compare(ctx, name, again, used); !errors.Is(err, kms.ErrKeyReplaced) {
 			return err
 		}
 	}
@@ -175,13 +172,13 @@ func (k *Keys) explain(ctx context.Context, name string, failed error) error {
 		}
 	}
 	err := k.witness(ctx, name, p)
-	if errors.Is(err, ErrReplaced) {
+	if errors.Is(err, kms.ErrKeyReplaced) {
 		if again := k.reread(ctx, name, p); again != nil {
 			p = again
 			err = k.witness(ctx, name, p)
 		}
 	}
-	if !errors.Is(err, ErrReplaced) {
+	if !errors.Is(err, kms.ErrKeyReplaced) {
 		return failed
 	}
 	k.alarm(name, p, kms.UsedKey{})
@@ -198,7 +195,7 @@ func (k *Keys) compare(ctx context.Context, name string, p *pin, used kms.UsedKe
 	case known && pinned == used.Fingerprint:
 		return nil
 	case known:
-		return fmt.Errorf("%q: %w", name, ErrReplaced)
+		return fmt.Errorf("%q: %w", name, kms.ErrKeyReplaced)
 	}
 	// A version that is new: the pinned ones must still be there.
 	if err := k.witness(ctx, name, p); err != nil {
@@ -218,7 +215,7 @@ func (k *Keys) witness(ctx context.Context, name string, p *pin) error {
 	clear(dek[:])
 	switch {
 	case errors.Is(err, kms.ErrDecrypt), err == nil && !bytes.Equal(digest[:], p.Digest):
-		return fmt.Errorf("%q: %w", name, ErrReplaced)
+		return fmt.Errorf("%q: %w", name, kms.ErrKeyReplaced)
 	case err != nil:
 		return fmt.Errorf("check the KMS key %q: %w", name, err)
 	}
@@ -323,7 +320,7 @@ func (k *Keys) alarmIsDue(name string) bool {
 
 // alarmOf is alarm for a pin that cannot be read, and for Own if it does not fit.
 func (k *Keys) alarmOf(name string, err error) {
-	if !errors.Is(err, system.ErrTampered) && (name != k.o.Own || !errors.Is(err, ErrReplaced)) {
+	if !errors.Is(err, system.ErrTampered) && (name != k.o.Own || !errors.Is(err, kms.ErrKeyReplaced)) {
 		return
 	}
 	k.alarms.Add(1)

@@ -137,15 +137,15 @@ func (k *kit) replace(name string) {
 // refused checks that nothing comes of a key, new or old.
 func (k *kit) refused(p *pins.Keys, name string, old kms.DEK) {
 	k.Helper()
-	if dek, err := p.GenerateDEK(k.Context(), name, encContext); !errors.Is(err, pins.ErrReplaced) || dek.Plaintext != ([kms.DEKSize]byte{}) {
+	if dek, err := p.GenerateDEK(k.Context(), name, encContext); !errors.Is(err, kms.ErrKeyReplaced) || dek.Plaintext != ([kms.DEKSize]byte{}) {
 		k.Errorf("generate: %v", err)
 	}
-	if _, err := p.DecryptDEK(k.Context(), name, old.Ciphertext, encContext); !errors.Is(err, pins.ErrReplaced) {
+	if _, err := p.DecryptDEK(k.Context(), name, old.Ciphertext, encContext); !errors.Is(err, kms.ErrKeyReplaced) {
 		k.Errorf("decrypt what the pinned key sealed: %v", err)
 	}
 	forged, err := k.service.GenerateDEK(k.Context(), name, encContext)
 	k.must(err)
-	if dek, err := p.DecryptDEK(k.Context(), name, forged.Ciphertext, encContext); !errors.Is(err, pins.ErrReplaced) || dek != ([kms.DEKSize]byte{}) {
+	if dek, err := p.DecryptDEK(k.Context(), name, forged.Ciphertext, encContext); !errors.Is(err, kms.ErrKeyReplaced) || dek != ([kms.DEKSize]byte{}) {
 		k.Errorf("decrypt what another key sealed: %v", err)
 	}
 }
@@ -318,13 +318,13 @@ func TestNewVersionOfAPinnedKeyIsPinned(t *testing.T) {
 			k.Errorf("%d notes were written", k.notes.puts)
 		}
 		k.service = rotated{honest, kms.Fingerprint{2}} // another second version
-		if _, err := k.proxy().GenerateDEK(k.Context(), key, encContext); !errors.Is(err, pins.ErrReplaced) {
+		if _, err := k.proxy().GenerateDEK(k.Context(), key, encContext); !errors.Is(err, kms.ErrKeyReplaced) {
 			k.Errorf("a version that was replaced: %v", err)
 		}
 		k.service = honest
 		k.replace(key)
 		k.service = rotated{honest, kms.Fingerprint{3}} // no version is the pinned one
-		if _, err := k.proxy().GenerateDEK(k.Context(), key, encContext); !errors.Is(err, pins.ErrReplaced) {
+		if _, err := k.proxy().GenerateDEK(k.Context(), key, encContext); !errors.Is(err, kms.ErrKeyReplaced) {
 			k.Errorf("a new version of another key: %v", err)
 		}
 	})

@@ -84,7 +84,7 @@ func TestKeyThatMayOnlyBeReadIsPinned(t *testing.T) {
 		k.opens(k.proxy(), other, long)
 		forged := k.forged()
 		for name, p := range map[string]*pins.Keys{"unkept": unkept, "running": running, "new": k.proxy()} {
-			if opened, err := p.DecryptDEK(k.Context(), key, forged.Ciphertext, encContext); !errors.Is(err, pins.ErrReplaced) || opened != ([kms.DEKSize]byte{}) {
+			if opened, err := p.DecryptDEK(k.Context(), key, forged.Ciphertext, encContext); !errors.Is(err, kms.ErrKeyReplaced) || opened != ([kms.DEKSize]byte{}) {
 				k.Errorf("%s: what another key sealed: %v", name, err)
 			}
 		}
@@ -128,10 +128,10 @@ func TestKeyIsReadWhileItsPinCannotBeKept(t *testing.T) {
 // refuses checks that nothing comes of what another key seals.
 func (k *kit) refuses(p *pins.Keys, forged kms.DEK) {
 	k.Helper()
-	if _, err := p.GenerateDEK(k.Context(), key, encContext); !errors.Is(err, pins.ErrReplaced) {
+	if _, err := p.GenerateDEK(k.Context(), key, encContext); !errors.Is(err, kms.ErrKeyReplaced) {
 		k.Errorf("generate: %v", err)
 	}
-	if _, err := p.DecryptDEK(k.Context(), key, forged.Ciphertext, encContext); !errors.Is(err, pins.ErrReplaced) {
+	if _, err := p.DecryptDEK(k.Context(), key, forged.Ciphertext, encContext); !errors.Is(err, kms.ErrKeyReplaced) {
 		k.Errorf("what another key sealed: %v", err)
 	}
 }
@@ -144,7 +144,7 @@ func TestReplacedKeyIsToldByTheFirstReadToo(t *testing.T) {
 		old := k.serves(k.proxy(), key)
 		k.replace(key)
 		p := k.proxy()
-		if _, err := p.DecryptDEK(k.Context(), key, old.Ciphertext, encContext); !errors.Is(err, pins.ErrReplaced) || p.Alarms() != 1 {
+		if _, err := p.DecryptDEK(k.Context(), key, old.Ciphertext, encContext); !errors.Is(err, kms.ErrKeyReplaced) || p.Alarms() != 1 {
 			k.Errorf("%v, %d alarms", err, p.Alarms())
 		}
 	})
@@ -157,11 +157,11 @@ func TestKeyOfNotesThatWasReplacedSealsNothing(t *testing.T) {
 	eachService(t, func(k *kit) {
 		dek, err := k.service.GenerateDEK(k.Context(), own, encContext)
 		k.must(err)
-		fits := fmt.Errorf("the index: %w", pins.ErrReplaced)
+		fits := fmt.Errorf("the index: %w", kms.ErrKeyReplaced)
 		p := k.proxy()
 		p.Keep(k.notes, func(context.Context) error { return nil }, func(context.Context) error { return fits })
 		for range 2 {
-			if made, err := p.GenerateDEK(k.Context(), own, encContext); !errors.Is(err, pins.ErrReplaced) || made.Plaintext != ([kms.DEKSize]byte{}) {
+			if made, err := p.GenerateDEK(k.Context(), own, encContext); !errors.Is(err, kms.ErrKeyReplaced) || made.Plaintext != ([kms.DEKSize]byte{}) {
 				k.Errorf("generate: %v", err)
 			}
 			if opened, err := p.DecryptDEK(k.Context(), own, dek.Ciphertext, encContext); err != nil || opened != dek.Plaintext {
@@ -174,7 +174,7 @@ func TestKeyOfNotesThatWasReplacedSealsNothing(t *testing.T) {
 		fits = nil
 		k.serves(p, own)
 		k.replace(own)
-		if _, err := p.GenerateDEK(k.Context(), own, encContext); !errors.Is(err, pins.ErrReplaced) {
+		if _, err := p.GenerateDEK(k.Context(), own, encContext); !errors.Is(err, kms.ErrKeyReplaced) {
 			k.Errorf("generate with another key: %v", err)
 		}
 	})
@@ -190,7 +190,7 @@ func TestKeyOfNotesIsPinnedByReading(t *testing.T) {
 		_, err = p.DecryptDEK(k.Context(), own, dek.Ciphertext, encContext)
 		k.must(err)
 		k.replace(own)
-		if _, err := p.GenerateDEK(k.Context(), own, encContext); !errors.Is(err, pins.ErrReplaced) {
+		if _, err := p.GenerateDEK(k.Context(), own, encContext); !errors.Is(err, kms.ErrKeyReplaced) {
 			k.Errorf("generate with another key: %v", err)
 		}
 	})
@@ -230,7 +230,7 @@ func TestOldPinIsNotTakenAgain(t *testing.T) {
 		k.notes.kept["key-pinkeys/"+key] = old
 		k.must(k.service.DeleteKey(k.Context(), key))
 		k.must(k.service.ImportKey(k.Context(), key, secret, kms.AES256))
-		if _, err := running.GenerateDEK(k.Context(), key, encContext); !errors.Is(err, pins.ErrReplaced) {
+		if _, err := running.GenerateDEK(k.Context(), key, encContext); !errors.Is(err, kms.ErrKeyReplaced) {
 			k.Errorf("a key that was given up, with its old pin: %v", err)
 		}
 	})
