@@ -121,7 +121,8 @@ func parameterNames(query string) string {
 	var names []string
 	for _, pair := range strings.Split(query, "&") {
 		name, _, _ := strings.Cut(pair, "=")
-		if name != "X-Amz-Meta-Bucketseal" { // refused is refused, with a record or without
+		// Refused is refused, with a record or without. How an upload is encrypted its id says.
+		if name != "X-Amz-Meta-Bucketseal" && !strings.HasPrefix(name, "x-amz-server-side-encryption") {
 			names = append(names, name)
 		}
 	}

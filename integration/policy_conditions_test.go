@@ -31,6 +31,7 @@ func policyWays(bucket, versionID string) map[string]asked {
 		"put s3":            plainly(put(method, "AES256")),
 		"put kms":           plainly(put(method, "aws:kms")),
 		"put key":           plainly(put(method, "aws:kms", key, "arn:aws:kms:"+defaultKey)),
+		"put AES192":        plainly(put(method, "AES192")),
 		"put customer":      plainly(request{method: http.MethodPut, bucket: bucket, key: "c", body: []byte("data"), header: customer}),
 		"create":            plainly(request{method: http.MethodPost, bucket: bucket, key: "m", query: "uploads="}),
 		"create s3":         plainly(request{method: http.MethodPost, bucket: bucket, key: "m", query: "uploads=", header: with(nil, method, "AES256")}),
@@ -70,7 +71,7 @@ func policyCases() []policyCase {
 	deny := func(conditions ...string) string { return statement("Deny", referencePut, conditions...) }
 	return []policyCase{
 		{"no encryption", deny("Null " + keyMethod + " true"), "put s3,put kms,put key,create s3,copy s3,form s3", "put,put customer,create,copy,form,link"},
-		{"not AES256", deny("StringNotEquals " + keyMethod + " AES256"), "put s3,create s3,copy s3,form s3", "put,put kms,put key,create,copy,form"},
+		{"not AES256", deny("StringNotEquals " + keyMethod + " AES256"), "put s3,create s3,copy s3,form s3", "put,put AES192,put kms,put key,create,copy,form"},
 		{"not aws:kms", deny("StringNotEquals " + keyMethod + " aws:kms"), "put kms,put key", "put,put s3,put customer"},
 		{"encryption", deny("Null " + keyMethod + " false"), "put,put customer,copy,form", "put s3,put kms,create s3,copy s3,form s3"},
 		{"another key", deny("StringNotEquals " + keyKMSKeyID + " arn:aws:kms:" + defaultKey), "put key", "put,put s3,put kms"},

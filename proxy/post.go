@@ -54,7 +54,7 @@ func (s *Server) postObject(w http.ResponseWriter, r *request) error {
 	if err := s.enter(r); err != nil {
 		return err
 	}
-	asked, err := s.writeEncryption(p.put)
+	asked, err := s.askedEncryption(p.put)
 	if err != nil {
 		return err
 	}
