@@ -222,6 +222,13 @@ func serviceSteps() []serviceStep {
 			}
 			return nil
 		}},
+		{"bucket policy", func(_ *testing.T, p *leastRights) error {
+			bucket := p.name + "-b"
+			return errors.Join(
+				wants(p.root, request{method: http.MethodPut, bucket: bucket, query: "policy=", body: demand(bucket, "Null "+keyMethod+" true")}, http.StatusNoContent, ""),
+				wants(p.root, request{method: http.MethodPut, bucket: bucket, key: "plain", body: data}, http.StatusForbidden, "AccessDenied"),
+				wants(p.root, request{method: http.MethodDelete, bucket: bucket, query: "policy="}, http.StatusNoContent, ""))
+		}},
 		{"learned users", func(t *testing.T, p *leastRights) error {
 			user := p.name + "-learned"
 			p.mc.must(t, "alias", "set", "seal", p.seal.endpoint(), rootUser, rootPassword)
@@ -333,6 +340,7 @@ func TestDocumentedPolicyIsWhatTheProxyNeeds(t *testing.T) {
 		{"list", "s3:ListBucket", "", "start"},
 		{"list-others", "s3:ListBucket", "arn:aws:s3:::" + systemBucket, "listing"},
 		{"parts", "s3:ListMultipartUploadParts", "", "parts"},
+		{"policies", "s3:GetBucketPolicy", "", "bucket policy"},
 	} {
 		tried[test.action] = true
 		t.Run(test.name, func(t *testing.T) {

@@ -11,8 +11,12 @@ import (
 )
 
 // askedEncryption is writeEncryption, and tells what is wrong with the headers only to
-// whom upstream would let write with them: a policy may forbid what they ask for.
+// whom upstream would let write with them: a policy may forbid what they ask for. What
+// the bucket's own policy forbids is errAccessDenied.
 func (s *Server) askedEncryption(r *request) (*sse.Request, error) {
+	if err := s.obeys(r.Context(), r); err != nil {
+		return nil, err
+	}
 	asked, err := s.writeEncryption(r)
 	var fault *apiError
 	if errors.As(err, &fault) && fault.code == invalidArgument {
