@@ -130,14 +130,14 @@ func (s *Server) readPolicy(ctx context.Context, bucket string) (bucketpolicy.De
 	}
 	if resp.StatusCode != http.StatusOK {
 		answer := upstream.ReadError(resp)
-		switch {
-		case answer.Status == http.StatusForbidden:
+		switch answer.Status {
+		case http.StatusForbidden:
 			if s.demands.warnOnce() {
 				s.log.Warn("bucket policies do not bind signed callers in what they demand of encryption: MinIO does not let the proxy's own credential read them",
 					"bucket", bucket, "upstream", answer.Code, "todo", "give it s3:GetBucketPolicy")
 			}
 			return nil, nil
-		case answer.Status == http.StatusNotFound: // no policy, or no bucket
+		case http.StatusNotFound: // no policy, or no bucket
 			return nil, nil
 		}
 		return nil, fmt.Errorf("read bucket policy: %w (%w)", upstream.ErrUnreachable, answer)
@@ -193,20 +193,28 @@ func (s *Server) putBucketPolicy(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	resp, err := s.forwardDocument(r, body)
+	resp, err := s.forwardDocument(r, body) //nolint:bodyclose // forwardAnswer closes it
 	if err != nil {
 		return err
 	}
+	if resp.StatusCode >= http.StatusMultipleChoices {
+		return s.forwardAnswer(w, resp)
+	}
 	s.demands.forget(r.bucket)
-	if known, err := bucketpolicy.Parse(body); resp.StatusCode < 300 && (err != nil || len(known) > 0) {
-		timer := time.NewTimer(demandsLease)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-r.Context().Done():
-		}
+	if known, err := bucketpolicy.Parse(body); err != nil || len(known) > 0 {
+		awaitLease(r.Context())
 	}
 	return s.forwardAnswer(w, resp)
+}
+
+// awaitLease waits until no proxy trusts what it read before.
+func awaitLease(ctx context.Context) {
+	timer := time.NewTimer(demandsLease)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // deleteBucketPolicy serves DeleteBucketPolicy: other proxies may go on demanding
