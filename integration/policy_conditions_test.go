@@ -208,3 +208,16 @@ func TestClientsCannotTellConditions(t *testing.T) {
 		}
 	}
 }
+
+// A Referer is signed like all that the proxy sends: whatever it is, MinIO takes it.
+func TestAnyRefererIsPassedOn(t *testing.T) {
+	t.Parallel()
+	c := sharedPair(t).seal
+	bucket := newBucket(t, c)
+	for _, referer := range []string{"https://app.example/page?a=b#c", "https://exämple/  two   spaces\tand\ttab", "\x80\xff", strings.Repeat("r", 3000)} {
+		r := request{method: http.MethodPut, bucket: bucket, key: "k", body: []byte("data"), header: map[string]string{"Referer": referer}, unsigned: []string{"referer"}}
+		c.do(t, r).wantStatus(t, http.StatusOK)
+		r.method, r.body = http.MethodGet, nil
+		c.do(t, r).wantStatus(t, http.StatusOK)
+	}
+}
