@@ -11,24 +11,6 @@ import (
 	"time"
 )
 
-// policied is a session with a policy of its own on both sides of an exchange: the
-// proxy, and the MinIO that encrypts by itself. MinIO judges both.
-type policied struct {
-	side  [2]*client
-	token [2]string
-}
-
-// policied asks both sides for a session of the root user with the statements.
-func (x *exchange) policied(statements ...string) *policied {
-	x.t.Helper()
-	p := &policied{}
-	for i, c := range x.side {
-		s := sessionWith(x.t, c, statements...)
-		p.side[i], p.token[i] = c.as(s.AccessKey, s.SecretKey), s.Token
-	}
-	return p
-}
-
 // sessionWith gets a session of c's user that may do what the statements let it.
 func sessionWith(t *testing.T, c *client, statements ...string) session {
 	t.Helper()

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/upstream"
-	"github.com/bucketseal/bucketseal/sse"
 )
 
 // What upstream told the service credential may show only to callers whom upstream
@@ -38,10 +37,11 @@ func (s *Server) mayPut(ctx context.Context, r *request) error {
 }
 
 // mayUpload asks upstream, as the caller, to do with an upload that does not exist
-// what the request wants done with its own, whose record is rec, nil for none.
-func (s *Server) mayUpload(ctx context.Context, r *request, rec *sse.Record) error {
+// what the request wants done with its own. How that is encrypted the upload id says,
+// and who says so falsely has no such upload.
+func (s *Server) mayUpload(ctx context.Context, r *request, how sealedUnder) error {
 	up := r.upstreamRequest(r.Method)
-	tellUpload(up, rec)
+	tellUpload(up, how)
 	up.Query = url.Values{"uploadId": {noUpload}}
 	switch r.Method {
 	case http.MethodPut:
@@ -115,7 +115,7 @@ func (p *partSenders) add(c partSender) {
 }
 
 // maySendPart is mayUpload for a part, asked once for many.
-func (s *Server) maySendPart(ctx context.Context, r *request, rec *sse.Record) error {
+func (s *Server) maySendPart(ctx context.Context, r *request, how sealedUnder) error {
 	sender := partSender{
 		caller: r.caller.accessKey, addr: r.origin.Addr.String(), agent: r.UserAgent(), referer: r.Referer(),
 		bucket: r.bucket, key: r.key, upload: r.query.Get("uploadId"),
@@ -123,7 +123,7 @@ func (s *Server) maySendPart(ctx context.Context, r *request, rec *sse.Record) e
 	if s.senders.has(sender) {
 		return nil
 	}
-	if err := s.mayUpload(ctx, r, rec); err != nil {
+	if err := s.mayUpload(ctx, r, how); err != nil {
 		return err
 	}
 	s.senders.add(sender)

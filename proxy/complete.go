@@ -188,7 +188,7 @@ func (c *completing) commit(ctx context.Context, conditions http.Header) error {
 	for name, values := range conditions {
 		up.Header[name] = values
 	}
-	tellUpload(up, c.upload.record)
+	tellUpload(up, c.upload.id.sealed)
 	setDocument(up, b.Bytes(), false)
 	resp, err := c.server.opts.Upstream.Do(ctx, up)
 	if err != nil {

@@ -43,7 +43,7 @@ func (s *Server) copyObject(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	defer src.zero()
-	asked, err := s.writeEncryption(r)
+	asked, err := s.askedEncryption(r)
 	if err != nil {
 		return err
 	}

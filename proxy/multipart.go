@@ -26,27 +26,71 @@ const dropTimeout = 2 * time.Minute
 
 // uploadID is the id that clients know an upload by: upstream's, and the id of
 // the manifest that the finished object's record names. So a repeated Complete can
-// tell whether the object that is there came from this upload.
+// tell whether the object that is there came from this upload. It says, too, how the
+// upload is encrypted, as the answer to its creation did: policies judge parts by
+// that, and upstream is asked for leave before anything is looked up.
 type uploadID struct {
 	upstream string
 	manifest sse.ManifestID
+	sealed   sealedUnder
+}
+
+// sealedUnder is how an upload is encrypted; the zero value is plain storage.
+type sealedUnder struct {
+	mode   sse.Mode
+	kmsKey string // of SSE-KMS
+}
+
+func underRecord(rec *sse.Record) sealedUnder {
+	switch {
+	case rec == nil:
+		return sealedUnder{}
+	case rec.Mode == sse.ModeKMS:
+		return sealedUnder{rec.Mode, rec.KMSKey}
+	default:
+		return sealedUnder{mode: rec.Mode}
+	}
+}
+
+// newUploadID returns the id of an upload whose record is rec, nil for plain storage.
+func newUploadID(noted *manifest.Upload, rec *sse.Record) uploadID {
+	return uploadID{noted.ID, noted.Manifest, underRecord(rec)}
+}
+
+// notedUploadID is newUploadID for a note that is only listed.
+func notedUploadID(noted *manifest.Upload) string {
+	var rec *sse.Record
+	if noted.Record != "" {
+		rec, _ = sse.ParseRecord(noted.Record) // if it is none, nobody can use the upload
+	}
+	return newUploadID(noted, rec).String()
 }
 
 func (u uploadID) String() string {
-	return u.upstream + "." + base64.RawURLEncoding.EncodeToString(u.manifest[:])
+	own := append(u.manifest[:len(u.manifest):len(u.manifest)], byte(u.sealed.mode))
+	own = append(own, u.sealed.kmsKey...)
+	return u.upstream + "." + base64.RawURLEncoding.EncodeToString(own)
 }
 
+// maxHintedKey bounds the name of a KMS key in an upload id, in bytes.
+const maxHintedKey = 256
+
 // parseUploadID reads an id of String's making. errNoSuchUpload.
-func parseUploadID(text string) (uploadID, error) {
+func parseUploadID(text string) (u uploadID, err error) {
 	i := strings.LastIndexByte(text, '.')
 	if i <= 0 {
 		return uploadID{}, errNoSuchUpload
 	}
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(text[i+1:])
-	if err != nil || len(raw) != len(sse.ManifestID{}) || !isUpstreamID(text[:i]) {
+	own, err := base64.RawURLEncoding.Strict().DecodeString(text[i+1:])
+	n := len(u.manifest)
+	if err != nil || len(own) <= n || !isUpstreamID(text[:i]) {
 		return uploadID{}, errNoSuchUpload
 	}
-	return uploadID{upstream: text[:i], manifest: sse.ManifestID(raw)}, nil
+	u = uploadID{text[:i], sse.ManifestID(own[:n]), sealedUnder{sse.Mode(own[n]), string(own[n+1:])}}
+	if len(u.sealed.kmsKey) > maxHintedKey || u.sealed.mode != sse.ModeKMS && u.sealed.kmsKey != "" {
+		return uploadID{}, errNoSuchUpload
+	}
+	return u, nil
 }
 
 // maxUpstreamID is how long an upload id of upstream's may be, in bytes, so that
@@ -76,50 +120,14 @@ type openUpload struct {
 // upload returns the upload that the request names, once upstream says that the
 // caller may do with it what he asks. errNoSuchUpload.
 func (s *Server) upload(r *request) (*openUpload, error) {
-	u, err := s.notedUpload(r)
-	var rec *sse.Record
-	if u != nil {
-		rec = u.record
-	}
+	id, err := parseUploadID(r.query.Get("uploadId"))
 	may := s.mayUpload
 	if r.Method == http.MethodPut {
 		may = s.maySendPart
 	}
-	denied := may(r.Context(), r, rec)
-	if denied != nil && rec == nil && r.Method == http.MethodPost {
-		// A Complete is sent again when its answer was lost: what it made says how.
-		if rec = s.completedRecord(r); rec != nil {
-			denied = may(r.Context(), r, rec)
-		}
-	}
-	if denied != nil {
+	if denied := may(r.Context(), r, id.sealed); denied != nil {
 		return nil, denied
 	}
-	return u, err
-}
-
-// completedRecord returns the record of the object that is there, if it came from the
-// upload that the request names: else, or if that cannot be found out, nil.
-func (s *Server) completedRecord(r *request) *sse.Record {
-	id, err := parseUploadID(r.query.Get("uploadId"))
-	if err != nil {
-		return nil
-	}
-	c := &completing{server: s, request: r}
-	resp, err := c.current(&s.opts.Service)
-	if err != nil || resp == nil {
-		return nil
-	}
-	if rec, err := recordOf(resp); err == nil && rec != nil && rec.Manifest == id.manifest && rec.Layout == sse.Uploaded {
-		return rec
-	}
-	return nil
-}
-
-// notedUpload returns the upload that the request names. What it finds may show only
-// to whom upstream lets do something with uploads there. errNoSuchUpload.
-func (s *Server) notedUpload(r *request) (*openUpload, error) {
-	id, err := parseUploadID(r.query.Get("uploadId"))
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +135,7 @@ func (s *Server) notedUpload(r *request) (*openUpload, error) {
 	if err != nil {
 		return nil, err
 	}
-	if noted.Manifest != id.manifest || noted.Name() != r.name() || noted.ID != id.upstream {
+	if noted.Name() != r.name() || noted.ID != id.upstream {
 		return nil, errNoSuchUpload
 	}
 	u := &openUpload{Upload: noted, id: id}
@@ -135,6 +143,9 @@ func (s *Server) notedUpload(r *request) (*openUpload, error) {
 		if u.record, err = sse.ParseRecord(noted.Record); err != nil {
 			return nil, err
 		}
+	}
+	if id != newUploadID(noted, u.record) {
+		return nil, errNoSuchUpload
 	}
 	return u, nil
 }
@@ -148,7 +159,7 @@ type initiated struct {
 // record goes with upstream's upload; the upload is noted in the ledger before the
 // client hears of it.
 func (s *Server) createMultipartUpload(w http.ResponseWriter, r *request) error {
-	asked, err := s.writeEncryption(r)
+	asked, err := s.askedEncryption(r)
 	if err != nil {
 		return err
 	}
@@ -213,7 +224,7 @@ func answerCreate(w http.ResponseWriter, r *request, noted *manifest.Upload, rec
 	b.WriteString(xml.Header + `<InitiateMultipartUploadResult xmlns="` + s3Namespace + `">`)
 	element(&b, "Bucket", r.bucket)
 	element(&b, "Key", r.key)
-	element(&b, "UploadId", uploadID{noted.ID, noted.Manifest}.String())
+	element(&b, "UploadId", newUploadID(noted, record).String())
 	b.WriteString("</InitiateMultipartUploadResult>")
 	writeXML(w, http.StatusOK, b.Bytes())
 }
@@ -291,7 +302,7 @@ func (s *Server) abortMultipartUpload(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	up := r.upstreamRequest(http.MethodDelete)
-	tellUpload(up, u.record)
+	tellUpload(up, u.id.sealed)
 	up.Query = url.Values{"uploadId": {u.ID}}
 	resp, err := s.opts.Upstream.Do(r.Context(), up)
 	if err != nil {

@@ -170,7 +170,7 @@ func (p *partUpload) send(body plaintext, size int64) error {
 	ctx := p.request.Context()
 	up := p.request.upstreamRequest(http.MethodPut)
 	up.Query = url.Values{"uploadId": {p.upload.ID}, "partNumber": {strconv.Itoa(p.number)}}
-	tellUpload(up, p.upload.record)
+	tellUpload(up, p.upload.id.sealed)
 	src, length, err := p.encrypt(body, size)
 	if err != nil {
 		return err

@@ -65,7 +65,7 @@ func (p *posting) store(w http.ResponseWriter) error {
 	if err := s.enter(r); err != nil {
 		return err
 	}
-	asked, err := s.writeEncryption(p.put)
+	asked, err := s.askedEncryption(p.put)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ const maxObjectSize = 5 << 40
 
 // putObject serves PutObject.
 func (s *Server) putObject(w http.ResponseWriter, r *request) error {
-	asked, err := s.writeEncryption(r)
+	asked, err := s.askedEncryption(r)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,21 @@ import (
 	"github.com/bucketseal/bucketseal/sse"
 )
 
+// askedEncryption is writeEncryption, and tells what is wrong with the headers only to
+// whom upstream would let write with them: a policy may forbid what they ask for. What
+// the bucket's own policy forbids is errAccessDenied.
+func (s *Server) askedEncryption(r *request) (*sse.Request, error) {
+	if err := s.obeys(r.Context(), r); err != nil {
+		return nil, err
+	}
+	asked, err := s.writeEncryption(r)
+	var fault *apiError
+	if errors.As(err, &fault) && fault.code == invalidArgument {
+		err = s.refusal(r.Context(), r, err)
+	}
+	return asked, err
+}
+
 // writeEncryption returns how a write is encrypted: as its headers ask, else by
 // the bucket's rule, else by the automatic default. The headers of a caller without
 // a signature choose how, and no key by name: errAccessDenied, whatever keys exist.
@@ -19,7 +34,7 @@ func (s *Server) writeEncryption(r *request) (*sse.Request, error) {
 	}
 	asked, err := sse.ParseWrite(r.Header)
 	if err != nil {
-		return nil, s.refusal(r.Context(), r, writeHeaderError(r, err)) // a policy may forbid that one
+		return nil, writeHeaderError(r, err)
 	}
 	if err := namesNoKey(r, &asked); err != nil {
 		return nil, err

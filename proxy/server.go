@@ -44,6 +44,7 @@ type Server struct {
 	layouts     layouts
 	ledger      *manifest.Ledger
 	senders     partSenders
+	demands     demands
 	system      *system.Store
 	setup       *setup
 	fitness     *fitness

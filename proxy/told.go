@@ -94,19 +94,16 @@ func copySourceAsSaid(header string) string {
 
 // tellUpload tells with a request about an upload's parts how the upload is encrypted:
 // clients say that once, when they create it, and AWS judges every part by it.
-func tellUpload(up *upstream.Request, rec *sse.Record) {
-	if rec == nil || up.Told.Has(toldMethod) {
-		return
+func tellUpload(up *upstream.Request, how sealedUnder) {
+	for _, t := range toldHeaders { // what a part's own headers say counts for nothing
+		delete(up.Told, t.name)
 	}
-	if up.Told == nil {
-		up.Told = make(url.Values)
-	}
-	switch rec.Mode {
+	switch how.mode {
 	case sse.ModeS3:
 		up.Told.Set(toldMethod, sse.MethodS3)
 	case sse.ModeKMS:
 		up.Told.Set(toldMethod, sse.MethodKMS)
-		up.Told[toldKMSKeyID] = []string{rec.KMSKey, arnPrefix + rec.KMSKey}
+		up.Told[toldKMSKeyID] = []string{how.kmsKey, arnPrefix + how.kmsKey}
 	case sse.ModeC:
 		up.Told.Set(toldCustomerAlgorithm, sse.MethodS3)
 	}

@@ -65,7 +65,7 @@ func (s *Server) listParts(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	up := r.upstreamRequest(http.MethodGet)
-	tellUpload(up, u.record)
+	tellUpload(up, u.id.sealed)
 	up.Query = url.Values{"uploadId": {u.ID}}
 	for _, name := range []string{"max-parts", "part-number-marker"} {
 		if v, ok := r.query[name]; ok {
@@ -205,9 +205,8 @@ func (s *Server) mayListUploads(r *request, prefix string) error {
 func (p *uploadPage) fill(all []*manifest.Upload, alive func(int) (bool, error)) error {
 	passed := !p.has(all) // the upload of the marker was seen, or has ended since
 	for i, u := range all {
-		id := uploadID{u.ID, u.Manifest}.String()
 		if u.Key < p.keyMarker || u.Key == p.keyMarker && p.keyMarker != "" && (p.uploadIDMarker == "" || !passed) {
-			passed = passed || u.Key == p.keyMarker && id == p.uploadIDMarker
+			passed = passed || u.Key == p.keyMarker && notedUploadID(u) == p.uploadIDMarker
 			continue
 		}
 		folded := ""
@@ -235,7 +234,7 @@ func (p *uploadPage) fill(all []*manifest.Upload, alive func(int) (bool, error))
 			continue
 		}
 		p.uploads = append(p.uploads, u)
-		p.nextKey, p.nextID = u.Key, id
+		p.nextKey, p.nextID = u.Key, notedUploadID(u)
 	}
 	return nil
 }
@@ -243,7 +242,7 @@ func (p *uploadPage) fill(all []*manifest.Upload, alive func(int) (bool, error))
 // has says whether the upload that the markers name is among all.
 func (p *uploadPage) has(all []*manifest.Upload) bool {
 	for _, u := range all {
-		if u.Key == p.keyMarker && (uploadID{u.ID, u.Manifest}).String() == p.uploadIDMarker {
+		if u.Key == p.keyMarker && notedUploadID(u) == p.uploadIDMarker {
 			return true
 		}
 	}
@@ -280,7 +279,7 @@ func (p *uploadPage) render(r *request) []byte {
 		}
 		b.WriteString("<Upload>")
 		element(&b, "Key", encode(u.Key))
-		element(&b, "UploadId", uploadID{u.ID, u.Manifest}.String())
+		element(&b, "UploadId", notedUploadID(u))
 		owner(&b, "Initiator", listOwner{u.Initiator, u.Initiator})
 		owner(&b, "Owner", listOwner{u.Initiator, u.Initiator})
 		element(&b, "StorageClass", class)
