@@ -42,6 +42,7 @@ func TestHostileConnectionsFitIntoMemory(t *testing.T) {
 		"HTTP/2: frames of the largest size":  h2LargeFrames,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			e, c, _ := newTLSEdge(t, smallMemory)
 			bucket := newBucket(t, c)
 			c.put(t, bucket, "k", testData(5000, 130), nil).wantStatus(t, http.StatusOK)

@@ -57,7 +57,7 @@ func TestSwappedSystemKeyIsRefusedAfterAStart(t *testing.T) {
 	}
 	mustSeal(t, s.keys.as(s.keys.admin), "", "key", "create", "unused")
 	for i, name := range []string{"bucketseal-system", defaultKey} {
-		mustSeal(t, s.keys.as(s.keys.admin), "", "key", "rm", "--force", name)
+		mustSeal(t, s.keys.as(s.keys.admin), "", "key", "rm", "--force", "--accept-loss", name)
 		mustSeal(t, s.keys.as(s.keys.admin), base64.StdEncoding.EncodeToString(testData(32, uint64(i)))+"\n", "key", "import", name)
 	}
 	p, err := startSealWith(t.TempDir(), s.minio.endpoint(), s.yaml)
@@ -107,14 +107,14 @@ func TestPinsCostNoRequestForEachKey(t *testing.T) {
 	c := s.clients[0]
 	bucket, data := newBucket(t, c), testData(1000, 1)
 	c.put(t, bucket, "first", data, kmsWith("")).wantStatus(t, http.StatusOK)
-	const objects, others = 40, 8 // the server is also asked whether it is there
+	const objects = 40 // the server is also asked whether it can be used, now and then
 	name := func(i int) string { return fmt.Sprint("o", i) }
 	before := s.keys.requests(t)
 	for i := range objects {
 		c.put(t, bucket, name(i), data, kmsWith("")).wantStatus(t, http.StatusOK)
 	}
 	written := s.keys.requests(t)
-	if n := written - before; n < objects || n > objects+others {
+	if n := written - before; n < objects || n >= 2*objects {
 		t.Errorf("%d requests for %d DEKs that were made", n, objects)
 	}
 	s.proxies[1].kill()
@@ -122,7 +122,7 @@ func TestPinsCostNoRequestForEachKey(t *testing.T) {
 	for i := range objects {
 		c.get(t, bucket, name(i), nil).wantStatus(t, http.StatusOK)
 	}
-	if n := s.keys.requests(t) - written; n < objects || n > objects+2*others {
+	if n := s.keys.requests(t) - written; n < objects || n >= 2*objects {
 		t.Errorf("%d requests for %d DEKs that were opened, and a start", n, objects)
 	} else {
 		t.Logf("%d for %d made, %d for %d opened and a start", written-before, objects, n, objects)

@@ -53,8 +53,16 @@ func TestNobodySwapsAKeyOfProxies(t *testing.T) {
 	_, _ = rand.Read(secret)
 	mustSeal(t, s.keys.as(s.keys.admin), base64.StdEncoding.EncodeToString(secret)+"\n", "key", "import", defaultKey)
 	s.proxies[1].kill()
-	s.clients[1] = newClient(s.proxy(t).endpoint(), rootUser, rootPassword) // remembers nothing
-	time.Sleep(1200 * time.Millisecond)                                     // a shared data key is asked about each second
+	fresh, err := startSealWith(t.TempDir(), s.minio.endpoint(), s.yaml) // remembers nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(fresh.kill)
+	s.clients[1] = newClient(fresh.endpoint(), rootUser, rootPassword)
+	time.Sleep(1200 * time.Millisecond) // a shared data key is asked about each second
+	if fresh.isReady() {
+		t.Error("a proxy whose key was replaced is ready")
+	}
 	for _, c := range s.clients[1:] {
 		wantReplaced(t, c, bucket, "old")
 	}
@@ -99,10 +107,10 @@ func TestSwappedKeyOfTheEmbeddedServiceIsRefused(t *testing.T) {
 		}
 		t.Cleanup(seal.kill)
 		seal.dumpOnFailure(t)
-		waitFor(t, startLimit, "the proxy to be ready", seal.isReady)
 		return seal, newClient(seal.endpoint(), rootUser, rootPassword)
 	}
 	seal, c := start()
+	waitFor(t, startLimit, "the proxy to be ready", seal.isReady)
 	bucket := newBucket(t, c)
 	c.put(t, bucket, "old", testData(5000, 1), nil).wantStatus(t, http.StatusOK)
 	mustSeal(t, nil, "", "key", "rm", "--force", "--config", yaml, defaultKey)

@@ -93,7 +93,7 @@ func (s *Server) Lost(ctx context.Context) (*Loss, error) {
 	}
 	l := &Loss{
 		Cause: cause(err), Err: err,
-		Foreign: errors.Is(err, system.ErrForeign), Gone: errors.Is(err, upstream.ErrNoBucket),
+		Foreign: errors.Is(err, system.ErrForeign) || errors.Is(err, kms.ErrKeyReplaced), Gone: errors.Is(err, upstream.ErrNoBucket),
 	}
 	if errors.Is(err, kms.ErrKeyNotFound) { // there is no key to open it
 		l.Cause, l.Foreign = "the KMS key "+systemKey+" that sealed the system bucket is gone", true
