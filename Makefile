@@ -63,7 +63,7 @@ unit: ## Run the unit tests
 .PHONY: integration
 integration: build $(BIN)/minio $(BIN)/mc ## Run the black-box tests against a real MinIO and real clients
 	BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' MC_BIN='$(BIN)/mc' \
-		$(GO) test -count=1 -timeout 20m ./integration/...
+		$(GO) test -count=1 -parallel 4 -timeout 20m ./integration/...
 
 # What takes long: 3 GiB by each client, every fault at every step of an upload in
 # every mode, 10,000 parts. TORTURE chooses tests, as in TORTURE=Parts.

@@ -190,6 +190,7 @@ func (h *hostile) settled(t *testing.T) {
 }
 
 func TestKillDuringAChangeOfABucketRule(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, "auto_encryption: off\n")
 	// Another proxy over the same upstream and keys; it is never killed.
 	file := filepath.Join(h.dir, "second.yml")

@@ -26,6 +26,7 @@ const (
 // Strangers open connections and make each as expensive as they can. The server
 // survives in a small container, and whoever signs is served all the while.
 func TestHostileConnectionsFitIntoMemory(t *testing.T) {
+	t.Parallel()
 	for name, attack := range map[string]func(net.Conn){
 		"handshakes that never end":           nil,
 		"HTTP/1.1: short lines, no end":       h1Lines(110_000, false),

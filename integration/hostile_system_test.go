@@ -122,6 +122,7 @@ func (h *hostile) wantRuleHeld(t *testing.T, bucket string) answer {
 }
 
 func TestHostileUpstreamAttacksBucketRules(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, "auto_encryption: off\n")
 	bucket := newBucket(t, h.root)
 	h.root.put(t, bucket, "plain", []byte("stored readable, on purpose"), nil).wantStatus(t, http.StatusOK)
@@ -225,6 +226,7 @@ func TestHostileUpstreamLiesAboutCreationDates(t *testing.T) {
 // Two deployments over one key store and one MinIO do not take each other's
 // system objects.
 func TestSystemObjectsOfAnotherDeploymentAreRefused(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{})
 	c := s.client()

@@ -12,6 +12,7 @@ import (
 // A session works on encrypted objects at every proxy, with its own token only,
 // and no longer once it was removed.
 func TestSessionsWorkAtEveryProxy(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{})
 	second, err := startSeal(s.dir, "", s.minio.endpoint())
@@ -51,6 +52,7 @@ func TestSessionsWorkAtEveryProxy(t *testing.T) {
 
 // A session ends when upstream said it would, whatever upstream says afterwards.
 func TestSessionsEnd(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, "")
 	bucket := newBucket(t, h.root)
 	h.root.put(t, bucket, "k", []byte("data"), nil).wantStatus(t, http.StatusOK)
@@ -76,6 +78,7 @@ func TestSessionsEnd(t *testing.T) {
 }
 
 func TestCredentialCommands(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{})
 	second, err := startSeal(s.dir, "", s.minio.endpoint())
@@ -159,6 +162,7 @@ access:
 // MinIO lets both users do everything: the configuration narrows that, on every
 // path that touches keys.
 func TestAccessNarrows(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{})
 	root, seal, file := configured(t, s, accessConfig)
@@ -340,6 +344,7 @@ access:
 
 // Nobody but the configured is served while the index is rolled back or away.
 func TestIndexOfIdentitiesIsNotRolledBack(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, "")
 	bucket := newBucket(t, h.root)
 	h.addUser(t, "erin", "erin-secret-0123")

@@ -190,6 +190,7 @@ func uploadDespite(t *testing.T, h *hostile, bucket, key string, step uploadStep
 }
 
 func TestUploadsInPartsSurviveFaultsAtEveryStep(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, "")
 	bucket := newBucket(t, h.root)
 	long := os.Getenv("BUCKETSEAL_LONG") != ""

@@ -142,6 +142,7 @@ func (r *rivalry) run(t *testing.T, fault uploadFault, against int) {
 }
 
 func TestRivalEndsSurviveFaults(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, "")
 	second := secondProxy(t, h.stack)
 	bucket := newBucket(t, h.root)

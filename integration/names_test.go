@@ -257,6 +257,7 @@ func TestNamesAnswerAsMinIO(t *testing.T) {
 // The sweep asks for an object by the name that MinIO has it under, and leaves what
 // MinIO does not list: below a key that exists, and below what looks like its folders.
 func TestSweepKnowsOddNames(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, "")
 	bucket := newBucket(t, h.root)
 	h.root.do(t, withBody(http.MethodPut, bucket, "", "versioning=", "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>")).wantStatus(t, http.StatusOK)

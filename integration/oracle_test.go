@@ -217,6 +217,7 @@ func (o *oracle) prepareUploads(t *testing.T) {
 // No caller learns through the proxy what MinIO would not tell it: whatever exists,
 // the answer is the same, and so is what MinIO is asked for it.
 func TestNothingIsToldToWhomMinIOWouldNotTell(t *testing.T) {
+	t.Parallel()
 	o := newOracle(t)
 	for name, c := range map[string]*client{
 		"anonymous": o.root.anonymous(), "without rights": o.root.as("without-rights", "secret-of-without-rights"), "not at MinIO": o.root.as("not-at-minio", "secret-of-not-at-minio"),
@@ -242,6 +243,7 @@ func TestNothingIsToldToWhomMinIOWouldNotTell(t *testing.T) {
 // Who may read an object and not write its copy does not learn what rule is for the
 // copy, whatever has to be done for it.
 func TestCopiesTellNothingOfTheirDestination(t *testing.T) {
+	t.Parallel()
 	o := newOracle(t)
 	c := o.root.as("only-reads", "secret-of-only-reads")
 	o.root.put(t, o.private, "large-kms", testData(2<<20, 96), sseModes()[2].put).wantStatus(t, http.StatusOK)

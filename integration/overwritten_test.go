@@ -12,6 +12,7 @@ import (
 // Requests that read an object in more than one step begin anew when it is
 // overwritten between two of them: the client has set no condition.
 func TestReadsBeginAnewWhenTheObjectIsOverwritten(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, "")
 	c := h.root
 	parts := oddParts()

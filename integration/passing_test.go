@@ -76,6 +76,7 @@ func TestAnswersThatBreakOffMayBeRepeated(t *testing.T) {
 
 // A copy may take longer than any other answer.
 func TestCopiesMayTakeLongerThanOtherAnswers(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, "") // upstream_header is 2 s
 	c := h.root
 	bucket := newBucket(t, c)

@@ -8,6 +8,7 @@ import (
 )
 
 func TestRuleIsObeyedByEveryProxyOnceAcknowledged(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{})
 	second, err := startSeal(s.dir, "", s.minio.endpoint())

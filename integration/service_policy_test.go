@@ -290,6 +290,7 @@ func (p *leastRights) firstFailure(t *testing.T, only ...string) (string, error)
 // The documented policy is enough, and each right in it is needed: what takes one
 // away shows at the client or stops the proxy from becoming ready.
 func TestDocumentedPolicyIsWhatTheProxyNeeds(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	_, documented := documentedPolicy(t)
 	m, err := startMinIO(t.TempDir(), "", false)

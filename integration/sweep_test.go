@@ -68,6 +68,7 @@ func (h *hostile) systemObjects(t *testing.T, prefix string) (names []string) {
 }
 
 func TestSweepRemovesWhatIsLeftAndNothingElse(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, "")
 	c := h.root
 	bucket, versioned := newBucket(t, c), newBucket(t, c)

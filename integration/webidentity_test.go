@@ -83,6 +83,7 @@ print(json.dumps({"AccessKey": c["AccessKeyId"], "SecretKey": c["SecretAccessKey
 // MinIO lets in whom an OpenID provider vouches for; that opens encrypted objects
 // only where the configuration names the source.
 func TestWebIdentityNeedsARule(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	p := newProvider(t)
 	dir := t.TempDir()
