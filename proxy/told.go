@@ -46,7 +46,7 @@ func (r *request) told() url.Values {
 			told[t.name] = values[:1]
 		}
 	}
-	if values := r.Header["X-Amz-Copy-Source"]; len(values) > 0 {
+	if values := r.Header["X-Amz-Copy-Source"]; len(values) > 0 && r.isCopy() {
 		told.Set(toldCopySource, copySourceAsSaid(values[0]))
 		if directive := r.Header["X-Amz-Metadata-Directive"]; len(directive) > 0 {
 			told[toldDirective] = directive[:1]
@@ -57,6 +57,12 @@ func (r *request) told() url.Values {
 	}
 	r.tellSignature(told)
 	return told
+}
+
+// isCopy says whether the request is a copy. What others say of a source, as a form's
+// fields may, is no fact about them.
+func (r *request) isCopy() bool {
+	return r.route != nil && (r.route.op == "CopyObject" || r.route.op == "UploadPartCopy")
 }
 
 // tellSignature tells how and when the client signed, if not in a header, now.
