@@ -169,8 +169,9 @@ func (s *Server) obeys(ctx context.Context, r *request) error {
 	q := &bucketpolicy.Request{
 		Bucket: r.bucket, Key: r.key, Principals: []string{id.AccessKey, id.Creator, id.Parent},
 		Values: map[string][]string{
-			bucketpolicy.Method: first(r, sse.HeaderMethod), bucketpolicy.KMSKeyID: first(r, sse.HeaderKMSKeyID),
-			bucketpolicy.CustomerAlgorithm: first(r, sse.HeaderCustomerAlgorithm),
+			bucketpolicy.Method:            encryptionSaid(r.Header, sse.HeaderMethod),
+			bucketpolicy.KMSKeyID:          encryptionSaid(r.Header, sse.HeaderKMSKeyID),
+			bucketpolicy.CustomerAlgorithm: encryptionSaid(r.Header, sse.HeaderCustomerAlgorithm),
 			bucketpolicy.UserAgent:         {r.UserAgent()}, bucketpolicy.Referer: {r.Referer()},
 			bucketpolicy.SecureTransport: {fmt.Sprint(r.origin.Secure)}, bucketpolicy.SourceIP: {r.origin.Addr.String()},
 		},
@@ -179,12 +180,6 @@ func (s *Server) obeys(ctx context.Context, r *request) error {
 		return fmt.Errorf("the bucket's policy demands another encryption: %w", errAccessDenied)
 	}
 	return nil
-}
-
-// first is the one value of a header that counts, if it has any.
-func first(r *request, name string) []string {
-	values := r.Header[name]
-	return values[:min(1, len(values))]
 }
 
 // putBucketPolicy serves PutBucketPolicy. One that demands something of encryption is

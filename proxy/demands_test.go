@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/sse"
 )
 
 // serverBefore is a Server in front of a MinIO that answers with the handler.
@@ -64,6 +66,46 @@ func TestOnlyAnAnswerAboutThePolicyMeansThatItDemandsNothing(t *testing.T) {
 		if answer := asAPIError(err); err != nil && answer.status != http.StatusServiceUnavailable {
 			t.Errorf("%d %s: the write is answered %v", tt.status, tt.code, answer)
 		}
+	}
+}
+
+func TestNoSpellingEvadesADemand(t *testing.T) {
+	t.Parallel()
+	for condition, denied := range map[string][]http.Header{
+		`{"StringEquals":{"s3:x-amz-server-side-encryption":"AES256"}}`: {
+			{sse.HeaderMethod: {"AES256"}}, {sse.HeaderMethod: {"aes256"}},
+		},
+		`{"StringEquals":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"key"}}`: {
+			{sse.HeaderKMSKeyID: {"key"}},
+			{sse.HeaderKMSKeyID: {" key"}},
+			{sse.HeaderKMSKeyID: {"arn:aws:kms:key"}},
+			{sse.HeaderKMSKeyID: {"arn:aws:kms:us-east-1:1:key/key"}},
+		},
+		`{"StringEquals":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"arn:aws:kms:key"}}`: {{sse.HeaderKMSKeyID: {"key"}}},
+		`{"Null":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"true"}}`:                    {{sse.HeaderKMSKeyID: {""}}},
+	} {
+		s := serverBefore(t, func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprintf(w, `{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"*","Condition":%s}}`, condition)
+		})
+		c, err := s.callerWith(t.Context(), "app", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range denied {
+			r := &request{Request: (&http.Request{Header: h}).WithContext(t.Context()), bucket: "b", key: "k", caller: c}
+			if err := s.obeys(t.Context(), r); !errors.Is(err, errAccessDenied) {
+				t.Errorf("%s lets %v pass: %v", condition, h, err)
+			}
+		}
+	}
+}
+
+func TestPoliciesAreToldOfEncryptionAsTheyWriteIt(t *testing.T) {
+	t.Parallel()
+	r := &request{Request: &http.Request{Header: http.Header{sse.HeaderMethod: {"AWS:KMS"}, sse.HeaderKMSKeyID: {" arn:aws:kms:eu:1:key/k "}}}}
+	told := r.told()
+	if got, want := told[toldKMSKeyID], []string{"k", "arn:aws:kms:k", "arn:aws:kms:eu:1:key/k"}; !slices.Equal(got, want) || told.Get(toldMethod) != sse.MethodKMS {
+		t.Errorf("policies are told %v", told)
 	}
 }
 
