@@ -85,7 +85,7 @@ func staleCredential(code string) bool {
 // right by what the proxy knows.
 func (s *Server) asStaleCredential(r *request, err error) error {
 	var answer *upstream.Error
-	if r.caller.identity == nil || !errors.As(err, &answer) || answer.Status != http.StatusForbidden || !staleCredential(answer.Code) {
+	if r.caller.identity == nil || proxysOwn(err) || !errors.As(err, &answer) || answer.Status != http.StatusForbidden || !staleCredential(answer.Code) {
 		return err
 	}
 	todo := "set its secret again through the proxy, or run bucketseal credential rm"

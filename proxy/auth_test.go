@@ -84,6 +84,7 @@ func TestUpstreamsRefusalOfTheProxysSignatureIsToldApart(t *testing.T) {
 		"removed":                 {signed, fmt.Errorf("get: %w", &upstream.Error{Status: 403, Code: "InvalidAccessKeyId"}), true},
 		"a session that is gone":  {signed, &upstream.Error{Status: 403, Code: "InvalidTokenId"}, true},
 		"a policy's refusal":      {signed, &upstream.Error{Status: 403, Code: "AccessDenied"}, false},
+		"of the proxy's own":      {signed, fmt.Errorf("%w (%w)", upstream.ErrOwnCredential, &upstream.Error{Status: 403, Code: "InvalidAccessKeyId"}), false},
 		"another status":          {signed, &upstream.Error{Status: 400, Code: "SignatureDoesNotMatch"}, false},
 		"the client's own":        {signed, sigv4.ErrSignatureDoesNotMatch, false},
 		"nothing":                 {signed, nil, false},

@@ -120,7 +120,8 @@ func (s *Server) readDemands(ctx context.Context, bucket string, b *bucketDemand
 }
 
 // readPolicy asks upstream for the policy of a bucket. One that it does not let the
-// proxy read demands nothing, and the log says so.
+// proxy read demands nothing, and the log says so. upstream.ErrUnreachable for an
+// answer that does not say what is demanded.
 func (s *Server) readPolicy(ctx context.Context, bucket string) (bucketpolicy.Demands, error) {
 	resp, err := s.opts.Upstream.Do(ctx, &upstream.Request{
 		Method: http.MethodGet, Bucket: bucket, Query: url.Values{"policy": {""}}, Header: make(http.Header), Credential: &s.opts.Service,
@@ -130,14 +131,14 @@ func (s *Server) readPolicy(ctx context.Context, bucket string) (bucketpolicy.De
 	}
 	if resp.StatusCode != http.StatusOK {
 		answer := upstream.ReadError(resp)
-		switch answer.Status {
-		case http.StatusForbidden:
+		switch {
+		case answer.Status == http.StatusForbidden && answer.Code == "AccessDenied": // another 403 says nothing about the right to read
 			if s.demands.warnOnce() {
 				s.log.Warn("bucket policies do not bind signed callers in what they demand of encryption: MinIO does not let the proxy's own credential read them",
 					"bucket", bucket, "upstream", answer.Code, "todo", "give it s3:GetBucketPolicy")
 			}
 			return nil, nil
-		case http.StatusNotFound: // no policy, or no bucket
+		case answer.Status == http.StatusNotFound && (answer.Code == "NoSuchBucketPolicy" || answer.Code == "NoSuchBucket"):
 			return nil, nil
 		}
 		return nil, fmt.Errorf("read bucket policy: %w (%w)", upstream.ErrUnreachable, answer)
@@ -168,8 +169,9 @@ func (s *Server) obeys(ctx context.Context, r *request) error {
 	q := &bucketpolicy.Request{
 		Bucket: r.bucket, Key: r.key, Principals: []string{id.AccessKey, id.Creator, id.Parent},
 		Values: map[string][]string{
-			bucketpolicy.Method: first(r, sse.HeaderMethod), bucketpolicy.KMSKeyID: first(r, sse.HeaderKMSKeyID),
-			bucketpolicy.CustomerAlgorithm: first(r, sse.HeaderCustomerAlgorithm),
+			bucketpolicy.Method:            encryptionSaid(r.Header, sse.HeaderMethod),
+			bucketpolicy.KMSKeyID:          encryptionSaid(r.Header, sse.HeaderKMSKeyID),
+			bucketpolicy.CustomerAlgorithm: encryptionSaid(r.Header, sse.HeaderCustomerAlgorithm),
 			bucketpolicy.UserAgent:         {r.UserAgent()}, bucketpolicy.Referer: {r.Referer()},
 			bucketpolicy.SecureTransport: {fmt.Sprint(r.origin.Secure)}, bucketpolicy.SourceIP: {r.origin.Addr.String()},
 		},
@@ -178,12 +180,6 @@ func (s *Server) obeys(ctx context.Context, r *request) error {
 		return fmt.Errorf("the bucket's policy demands another encryption: %w", errAccessDenied)
 	}
 	return nil
-}
-
-// first is the one value of a header that counts, if it has any.
-func first(r *request, name string) []string {
-	values := r.Header[name]
-	return values[:min(1, len(values))]
 }
 
 // putBucketPolicy serves PutBucketPolicy. One that demands something of encryption is

@@ -204,6 +204,7 @@ var errorTable = []struct {
 
 	{bucketconfig.ErrNoSuchBucket, apiError{404, "NoSuchBucket", "The specified bucket does not exist", nil}},
 
+	{upstream.ErrNoBucket, apiError{503, "ServiceUnavailable", "The encryption gateway's own bucket is gone from the storage; its log says more.", nil}},
 	{manifest.ErrUncertain, apiError{503, "SlowDown", "The storage cannot be reached. Please try again.", nil}},
 	{upstream.ErrListing, apiError{500, "InternalError", "The storage's listing cannot be read.", nil}},
 	{upstream.ErrUnreachable, apiError{503, "SlowDown", "The storage cannot be reached. Please try again.", nil}},
@@ -228,8 +229,8 @@ func asAPIError(err error) *apiError {
 		return notLearned.answer()
 	}
 	var answered *upstream.Error
-	if errors.As(err, &answered) && !errors.Is(err, upstream.ErrUnreachable) {
-		return relayed(answered) // to the client's own request; the proxy's are its own affair
+	if errors.As(err, &answered) && !proxysOwn(err) {
+		return relayed(answered)
 	}
 	var malformed *bucketconfig.InvalidRuleError
 	if errors.As(err, &malformed) {
@@ -247,6 +248,21 @@ func asAPIError(err error) *apiError {
 		return e
 	}
 	return &internalError
+}
+
+// proxysOwn says whether err is about a request of the proxy's own, under its own
+// credential. What upstream answers to those is neither the client's affair nor about
+// the client's access key.
+func proxysOwn(err error) bool {
+	for _, own := range []error{
+		errNotReady, bucketconfig.ErrUnavailable,
+		upstream.ErrOwnCredential, upstream.ErrOwnRights, upstream.ErrNoBucket, upstream.ErrUnreachable,
+	} {
+		if errors.Is(err, own) {
+			return true
+		}
+	}
+	return false
 }
 
 // relayed is an upstream error as the client sees it. What upstream answers is

@@ -234,6 +234,7 @@ func TestInternalDetailStaysInside(t *testing.T) {
 		fmt.Errorf("%s: %w", detail, upstream.ErrUnreachable),
 		fmt.Errorf("%s: %w", detail, sse.ErrTampered),
 		fmt.Errorf("%w (%w)", errNotReady, errors.New(detail)),
+		fmt.Errorf("%w (%w)", errNotReady, &upstream.Error{Status: 403, Code: "AccessDenied", Message: detail}),
 		&tamperedError{fmt.Errorf("%w (%s)", sse.ErrWrongKey, detail)},
 	} {
 		got := asAPIError(err)
@@ -246,6 +247,18 @@ func TestInternalDetailStaysInside(t *testing.T) {
 	}
 	if asAPIError(nil) != nil {
 		t.Error("no error has an answer")
+	}
+}
+
+func TestAnswersToTheProxyItselfAreNoRefusalOfTheClient(t *testing.T) {
+	t.Parallel()
+	for _, own := range []error{errNotReady, bucketconfig.ErrUnavailable, upstream.ErrOwnCredential, upstream.ErrOwnRights, upstream.ErrNoBucket, upstream.ErrUnreachable} {
+		for _, code := range []string{"AccessDenied", "InvalidAccessKeyId", "NoSuchBucket"} {
+			err := fmt.Errorf("%w (%w)", own, &upstream.Error{Status: 403, Code: code})
+			if got := asAPIError(err); got.status != http.StatusServiceUnavailable || got.code == code {
+				t.Errorf("%v: the client is told %d %v", err, got.status, got)
+			}
+		}
 	}
 }
 

@@ -120,9 +120,21 @@ func TestReadsSendNothingOfTheClientsHeaders(t *testing.T) {
 	if want := []string{"Referer", "User-Agent", "X-Forwarded-For", "X-Real-Ip"}; !slices.Equal(slices.Sorted(maps.Keys(got)), want) || got.Get("X-Forwarded-For") != "2001:db8::1" {
 		t.Errorf("upstream gets %v", got)
 	}
-	want := []string{toldCopySource, toldMethod, toldKMSKeyID}
+	want := []string{toldMethod, toldKMSKeyID}
 	if !slices.Equal(slices.Sorted(maps.Keys(up.Told)), want) {
 		t.Errorf("policies are told %v", up.Told)
+	}
+}
+
+func TestOnlyCopiesTellPoliciesOfASource(t *testing.T) {
+	t.Parallel()
+	for _, rt := range routes() {
+		h := http.Header{"X-Amz-Copy-Source": {"/b/k"}, "X-Amz-Metadata-Directive": {"REPLACE"}}
+		r := &request{Request: &http.Request{Header: h}, route: &rt}
+		isCopy := rt.op == "CopyObject" || rt.op == "UploadPartCopy"
+		if told := r.told(); told.Has(toldCopySource) != isCopy || told.Has(toldDirective) != isCopy {
+			t.Errorf("%s: policies are told %v", rt.op, told)
+		}
 	}
 }
 

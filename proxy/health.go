@@ -53,11 +53,15 @@ var notReady = healthAnswer{status: http.StatusServiceUnavailable}
 // ServeReadiness answers MinIO's path for readiness as ServeHTTP does, with the
 // causes in words besides. It is for an address that only operators reach.
 func (s *Server) ServeReadiness(w http.ResponseWriter, r *http.Request) {
-	answer := s.probes.ask(r.Context(), "/minio/health/ready", s.readyAnswer)
+	answer, words := notReady, "not ready: about to end"
+	if !s.draining.Load() {
+		answer = s.probes.ask(r.Context(), "/minio/health/ready", s.readyAnswer)
+		words = s.readiness.words()
+	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(answer.status)
-	_, _ = io.WriteString(w, s.readiness.words()+"\n")
+	_, _ = io.WriteString(w, words+"\n")
 }
 
 // clusterAnswer is what MinIO says of its quorum, if the proxy is ready itself.

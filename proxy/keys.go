@@ -146,10 +146,7 @@ func (k *keyring) name(id string) (string, error) {
 	if id == "" {
 		return k.defaultKey, nil
 	}
-	name := strings.TrimPrefix(id, arnPrefix)
-	if i := strings.LastIndexByte(name, '/'); name != id && i >= 0 {
-		name = name[i+1:]
-	}
+	name := keyOf(id)
 	if err := kms.ValidateKeyName(name); err != nil {
 		return "", fmt.Errorf("KMS key id %q: %w", id, errKMSKeyName)
 	}
@@ -157,6 +154,15 @@ func (k *keyring) name(id string) (string, error) {
 		return "", fmt.Errorf("KMS key %q is reserved: %w", name, kms.ErrNotPermitted)
 	}
 	return name, nil
+}
+
+// keyOf takes from a key id what stands before the key's name.
+func keyOf(id string) string {
+	name := strings.TrimPrefix(id, arnPrefix)
+	if i := strings.LastIndexByte(name, '/'); name != id && i >= 0 {
+		name = name[i+1:]
+	}
+	return name
 }
 
 // encryptionContext returns the canonical context of an object's DEK

@@ -3,7 +3,9 @@ package proxy
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
@@ -42,11 +44,11 @@ var toldHeaders = [...]struct{ name, header string }{
 func (r *request) told() url.Values {
 	told := make(url.Values)
 	for _, t := range toldHeaders {
-		if values := r.Header[t.header]; len(values) > 0 { // the first is the one that counts
-			told[t.name] = values[:1]
+		if values := encryptionSaid(r.Header, t.header); len(values) > 0 {
+			told[t.name] = values
 		}
 	}
-	if values := r.Header["X-Amz-Copy-Source"]; len(values) > 0 {
+	if values := r.Header["X-Amz-Copy-Source"]; len(values) > 0 && r.isCopy() {
 		told.Set(toldCopySource, copySourceAsSaid(values[0]))
 		if directive := r.Header["X-Amz-Metadata-Directive"]; len(directive) > 0 {
 			told[toldDirective] = directive[:1]
@@ -57,6 +59,47 @@ func (r *request) told() url.Values {
 	}
 	r.tellSignature(told)
 	return told
+}
+
+// encryptionSaid is what one of toldHeaders says, as policies write it: the proxy takes
+// a method in any case, and several spellings of a key's id, which no policy lists.
+func encryptionSaid(h http.Header, name string) []string {
+	values := h[name]
+	if len(values) == 0 {
+		return nil
+	}
+	value := values[0] // the one that counts
+	switch name {
+	case sse.HeaderMethod:
+		for _, method := range []string{sse.MethodS3, sse.MethodKMS} {
+			if strings.EqualFold(value, method) {
+				value = method
+			}
+		}
+	case sse.HeaderKMSKeyID:
+		return keySpellings(strings.TrimSpace(value))
+	}
+	return []string{value}
+}
+
+// keySpellings are the ways to name the key of an id, and that of the id itself; none
+// for an empty one, which names no key.
+func keySpellings(id string) []string {
+	if id == "" {
+		return nil
+	}
+	name := keyOf(id)
+	spellings := []string{name, arnPrefix + name}
+	if !slices.Contains(spellings, id) {
+		spellings = append(spellings, id)
+	}
+	return spellings
+}
+
+// isCopy says whether the request is a copy. What others say of a source, as a form's
+// fields may, is no fact about them.
+func (r *request) isCopy() bool {
+	return r.route != nil && (r.route.op == "CopyObject" || r.route.op == "UploadPartCopy")
 }
 
 // tellSignature tells how and when the client signed, if not in a header, now.
@@ -103,7 +146,7 @@ func tellUpload(up *upstream.Request, how sealedUnder) {
 		up.Told.Set(toldMethod, sse.MethodS3)
 	case sse.ModeKMS:
 		up.Told.Set(toldMethod, sse.MethodKMS)
-		up.Told[toldKMSKeyID] = []string{how.kmsKey, arnPrefix + how.kmsKey}
+		up.Told[toldKMSKeyID] = keySpellings(how.kmsKey)
 	case sse.ModeC:
 		up.Told.Set(toldCustomerAlgorithm, sse.MethodS3)
 	}

@@ -6,6 +6,7 @@ package bucketpolicy
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -123,6 +124,20 @@ func (w words) match(text string, anyCase bool) bool {
 	return false
 }
 
+// variable is a variable of a policy, such as ${aws:username}.
+var variable = regexp.MustCompile(`\$\{[^}]*\}`)
+
+// anyVariables returns the patterns with * for each variable, which may stand for
+// anything here: a statement that denies rather denies too much. In a NotResource,
+// as it is, a variable exempts nothing.
+func (w words) anyVariables() words {
+	loose := make(words, len(w))
+	for i, pattern := range w {
+		loose[i] = variable.ReplaceAllLiteralString(pattern, "*")
+	}
+	return loose
+}
+
 // Denies says whether a statement denies the write.
 func (d Demands) Denies(q *Request) bool {
 	for i := range d {
@@ -136,7 +151,7 @@ func (d Demands) Denies(q *Request) bool {
 // binds says whether the statement is about the object and the caller.
 func (s *statement) binds(q *Request) bool {
 	resource := "arn:aws:s3:::" + q.Bucket + "/" + q.Key
-	if s.NotResource != nil && s.NotResource.match(resource, false) || s.NotResource == nil && !s.Resource.match(resource, false) {
+	if s.NotResource != nil && s.NotResource.match(resource, false) || s.NotResource == nil && !s.Resource.anyVariables().match(resource, false) {
 		return false
 	}
 	if s.NotPrincipal != nil {

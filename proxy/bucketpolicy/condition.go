@@ -22,7 +22,7 @@ func (s *statement) holds(q *Request) bool {
 }
 
 // judge says whether one condition holds. Values of a condition are alternatives, and
-// so are a request's, which has mostly one or none. Operators that are not about
+// so are a request's: spellings of one, or none. Operators that are not about
 // texts, truth values or addresses, and variables, cannot be judged here: they are taken
 // to hold, for a statement that denies.
 func judge(operator string, values []string, wanted words) bool {
@@ -48,8 +48,8 @@ func judge(operator string, values []string, wanted words) bool {
 	fits := func(value string) bool {
 		return slices.ContainsFunc(wanted, func(w string) bool { return equal(w, value) })
 	}
-	if all {
-		return !slices.ContainsFunc(values, func(v string) bool { return fits(v) == negated })
+	if all && len(values) == 0 {
+		return true
 	}
 	return slices.ContainsFunc(values, fits) != negated
 }

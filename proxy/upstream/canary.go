@@ -131,7 +131,7 @@ func (c *canary) put(ctx context.Context) error {
 
 func (c *canary) list(ctx context.Context) error {
 	query := url.Values{"list-type": {"2"}, "metadata": {"true"}, "prefix": {c.name + "/"}}
-	page, err := c.service.client.List(ctx, c.service.request(http.MethodGet, ""), query)
+	page, err := c.service.list(ctx, query)
 	if err != nil {
 		return err
 	}
@@ -216,8 +216,8 @@ func (c *canary) kept(ctx context.Context, suffix, record, how string) error {
 	return nil
 }
 
-// do sends a request and returns the whole answer. *Error for an answer of another
-// status.
+// do sends a request and returns the whole answer. For an answer of another status
+// *Error, and what it means besides: the errors of MayWrite.
 func (c *canary) do(ctx context.Context, method, suffix string, query url.Values, header http.Header, body []byte, status int) ([]byte, error) {
 	r := c.service.request(method, c.name+suffix)
 	r.Query = query
@@ -230,11 +230,7 @@ func (c *canary) do(ctx context.Context, method, suffix string, query url.Values
 		return nil, err
 	}
 	if resp.StatusCode != status {
-		answer := ReadError(resp)
-		if answer.Code == "NoSuchBucket" {
-			return nil, ErrNotFound
-		}
-		return nil, fmt.Errorf("%s: %w", method, answer)
+		return nil, fmt.Errorf("%s: %w", method, asked(ReadError(resp)))
 	}
 	defer Discard(resp)
 	return io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))

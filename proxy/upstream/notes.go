@@ -131,7 +131,7 @@ func (s *Service) GetNote(ctx context.Context, name string) (string, error) {
 // after the name after, in order, and whether there are more.
 func (s *Service) ListNotes(ctx context.Context, prefix, after string) (notes []Note, more bool, err error) {
 	query := url.Values{"list-type": {"2"}, "metadata": {"true"}, "prefix": {prefix}, "start-after": {after}}
-	page, err := s.client.List(ctx, s.request(http.MethodGet, ""), query)
+	page, err := s.list(ctx, query)
 	if err != nil {
 		return nil, false, fmt.Errorf("list notes: %w", err)
 	}
@@ -157,6 +157,16 @@ func (s *Service) ListNotes(ctx context.Context, prefix, after string) (notes []
 		return nil, false, fmt.Errorf("list notes: %w (an empty page, and more)", ErrListing)
 	}
 	return notes, page.Truncated, nil
+}
+
+// list lists the system bucket. ErrListing, ErrUnreachable, and the errors of MayWrite.
+func (s *Service) list(ctx context.Context, query url.Values) (*ListPage, error) {
+	page, err := s.client.List(ctx, s.request(http.MethodGet, ""), query)
+	var answer *Error
+	if errors.As(err, &answer) && !errors.Is(err, ErrUnreachable) {
+		return nil, asked(answer)
+	}
+	return page, err
 }
 
 func (s *Service) request(method, name string) *Request {

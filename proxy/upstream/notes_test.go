@@ -48,6 +48,24 @@ func TestAPageOfNotesThatIsEmptyAndNotTheLastIsAnError(t *testing.T) {
 	}
 }
 
+func TestAnswersToTheProxyItselfSayWhatTheyMean(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[string]error{
+		"AccessDenied": ErrOwnRights, "InvalidAccessKeyId": ErrOwnCredential, "NoSuchBucket": ErrNoBucket, "SlowDown": ErrUnreachable,
+	} {
+		s := serviceOf(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprintf(w, "<Error><Code>%s</Code></Error>", code)
+		})
+		if _, _, err := s.ListNotes(t.Context(), "uploads/", ""); !errors.Is(err, want) {
+			t.Errorf("a listing of notes, %s: %v", code, err)
+		}
+		if err := s.Check(t.Context()); !errors.Is(err, want) {
+			t.Errorf("a check of the storage, %s: %v", code, err)
+		}
+	}
+}
+
 func TestOldVersionsArePrunedAcrossPages(t *testing.T) {
 	t.Parallel()
 	now := time.Now().UTC()

@@ -29,7 +29,7 @@ func (s *Service) PruneVersions(ctx context.Context, prefix string, before time.
 			query.Set("key-marker", key)
 			query.Set("version-id-marker", version)
 		}
-		page, err := s.client.List(ctx, s.request(http.MethodGet, ""), query)
+		page, err := s.list(ctx, query)
 		if err != nil {
 			return fmt.Errorf("list versions: %w", err)
 		}

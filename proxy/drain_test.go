@@ -1,0 +1,18 @@
+package proxy
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+)
+
+func TestOperatorsAreToldThatAServerIsAboutToEnd(t *testing.T) {
+	t.Parallel()
+	stage := newAdminStage(t, func(http.ResponseWriter, *http.Request) {})
+	stage.server.Drain()
+	w := httptest.NewRecorder()
+	stage.server.ServeReadiness(w, httptest.NewRequest(http.MethodGet, "/minio/health/ready", nil))
+	if w.Code != http.StatusServiceUnavailable || w.Body.String() != "not ready: about to end\n" {
+		t.Errorf("%d %q", w.Code, w.Body)
+	}
+}
