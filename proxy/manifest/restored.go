@@ -34,9 +34,10 @@ type Data struct {
 
 // Find is Get for an object whose data is known. Where no manifest has the name that
 // upstream's ETag gives, it is the one of the upload that fits the data: its parts
-// take up as many bytes, and their nonces stand where it says. Which of several that
-// was, upstream's ETag said before, and its data says now; both are its word. What
-// the manifest says is proven as ever. Errors are those of Get, and ErrUndecided.
+// take up as many bytes, and of several such ones their nonces stand where it says. A
+// single one is taken by its size alone, so whether it is the object's shows when all
+// of the data is read. Which of several that was, upstream's ETag said before, and its
+// data says now; both are its word. What the manifest says is proven as ever. Errors are those of Get, and ErrUndecided.
 func (s *Store) Find(ctx context.Context, ref Ref, data Data) (sse.Facts, error) {
 	facts, err := s.Get(ctx, ref)
 	if err == nil || ref.ETag == "" || !errors.Is(err, errAbsent) {
