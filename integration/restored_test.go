@@ -146,6 +146,8 @@ func TestRestoredByMCMirror(t *testing.T) {
 		o.want(t, c)
 	}
 	wantObject(t, c, bucket, "copy", objects[0].etag, nil, objects[0].parts...)
+	c.do(t, request{method: http.MethodPut, bucket: bucket, key: "again", header: map[string]string{"X-Amz-Copy-Source": bucket + "/s3"}}).wantStatus(t, http.StatusOK)
+	wantObject(t, c, bucket, "again", md5ETag(bytes.Join(objects[0].parts, nil)), nil, objects[0].parts...)
 	c.get(t, bucket, "streamed", nil).wantStatus(t, http.StatusOK).wantBody(t, streamed).wantHeader(t, map[string]string{"Etag": md5ETag(streamed)})
 	if n := strings.Count(h.seal.logSince(0), "restored by copying"); n != len(objects) {
 		t.Errorf("%d lines of %d restored objects in the log", n, len(objects))
@@ -281,6 +283,13 @@ func (h *hostile) rivalIsNoManifest(t *testing.T, bucket, rival, etag string, pa
 	for range 2 {
 		if a := h.root.get(t, bucket, "k", nil); a.complete() { // its first part is in both lists
 			t.Errorf("read by a rival's manifest: %d bytes", len(a.body))
+		}
+	}
+	// Nor is it copied: nobody could read the copy, whatever was answered.
+	for _, mode := range sseModes()[:2] {
+		a := h.root.do(t, request{method: http.MethodPut, bucket: bucket, key: "copied", header: with(mode.put, "X-Amz-Copy-Source", bucket+"/k")})
+		if bytes.Contains(a.body, []byte("<CopyObjectResult")) {
+			t.Errorf("copied by a rival's manifest: %d %s", a.status, a.body)
 		}
 	}
 	if out, err := h.stack.command(t, "object", "rescue", "--copied", bucket+"/k"); err != nil {

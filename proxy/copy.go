@@ -147,7 +147,9 @@ func asStored(values []string) []string {
 
 // run takes one of three ways. Between SSE-S3 and SSE-KMS, and from plain to
 // plain, upstream copies what it has, and the proxy reads the data only for a
-// digest that nobody has; everything else is read and written anew.
+// digest that nobody has; everything else is read and written anew. So is what was
+// restored: that its manifest is its own shows only when every byte is read, and a copy
+// under another's could be read by nobody.
 func (c *copying) run(ctx context.Context) error {
 	if err := c.combineParts(ctx); err != nil {
 		return err
@@ -159,7 +161,7 @@ func (c *copying) run(ctx context.Context) error {
 	to := c.asked.Mode
 	wrapped := func(m sse.Mode) bool { return m == sse.ModeS3 || m == sse.ModeKMS }
 	switch {
-	case wrapped(from) && wrapped(to):
+	case wrapped(from) && wrapped(to) && !c.source.object.restored:
 		return c.rewrap(ctx)
 	case from == sse.ModeNone && to == sse.ModeNone:
 		return c.copyUpstream(ctx, nil)

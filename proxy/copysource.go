@@ -236,10 +236,12 @@ func (c *copySource) read(ctx context.Context, s *Server, r *request, part sse.R
 	}
 	if err == nil && c.object != nil {
 		plain, err = parts.Decrypt(&c.object.key, resp.Body, part)
+		plain = &doubtingReader{plain, s, c.object}
 	} else {
 		plain = resp.Body
 	}
 	if err != nil {
+		s.doubtUnfit(c.object, err)
 		done()
 		return nil, nil, err
 	}

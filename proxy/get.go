@@ -240,9 +240,7 @@ func (d *download) serveEncrypted(w http.ResponseWriter, resp *http.Response, re
 		setChecksumHeaders(h, &o.facts)
 	}
 	err = d.serveData(w, resp, o, part)
-	if o.restored && doesNotFit(err) {
-		s.doubtManifest(o)
-	}
+	s.doubtUnfit(o, err)
 	return err
 }
 

@@ -104,10 +104,26 @@ func (s *Server) storedData(name sse.Name, version, stored string, size int64) m
 	}}
 }
 
-// doubtManifest makes the next request look again for the manifest of an object that it
-// does not fit: it may be a rival's.
-func (s *Server) doubtManifest(o *object) {
-	s.manifests.Forget(manifestRef(o.name, o.record, o.stored))
+// doubtUnfit makes the next request look again for the manifest of a restored object,
+// nil if it is plain, where err says that it does not fit: it may be a rival's.
+func (s *Server) doubtUnfit(o *object, err error) {
+	if o != nil && o.restored && doesNotFit(err) {
+		s.manifests.Forget(manifestRef(o.name, o.record, o.stored))
+	}
+}
+
+// doubtingReader reads an object's plaintext, and doubts its manifest where it does not
+// fit.
+type doubtingReader struct {
+	plain  io.Reader
+	server *Server
+	object *object
+}
+
+func (d *doubtingReader) Read(p []byte) (int, error) {
+	n, err := d.plain.Read(p)
+	d.server.doubtUnfit(d.object, err)
+	return n, err
 }
 
 // onRestored says, once for each object, that its manifest was found by its data.

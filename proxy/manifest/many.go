@@ -51,9 +51,9 @@ func (s *Store) readRange(ctx context.Context, wanted map[string]Ref, found map[
 		}
 		for _, n := range notes {
 			after = n.Name
+			others.add(n) // also one that is wanted: it may not open for a moment
 			ref, ok := wanted[n.Name]
 			if !ok {
-				others.add(n)
 				continue
 			}
 			content, err := s.system.OpenNote(ctx, kind, n)

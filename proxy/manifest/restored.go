@@ -34,9 +34,10 @@ type Data struct {
 
 // Find is Get for an object whose data is known. Where no manifest has the name that
 // upstream's ETag gives, it is the one of the upload that fits the data: its parts
-// take up as many bytes, and their nonces stand where it says. Which of several that
-// was, upstream's ETag said before, and its data says now; both are its word. What
-// the manifest says is proven as ever. Errors are those of Get, and ErrUndecided.
+// take up as many bytes, and of several such ones their nonces stand where it says. A
+// single one is taken by its size alone, so whether it is the object's shows when all
+// of the data is read. Which of several that was, upstream's ETag said before, and its
+// data says now; both are its word. What the manifest says is proven as ever. Errors are those of Get, and ErrUndecided.
 func (s *Store) Find(ctx context.Context, ref Ref, data Data) (sse.Facts, error) {
 	facts, err := s.Get(ctx, ref)
 	if err == nil || ref.ETag == "" || !errors.Is(err, errAbsent) {
@@ -222,7 +223,7 @@ func newByID(wanted map[string]Ref) *byID {
 	return b
 }
 
-// add keeps a note that nothing else wants.
+// add keeps a note of an upload that is looked for.
 func (b *byID) add(n upstream.Note) {
 	i := strings.LastIndex(n.Name, separator)
 	if end := i + len(separator) + hex.EncodedLen(len(sse.ManifestID{})) + 1; i >= 0 && end <= len(n.Name) {
@@ -233,15 +234,15 @@ func (b *byID) add(n upstream.Note) {
 }
 
 // adoptOnly takes the only manifest of an upload for that of its object, where the
-// sizes allow it. What is read of the object must fit it all the same.
+// sizes allow it and it is not the one whose name fits. What is read of the object must fit it all the same.
 func (s *Store) adoptOnly(ctx context.Context, ref Ref, notes []upstream.Note, encSize int64) (sse.Facts, bool) {
 	if len(notes) != 1 {
 		return sse.Facts{}, false
 	}
 	own := ref
 	own.ETag = strings.TrimPrefix(notes[0].Name, ref.idPrefix())
-	if own.ETag == "" || own.objectName() != notes[0].Name {
-		return sse.Facts{}, false
+	if own == ref || own.ETag == "" || own.objectName() != notes[0].Name {
+		return sse.Facts{}, false // its own is Find's to read, and to say why it cannot
 	}
 	content, err := s.system.OpenNote(ctx, kind, notes[0])
 	if err != nil {

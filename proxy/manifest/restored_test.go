@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -202,5 +203,38 @@ func TestSweepLeavesManifestsOfRestoredObjects(t *testing.T) {
 	}
 	if len(bucket.notes) != 1 {
 		t.Errorf("%d manifests left, want the object's own", len(bucket.notes))
+	}
+}
+
+// An object's own manifest that does not open for a moment is no missing one: a page
+// fails then, and does not take a rival's.
+func TestPageTakesNoRivalsManifestForOneThatIsThere(t *testing.T) {
+	t.Parallel()
+	for _, rivals := range []int{0, 1} {
+		_, sys, keys := newStoreWithKeys(t)
+		var refs []Ref
+		sizes := make(map[Ref]int64)
+		for i := range 2 * few {
+			ref := Ref{Name: sse.Name{Bucket: "b", Key: fmt.Sprintf("k%d", i)}, ID: sse.NewManifestID()}
+			own := write(t, New(sys), ref, "own", nil, []uint32{1}, []int64{100}, false)
+			for range rivals {
+				write(t, New(sys), ref, "rival", nil, []uint32{1}, []int64{100}, false)
+			}
+			refs = append(refs, own.ref)
+			sizes[own.ref] = int64(len(own.data))
+		}
+		store := New(sys)
+		data := func(ref Ref) Data { return Data{Size: sizes[ref]} }
+		keys.fail, keys.in = kms.ErrUnavailable, "-own"
+		found, failed := store.GetMany(t.Context(), refs, data)
+		for _, ref := range refs {
+			if _, ok := found[ref]; ok || !errors.Is(failed[ref], kms.ErrUnavailable) || store.Restored(ref) {
+				t.Errorf("%d rivals, %s: found %t, restored %t, %v", rivals, ref.Name.Key, ok, store.Restored(ref), failed[ref])
+			}
+		}
+		keys.fail = nil
+		if found, _ = store.GetMany(t.Context(), refs, data); len(found) != len(refs) {
+			t.Errorf("%d rivals: %d found of %d once the keys are there again", rivals, len(found), len(refs))
+		}
 	}
 }
