@@ -22,8 +22,8 @@ const (
 	// demandsLease is how long a bucket's policy may be trusted unseen. Whoever puts
 	// one that demands something is answered when that has passed.
 	demandsLease = 2 * time.Second
-	// maxPolicy is the largest policy that is read, in bytes.
-	maxPolicy = 1 << 20
+	// maxPolicy is the largest policy that is read, in bytes. MinIO takes up to 20 KiB.
+	maxPolicy = 64 << 10
 	// maxDemands bounds the buckets whose policies are remembered.
 	maxDemands = 10_000
 )
