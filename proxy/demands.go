@@ -165,9 +165,8 @@ func (s *Server) obeys(ctx context.Context, r *request) error {
 	if err != nil || len(known) == 0 {
 		return err
 	}
-	id := r.caller.identity
 	q := &bucketpolicy.Request{
-		Bucket: r.bucket, Key: r.key, Principals: []string{id.AccessKey, id.Creator, id.Parent},
+		Bucket: r.bucket, Key: r.key, Principals: r.caller.identity.Names(),
 		Values: map[string][]string{
 			bucketpolicy.Method:            encryptionSaid(r.Header, sse.HeaderMethod),
 			bucketpolicy.KMSKeyID:          encryptionSaid(r.Header, sse.HeaderKMSKeyID),
