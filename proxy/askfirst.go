@@ -2,7 +2,10 @@ package proxy
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -89,8 +92,19 @@ const askedTTL = 10 * time.Second
 // maxAsked bounds the uploads whose callers are remembered.
 const maxAsked = 10_000
 
-// partSender is all of a request that policies commonly look at.
-type partSender struct{ caller, addr, agent, referer, bucket, key, upload string }
+// partSender is a digest of all of a request that policies commonly look at: its
+// texts may be long.
+type partSender [sha256.Size]byte
+
+func partSenderOf(r *request) partSender {
+	texts := []string{r.caller.accessKey, r.origin.Addr.String(), r.UserAgent(), r.Referer(), r.bucket, r.key, r.query.Get("uploadId")}
+	h := sha256.New()
+	for _, text := range texts {
+		_ = binary.Write(h, binary.BigEndian, uint64(len(text)))
+		_, _ = io.WriteString(h, text)
+	}
+	return partSender(h.Sum(nil))
+}
 
 // partSenders remembers which callers upstream lately let send parts. The zero
 // value is ready.
@@ -114,12 +128,10 @@ func (p *partSenders) add(c partSender) {
 	p.till[c] = time.Now().Add(askedTTL)
 }
 
-// maySendPart is mayUpload for a part, asked once for many.
+// maySendPart is mayUpload for a part of an upload whose id could be read, asked once
+// for many.
 func (s *Server) maySendPart(ctx context.Context, r *request, how sealedUnder) error {
-	sender := partSender{
-		caller: r.caller.accessKey, addr: r.origin.Addr.String(), agent: r.UserAgent(), referer: r.Referer(),
-		bucket: r.bucket, key: r.key, upload: r.query.Get("uploadId"),
-	}
+	sender := partSenderOf(r)
 	if s.senders.has(sender) {
 		return nil
 	}

@@ -4,10 +4,13 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -121,12 +124,15 @@ func TestEveryUseOfTheServiceCredentialIsExplained(t *testing.T) {
 func TestPartSendersAreForgottenInTimeAndInNumber(t *testing.T) {
 	t.Parallel()
 	var p partSenders
-	c := partSender{caller: "a", upload: "u"}
+	sender := func(name, upload string) partSender {
+		return partSenderOf(&request{Request: &http.Request{}, caller: caller{accessKey: name}, query: url.Values{"uploadId": {upload}}})
+	}
+	c := sender("a", "u")
 	if p.has(c) {
 		t.Error("knows a caller of whom nobody said anything")
 	}
 	p.add(c)
-	if !p.has(c) || p.has(partSender{caller: "b", upload: "u"}) || p.has(partSender{caller: "a", upload: "v"}) {
+	if !p.has(c) || p.has(sender("b", "u")) || p.has(sender("a", "v")) {
 		t.Error("does not know the one caller and upload")
 	}
 	p.till[c] = time.Now().Add(-time.Second)
@@ -134,7 +140,7 @@ func TestPartSendersAreForgottenInTimeAndInNumber(t *testing.T) {
 		t.Error("knows a caller for longer than it should")
 	}
 	for i := range maxAsked + 5 {
-		p.add(partSender{upload: string(rune(i))})
+		p.add(sender("a", strconv.Itoa(i)))
 	}
 	if len(p.till) > maxAsked {
 		t.Errorf("%d callers are remembered", len(p.till))

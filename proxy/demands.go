@@ -22,8 +22,8 @@ const (
 	// demandsLease is how long a bucket's policy may be trusted unseen. Whoever puts
 	// one that demands something is answered when that has passed.
 	demandsLease = 2 * time.Second
-	// maxPolicy is the largest policy that is read, in bytes.
-	maxPolicy = 1 << 20
+	// maxPolicy is the largest policy that is read, in bytes. MinIO takes up to 20 KiB.
+	maxPolicy = 64 << 10
 	// maxDemands bounds the buckets whose policies are remembered.
 	maxDemands = 10_000
 )
@@ -165,9 +165,8 @@ func (s *Server) obeys(ctx context.Context, r *request) error {
 	if err != nil || len(known) == 0 {
 		return err
 	}
-	id := r.caller.identity
 	q := &bucketpolicy.Request{
-		Bucket: r.bucket, Key: r.key, Principals: []string{id.AccessKey, id.Creator, id.Parent},
+		Bucket: r.bucket, Key: r.key, Principals: r.caller.identity.Names(),
 		Values: map[string][]string{
 			bucketpolicy.Method:            encryptionSaid(r.Header, sse.HeaderMethod),
 			bucketpolicy.KMSKeyID:          encryptionSaid(r.Header, sse.HeaderKMSKeyID),

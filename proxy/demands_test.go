@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -106,6 +107,47 @@ func TestPoliciesAreToldOfEncryptionAsTheyWriteIt(t *testing.T) {
 	told := r.told()
 	if got, want := told[toldKMSKeyID], []string{"k", "arn:aws:kms:k", "arn:aws:kms:eu:1:key/k"}; !slices.Equal(got, want) || told.Get(toldMethod) != sse.MethodKMS {
 		t.Errorf("policies are told %v", told)
+	}
+}
+
+func TestWhoMayNotWriteIsToldSoByMinIO(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[string]string{"NoSuchKey": "AccessDenied", "NoSuchBucket": "NoSuchBucket"} {
+		s := serverBefore(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Has("policy") {
+				_, _ = io.WriteString(w, `{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"*","Condition":{"Null":{"s3:x-amz-server-side-encryption":"true"}}}}`)
+				return
+			}
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprintf(w, "<Error><Code>%s</Code></Error>", code)
+		})
+		c, err := s.callerWith(t.Context(), "app", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &request{Request: (&http.Request{Method: http.MethodPut, Header: http.Header{}}).WithContext(t.Context()), bucket: "b", key: "k", caller: c}
+		if _, err := s.askedEncryption(r); err == nil || asAPIError(err).code != want {
+			t.Errorf("MinIO says %s to a write: %v", code, err)
+		}
+	}
+}
+
+func TestNoSendersOfPartsAreRememberedWithoutAnUpload(t *testing.T) {
+	t.Parallel()
+	s := serverBefore(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, "<Error><Code>NoSuchUpload</Code></Error>")
+	})
+	r := &request{Request: (&http.Request{Method: http.MethodPut, Header: http.Header{}}).WithContext(t.Context()), query: url.Values{"uploadId": {"none"}}, bucket: "b", key: "k"}
+	if _, err := s.upload(r); !errors.Is(err, errNoSuchUpload) || len(s.senders.till) != 0 {
+		t.Errorf("%v, %d senders are remembered", err, len(s.senders.till))
+	}
+	if err := s.maySendPart(t.Context(), r, sealedUnder{}); err != nil || !s.senders.has(partSenderOf(r)) {
+		t.Errorf("a sender is not remembered: %v", err)
+	}
+	r.Header.Set("Referer", "other")
+	if s.senders.has(partSenderOf(r)) {
+		t.Error("a sender is taken for another")
 	}
 }
 

@@ -122,7 +122,7 @@ type openUpload struct {
 func (s *Server) upload(r *request) (*openUpload, error) {
 	id, err := parseUploadID(r.query.Get("uploadId"))
 	may := s.mayUpload
-	if r.Method == http.MethodPut {
+	if r.Method == http.MethodPut && err == nil {
 		may = s.maySendPart
 	}
 	if denied := may(r.Context(), r, id.sealed); denied != nil {

@@ -12,9 +12,11 @@ import (
 
 // askedEncryption is writeEncryption, and tells what is wrong with the headers only to
 // whom upstream would let write with them: a policy may forbid what they ask for. What
-// the bucket's own policy forbids is errAccessDenied.
+// the bucket's own policy forbids is errAccessDenied, or upstream's own refusal.
 func (s *Server) askedEncryption(r *request) (*sse.Request, error) {
-	if err := s.obeys(r.Context(), r); err != nil {
+	if err := s.obeys(r.Context(), r); errors.Is(err, errAccessDenied) {
+		return nil, s.refusal(r.Context(), r, err)
+	} else if err != nil {
 		return nil, err
 	}
 	asked, err := s.writeEncryption(r)

@@ -138,6 +138,9 @@ func (r *readiness) run(ctx context.Context) {
 func (r *readiness) everything(ctx context.Context) {
 	r.tryLock.Lock()
 	defer r.tryLock.Unlock()
+	if ctx.Err() != nil { // who asked has waited too long for others: that is no trouble of MinIO's
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, fitnessTimeout)
 	defer cancel()
 	found := r.answers(ctx)

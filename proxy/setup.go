@@ -159,6 +159,7 @@ func (s *setup) try(ctx context.Context) error {
 	if err != nil {
 		err = fmt.Errorf("set up system bucket: %w (%w)", errNotReady, err)
 	} else {
+		s.stranger.Store(nil) // whatever an earlier try took the keys for
 		s.done.Store(true)
 	}
 	s.mu.Lock()
@@ -170,7 +171,6 @@ func (s *setup) try(ctx context.Context) error {
 func (s *setup) steps(ctx context.Context) error {
 	_, err := s.kms.DescribeKey(ctx, systemReadyKey)
 	if err == nil {
-		s.stranger.Store(nil)
 		return nil
 	}
 	if !errors.Is(err, kms.ErrKeyNotFound) {
@@ -211,6 +211,7 @@ func (s *setup) foreign(ctx context.Context) error {
 		return err
 	}
 	if !missing() { // another proxy has set everything up meanwhile
+		s.stranger.Store(nil)
 		return nil
 	}
 	err := fmt.Errorf("the bucket %q at MinIO belongs to an installation whose keys are not here (there is no KMS key %q): give its data directory or key service, or another system_bucket: %w",

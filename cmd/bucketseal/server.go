@@ -151,7 +151,7 @@ func drained(ctx context.Context, delay time.Duration, begin func()) context.Con
 func begin(ctx context.Context, c *config.Config, keys *keySource, handler *proxy.Server, log *slog.Logger) error {
 	if err := handler.CheckKeys(ctx); err != nil {
 		log.Error("no keys are made and nothing is served: these are not the keys of this MinIO's data", "keys", keys.where, "error", err)
-		go makeKeysLater(ctx, c, keys, handler, log)
+		go makeKeysLater(ctx, 2*time.Second, handler.SetUp, func(ctx context.Context) error { return makeKeys(ctx, c, keys, log) }, log)
 		return handler.Start(ctx)
 	}
 	if err := makeKeys(ctx, c, keys, log); err != nil {
@@ -168,21 +168,28 @@ func makeKeys(ctx context.Context, c *config.Config, keys *keySource, log *slog.
 	return createKeys(ctx, c, keys, log)
 }
 
-// makeKeysLater waits until the right keys are there, or the data of others is gone.
-func makeKeysLater(ctx context.Context, c *config.Config, keys *keySource, handler *proxy.Server, log *slog.Logger) {
-	for {
+// makeKeysLater waits until the right keys are there, or the data of others is gone,
+// and makes the configured keys then: again and again until it succeeds or ctx ends.
+func makeKeysLater(ctx context.Context, pause time.Duration, setUp, makeThem func(context.Context) error, log *slog.Logger) {
+	for wait := pause; ; {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(2 * time.Second):
+		case <-time.After(wait):
 		}
-		if handler.SetUp(ctx) != nil {
+		if setUp(ctx) != nil {
 			continue
 		}
-		if err := makeKeys(ctx, c, keys, log); err != nil {
-			log.Error("cannot make the configured keys", "error", err)
+		// What one try leaves in the background ends with it, if it failed.
+		try, end := context.WithCancel(ctx)
+		context.AfterFunc(ctx, end)
+		err := makeThem(try)
+		if err == nil {
+			return
 		}
-		return
+		end()
+		log.Error("cannot make the configured keys; it is tried again", "error", err)
+		wait = min(2*wait, 15*pause)
 	}
 }
 

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -110,6 +111,34 @@ func TestLearnedIdentitiesHaveAtMostTheRightsOfTheirCreators(t *testing.T) {
 	s.Configure(Settings{Credentials: map[string]string{"root": "root-secret", "app": "app-secret"}, Access: Access{Rules: []Rule{everything}}})
 	if err := may(t, s, "alice", "a"); !errors.Is(err, ErrNotAllowed) {
 		t.Errorf("once app has no rights any more: %v", err)
+	}
+}
+
+func TestPoliciesKnowWhatIsDerivedByTheWholeChain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.store(t)
+	for _, one := range []struct {
+		name, creator string
+		kind          Kind
+	}{{"alice", "root", User}, {"account", "alice", ServiceAccount}, {"below", "account", ServiceAccount}} {
+		id := user(one.name)
+		id.Creator, id.Kind = one.creator, one.kind
+		learn(t, s, id)
+	}
+	session := w.session("SESSION")
+	session.Creator = "below"
+	learn(t, s, session)
+	for key, want := range map[string][]string{
+		"root": {"root"}, "alice": {"alice"}, "account": {"account", "alice"}, "SESSION": {"SESSION", "below", "account", "alice"},
+	} {
+		id, err := s.Lookup(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := id.Names(); !slices.Equal(got, want) {
+			t.Errorf("%s: %v", key, got)
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -107,6 +108,25 @@ type Identity struct {
 	serial string
 	// creators are those above it, the nearest first, as they were when it was learned.
 	creators []creator
+}
+
+// Names are the access keys that policies may know an identity by: its own, for
+// sessions and service accounts those above it up to the user whose they are, and
+// whose account it is at MinIO.
+func (i *Identity) Names() []string {
+	names := []string{i.AccessKey}
+	derived := func(k Kind) bool { return k == Temporary || k == ServiceAccount }
+	below := i.Kind
+	for _, c := range i.creators {
+		if !derived(below) {
+			break
+		}
+		names, below = append(names, c.AccessKey), c.Kind
+	}
+	if i.Parent != "" && !slices.Contains(names, i.Parent) {
+		names = append(names, i.Parent)
+	}
+	return names
 }
 
 // creator is what is remembered of an identity that asked for another.
