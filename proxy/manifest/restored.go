@@ -61,7 +61,7 @@ func (s *Store) Find(ctx context.Context, ref Ref, data Data) (sse.Facts, error)
 
 // Restored says whether an object's manifest was found by the upload's id and the
 // data alone, because its name does not fit upstream's ETag.
-func (s *Store) Restored(ref Ref) bool { return s.actual(ref) != ref }
+func (s *Store) Restored(ref Ref) bool { return s.Actual(ref) != ref }
 
 // Forget makes the next Find look again for a manifest that was found by its data, and
 // does not fit all of it.
@@ -178,8 +178,9 @@ func withoutEmpty(p *sse.Parts) []sse.Part {
 	return slices.DeleteFunc(slices.Clone(p.List()), func(part sse.Part) bool { return part.PlainSize == 0 })
 }
 
-// actual returns the name under which ref's manifest was found.
-func (s *Store) actual(ref Ref) Ref {
+// Actual returns the name under which ref's manifest was found, ref itself if it was
+// not looked for by its data.
+func (s *Store) Actual(ref Ref) Ref {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if own, ok := s.restored[ref]; ok {
