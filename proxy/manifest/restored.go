@@ -148,8 +148,13 @@ func choose(ctx context.Context, left []candidate, data Data) (*candidate, error
 		if err != nil {
 			return nil, err
 		}
+		unfit := func(c candidate) bool { return !c.parts.BeginsAt(at, header) }
+		if unfit(left[0]) && unfit(left[1]) {
+			left = left[2:] // of the others no part need begin there
+			continue
+		}
 		before := len(left)
-		left = slices.DeleteFunc(left, func(c candidate) bool { return !c.parts.BeginsAt(at, header) })
+		left = slices.DeleteFunc(left, unfit)
 		if len(left) == before {
 			return nil, ErrUndecided
 		}

@@ -132,6 +132,24 @@ func TestDataThatNoManifestFitsHasNone(t *testing.T) {
 	}
 }
 
+// Where two manifests differ and neither fits, nothing is said of a third one, which may
+// have no part that begins there.
+func TestThirdManifestIsItsOwn(t *testing.T) {
+	t.Parallel()
+	_, sys := newStore(t)
+	ref := Ref{Name: sse.Name{Bucket: "b", Key: "k"}, ID: sse.NewManifestID()}
+	first := write(t, New(sys), ref, "a-2", nil, []uint32{1, 2}, []int64{70_000, 70_000}, false)
+	write(t, New(sys), ref, "b-2", &first, []uint32{1, 2}, []int64{70_000, 70_000}, false)
+	third := write(t, New(sys), ref, "c-2", nil, []uint32{1, 2}, []int64{70_100, 69_900}, false)
+	asked := 0
+	copied := ref
+	copied.ETag = "copied-1"
+	store := New(sys)
+	if _, err := store.Find(t.Context(), copied, third.stored(&asked)); err != nil || store.Actual(copied) != third.ref {
+		t.Errorf("%v instead of %v: %v", store.Actual(copied), third.ref, err)
+	}
+}
+
 func TestManifestsWrittenAtCompleteComeFirst(t *testing.T) {
 	t.Parallel()
 	_, sys := newStore(t)
