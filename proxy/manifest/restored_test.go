@@ -150,6 +150,31 @@ func TestThirdManifestIsItsOwn(t *testing.T) {
 	}
 }
 
+// Tables of parts are read only where the sizes fit, and of few manifests.
+func TestFewTablesAreReadForOneObject(t *testing.T) {
+	t.Parallel()
+	bucket, sys := newStore(t)
+	ref := Ref{Name: sse.Name{Bucket: "b", Key: "k"}, ID: sse.NewManifestID()}
+	own := write(t, New(sys), ref, "own-1", nil, []uint32{1}, []int64{100}, false)
+	for i := range 2 * maxCandidates {
+		write(t, New(sys), ref, fmt.Sprintf("longer-%d", i), nil, []uint32{1}, []int64{int64(101 + i)}, false)
+	}
+	asked := 0
+	copied := ref
+	copied.ETag = "copied-1"
+	bucket.bodyGets = 0
+	if _, err := New(sys).Find(t.Context(), copied, own.stored(&asked)); err != nil || bucket.bodyGets != 1 {
+		t.Errorf("%v, %d tables read", err, bucket.bodyGets)
+	}
+	for i := range maxCandidates {
+		write(t, New(sys), ref, fmt.Sprintf("rival-%d", i), nil, []uint32{1}, []int64{100}, false)
+	}
+	bucket.bodyGets = 0
+	if _, err := New(sys).Find(t.Context(), copied, own.stored(&asked)); !errors.Is(err, ErrUndecided) || bucket.bodyGets > maxCandidates {
+		t.Errorf("%v, %d tables read", err, bucket.bodyGets)
+	}
+}
+
 func TestManifestsWrittenAtCompleteComeFirst(t *testing.T) {
 	t.Parallel()
 	_, sys := newStore(t)
