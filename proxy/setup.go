@@ -160,6 +160,7 @@ func (s *setup) try(ctx context.Context) error {
 		err = fmt.Errorf("set up system bucket: %w (%w)", errNotReady, err)
 	} else {
 		s.done.Store(true)
+		s.stranger.Store(nil) // whichever way it went: the keys are this installation's
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -211,6 +212,7 @@ func (s *setup) foreign(ctx context.Context) error {
 		return err
 	}
 	if !missing() { // another proxy has set everything up meanwhile
+		s.stranger.Store(nil)
 		return nil
 	}
 	err := fmt.Errorf("the bucket %q at MinIO belongs to an installation whose keys are not here (there is no KMS key %q): give its data directory or key service, or another system_bucket: %w",
