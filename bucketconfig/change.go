@@ -55,14 +55,14 @@ func (r *Rules) Set(ctx context.Context, bucket string, rule Rule) error {
 	if !validBucket(bucket) {
 		return ErrNoSuchBucket
 	}
-	created, ok, err := r.creationDate(ctx, bucket)
+	created, home, ok, err := r.creationDate(ctx, bucket)
 	if err != nil {
 		return err
 	}
 	if !ok {
 		return ErrNoSuchBucket
 	}
-	want := entry{rule: rule, created: created}
+	want := entry{rule: rule, created: max(created, home)}
 	return r.changeAndWait(ctx, bucket, func(entry, bool) (entry, bool) { return want, true })
 }
 
@@ -83,7 +83,7 @@ func (r *Rules) BucketRemoved(ctx context.Context, bucket string) error {
 	if _, ok := s.index.rules[bucket]; !ok {
 		return nil
 	}
-	created, exists, err := r.creationDate(ctx, bucket)
+	created, _, exists, err := r.creationDate(ctx, bucket)
 	if err != nil {
 		return err
 	}
@@ -93,14 +93,15 @@ func (r *Rules) BucketRemoved(ctx context.Context, bucket string) error {
 	return err
 }
 
-// creationDate returns a bucket's creation date in milliseconds since 1970, from a request made now.
-func (r *Rules) creationDate(ctx context.Context, bucket string) (created int64, ok bool, err error) {
+// creationDate returns a bucket's creation date in milliseconds since 1970, and that of the bucket that keeps the index,
+// from a request made now. A rule is stored with the later one: a rule of an older bucket would look restored (dateMap.has).
+func (r *Rules) creationDate(ctx context.Context, bucket string) (created, home int64, ok bool, err error) {
 	m, err := r.dates.flights.fresh(ctx)
 	if err != nil {
-		return 0, false, unavailable("get creation date", err)
+		return 0, 0, false, unavailable("get creation date", err)
 	}
-	t, ok := m.byBucket[bucket]
-	return t.UnixMilli(), ok, nil
+	_, ok = m.byBucket[bucket]
+	return m.other(bucket), m.other(m.home), ok, nil
 }
 
 func (r *Rules) changeAndWait(ctx context.Context, bucket string, e edit) error {

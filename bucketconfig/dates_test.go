@@ -111,7 +111,7 @@ func TestSuccessEndsThePauseAfterAFailure(t *testing.T) {
 		r := w.process()
 		wantRule(t, r, "b0", kmsRule("k"))
 		w.buckets.set(fault{})
-		if _, ok, err := r.creationDate(t.Context(), "b0"); err != nil || !ok {
+		if _, _, ok, err := r.creationDate(t.Context(), "b0"); err != nil || !ok {
 			t.Fatal(ok, err)
 		}
 		confirm(t, r, "b0", kmsRule("k"))
@@ -293,5 +293,43 @@ func TestRulesThatWereRestoredWithTheirBucketsBind(t *testing.T) {
 		time.Sleep(DefaultDatesInterval)
 		confirm(t, r, "b0", kmsRule("new"))
 		wantRule(t, r, "b0", Rule{})
+	})
+}
+
+// A bucket that is older than the one that keeps the index is as any other one: its rule binds no bucket that takes its
+// name, and is not dropped while it is there.
+func TestRuleOfABucketOlderThanTheIndexBindsNoLaterOne(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		r, err := New(Options{Backend: w.backend, Buckets: w.buckets, Home: "home", clock: &fakeClock{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, set := range []func() error{
+			func() error { return r.Set(t.Context(), "b0", kmsRule("k")) },
+			func() error {
+				_, err := r.Import(t.Context(), []BucketRule{{Bucket: "b0", Algorithm: AWSKMS, KMSKeyID: "k"}})
+				return err
+			},
+		} {
+			w.buckets.create("b0", time.Unix(3000, 0))
+			w.buckets.create("home", time.Unix(4000, 0))
+			if err := set(); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.BucketRemoved(t.Context(), "b0"); err != nil { // of a former one
+				t.Fatal(err)
+			}
+			wantRule(t, r, "b0", kmsRule("k"))
+			w.buckets.create("b0", time.Unix(int64(5000+i), 0))
+			time.Sleep(DefaultDatesInterval)
+			confirm(t, r, "b0", kmsRule("k"))
+			wantRule(t, r, "b0", Rule{})
+			if err := r.BucketRemoved(t.Context(), "b0"); err != nil {
+				t.Fatal(err)
+			}
+			if x, err := decodeIndex(w.backend.blob()); err != nil || len(x.rules) != 0 {
+				t.Errorf("index %+v, %v", x, err)
+			}
+		}
 	})
 }

@@ -57,7 +57,7 @@ func (r *Rules) Import(ctx context.Context, rules []BucketRule) (missing []strin
 			missing = append(missing, b.Bucket)
 			continue
 		}
-		want := entry{rule: b.Rule(), created: created.UnixMilli()}
+		want := entry{rule: b.Rule(), created: max(created.UnixMilli(), m.other(m.home))} // as Set does
 		if last, err = r.change(ctx, b.Bucket, func(entry, bool) (entry, bool) { return want, true }); err != nil {
 			return missing, fmt.Errorf("bucket %q: %w", b.Bucket, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -58,9 +59,6 @@ type restored struct {
 func (r restored) want(t *testing.T, c *client) {
 	t.Helper()
 	etag := r.etag
-	if etag == "" { // MinIO's own
-		etag = c.head(t, r.bucket, r.key, r.read).header.Get("Etag")
-	}
 	c.get(t, r.bucket, r.key, r.read).wantHeader(t, map[string]string{"X-Bucketseal-Manifest": "restored"})
 	wantObject(t, c, r.bucket, r.key, etag, r.read, r.parts...)
 	c.get(t, r.bucket, r.key, with(r.read, "If-Match", etag)).wantStatus(t, http.StatusOK)
@@ -94,10 +92,7 @@ func uploadRestored(t *testing.T, c *client, bucket, key string, put, read map[s
 	for i, part := range r.parts {
 		u.put(t, 2*i+2, part)
 	}
-	etag := u.complete(t)
-	if put["X-Amz-Server-Side-Encryption"] == "AES256" {
-		r.etag = etag
-	}
+	r.etag = u.complete(t)
 	return r, u
 }
 
@@ -163,10 +158,33 @@ func TestRestoredByMCMirror(t *testing.T) {
 		if want := h.clientSize(t, c, bucket, entry.Key, customer); strconv.FormatInt(entry.Size, 10) != want {
 			t.Errorf("entry %d of the listing, %s: %d bytes, want %s", i, entry.Key, entry.Size, want)
 		}
+		if o := slices.IndexFunc(objects, func(o restored) bool { return o.key == entry.Key }); o >= 0 && entry.ETag != objects[o].etag {
+			t.Errorf("entry %d of the listing, %s: ETag %s, want %s", i, entry.Key, entry.ETag, objects[o].etag)
+		}
 	}
 	for _, o := range objects {
 		o.want(t, c)
 	}
+	conditionsKnow(t, c, bucket, "kms", objects[1].etag)
+}
+
+// conditionsKnow judges conditions on a restored object by the ETag of its upload.
+func conditionsKnow(t *testing.T, c *client, bucket, key, etag string) {
+	t.Helper()
+	source := map[string]string{"X-Amz-Copy-Source": bucket + "/" + key}
+	for _, m := range []struct {
+		etag        string
+		get, copied int
+	}{
+		{`"other"`, http.StatusOK, http.StatusPreconditionFailed},
+		{etag, http.StatusNotModified, http.StatusOK},
+	} {
+		c.get(t, bucket, key, with(nil, "If-None-Match", m.etag)).wantStatus(t, m.get)
+		c.do(t, request{method: http.MethodPut, bucket: bucket, key: "third", header: with(source, "X-Amz-Copy-Source-If-Match", m.etag)}).wantStatus(t, m.copied)
+	}
+	data := testData(100, 5)
+	c.put(t, bucket, key, data, with(nil, "If-Match", `"other"`)).wantStatus(t, http.StatusPreconditionFailed)
+	c.put(t, bucket, key, data, with(nil, "If-Match", etag)).wantStatus(t, http.StatusOK) // the object is gone
 }
 
 // clientSize is the size that HEAD tells.

@@ -263,6 +263,12 @@ func (l *listing) open(ctx context.Context, page *upstream.ListPage) ([]listEntr
 				continue
 			}
 			e.facts = late[e.ref()]
+			if own := l.server.ownETag(e.ref(), e.stored); own != e.stored {
+				e.stored = own
+				if e.record.Mode != sse.ModeS3 {
+					e.ETag = clientETag(e.record, nil, own)
+				}
+			}
 			if e.record.Layout != sse.OneStream {
 				e.Size = e.facts.PlainSize
 			}

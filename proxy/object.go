@@ -23,6 +23,8 @@ type object struct {
 	nonce  sse.StreamNonce // of an object of one stream
 	// stored is upstream's ETag as it answered it.
 	stored string
+	// own is the ETag that upstream gave the upload, of a restored object, else stored.
+	own string
 	// size is the plaintext's length in bytes.
 	size int64
 	// restored says that the manifest was found by the data (manifest.Store.Find).
@@ -38,7 +40,7 @@ func (s *Server) openObject(ctx context.Context, name sse.Name, rec *sse.Record,
 		return nil, err
 	}
 	stored := seen.Header.Get("ETag")
-	o := &object{name: name, record: rec, key: key, facts: private.Facts, nonce: private.Nonce, stored: stored, size: rec.PlainSize}
+	o := &object{name: name, record: rec, key: key, facts: private.Facts, nonce: private.Nonce, stored: stored, own: stored, size: rec.PlainSize}
 	if !needsManifest(rec, checksum) {
 		return o, nil
 	}
@@ -48,6 +50,7 @@ func (s *Server) openObject(ctx context.Context, name sse.Name, rec *sse.Record,
 		return nil, err
 	}
 	o.restored = s.manifests.Restored(ref)
+	o.own = s.ownETag(ref, stored)
 	if rec.Layout != sse.OneStream {
 		o.size = o.facts.PlainSize
 	}
@@ -67,6 +70,17 @@ func manifestRef(name sse.Name, rec *sse.Record, stored string) manifest.Ref {
 		ref.ETag = strings.Trim(stored, `"`)
 	}
 	return ref
+}
+
+// ownETag is the ETag that upstream gave the upload whose manifest was found for ref: of
+// a restored object that in the manifest's name, else stored. Clients are told that one.
+// It is another for each list of an upload, so that data of one list is not answered
+// under the ETag of another.
+func (s *Server) ownETag(ref manifest.Ref, stored string) string {
+	if own := s.manifests.Actual(ref); own != ref {
+		return `"` + own.ETag + `"`
+	}
+	return stored
 }
 
 // dataOf returns what upstream has of an object, as it answered.
@@ -136,7 +150,7 @@ func (s *Server) onRestored(ref manifest.Ref) {
 func (o *object) zero() { o.key.Zero() }
 
 // etag is the ETag that clients know the object by.
-func (o *object) etag() string { return clientETag(o.record, &o.facts, o.stored) }
+func (o *object) etag() string { return clientETag(o.record, &o.facts, o.own) }
 
 // layout returns where the object's parts lie. manifest.ErrMissing.
 func (s *Server) layout(ctx context.Context, o *object) (*sse.Parts, error) {

@@ -122,8 +122,15 @@ func (s *Server) etagsOf(ctx context.Context, r *request, cred *upstream.Credent
 	}
 	stored := resp.Header.Get("ETag")
 	rec, err := recordOf(resp)
-	if err != nil || rec == nil || rec.Mode != sse.ModeS3 {
+	if err != nil || rec == nil || rec.Mode != sse.ModeS3 && !needsManifest(rec, false) {
 		return &etags{client: clientETag(rec, nil, stored), upstream: stored}, err
+	}
+	if rec.Mode != sse.ModeS3 { // no key is needed for it
+		ref := manifestRef(r.name(), rec, stored)
+		if _, err := s.manifests.Find(ctx, ref, s.dataOf(r.name(), resp)); err != nil && mayPass(err) {
+			return nil, err
+		}
+		return &etags{client: clientETag(rec, nil, s.ownETag(ref, stored)), upstream: stored}, nil
 	}
 	if err := s.mayOpen(ctx, r.caller, r.bucket, rec); err != nil {
 		return nil, err

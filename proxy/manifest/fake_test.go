@@ -23,6 +23,7 @@ type fakeBucket struct {
 	bodies   map[string][]byte
 	lists    int
 	gets     int
+	bodyGets int
 	failPuts int // so many writes store and then fail
 	pageSize int
 	objects  map[string][]byte
@@ -126,6 +127,7 @@ func (b *fakeBucket) GetNote(_ context.Context, name string) (string, error) {
 func (b *fakeBucket) GetNoteBody(_ context.Context, name string) ([]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.bodyGets++
 	body, ok := b.bodies[name]
 	if !ok {
 		return nil, upstream.ErrNotFound

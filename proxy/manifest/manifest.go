@@ -182,7 +182,7 @@ func (s *Store) Parts(ctx context.Context, ref Ref) (*sse.Parts, error) {
 	if parts := s.Known(ref); parts != nil {
 		return parts, nil
 	}
-	ref = s.actual(ref)
+	ref = s.Actual(ref)
 	table, err := s.system.GetBody(ctx, kind, ref.objectName())
 	if errors.Is(err, upstream.ErrNotFound) {
 		return nil, fmt.Errorf("manifest %x: %w", ref.ID, errAbsent)
@@ -217,7 +217,7 @@ func (s *Store) keepParts(ref Ref, parts *sse.Parts) {
 
 // Known returns a table of parts that was read before, nil if it is not kept.
 func (s *Store) Known(ref Ref) *sse.Parts {
-	ref = s.actual(ref)
+	ref = s.Actual(ref)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.parts[ref]
@@ -226,7 +226,7 @@ func (s *Store) Known(ref Ref) *sse.Parts {
 // Get reads a manifest. ErrMissing, upstream.ErrUnreachable, or the key
 // service's errors.
 func (s *Store) Get(ctx context.Context, ref Ref) (sse.Facts, error) {
-	ref = s.actual(ref)
+	ref = s.Actual(ref)
 	if facts, ok := s.cached(ref); ok {
 		return facts, nil
 	}

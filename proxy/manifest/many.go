@@ -19,7 +19,7 @@ func (s *Store) GetMany(ctx context.Context, refs []Ref, data func(Ref) Data) (f
 	wanted := make(map[string]Ref)
 	first, last := "", ""
 	for _, ref := range refs {
-		if facts, ok := s.cached(s.actual(ref)); ok {
+		if facts, ok := s.cached(s.Actual(ref)); ok {
 			found[ref] = facts
 			continue
 		}

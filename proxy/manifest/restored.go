@@ -13,9 +13,13 @@ import (
 	"github.com/bucketseal/bucketseal/sse"
 )
 
-// maxCandidates bounds the manifests that are compared for one object: more than one
-// exist only after rival Completes of one upload.
-const maxCandidates = 64
+// More than one manifest of an upload exist only after rival Completes of it.
+const (
+	// maxRivals bounds the manifests that are opened for one object.
+	maxRivals = 64
+	// maxCandidates bounds those of them whose tables of parts are read and compared.
+	maxCandidates = 8
+)
 
 // ErrUndecided says that several manifests of an upload fit an object, and that
 // nothing tells which one is its own.
@@ -61,7 +65,7 @@ func (s *Store) Find(ctx context.Context, ref Ref, data Data) (sse.Facts, error)
 
 // Restored says whether an object's manifest was found by the upload's id and the
 // data alone, because its name does not fit upstream's ETag.
-func (s *Store) Restored(ref Ref) bool { return s.actual(ref) != ref }
+func (s *Store) Restored(ref Ref) bool { return s.Actual(ref) != ref }
 
 // Forget makes the next Find look again for a manifest that was found by its data, and
 // does not fit all of it.
@@ -88,12 +92,22 @@ func (s *Store) fitting(ctx context.Context, ref Ref, encSize int64) ([]candidat
 	if err != nil {
 		return nil, err
 	}
-	if more || len(notes) > maxCandidates {
-		return nil, fmt.Errorf("%d manifests and more: %w", maxCandidates, ErrUndecided)
+	if more || len(notes) > maxRivals {
+		return nil, fmt.Errorf("%d manifests and more: %w", maxRivals, ErrUndecided)
 	}
 	var found []candidate
+	read := 0
 	for _, n := range notes {
 		c, err := s.candidate(ctx, ref, n)
+		if err == nil && !maySize(c.facts, encSize) {
+			continue
+		}
+		if err == nil {
+			if read++; read > maxCandidates {
+				return nil, fmt.Errorf("more than %d manifests of the data's size: %w", maxCandidates, ErrUndecided)
+			}
+			c.parts, err = s.Parts(ctx, c.ref)
+		}
 		if errors.Is(err, ErrMissing) || errors.Is(err, system.ErrTampered) {
 			continue // one that does not open describes nothing
 		}
@@ -115,7 +129,15 @@ func unproven(c candidate) int {
 	return 0
 }
 
-// candidate opens a manifest of the same upload as ref's.
+// maySize says whether parts of which a manifest tells the number and the size may take
+// up so many bytes.
+func maySize(facts sse.Facts, encSize int64) bool {
+	const overhead = sse.EncPackageSize - sse.PackageSize // each part may add a package
+	more := encSize - sse.EncSize(facts.PlainSize)
+	return more >= 0 && more%overhead == 0 && more/overhead < int64(max(facts.Parts, 1))
+}
+
+// candidate opens a manifest of the same upload as ref's, without its table of parts.
 func (s *Store) candidate(ctx context.Context, ref Ref, n upstream.Note) (*candidate, error) {
 	ref.ETag = strings.TrimPrefix(n.Name, ref.idPrefix())
 	if ref.ETag == "" || ref.objectName() != n.Name {
@@ -129,8 +151,7 @@ func (s *Store) candidate(ctx context.Context, ref Ref, n upstream.Note) (*candi
 	if err != nil {
 		return nil, err
 	}
-	parts, err := s.Parts(ctx, ref)
-	return &candidate{ref, facts, parts}, err
+	return &candidate{ref: ref, facts: facts}, nil
 }
 
 // choose returns the manifest whose nonces are in the data, nil if none is. Those of
@@ -148,8 +169,13 @@ func choose(ctx context.Context, left []candidate, data Data) (*candidate, error
 		if err != nil {
 			return nil, err
 		}
+		unfit := func(c candidate) bool { return !c.parts.BeginsAt(at, header) }
+		if unfit(left[0]) && unfit(left[1]) {
+			left = left[2:] // of the others no part need begin there
+			continue
+		}
 		before := len(left)
-		left = slices.DeleteFunc(left, func(c candidate) bool { return !c.parts.BeginsAt(at, header) })
+		left = slices.DeleteFunc(left, unfit)
 		if len(left) == before {
 			return nil, ErrUndecided
 		}
@@ -178,8 +204,9 @@ func withoutEmpty(p *sse.Parts) []sse.Part {
 	return slices.DeleteFunc(slices.Clone(p.List()), func(part sse.Part) bool { return part.PlainSize == 0 })
 }
 
-// actual returns the name under which ref's manifest was found.
-func (s *Store) actual(ref Ref) Ref {
+// Actual returns the name under which ref's manifest was found, ref itself if it was
+// not looked for by its data.
+func (s *Store) Actual(ref Ref) Ref {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if own, ok := s.restored[ref]; ok {
@@ -249,9 +276,7 @@ func (s *Store) adoptOnly(ctx context.Context, ref Ref, notes []upstream.Note, e
 		return sse.Facts{}, false
 	}
 	facts, err := parseFacts(own, content)
-	const overhead = sse.EncPackageSize - sse.PackageSize // each part may add a package
-	more := encSize - sse.EncSize(facts.PlainSize)
-	if err != nil || more < 0 || more%overhead != 0 || more/overhead >= int64(max(facts.Parts, 1)) {
+	if err != nil || !maySize(facts, encSize) {
 		return sse.Facts{}, false
 	}
 	s.adopt(ref, own)

@@ -132,6 +132,49 @@ func TestDataThatNoManifestFitsHasNone(t *testing.T) {
 	}
 }
 
+// Where two manifests differ and neither fits, nothing is said of a third one, which may
+// have no part that begins there.
+func TestThirdManifestIsItsOwn(t *testing.T) {
+	t.Parallel()
+	_, sys := newStore(t)
+	ref := Ref{Name: sse.Name{Bucket: "b", Key: "k"}, ID: sse.NewManifestID()}
+	first := write(t, New(sys), ref, "a-2", nil, []uint32{1, 2}, []int64{70_000, 70_000}, false)
+	write(t, New(sys), ref, "b-2", &first, []uint32{1, 2}, []int64{70_000, 70_000}, false)
+	third := write(t, New(sys), ref, "c-2", nil, []uint32{1, 2}, []int64{70_100, 69_900}, false)
+	asked := 0
+	copied := ref
+	copied.ETag = "copied-1"
+	store := New(sys)
+	if _, err := store.Find(t.Context(), copied, third.stored(&asked)); err != nil || store.Actual(copied) != third.ref {
+		t.Errorf("%v instead of %v: %v", store.Actual(copied), third.ref, err)
+	}
+}
+
+// Tables of parts are read only where the sizes fit, and of few manifests.
+func TestFewTablesAreReadForOneObject(t *testing.T) {
+	t.Parallel()
+	bucket, sys := newStore(t)
+	ref := Ref{Name: sse.Name{Bucket: "b", Key: "k"}, ID: sse.NewManifestID()}
+	own := write(t, New(sys), ref, "own-1", nil, []uint32{1}, []int64{100}, false)
+	for i := range 2 * maxCandidates {
+		write(t, New(sys), ref, fmt.Sprintf("longer-%d", i), nil, []uint32{1}, []int64{int64(101 + i)}, false)
+	}
+	asked := 0
+	copied := ref
+	copied.ETag = "copied-1"
+	bucket.bodyGets = 0
+	if _, err := New(sys).Find(t.Context(), copied, own.stored(&asked)); err != nil || bucket.bodyGets != 1 {
+		t.Errorf("%v, %d tables read", err, bucket.bodyGets)
+	}
+	for i := range maxCandidates {
+		write(t, New(sys), ref, fmt.Sprintf("rival-%d", i), nil, []uint32{1}, []int64{100}, false)
+	}
+	bucket.bodyGets = 0
+	if _, err := New(sys).Find(t.Context(), copied, own.stored(&asked)); !errors.Is(err, ErrUndecided) || bucket.bodyGets > maxCandidates {
+		t.Errorf("%v, %d tables read", err, bucket.bodyGets)
+	}
+}
+
 func TestManifestsWrittenAtCompleteComeFirst(t *testing.T) {
 	t.Parallel()
 	_, sys := newStore(t)

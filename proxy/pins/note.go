@@ -41,7 +41,7 @@ func (k *Keys) load(ctx context.Context, name string, opened *pin) (*pin, error)
 		ctx, cancel := context.WithTimeout(detached, loadTimeout)
 		defer cancel()
 		prior := k.known(name)
-		if prior != nil && (opened != nil || !prior.unkept) {
+		if prior != nil && (opened != nil || !prior.unkept) && !k.isShorter(name, prior, opened) {
 			return prior, nil
 		}
 		p, err := k.loadOnce(ctx, name, prior, opened)
@@ -63,11 +63,11 @@ func (k *Keys) load(ctx context.Context, name string, opened *pin) (*pin, error)
 }
 
 // learn remembers a pin, and returns what counts: what was known before, unless that
-// was not kept.
+// was not kept, or can never be.
 func (k *Keys) learn(name string, p *pin) *pin {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if known := k.pins[name]; known != nil && (!known.unkept || p.unkept) {
+	if known := k.pins[name]; known != nil && (!known.unkept || p.unkept) && !k.isShorter(name, known, p) {
 		return known
 	}
 	k.pins[name] = p
@@ -154,6 +154,12 @@ func (k *Keys) loadOwn(ctx context.Context, prior, opened *pin) (*pin, error) {
 
 // maxContext is the length of the longest context that fits a note.
 const maxContext = 256
+
+// isShorter says whether a pin is remembered that fits no note, and what was just opened
+// makes one that does.
+func (k *Keys) isShorter(name string, known, opened *pin) bool {
+	return name != k.o.Own && known != nil && opened != nil && known.unkept && len(known.Context) > maxContext && len(opened.Context) <= maxContext
+}
 
 var errTooLong = errors.New("the encryption context of its witness is too long")
 

@@ -143,9 +143,15 @@ func (k *Keys) check(ctx context.Context, name string, used kms.UsedKey, opened 
 		}
 		return k.compare(ctx, name, kept, used)
 	}
-	if p == nil || p.unkept && opened == nil {
-		var err error
-		if p, err = k.load(ctx, name, opened); err != nil {
+	shorter := k.isShorter(name, p, opened)
+	if p == nil || p.unkept && opened == nil || shorter {
+		loaded, err := k.load(ctx, name, opened)
+		switch {
+		case err == nil:
+			p = loaded
+		case shorter && !errors.Is(err, kms.ErrKeyReplaced) && !errors.Is(err, system.ErrTampered):
+			// what was remembered still serves for reading
+		default:
 			k.alarmOf(name, err)
 			return fmt.Errorf("pin of the KMS key %q: %w", name, err)
 		}

@@ -91,6 +91,45 @@ func TestKeyThatMayOnlyBeReadIsPinned(t *testing.T) {
 	})
 }
 
+// What was opened first may fit no note; the next that does is kept, if it is of the same
+// key.
+func TestPinIsKeptWithTheFirstContextThatFits(t *testing.T) {
+	t.Parallel()
+	eachService(t, func(k *kit) {
+		long := fmt.Appendf(nil, `{"a":%q}`, strings.Repeat("b", 2000))
+		dek, err := k.service.GenerateDEK(k.Context(), key, encContext)
+		k.must(err)
+		first, err := k.service.GenerateDEK(k.Context(), key, long)
+		k.must(err)
+		k.service = readOnly{k.service}
+		p, other := k.proxy(), k.proxy()
+		k.opens(p, first, long)
+		k.opens(other, first, long)
+		k.notes.full = fmt.Errorf("%w: XMinioStorageFull", upstream.ErrUnreachable)
+		k.opens(other, dek, encContext)
+		k.notes.full = nil
+		k.opens(p, dek, encContext)
+		if len(k.notes.kept) != 1 {
+			k.Errorf("%d notes", len(k.notes.kept))
+		}
+		k.opens(p, first, long)
+
+		clear(k.notes.kept)
+		late := k.proxy()
+		k.opens(late, first, long)
+		clear(k.notes.kept)
+		forged := k.forged()
+		for name, p := range map[string]*pins.Keys{"kept": p, "remembered": other, "long": late} {
+			if _, err := p.DecryptDEK(k.Context(), key, forged.Ciphertext, encContext); !errors.Is(err, kms.ErrKeyReplaced) {
+				k.Errorf("%s: what another key sealed: %v", name, err)
+			}
+		}
+		if len(k.notes.kept) != 0 {
+			k.Error("another key was pinned than the one that was read under")
+		}
+	})
+}
+
 // What is there can be read while MinIO takes no pin, for instance as it is full;
 // nothing is written under the key before it does.
 func TestKeyIsReadWhileItsPinCannotBeKept(t *testing.T) {
