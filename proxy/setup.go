@@ -161,7 +161,6 @@ func (s *setup) try(ctx context.Context) error {
 	} else {
 		s.stranger.Store(nil) // whatever an earlier try took the keys for
 		s.done.Store(true)
-		s.stranger.Store(nil) // whichever way it went: the keys are this installation's
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
