@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/bucketseal/bucketseal/proxy"
+	"github.com/bucketseal/bucketseal/proxy/config"
 )
 
 func (a *app) keyAcceptCommand() *cobra.Command {
@@ -16,29 +20,18 @@ This command makes them take the key as it is now. What was written under the ke
 read with another one. It needs the proxy's configuration, and MinIO.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) error {
-			c, err := a.loadConfig(cmd)
-			if err != nil {
-				return err
-			}
-			if err := c.CheckServer(); err != nil {
-				return err
-			}
-			server, done, err := a.openServer(cmd.Context(), c)
-			if err != nil {
-				return err
-			}
-			defer done()
-			before, after, err := server.AcceptKey(cmd.Context(), names[0])
-			if err != nil {
-				return fmt.Errorf("accept %q: %w", names[0], err)
-			}
-			switch {
-			case before == after && before != "":
-				fmt.Fprintf(a.stdout, "accepted %q: it is the key that was pinned, %s\n", names[0], after)
-			default:
-				fmt.Fprintf(a.stdout, "accepted %q: fingerprint %s, before %s\n", names[0], orNone(after), orNone(before))
-			}
-			return nil
+			return a.withServer(cmd, func(ctx context.Context, _ *config.Config, server *proxy.Server) error {
+				before, after, err := server.AcceptKey(ctx, names[0])
+				switch {
+				case err != nil:
+					return fmt.Errorf("accept %q: %w", names[0], err)
+				case before == after && before != "":
+					fmt.Fprintf(a.stdout, "accepted %q: it is the key that was pinned, %s\n", names[0], after)
+				default:
+					fmt.Fprintf(a.stdout, "accepted %q: fingerprint %s, before %s\n", names[0], orNone(after), orNone(before))
+				}
+				return nil
+			})
 		},
 	}
 	configFlags(cmd)

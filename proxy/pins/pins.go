@@ -310,7 +310,7 @@ func (k *Keys) alarm(name string, p *pin, used kms.UsedKey) {
 		found = used.Fingerprint.String()
 	}
 	k.o.Logger.Error("ALARM: a KMS key was replaced; nothing is written or read under it. Somebody may have put a key there that he knows. "+
-		"If it was you, run: bucketseal key accept "+name, "key", name, "pinned", p.fingerprint(), "pinned_at", p.Pinned, "found", found)
+		"If it was you, run this with the configuration of this server: bucketseal key accept "+name, "key", name, "pinned", p.fingerprint(), "pinned_at", p.Pinned, "found", found)
 }
 
 func (k *Keys) alarmIsDue(name string) bool {
