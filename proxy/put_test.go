@@ -6,15 +6,12 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 	"testing/iotest"
 
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -243,20 +240,10 @@ func TestDeclaredSize(t *testing.T) {
 
 func TestWritesAreEncryptedAsTheirHeadersAsk(t *testing.T) {
 	t.Parallel()
-	minio := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { // lets everybody write
+	s := serverBefore(t, func(w http.ResponseWriter, _ *http.Request) { // lets everybody write
 		w.WriteHeader(http.StatusPreconditionFailed)
 		_, _ = io.WriteString(w, "<Error><Code>PreconditionFailed</Code></Error>")
-	}))
-	t.Cleanup(minio.Close)
-	endpoint, err := url.Parse(minio.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	up, err := upstream.New(upstream.Options{Endpoint: endpoint})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &Server{opts: Options{Upstream: up}}
+	})
 	for _, tt := range []struct {
 		name   string
 		header map[string]string
