@@ -11,6 +11,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/pins"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
@@ -73,6 +74,7 @@ var causeTable = []struct {
 	{upstream.ErrOwnRights, "MinIO does not let the proxy's own credential do what it must: a right is missing in its policy"},
 	{upstream.ErrUnfit, "the storage does not keep what encrypted objects need"},
 	{system.ErrForeign, "the system bucket was written with other keys than these, or under another deployment name"},
+	{pins.ErrDamaged, "what tells a KMS key from another in the system bucket is damaged or was tampered with, or was copied without its metadata"},
 	{kms.ErrKeyReplaced, "the system bucket was written with other keys than these, or under another deployment name, or a KMS key was replaced"},
 	{system.ErrTampered, "the index of bucket rules in the system bucket is damaged or was tampered with"},
 	{upstream.ErrNoBucket, "the system bucket is gone from MinIO"},

@@ -219,12 +219,15 @@ func (k *Keys) make(ctx context.Context, name string) (*pin, error) {
 
 func (k *Keys) read(ctx context.Context, name string) (*pin, error) {
 	data, err := k.notes.GetNote(ctx, noteKind, notePrefix+name)
+	if errors.Is(err, system.ErrTampered) {
+		return nil, fmt.Errorf("%w (%w)", ErrDamaged, err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	p := new(pin)
 	if err := json.Unmarshal(data, p); err != nil || len(p.Witness) == 0 || len(p.Digest) != sha256.Size {
-		return nil, fmt.Errorf("pin of the KMS key %q: %w", name, system.ErrTampered)
+		return nil, fmt.Errorf("%q: %w", name, ErrDamaged)
 	}
 	return p, nil
 }

@@ -25,6 +25,9 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
+// ErrDamaged says that a pin does not open. It is system.ErrTampered.
+var ErrDamaged = fmt.Errorf("the pin of a KMS key: %w", system.ErrTampered)
+
 const (
 	noteKind   = "key-pin"
 	notePrefix = "keys/"
