@@ -10,6 +10,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/pins"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
@@ -24,7 +25,7 @@ func (s *Server) keyAdministrator(r *request) error {
 	if err == nil {
 		upstream.Discard(resp)
 	}
-	var answer *upstream.Error
+	var answer *storage.Error
 	switch {
 	case errors.As(err, &answer) && answer.Status == http.StatusNotImplemented && answer.Code == "NotImplemented":
 		return nil

@@ -9,6 +9,7 @@ import (
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -20,7 +21,7 @@ type caller struct {
 	// identity is nil for a caller without a signature.
 	identity *identity.Identity
 	// credential signs upstream requests; nil sends them anonymously.
-	credential *upstream.Credential
+	credential *storage.Credential
 }
 
 // String returns what the log shows.
@@ -52,14 +53,14 @@ func (s *Server) callerWith(ctx context.Context, accessKey, sessionToken string)
 	return caller{
 		accessKey:  accessKey,
 		identity:   id,
-		credential: &upstream.Credential{AccessKey: accessKey, SecretKey: id.SecretKey, SessionToken: id.SessionToken},
+		credential: &storage.Credential{AccessKey: accessKey, SecretKey: id.SecretKey, SessionToken: id.SessionToken},
 	}, nil
 }
 
 // KnownUpstream says whether upstream accepts a pair: nil, or what it answered.
 func (s *Server) KnownUpstream(ctx context.Context, accessKey, secretKey string) error {
 	resp, err := s.opts.Upstream.Do(ctx, &upstream.Request{
-		Method: http.MethodGet, Header: make(http.Header), Credential: &upstream.Credential{AccessKey: accessKey, SecretKey: secretKey},
+		Method: http.MethodGet, Header: make(http.Header), Credential: &storage.Credential{AccessKey: accessKey, SecretKey: secretKey},
 	})
 	if err != nil {
 		return err
@@ -84,7 +85,7 @@ func staleCredential(code string) bool {
 // what the client should read, and tells the operator: the client's signature was
 // right by what the proxy knows.
 func (s *Server) asStaleCredential(r *request, err error) error {
-	var answer *upstream.Error
+	var answer *storage.Error
 	if r.caller.identity == nil || proxysOwn(err) || !errors.As(err, &answer) || answer.Status != http.StatusForbidden || !staleCredential(answer.Code) {
 		return err
 	}

@@ -11,7 +11,8 @@ import (
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -80,15 +81,15 @@ func TestUpstreamsRefusalOfTheProxysSignatureIsToldApart(t *testing.T) {
 		err    error
 		stale  bool
 	}{
-		"another secret":          {signed, &upstream.Error{Status: 403, Code: "SignatureDoesNotMatch"}, true},
-		"removed":                 {signed, fmt.Errorf("get: %w", &upstream.Error{Status: 403, Code: "InvalidAccessKeyId"}), true},
-		"a session that is gone":  {signed, &upstream.Error{Status: 403, Code: "InvalidTokenId"}, true},
-		"a policy's refusal":      {signed, &upstream.Error{Status: 403, Code: "AccessDenied"}, false},
-		"of the proxy's own":      {signed, fmt.Errorf("%w (%w)", upstream.ErrOwnCredential, &upstream.Error{Status: 403, Code: "InvalidAccessKeyId"}), false},
-		"another status":          {signed, &upstream.Error{Status: 400, Code: "SignatureDoesNotMatch"}, false},
+		"another secret":          {signed, &storage.Error{Status: 403, Code: "SignatureDoesNotMatch"}, true},
+		"removed":                 {signed, fmt.Errorf("get: %w", &storage.Error{Status: 403, Code: "InvalidAccessKeyId"}), true},
+		"a session that is gone":  {signed, &storage.Error{Status: 403, Code: "InvalidTokenId"}, true},
+		"a policy's refusal":      {signed, &storage.Error{Status: 403, Code: "AccessDenied"}, false},
+		"of the proxy's own":      {signed, fmt.Errorf("%w (%w)", system.ErrOwnCredential, &storage.Error{Status: 403, Code: "InvalidAccessKeyId"}), false},
+		"another status":          {signed, &storage.Error{Status: 400, Code: "SignatureDoesNotMatch"}, false},
 		"the client's own":        {signed, sigv4.ErrSignatureDoesNotMatch, false},
 		"nothing":                 {signed, nil, false},
-		"a caller without a name": {caller{}, &upstream.Error{Status: 403, Code: "InvalidAccessKeyId"}, false},
+		"a caller without a name": {caller{}, &storage.Error{Status: 403, Code: "InvalidAccessKeyId"}, false},
 	} {
 		log.Reset()
 		got := s.asStaleCredential(&request{caller: tt.caller}, tt.err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -85,7 +86,7 @@ func (s *Server) completeMultipartUpload(w http.ResponseWriter, r *request) erro
 // failedCondition says whether the proxy or upstream found a condition not to
 // hold.
 func failedCondition(err error) bool {
-	var answer *upstream.Error
+	var answer *storage.Error
 	return errors.Is(err, errPrecondition) || errors.As(err, &answer) && answer.Status == http.StatusPreconditionFailed
 }
 
@@ -204,10 +205,10 @@ func (c *completing) commit(ctx context.Context, conditions http.Header) error {
 	defer upstream.Discard(resp)
 	var result copyResult // the same shape: an ETag, or an error
 	if err := xml.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&result); err != nil {
-		return fmt.Errorf("parse upstream's answer to Complete: %w (%w)", upstream.ErrUnreachable, err)
+		return fmt.Errorf("parse upstream's answer to Complete: %w (%w)", storage.ErrUnreachable, err)
 	}
 	if result.XMLName.Local == "Error" {
-		return &upstream.Error{Status: http.StatusInternalServerError, Code: result.Code, Message: result.Message, Header: resp.Header}
+		return &storage.Error{Status: http.StatusInternalServerError, Code: result.Code, Message: result.Message, Header: storage.Metadata(resp.Header)}
 	}
 	if c.upload.record != nil && strings.Trim(result.ETag, `"`) != c.etag {
 		return fmt.Errorf("upstream stored the ETag %q, not %q: %w", result.ETag, c.etag, errUpstreamLied)

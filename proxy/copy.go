@@ -16,6 +16,7 @@ import (
 	"unicode"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -282,10 +283,10 @@ func (c *copying) copyUpstream(ctx context.Context, record url.Values) error {
 	defer upstream.Discard(resp)
 	var result copyResult
 	if err := xml.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&result); err != nil {
-		return fmt.Errorf("parse upstream's answer to a copy: %w (%w)", upstream.ErrUnreachable, err)
+		return fmt.Errorf("parse upstream's answer to a copy: %w (%w)", storage.ErrUnreachable, err)
 	}
 	if result.XMLName.Local == "Error" {
-		return &upstream.Error{Status: http.StatusInternalServerError, Code: result.Code, Message: result.Message, Header: resp.Header}
+		return &storage.Error{Status: http.StatusInternalServerError, Code: result.Code, Message: result.Message, Header: storage.Metadata(resp.Header)}
 	}
 	c.etag, c.modified, c.header = result.ETag, result.LastModified, resp.Header
 	return nil
@@ -345,7 +346,7 @@ func (c *copying) copyTags(ctx context.Context) error {
 		Tags []struct{ Key, Value string } `xml:"TagSet>Tag"`
 	}
 	if err := xml.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&tags); err != nil {
-		return fmt.Errorf("parse tags: %w (%w)", upstream.ErrUnreachable, err)
+		return fmt.Errorf("parse tags: %w (%w)", storage.ErrUnreachable, err)
 	}
 	values := url.Values{}
 	for _, t := range tags.Tags {

@@ -12,6 +12,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/form"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
@@ -96,8 +97,8 @@ var errorTable = []struct {
 	err error
 	is  apiError
 }{
-	{upstream.ErrOwnCredential, apiError{503, "ServiceUnavailable", "The storage refuses the encryption gateway's own access key; its log says more.", nil}},
-	{upstream.ErrOwnRights, apiError{503, "ServiceUnavailable", "The encryption gateway has too few rights at the storage; its log says which.", nil}},
+	{system.ErrOwnCredential, apiError{503, "ServiceUnavailable", "The storage refuses the encryption gateway's own access key; its log says more.", nil}},
+	{system.ErrOwnRights, apiError{503, "ServiceUnavailable", "The encryption gateway has too few rights at the storage; its log says which.", nil}},
 	{bucketconfig.ErrUnavailable, apiError{503, "ServiceUnavailable", "The bucket's encryption settings cannot be read. Please try again.", nil}},
 	{errUnknownOperation, apiError{501, "NotImplemented", "A header or query you provided implies functionality that is not implemented", nil}},
 	{errNotOffered, apiError{501, "NotImplemented", "A header or query you provided implies functionality that is not implemented", nil}},
@@ -204,10 +205,10 @@ var errorTable = []struct {
 
 	{bucketconfig.ErrNoSuchBucket, apiError{404, "NoSuchBucket", "The specified bucket does not exist", nil}},
 
-	{upstream.ErrNoBucket, apiError{503, "ServiceUnavailable", "The encryption gateway's own bucket is gone from the storage; its log says more.", nil}},
+	{system.ErrNoBucket, apiError{503, "ServiceUnavailable", "The encryption gateway's own bucket is gone from the storage; its log says more.", nil}},
 	{manifest.ErrUncertain, apiError{503, "SlowDown", "The storage cannot be reached. Please try again.", nil}},
-	{upstream.ErrListing, apiError{500, "InternalError", "The storage's listing cannot be read.", nil}},
-	{upstream.ErrUnreachable, apiError{503, "SlowDown", "The storage cannot be reached. Please try again.", nil}},
+	{storage.ErrListing, apiError{500, "InternalError", "The storage's listing cannot be read.", nil}},
+	{storage.ErrUnreachable, apiError{503, "SlowDown", "The storage cannot be reached. Please try again.", nil}},
 	{errClientGone, apiError{499, "ClientDisconnected", "Client disconnected before response was ready", nil}},
 	{context.DeadlineExceeded, apiError{503, "SlowDown", "Resource requested is unreadable, please reduce your request rate", nil}},
 	{context.Canceled, apiError{499, "ClientDisconnected", "Client disconnected before response was ready", nil}},
@@ -228,7 +229,7 @@ func asAPIError(err error) *apiError {
 	if errors.As(err, &notLearned) {
 		return notLearned.answer()
 	}
-	var answered *upstream.Error
+	var answered *storage.Error
 	if errors.As(err, &answered) && !proxysOwn(err) {
 		return relayed(answered)
 	}
@@ -256,7 +257,7 @@ func asAPIError(err error) *apiError {
 func proxysOwn(err error) bool {
 	for _, own := range []error{
 		errNotReady, bucketconfig.ErrUnavailable,
-		upstream.ErrOwnCredential, upstream.ErrOwnRights, upstream.ErrNoBucket, upstream.ErrUnreachable,
+		system.ErrOwnCredential, system.ErrOwnRights, system.ErrNoBucket, storage.ErrUnreachable,
 	} {
 		if errors.Is(err, own) {
 			return true
@@ -269,7 +270,7 @@ func proxysOwn(err error) bool {
 // its word about its own state; only answers that are no S3 error are replaced, and
 // 499, in which MinIO speaks of the proxy's own request: a client that reads the
 // answer is still there.
-func relayed(e *upstream.Error) *apiError {
+func relayed(e *storage.Error) *apiError {
 	if e.Status == statusClientGone {
 		return &apiError{503, "SlowDown", "The storage cannot be reached. Please try again.", nil}
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
@@ -177,7 +178,7 @@ func (s *Server) forwardAnswer(w http.ResponseWriter, resp *http.Response) error
 	}
 	defer upstream.Discard(resp)
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return fmt.Errorf("upstream answered %d: %w", resp.StatusCode, upstream.ErrUnreachable)
+		return fmt.Errorf("upstream answered %d: %w", resp.StatusCode, storage.ErrUnreachable)
 	}
 	h := w.Header()
 	for name, values := range resp.Header {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -229,7 +230,7 @@ func (d *download) serveEncrypted(w http.ResponseWriter, resp *http.Response, re
 		return err
 	}
 	if !d.head && d.part == 0 && resp.Request.Method == http.MethodHead {
-		return fmt.Errorf("the object grew after its range was refused: %w", upstream.ErrUnreachable)
+		return fmt.Errorf("the object grew after its range was refused: %w", storage.ErrUnreachable)
 	}
 	h := w.Header()
 	copyObjectHeaders(h, resp.Header)

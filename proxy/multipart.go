@@ -14,6 +14,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -257,7 +258,7 @@ func (s *Server) initiate(ctx context.Context, up *upstream.Request) (string, er
 	defer upstream.Discard(resp)
 	var answer initiated
 	if err := xml.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&answer); err != nil || !isUpstreamID(answer.UploadID) {
-		return "", fmt.Errorf("parse upstream's upload id: %w (%v)", upstream.ErrUnreachable, err)
+		return "", fmt.Errorf("parse upstream's upload id: %w (%v)", storage.ErrUnreachable, err)
 	}
 	return answer.UploadID, nil
 }

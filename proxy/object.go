@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -112,7 +113,7 @@ func (s *Server) storedData(name sse.Name, version, stored string, size int64) m
 		defer upstream.Discard(resp)
 		header := make([]byte, sse.HeaderSize)
 		if _, err := io.ReadFull(resp.Body, header); err != nil {
-			return nil, fmt.Errorf("read a package's header: %w (%w)", upstream.ErrUnreachable, err)
+			return nil, fmt.Errorf("read a package's header: %w (%w)", storage.ErrUnreachable, err)
 		}
 		return header, nil
 	}}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -81,7 +82,7 @@ func (u *upload) sendStream() error {
 const commitLimit = 10 * time.Minute
 
 // errSlowCommit ends a write that takes longer. Whether it was stored is not known.
-var errSlowCommit = fmt.Errorf("the object was not stored within %v of its manifest: %w", commitLimit, upstream.ErrUnreachable)
+var errSlowCommit = fmt.Errorf("the object was not stored within %v of its manifest: %w", commitLimit, storage.ErrUnreachable)
 
 // writeManifest writes what is known with the last byte of the plaintext.
 func (u *upload) writeManifest(ctx context.Context) error {

@@ -9,7 +9,6 @@ import (
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/system"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
 // ErrNothingToReset says that the bucket rules can be read, or cannot for a reason
@@ -93,7 +92,7 @@ func (s *Server) Lost(ctx context.Context) (*Loss, error) {
 	}
 	l := &Loss{
 		Cause: cause(err), Err: err,
-		Foreign: errors.Is(err, system.ErrForeign) || errors.Is(err, kms.ErrKeyReplaced), Gone: errors.Is(err, upstream.ErrNoBucket),
+		Foreign: errors.Is(err, system.ErrForeign) || errors.Is(err, kms.ErrKeyReplaced), Gone: errors.Is(err, system.ErrNoBucket),
 	}
 	if errors.Is(err, kms.ErrKeyNotFound) { // there is no key to open it
 		l.Cause, l.Foreign = "the KMS key "+systemKey+" that sealed the system bucket is gone", true

@@ -30,9 +30,9 @@ type rulesBackend struct{ store *system.Store }
 func (b rulesBackend) Load(ctx context.Context, etag string) (data []byte, newETag string, err error) {
 	data, newETag, err = b.store.Get(ctx, rulesKind, rulesName, etag)
 	switch {
-	case errors.Is(err, upstream.ErrNotModified):
+	case errors.Is(err, system.ErrNotModified):
 		return nil, "", bucketconfig.ErrNotModified
-	case errors.Is(err, upstream.ErrNotFound):
+	case errors.Is(err, system.ErrNotFound):
 		return nil, "", fmt.Errorf("%w (%w)", bucketconfig.ErrNotFound, err)
 	}
 	return data, newETag, err
@@ -41,7 +41,7 @@ func (b rulesBackend) Load(ctx context.Context, etag string) (data []byte, newET
 // Save implements bucketconfig.Backend.
 func (b rulesBackend) Save(ctx context.Context, data []byte, etag string) (newETag string, err error) {
 	newETag, err = b.store.Put(ctx, rulesKind, rulesName, data, etag)
-	if errors.Is(err, upstream.ErrConflict) {
+	if errors.Is(err, system.ErrConflict) {
 		return "", bucketconfig.ErrConflict
 	}
 	return newETag, err
@@ -58,7 +58,7 @@ func keepPins(keys *pins.Keys, store *system.Store, ready func(context.Context) 
 	keys.Keep(store, ready, func(ctx context.Context) error {
 		_, _, err := bare.Get(ctx, rulesKind, rulesName, "")
 		switch {
-		case errors.Is(err, upstream.ErrNotFound):
+		case errors.Is(err, system.ErrNotFound):
 			return nil
 		case errors.Is(err, system.ErrTampered):
 			return fmt.Errorf("%w: %v", kms.ErrKeyReplaced, err) //nolint:errorlint // it is no object of a client that is damaged
@@ -204,7 +204,7 @@ func (s *setup) foreign(ctx context.Context) error {
 		return nil
 	}
 	switch _, _, err := s.service.Get(ctx, rulesName, ""); {
-	case errors.Is(err, upstream.ErrNotFound):
+	case errors.Is(err, system.ErrNotFound):
 		s.stranger.Store(nil)
 		return nil
 	case err != nil:

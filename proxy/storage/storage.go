@@ -138,6 +138,9 @@ func (m Metadata) Get(name string) string {
 	return ""
 }
 
+// Values returns all values of a canonical name.
+func (m Metadata) Values(name string) []string { return m[name] }
+
 // Set gives a canonical name one value.
 func (m Metadata) Set(name, value string) { m[name] = []string{value} }
 
