@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -172,7 +173,7 @@ func setEncryptionHeaders(h http.Header, rec *sse.Record, customerKeyMD5 string)
 		h.Set(sse.HeaderMethod, sse.MethodS3)
 	case sse.ModeKMS:
 		h.Set(sse.HeaderMethod, sse.MethodKMS)
-		h.Set(sse.HeaderKMSKeyID, arnPrefix+rec.KMSKey)
+		h.Set(sse.HeaderKMSKeyID, keyring.ARNPrefix+rec.KMSKey)
 		if shown := shownContext(rec); shown != "" {
 			h.Set(sse.HeaderContext, shown)
 		}

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -35,8 +36,8 @@ type object struct {
 // openObject unseals a record and gets what it leaves to a manifest: always what
 // an ETag or a size needs, and a checksum if it is wanted. The caller zeroes the
 // key. seen is what upstream answered. sse, kms and manifest errors.
-func (s *Server) openObject(ctx context.Context, name sse.Name, rec *sse.Record, seen *http.Response, customer *sse.Secret, checksum bool) (*object, error) {
-	key, private, err := s.keys.open(ctx, name, rec, customer)
+func (s *Server) openObject(ctx context.Context, caller keyring.Caller, name sse.Name, rec *sse.Record, seen *http.Response, customer *sse.Secret, checksum bool) (*object, error) {
+	key, private, err := s.keys.Open(ctx, caller, name, rec, customer)
 	if err != nil {
 		return nil, err
 	}

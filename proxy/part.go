@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -77,11 +76,8 @@ func (p *partUpload) openKey() error {
 		return errPartNeedsKey
 	}
 	// A part is new data: who may write it need not be let to read.
-	if err := s.mayUseKeys(r.Context(), r.caller, r.bucket, rec.Mode, rec.KMSKey, identity.Generate); err != nil {
-		return err
-	}
 	p.customerKeyMD5 = customer.CustomerKeyMD5
-	p.key, _, err = s.keys.open(r.Context(), r.name(), rec, &customer.CustomerKey)
+	p.key, err = s.keys.OpenToWrite(r.Context(), r.caller.keys(), r.name(), rec, &customer.CustomerKey)
 	return err
 }
 

@@ -1,10 +1,10 @@
 package proxy
 
 import (
-	"fmt"
 	"net/http"
 	"strconv"
 
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -40,7 +40,7 @@ func (s *Server) mayKnock(r *request, asked *sse.Request) error {
 	if r.caller.identity != nil {
 		return nil
 	}
-	return s.mayWrite(r.Context(), r.caller, r.bucket, asked)
+	return s.keys.MayWrite(r.Context(), r.caller.keys(), r.bucket, asked)
 }
 
 // declaredSize returns the plaintext size that the request declares.
@@ -77,9 +77,9 @@ type upload struct {
 	facts  sse.Facts // what is known of the plaintext
 	late   bool      // facts become known with the last byte, and go into a manifest
 	stream sse.Stream
-	record *sse.Record // nil for plain storage
-	issued *issuedDEK  // the DEK that the record seals
-	text   string      // the record's
+	record *sse.Record       // nil for plain storage
+	key    *keyring.WriteKey // that the record is sealed with; nil for plain storage
+	text   string            // the record's
 	// etag is upstream's, once it has answered.
 	etag string
 	// allowed is asked once the size is known, before anything is stored; nil
@@ -182,27 +182,24 @@ func (u *upload) store(lateChecksum bool) error {
 // what goes with it.
 func (u *upload) prepare() error {
 	r, s := u.request, u.server
-	if err := s.mayWrite(r.Context(), r.caller, r.bucket, u.asked); err != nil {
-		return s.refusal(r.Context(), r, err)
-	}
-	key, err := s.keys.forWrite(r.Context(), r.name(), u.asked)
+	key, err := s.keys.Make(r.Context(), r.caller.keys(), r.name(), u.asked)
 	if err != nil {
 		return s.refusal(r.Context(), r, err)
 	}
-	defer key.zero()
+	defer key.Zero()
 	objectKey := sse.NewObjectKey()
 	defer objectKey.Zero()
 	nonce := sse.NewStreamNonce()
 	private := sse.NewPrivate(u.size, nonce)
-	u.record, u.issued = &key.record, key.issued
+	u.record, u.key = &key.Record, key
 	u.record.PlainSize = u.size
 	if u.late {
 		u.record.Manifest = sse.NewManifestID()
 	} else {
 		private.Facts = u.facts
 	}
-	if u.text, err = u.record.Seal(&key.binding, &key.secret, &objectKey, private); err != nil {
-		return fmt.Errorf("seal record: %w", err)
+	if u.text, err = key.Seal(&objectKey, private); err != nil {
+		return err
 	}
 	u.stream = sse.Stream{Key: objectKey.Part(1), Nonce: nonce, PlainSize: u.size}
 	return nil

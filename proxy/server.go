@@ -21,6 +21,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/adminpayload"
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/pins"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
@@ -53,7 +54,7 @@ type Server struct {
 	counted     *countedKeys
 	pins        *pins.Keys
 	payloads    *adminpayload.Opener
-	keys        *keyring
+	keys        *keyring.Ring
 	buffers     *bufferBudget // of small uploads
 	documents   *bufferBudget
 	strangers   *edge.Budget // bodies that are read of callers who are not known
@@ -106,7 +107,6 @@ func New(o Options) (*Server, error) {
 		opts: o, log: o.Logger, table: table, admin: admin, service: service, rules: rules,
 		manifests: manifest.New(store), ledger: manifest.NewLedger(store), system: store, counted: counted, payloads: adminpayload.New(payloadsAtOnce),
 		setup:   newSetup(o.KMS, service, rules, o.Logger),
-		keys:    &keyring{kms: o.KMS, bucketKeys: newBucketKeys(o.KMS, o.ShareDEK), defaultKey: o.DefaultKey, s3Key: o.S3Key, formerS3Keys: o.FormerS3Keys},
 		buffers: newBufferBudget(o.SmallObjectBudget), documents: newBufferBudget(max(o.SmallObjectBudget/4, leastDocuments)),
 		strangers: edge.NewBudget(strangersAtOnce, strangersAtOnce), sealing: edge.NewQueue(payloadsAtOnce, payloadQueue, payloadWait),
 		metrics: newMetrics(o.Metrics, pinned.Alarms), pins: pinned,
@@ -123,6 +123,10 @@ func New(o Options) (*Server, error) {
 	if err := s.setIdentities(store); err != nil {
 		return nil, err
 	}
+	s.keys = keyring.New(keyring.Options{
+		KMS: o.KMS, Rights: s.identities, AllowAnonymous: o.AllowAnonymous, DefaultKey: o.DefaultKey, S3Key: o.S3Key,
+		FormerS3Keys: o.FormerS3Keys, Reserved: []string{systemKey, systemReadyKey}, ShareDEK: o.ShareDEK,
+	})
 	s.router = newRouter(s.serve)
 	return s, nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
@@ -88,8 +89,8 @@ func keySpellings(id string) []string {
 	if id == "" {
 		return nil
 	}
-	name := keyOf(id)
-	spellings := []string{name, arnPrefix + name}
+	name := keyring.KeyOf(id)
+	spellings := []string{name, keyring.ARNPrefix + name}
 	if !slices.Contains(spellings, id) {
 		spellings = append(spellings, id)
 	}
