@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/storage"
@@ -270,7 +271,7 @@ func setUploadChecksum(noted *manifest.Upload, h http.Header) error {
 		}
 		return nil
 	}
-	algorithm, ok := sigv4.ParseChecksumAlgorithm(name)
+	algorithm, ok := checksum.Parse(name)
 	if !ok {
 		return sigv4.ErrInvalidChecksum
 	}

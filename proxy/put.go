@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/sse"
@@ -133,7 +134,7 @@ func (u *upload) receive() error {
 // defaultChecksum is the checksum to compute if the client wants none, 0 where it could
 // not be kept: what is stored without encryption is MinIO's to know, and a record that
 // goes before the data has no place for it. A manifest of its own it is not worth.
-func (u *upload) defaultChecksum() sigv4.ChecksumAlgorithm {
+func (u *upload) defaultChecksum() checksum.Algorithm {
 	small := u.size <= u.server.opts.SmallObject
 	manifest := u.asked.Mode == sse.ModeS3 && u.request.Header.Get("Content-Md5") == ""
 	if u.asked.Mode == sse.ModeNone || !small && !manifest {
@@ -144,10 +145,10 @@ func (u *upload) defaultChecksum() sigv4.ChecksumAlgorithm {
 
 // askedChecksum is the checksum that the client wants computed; one that it
 // sends itself is verified in any case.
-func askedChecksum(h http.Header) []sigv4.ChecksumAlgorithm {
+func askedChecksum(h http.Header) []checksum.Algorithm {
 	for _, name := range []string{"X-Amz-Sdk-Checksum-Algorithm", "X-Amz-Checksum-Algorithm"} {
-		if algorithm, ok := sigv4.ParseChecksumAlgorithm(h.Get(name)); ok {
-			return []sigv4.ChecksumAlgorithm{algorithm}
+		if algorithm, ok := checksum.Parse(h.Get(name)); ok {
+			return []checksum.Algorithm{algorithm}
 		}
 	}
 	return nil
