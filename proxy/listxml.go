@@ -5,7 +5,6 @@ import (
 	"encoding/xml"
 	"strconv"
 
-	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -137,7 +136,7 @@ func renderUserMetadata(b *bytes.Buffer, e *listEntry) {
 			element(b, sse.HeaderMethod, sse.MethodS3)
 		case sse.ModeKMS:
 			element(b, sse.HeaderMethod, sse.MethodKMS)
-			element(b, sse.HeaderKMSKeyID, keyring.ARNPrefix+e.record.KMSKey)
+			element(b, sse.HeaderKMSKeyID, sse.KeyARNPrefix+e.record.KMSKey)
 			if shown := shownContext(e.record); shown != "" {
 				element(b, sse.HeaderContext, shown)
 			}

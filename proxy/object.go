@@ -142,13 +142,6 @@ func (d *doubtingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// onRestored says, once for each object, that its manifest was found by its data.
-func (s *Server) onRestored(ref manifest.Ref) {
-	s.metrics.restored.Inc()
-	s.log.Info("an object was restored by copying: upstream has another ETag than the upload gave it, its manifest was found by its data",
-		"bucket", ref.Name.Bucket, "key", ref.Name.Key, "stored_etag", ref.ETag)
-}
-
 func (o *object) zero() { o.key.Zero() }
 
 // etag is the ETag that clients know the object by.

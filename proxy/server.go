@@ -27,6 +27,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -55,6 +56,7 @@ type Server struct {
 	pins        *pins.Keys
 	payloads    *adminpayload.Opener
 	keys        *keyring.Ring
+	vault       *vault.Vault
 	buffers     *bufferBudget // of small uploads
 	documents   *bufferBudget
 	strangers   *edge.Budget // bodies that are read of callers who are not known
@@ -114,7 +116,6 @@ func New(o Options) (*Server, error) {
 	if err := keepPins(pinned, store, s.setup.ensure, service, &s.opts); err != nil {
 		return nil, err
 	}
-	s.manifests.OnRestored = s.onRestored
 	s.fitness = newFitness(o.Upstream, service, s.setup.ensure, o.Logger)
 	s.fitness.fit = s.findUpstreamKMS
 	o.Upstream.OnEncrypted(s.encryptedTwice)
@@ -127,6 +128,14 @@ func New(o Options) (*Server, error) {
 		KMS: o.KMS, Rights: s.identities, AllowAnonymous: o.AllowAnonymous, DefaultKey: o.DefaultKey, S3Key: o.S3Key,
 		FormerS3Keys: o.FormerS3Keys, Reserved: []string{systemKey, systemReadyKey}, ShareDEK: o.ShareDEK,
 	})
+	s.vault, err = vault.New(vault.Options{
+		Storage: o.Upstream.Storage(o.Service), Keys: s.keys, System: store, Manifests: s.manifests, Ledger: s.ledger, Rules: rules,
+		Ready: s.setup.ensure, Policy: service.Policy, Clock: o.Upstream.Clock,
+		PlainRead: o.PlainRead, AutoEncryption: o.AutoEncryption, SmallObject: o.SmallObject, Logger: o.Logger, OnRestored: s.metrics.restored.Inc,
+	})
+	if err != nil {
+		return nil, err
+	}
 	s.router = newRouter(s.serve)
 	return s, nil
 }

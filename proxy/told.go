@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
@@ -89,8 +88,8 @@ func keySpellings(id string) []string {
 	if id == "" {
 		return nil
 	}
-	name := keyring.KeyOf(id)
-	spellings := []string{name, keyring.ARNPrefix + name}
+	name := sse.KeyName(id)
+	spellings := []string{name, sse.KeyARNPrefix + name}
 	if !slices.Contains(spellings, id) {
 		spellings = append(spellings, id)
 	}

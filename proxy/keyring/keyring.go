@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/bucketseal/bucketseal/kms"
@@ -32,9 +31,6 @@ var (
 	// configured.
 	ErrOtherS3Key = errors.New("an object of SSE-S3 under a KMS key that is neither sse_s3.key nor one of sse_s3.former_keys")
 )
-
-// ARNPrefix stands before KMS key ids in S3 answers, and may in requests.
-const ARNPrefix = "arn:aws:kms:"
 
 // ContextUse is the reserved entry of every encryption context that the proxy
 // asks with: nobody else gets a DEK under such a context, or one opened.
@@ -242,7 +238,7 @@ func (k *Ring) KeyName(id string) (string, error) {
 	if id == "" {
 		return k.o.DefaultKey, nil
 	}
-	name := KeyOf(id)
+	name := sse.KeyName(id)
 	if err := kms.ValidateKeyName(name); err != nil {
 		return "", fmt.Errorf("KMS key id %q: %w", id, ErrKeyName)
 	}
@@ -250,15 +246,6 @@ func (k *Ring) KeyName(id string) (string, error) {
 		return "", fmt.Errorf("KMS key %q is reserved: %w", name, kms.ErrNotPermitted)
 	}
 	return name, nil
-}
-
-// KeyOf takes from a key id what stands before the key's name.
-func KeyOf(id string) string {
-	name := strings.TrimPrefix(id, ARNPrefix)
-	if i := strings.LastIndexByte(name, '/'); name != id && i >= 0 {
-		name = name[i+1:]
-	}
-	return name
 }
 
 // encryptionContext returns the canonical context of an object's DEK

@@ -12,16 +12,6 @@ import (
 	"github.com/bucketseal/bucketseal/sse"
 )
 
-// RecordName is the name of the metadata entry that carries an object's record, in
-// canonical case, so that it has one name in every answer. Names that begin with it, in
-// any case, are the proxy's own.
-const RecordName = "X-Amz-Meta-Bucketseal"
-
-// Reserved says whether a metadata name in any case is the proxy's own.
-func Reserved(name string) bool {
-	return len(name) >= len(RecordName) && strings.EqualFold(name[:len(RecordName)], RecordName)
-}
-
 // recordOf returns the record among an object's reserved metadata, nil if it has none. Two
 // records, or another reserved entry, are an error.
 func recordOf(reserved []storage.MetaEntry) (*sse.Record, error) {
@@ -30,7 +20,7 @@ func recordOf(reserved []storage.MetaEntry) (*sse.Record, error) {
 		return nil, nil
 	case len(reserved) > 1:
 		return nil, fmt.Errorf("%d records on one object: %w", len(reserved), sse.ErrRecord)
-	case reserved[0].Name != RecordName:
+	case reserved[0].Name != storage.RecordName:
 		return nil, fmt.Errorf("metadata %q is reserved: %w", reserved[0].Name, sse.ErrRecord)
 	}
 	return sse.ParseRecord(reserved[0].Value)
