@@ -40,15 +40,15 @@ var mappedElsewhere = map[string]string{
 	"bucketconfig.ErrNotFound":     "what a Backend tells package bucketconfig",
 	"bucketconfig.ErrConflict":     "what a Backend tells package bucketconfig",
 	"bucketconfig.ErrIndexFull":    "InternalError: only an operator can do something about it",
-	"system.ErrNotFound":           "of system objects: rulesBackend and package manifest translate it",
-	"system.ErrNotModified":        "of system objects: rulesBackend translates it",
+	"system.ErrNotFound":           "of system objects: RulesBackend and package manifest translate it",
+	"system.ErrNotModified":        "of system objects: RulesBackend translates it",
 	"storage.ErrPrecondition":      "what an *Error means",
 	"storage.ErrNotFound":          "what an *Error means",
 	"storage.ErrNoSuchBucket":      "what an *Error means",
 	"storage.ErrNoSuchUpload":      "what an *Error means",
 	"storage.ErrRange":             "what an *Error means",
 	"storage.ErrForbidden":         "what an *Error means",
-	"system.ErrConflict":           "of system objects: rulesBackend translates it",
+	"system.ErrConflict":           "of system objects: RulesBackend translates it",
 }
 
 // sentinelsIn returns the package-level variables of a package's source that

@@ -9,6 +9,7 @@ import (
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/system"
+	"github.com/bucketseal/bucketseal/proxy/vault"
 )
 
 // ErrNothingToReset says that the bucket rules can be read, or cannot for a reason
@@ -133,7 +134,7 @@ func (s *Server) countNotes(ctx context.Context, prefix string) (count int, err 
 // refusing writes until they are started again.
 func (s *Server) Reset(ctx context.Context, l *Loss) error {
 	if !l.Gone {
-		names := []string{rulesName}
+		names := []string{vault.RulesName}
 		if l.Credentials != "" {
 			names = append(names, identitiesName)
 		}

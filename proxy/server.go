@@ -99,7 +99,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	rules, err := bucketconfig.New(bucketconfig.Options{
-		Backend: rulesBackend{store}, Buckets: service, Home: o.SystemBucket, Lease: o.Lease, Logger: o.Logger,
+		Backend: vault.RulesBackend{System: store}, Buckets: service, Home: o.SystemBucket, Lease: o.Lease, Logger: o.Logger,
 		KeepStale: o.AutoEncryption == sse.ModeNone,
 	})
 	if err != nil {
