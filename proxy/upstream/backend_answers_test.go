@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"reflect"
 	"strings"
 	"testing"
@@ -311,5 +313,29 @@ func TestBodiesThatBreakOff(t *testing.T) {
 	defer func() { _ = o.Close() }()
 	if data, err := io.ReadAll(o); !errors.Is(err, storage.ErrUnreachable) || string(data) != "half" {
 		t.Errorf("read %q, %v", data, err)
+	}
+}
+
+func TestMinIOMayTakeItsTimeToMoveData(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(300 * time.Millisecond)
+		_, _ = io.WriteString(w, "<R/>")
+	}))
+	t.Cleanup(server.Close)
+	endpoint, _ := url.Parse(server.URL)
+	client, err := New(Options{Endpoint: endpoint, HeaderTimeout: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	for name, call := range everyCall {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			patient := name == "Copy" || name == "Complete"
+			if err := call(t.Context(), client.Storage(storage.Credential{}).As(testActor)); errors.Is(err, storage.ErrUnreachable) == patient {
+				t.Errorf("a slow answer: %v", err)
+			}
+		})
 	}
 }
