@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -19,40 +20,40 @@ func (s *Server) getObjectAttributes(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	src := &copySource{name: r.name(), version: r.query.Get("versionId")}
-	defer src.zero()
 	if asksToEncrypt(r.Header) {
-		return errCustomerKeyUnused
+		return vault.ErrCustomerKeyUnused
 	}
-	if err := s.checkCustomerTransport(r); err != nil {
+	var customer sse.Request
+	defer customer.CustomerKey.Zero()
+	read, err := s.parseRead(r, &customer)
+	if err != nil {
 		return err
 	}
-	if src.customer, src.hasKey, err = sse.ParseCustomer(r.Header); err != nil {
-		return readHeaderError(err)
-	}
-	if err := src.open(r.Context(), s, r); err != nil {
+	read.Checksum = true
+	object, err := s.vault.Attributes(r.Context(), s.reader(r), read)
+	if err != nil {
 		return err
 	}
-	if err := readConditions(w, r.Header, src.etag(), src.modified()); err != nil {
-		return err
-	}
+	defer object.Close()
 	var parts *partsPage
 	if wanted["ObjectParts"] {
 		if parts, err = parsePartsPage(r); err != nil {
 			return err
 		}
-		if err := src.objectParts(r.Context(), s, r, parts); err != nil {
+		all, err := object.ObjectParts(r.Context())
+		if err != nil {
 			return err
 		}
+		parts.fill(all)
 	}
 	h := w.Header()
-	h.Set("Last-Modified", src.modified().UTC().Format(http.TimeFormat))
-	if v := src.head.Get("X-Amz-Version-Id"); v != "" {
-		h.Set("X-Amz-Version-Id", v)
+	h.Set("Last-Modified", object.Modified.UTC().Format(http.TimeFormat))
+	if object.Version != "" {
+		h.Set("X-Amz-Version-Id", object.Version)
 	}
 	var b bytes.Buffer
 	b.WriteString(xml.Header + `<GetObjectAttributesResponse xmlns="` + s3Namespace + `">`)
-	src.renderAttributes(&b, wanted, parts)
+	renderAttributes(&b, &object.Seen, wanted, parts)
 	b.WriteString("</GetObjectAttributesResponse>")
 	writeXML(w, http.StatusOK, b.Bytes())
 	return nil
@@ -79,15 +80,15 @@ func wantedAttributes(h http.Header) (map[string]bool, error) {
 }
 
 // renderAttributes writes what is wanted; parts is nil if they are not.
-func (c *copySource) renderAttributes(b *bytes.Buffer, wanted map[string]bool, parts *partsPage) {
+func renderAttributes(b *bytes.Buffer, o *vault.Seen, wanted map[string]bool, parts *partsPage) {
+	stored := http.Header(o.Meta)
 	if wanted["ETag"] {
-		element(b, "ETag", strings.Trim(c.etag(), `"`))
+		element(b, "ETag", strings.Trim(o.ETag, `"`))
 	}
-	if wanted["Checksum"] && c.object == nil {
-		c.renderUpstreamChecksum(b)
+	if wanted["Checksum"] && o.Record == nil {
+		renderStoredChecksum(b, stored)
 	}
-	if wanted["Checksum"] && c.object != nil && c.object.facts.Checksum != nil {
-		sum := c.object.facts.Checksum
+	if sum := o.Facts.Checksum; wanted["Checksum"] && sum != nil {
 		b.WriteString("<Checksum>")
 		element(b, checksumOf(sum.Type).element, base64Std(sum.Value)) // the number of parts is told below
 		element(b, "ChecksumType", checksumKind(sum))
@@ -97,26 +98,26 @@ func (c *copySource) renderAttributes(b *bytes.Buffer, wanted map[string]bool, p
 		parts.render(b)
 	}
 	if wanted["StorageClass"] {
-		class := c.head.Get("X-Amz-Storage-Class")
+		class := stored.Get("X-Amz-Storage-Class")
 		if class == "" {
 			class = "STANDARD"
 		}
 		element(b, "StorageClass", class)
 	}
 	if wanted["ObjectSize"] {
-		element(b, "ObjectSize", strconv.FormatInt(c.size, 10))
+		element(b, "ObjectSize", strconv.FormatInt(o.Size, 10))
 	}
 }
 
-// renderUpstreamChecksum tells a plain object's checksum.
-func (c *copySource) renderUpstreamChecksum(b *bytes.Buffer) {
+// renderStoredChecksum tells a plain object's checksum.
+func renderStoredChecksum(b *bytes.Buffer, stored http.Header) {
 	for i := range checksumAlgorithms {
 		a := &checksumAlgorithms[i]
-		if v := c.head.Get(a.header); v != "" {
+		if v := stored.Get(a.header); v != "" {
 			b.WriteString("<Checksum>")
-			v, _, _ = strings.Cut(v, "-") // as below
+			v, _, _ = strings.Cut(v, "-") // as above
 			element(b, a.element, v)
-			element(b, "ChecksumType", c.head.Get("X-Amz-Checksum-Type"))
+			element(b, "ChecksumType", stored.Get("X-Amz-Checksum-Type"))
 			b.WriteString("</Checksum>")
 		}
 	}

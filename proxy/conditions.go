@@ -4,7 +4,33 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/vault"
 )
+
+// readConditionsOf returns the conditions of a read. What should be a date and is none is
+// no condition, but for If-Range, which is an ETag then.
+func readConditionsOf(h http.Header) vault.ReadConditions {
+	c := vault.ReadConditions{
+		IfMatch: list(h, "If-Match"), IfNoneMatch: list(h, "If-None-Match"),
+		IfModifiedSince: dateOf(h, "If-Modified-Since"), IfUnmodifiedSince: dateOf(h, "If-Unmodified-Since"),
+		IfRangeSince: dateOf(h, "If-Range"),
+	}
+	if c.IfRangeSince.IsZero() {
+		c.IfRange = h.Get("If-Range")
+	}
+	return c
+}
+
+// dateOf returns the date in a header, zero for none.
+func dateOf(h http.Header, name string) time.Time {
+	text := h.Get(name)
+	if text == "" {
+		return time.Time{}
+	}
+	t, _ := http.ParseTime(text)
+	return t
+}
 
 // checkRead judges the conditions of a GET or HEAD on what the client knows of
 // the object (RFC 9110, section 13.2.2). errPrecondition, errNotModified.
@@ -47,19 +73,6 @@ func readConditions(w http.ResponseWriter, h http.Header, etag string, modified 
 
 // list joins a header that was sent in several lines.
 func list(h http.Header, name string) string { return strings.Join(h.Values(name), ",") }
-
-// rangeStillValid says whether a Range header holds: If-Range may tie it to a
-// version of the object.
-func rangeStillValid(h http.Header, etag string, modified time.Time) bool {
-	condition := h.Get("If-Range")
-	if condition == "" {
-		return true
-	}
-	if t, err := http.ParseTime(condition); err == nil {
-		return modified.Truncate(time.Second).Equal(t)
-	}
-	return strings.Trim(condition, `"`) == strings.Trim(etag, `"`) // a strong comparison
-}
 
 // etagListed says whether a header's list of ETags, or *, names etag.
 func etagListed(list, etag string) bool {

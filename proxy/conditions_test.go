@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/vault"
 )
 
 const (
@@ -88,24 +90,42 @@ func TestReadConditions(t *testing.T) {
 	}
 }
 
-func TestIfRangeTiesTheRangeToTheObject(t *testing.T) {
+func TestConditionsOfARead(t *testing.T) {
 	t.Parallel()
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	for condition, want := range map[string]bool{
-		"":                                     true,
-		someETag:                               true,
-		`"x"`:                                  false,
-		"W/" + someETag:                        false,
-		noon.Format(http.TimeFormat):           true,
-		noon.Add(-1e9).Format(http.TimeFormat): false,
-		"nonsense":                             false,
+	date := noon.Format(http.TimeFormat)
+	for _, tt := range []struct {
+		name   string
+		header http.Header
+		want   vault.ReadConditions
+	}{
+		{"none", http.Header{}, vault.ReadConditions{}},
+		{"If-Match in two lines", http.Header{"If-Match": {`"x"`, someETag}}, vault.ReadConditions{IfMatch: `"x",` + someETag}},
+		{"If-None-Match", http.Header{"If-None-Match": {"*"}}, vault.ReadConditions{IfNoneMatch: "*"}},
+		{"If-Modified-Since", http.Header{"If-Modified-Since": {date}}, vault.ReadConditions{IfModifiedSince: noon}},
+		{"If-Modified-Since is no date", http.Header{"If-Modified-Since": {"yesterday"}}, vault.ReadConditions{}},
+		{"If-Unmodified-Since", http.Header{"If-Unmodified-Since": {date}}, vault.ReadConditions{IfUnmodifiedSince: noon}},
+		{"If-Unmodified-Since is no date", http.Header{"If-Unmodified-Since": {"yesterday"}}, vault.ReadConditions{}},
+		{"If-Range with a date", http.Header{"If-Range": {date}}, vault.ReadConditions{IfRangeSince: noon}},
+		{"If-Range with an ETag", http.Header{"If-Range": {someETag}}, vault.ReadConditions{IfRange: someETag}},
+		{"If-Range is nonsense", http.Header{"If-Range": {"nonsense"}}, vault.ReadConditions{IfRange: "nonsense"}},
 	} {
-		h := http.Header{}
-		if condition != "" {
-			h.Set("If-Range", condition)
+		if got := readConditionsOf(tt.header); got != tt.want {
+			t.Errorf("%s: got %+v, want %+v", tt.name, got, tt.want)
 		}
-		if got := rangeStillValid(h, someETag, noon); got != want {
-			t.Errorf("If-Range %q: %v", condition, got)
+	}
+}
+
+func TestFailedConditionsSayWhatWouldHold(t *testing.T) {
+	t.Parallel()
+	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for sentinel, status := range map[error]int{vault.ErrPrecondition: 412, vault.ErrNotModified: 304} {
+		got := asAPIError(&vault.ConditionError{Err: sentinel, ETag: someETag, Modified: noon})
+		if got.status != status || got.header.Get("ETag") != someETag || got.header.Get("Last-Modified") != noon.Format(http.TimeFormat) {
+			t.Errorf("%v is answered %v with %v", sentinel, got, got.header)
+		}
+		if plain := asAPIError(sentinel); plain.header != nil {
+			t.Errorf("%v by itself is answered with %v", sentinel, plain.header)
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -47,15 +48,15 @@ var (
 	errTooLarge          = errors.New("body is too large")
 	errBodyTooLarge      = errors.New("document is too large")
 	errInvalidRange      = errors.New("range is not satisfiable")
-	errPlainObject       = errors.New("object is stored without encryption, in a bucket that plain_read does not list")
+	errPlainObject       = vault.ErrPlainObject
 	errUpstreamLied      = storage.ErrLied
-	errPrecondition      = errors.New("precondition failed")
-	errNotModified       = errors.New("not modified")
-	errNoSuchKey         = errors.New("object does not exist")
-	errChanged           = errors.New("the object was overwritten while it was read")
+	errPrecondition      = vault.ErrPrecondition
+	errNotModified       = vault.ErrNotModified
+	errNoSuchKey         = vault.ErrNoSuchKey
+	errChanged           = vault.ErrChanged
 	errNotReady          = errors.New("the proxy is not set up yet")
 	errPlainHTTP         = errors.New("customer keys over plain http")
-	errCustomerKeyUnused = errors.New("customer key for an object that needs none")
+	errCustomerKeyUnused = vault.ErrCustomerKeyUnused
 	errReadWithMethod    = errors.New("server-side encryption header on a read")
 	errEncodingType      = errors.New("unknown encoding type")
 	errNoSuchUpload      = manifest.ErrNoSuchUpload
@@ -67,7 +68,6 @@ var (
 	errPartTooSmall      = errors.New("part too small")
 	errCopySource        = errors.New("malformed copy source")
 	errCopyOntoItself    = errors.New("copy of an object onto itself that changes nothing")
-	errPartNumber        = errors.New("part does not exist")
 	errClientGone        = errors.New("the client went away")
 	errAccessDenied      = errors.New("the caller may not do this")
 	errServiceRights     = errors.New("the proxy's own identity at MinIO may not read an object: see its policy in docs/configuration.md")
@@ -116,7 +116,7 @@ var errorTable = []struct {
 	{errTooLarge, apiError{400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.", nil}},
 	{errBodyTooLarge, apiError{400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.", nil}},
 	{errInvalidRange, apiError{416, "InvalidRange", "The requested range is not satisfiable", nil}},
-	{errPartNumber, apiError{416, "InvalidPartNumber", "The requested partnumber is not satisfiable", nil}},
+	{vault.ErrPartNumber, apiError{416, "InvalidPartNumber", "The requested partnumber is not satisfiable", nil}},
 	{errNoSuchUpload, apiError{404, "NoSuchUpload", "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.", nil}},
 	{errPartNeedsKey, apiError{400, invalidRequest, "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate encryption parameters.", nil}},
 	{errBusy, apiError{503, "SlowDown", "Please reduce your request rate.", nil}},
@@ -143,11 +143,11 @@ var errorTable = []struct {
 	{form.ErrTooSmall, apiError{400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed object size.", nil}},
 	{form.ErrTooBig, apiError{400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.", nil}},
 
-	{errPlainObject, apiError{403, "InvalidObjectState", "The object is stored without encryption, and the bucket is not listed in the plain_read setting of this bucketseal.", nil}},
-	{errPrecondition, apiError{412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", nil}},
-	{errNoSuchKey, apiError{404, "NoSuchKey", "The specified key does not exist.", nil}},
-	{errChanged, apiError{503, "SlowDown", "The object is being overwritten. Please try again.", nil}},
-	{errNotModified, apiError{304, "NotModified", "", nil}},
+	{vault.ErrPlainObject, apiError{403, "InvalidObjectState", "The object is stored without encryption, and the bucket is not listed in the plain_read setting of this bucketseal.", nil}},
+	{vault.ErrPrecondition, apiError{412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", nil}},
+	{vault.ErrNoSuchKey, apiError{404, "NoSuchKey", "The specified key does not exist.", nil}},
+	{vault.ErrChanged, apiError{503, "SlowDown", "The object is being overwritten. Please try again.", nil}},
+	{vault.ErrNotModified, apiError{304, "NotModified", "", nil}},
 	{errAccessDenied, apiError{403, "AccessDenied", "Access Denied.", nil}},
 	{errServiceRights, apiError{503, "ServiceUnavailable", "The encryption gateway has too few rights at the storage; its log says which.", nil}},
 	{errUpstreamEncrypts, apiError{502, "InternalError", "The storage has a key service of its own and would encrypt objects once more; its operator must turn that off.", nil}},
@@ -162,14 +162,14 @@ var errorTable = []struct {
 	{upstream.ErrUnfit, apiError{503, "ServiceUnavailable", "The storage behind this encryption gateway does not keep what encrypted objects need; its log says what.", nil}},
 	{errPlainHTTP, apiError{400, invalidRequest, "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.", nil}},
 	{keyring.ErrNoCustomerKey, apiError{400, invalidRequest, "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.", nil}},
-	{errCustomerKeyUnused, apiError{400, invalidRequest, "The encryption parameters are not applicable to this object.", nil}},
+	{vault.ErrCustomerKeyUnused, apiError{400, invalidRequest, "The encryption parameters are not applicable to this object.", nil}},
 	{errReadWithMethod, apiError{400, "BadRequest", "400 BadRequest", nil}},
 	{keyring.ErrKeyName, apiError{400, invalidArgument, "The KMS key id is not valid.", nil}},
 	{errEncodingType, apiError{400, invalidArgument, "Invalid Encoding Method specified in Request", nil}},
 	{errStaleCredential, apiError{403, "InvalidAccessKeyId", "The storage does not accept this access key any more: its secret was changed, or it was removed there.", nil}},
 	{errSTSAnswer, apiError{502, "InternalError", "The storage issued a credential that cannot be used here.", nil}},
 	{keyring.ErrOtherS3Key, apiError{500, "InternalError", "The object was encrypted with another key of SSE-S3 than this bucketseal has: its sse_s3.former_keys may lack one.", nil}},
-	{errUpstreamLied, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
+	{storage.ErrLied, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
 
 	{sse.ErrTampered, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
 	{sse.ErrTruncated, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
@@ -238,6 +238,9 @@ func asAPIError(err error) *apiError {
 	if e, ok := formPolicyError(err); ok {
 		return e
 	}
+	if e, ok := vaultError(err); ok {
+		return e
+	}
 	for i := range errorTable {
 		if errors.Is(err, errorTable[i].err) {
 			return &errorTable[i].is
@@ -277,7 +280,7 @@ func relayed(e *storage.Error) *apiError {
 			return &apiError{503, "SlowDown", "The storage cannot be reached. Please try again.", nil}
 		}
 		if e.Status == http.StatusNotFound {
-			return asAPIError(errNoSuchKey)
+			return asAPIError(vault.ErrNoSuchKey)
 		}
 		if e.Status == http.StatusForbidden {
 			return &apiError{403, "AccessDenied", "Access Denied.", nil}

@@ -18,16 +18,9 @@ import (
 // partsPage is the page of an object's parts that GetObjectAttributes asks for.
 type partsPage struct {
 	max, marker int
-	parts       []objectPart
+	parts       []storage.ObjectPart
 	total       int
 	truncated   bool
-}
-
-// objectPart is a part as it is shown.
-type objectPart struct {
-	PartNumber int
-	Size       int64
-	Checksums  checksumValues `xml:",any"`
 }
 
 // parsePartsPage reads the headers that page through an object's parts.
@@ -50,44 +43,54 @@ func parsePartsPage(r *request) (*partsPage, error) {
 	return p, nil
 }
 
-// objectParts fills the page: of the plaintext, or as upstream says for a plain
-// object. An object that was not uploaded in parts has one.
-func (c *copySource) objectParts(ctx context.Context, s *Server, r *request, p *partsPage) error {
-	switch {
-	case c.object == nil:
-		return c.upstreamObjectParts(ctx, s, r, p)
-	case c.record.Layout != sse.Uploaded:
-		p.fill([]objectPart{{PartNumber: 1, Size: c.size}})
-		return nil
-	}
-	parts, err := s.layout(ctx, c.object)
-	if err != nil {
-		return err
-	}
-	list := make([]objectPart, len(parts.List()))
-	for i, part := range parts.List() {
-		list[i] = objectPart{PartNumber: int(part.Number), Size: part.PlainSize}
-		list[i].setChecksum(parts.Checksum(), part.Checksum)
-	}
-	p.fill(list)
-	return nil
-}
-
-func (o *objectPart) setChecksum(kind sse.ChecksumType, raw []byte) {
-	if kind != 0 {
-		o.Checksums = checksumValues{{XMLName: xml.Name{Local: checksumOf(kind).element}, Value: base64Std(raw)}}
+// fill takes the parts after the marker, as many as fit.
+func (p *partsPage) fill(all []storage.ObjectPart) {
+	p.total = len(all)
+	for _, part := range all {
+		switch {
+		case part.Number <= p.marker:
+		case len(p.parts) == p.max:
+			p.truncated = true
+			return
+		default:
+			p.parts = append(p.parts, part)
+		}
 	}
 }
 
-// upstreamObjectParts asks upstream for all parts of a plain object.
-func (c *copySource) upstreamObjectParts(ctx context.Context, s *Server, r *request, p *partsPage) error {
-	parts, err := s.askObjectParts(ctx, c.upstreamRequest(r, http.MethodGet))
-	p.fill(parts)
-	return err
+func (p *partsPage) render(b *bytes.Buffer) {
+	next := 0
+	if n := len(p.parts); n > 0 {
+		next = p.parts[n-1].Number
+	}
+	b.WriteString("<ObjectParts>")
+	element(b, "IsTruncated", strconv.FormatBool(p.truncated))
+	element(b, "MaxParts", strconv.Itoa(p.max))
+	element(b, "NextPartNumberMarker", strconv.Itoa(next))
+	element(b, "PartNumberMarker", strconv.Itoa(p.marker))
+	for _, part := range p.parts {
+		b.WriteString("<Part>")
+		element(b, "PartNumber", strconv.Itoa(part.Number))
+		element(b, "Size", strconv.FormatInt(part.Size, 10))
+		for i := range checksumAlgorithms {
+			if value := part.Checksums[checksumAlgorithms[i].wire.String()]; value != "" {
+				element(b, checksumAlgorithms[i].element, value)
+			}
+		}
+		b.WriteString("</Part>")
+	}
+	element(b, "PartsCount", strconv.Itoa(p.total))
+	b.WriteString("</ObjectParts>")
+}
+
+// listedPart is a part of an object as upstream has it.
+type listedPart struct {
+	PartNumber int
+	Size       int64
 }
 
 // askObjectParts asks upstream for the parts of up's object.
-func (s *Server) askObjectParts(ctx context.Context, up *upstream.Request) ([]objectPart, error) {
+func (s *Server) askObjectParts(ctx context.Context, up *upstream.Request) ([]listedPart, error) {
 	if up.Query == nil {
 		up.Query = url.Values{}
 	}
@@ -102,46 +105,10 @@ func (s *Server) askObjectParts(ctx context.Context, up *upstream.Request) ([]ob
 	}
 	defer upstream.Discard(resp)
 	var answer struct {
-		Parts []objectPart `xml:"ObjectParts>Part"`
+		Parts []listedPart `xml:"ObjectParts>Part"`
 	}
 	if err := xml.NewDecoder(io.LimitReader(resp.Body, 16<<20)).Decode(&answer); err != nil {
 		return nil, fmt.Errorf("parse attributes: %w (%w)", storage.ErrUnreachable, err)
 	}
 	return answer.Parts, nil
-}
-
-// fill takes the parts after the marker, as many as fit.
-func (p *partsPage) fill(all []objectPart) {
-	p.total = len(all)
-	for _, part := range all {
-		switch {
-		case part.PartNumber <= p.marker:
-		case len(p.parts) == p.max:
-			p.truncated = true
-			return
-		default:
-			p.parts = append(p.parts, part)
-		}
-	}
-}
-
-func (p *partsPage) render(b *bytes.Buffer) {
-	next := 0
-	if n := len(p.parts); n > 0 {
-		next = p.parts[n-1].PartNumber
-	}
-	b.WriteString("<ObjectParts>")
-	element(b, "IsTruncated", strconv.FormatBool(p.truncated))
-	element(b, "MaxParts", strconv.Itoa(p.max))
-	element(b, "NextPartNumberMarker", strconv.Itoa(next))
-	element(b, "PartNumberMarker", strconv.Itoa(p.marker))
-	for _, part := range p.parts {
-		b.WriteString("<Part>")
-		element(b, "PartNumber", strconv.Itoa(part.PartNumber))
-		element(b, "Size", strconv.FormatInt(part.Size, 10))
-		part.Checksums.each(func(a *checksumAlgorithm, value string) { element(b, a.element, value) })
-		b.WriteString("</Part>")
-	}
-	element(b, "PartsCount", strconv.Itoa(p.total))
-	b.WriteString("</ObjectParts>")
 }

@@ -323,11 +323,11 @@ func (c *copySource) copyRange(header string) (sse.Range, error) {
 		return sse.Range{Length: c.size}, nil
 	}
 	rng, err := parseRange(header)
-	if errors.Is(err, errInvalidRange) || rng == nil || rng.suffix >= 0 || rng.last < 0 {
+	if errors.Is(err, errInvalidRange) || rng == nil || rng.Suffix >= 0 || rng.Last < 0 {
 		return sse.Range{}, &apiError{400, invalidArgument, "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy", nil}
 	}
-	if rng.last >= c.size {
+	if rng.Last >= c.size {
 		return sse.Range{}, &apiError{400, invalidArgument, "Range specified is not valid for source object of size: " + strconv.FormatInt(c.size, 10), nil}
 	}
-	return sse.Range{Offset: rng.first, Length: rng.last - rng.first + 1}, nil
+	return sse.Range{Offset: rng.First, Length: rng.Last - rng.First + 1}, nil
 }

@@ -2,63 +2,51 @@ package proxy
 
 import (
 	"errors"
-	"fmt"
 	"testing"
 
+	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
 func TestParseRange(t *testing.T) {
 	t.Parallel()
+	open := func(first int64) *vault.Range { return &vault.Range{First: first, Last: -1, Suffix: -1} }
+	closed := func(first, last int64) *vault.Range { return &vault.Range{First: first, Last: last, Suffix: -1} }
 	for _, tt := range []struct {
 		header string
-		size   int64
-		want   string // Content-Range; "whole" for no range, "416"
+		want   *vault.Range // nil for the whole object
+		err    error
 	}{
-		{"", 10, "whole"},
-		{"bytes=0-9", 10, "bytes 0-9/10"},
-		{"bytes=0-0", 10, "bytes 0-0/10"},
-		{"bytes=9-9", 10, "bytes 9-9/10"},
-		{"bytes=3-", 10, "bytes 3-9/10"},
-		{"bytes=3-100", 10, "bytes 3-9/10"},
-		{"bytes=-3", 10, "bytes 7-9/10"},
-		{"bytes=-100", 10, "bytes 0-9/10"},
-		{"bytes= 0-1 ", 10, "bytes 0-1/10"},
-		{"bytes=10-", 10, "416"},
-		{"bytes=10-20", 10, "416"},
-		{"bytes=5-4", 10, "416"},
-		{"bytes=-0", 10, "416"},
-		{"bytes=-5", 0, "416"},
-		{"bytes=0-", 0, "416"},
-		{"bytes=0-0", 0, "416"},
+		{"", nil, nil},
+		{"bytes=0-9", closed(0, 9), nil},
+		{"bytes=0-0", closed(0, 0), nil},
+		{"bytes=9-9", closed(9, 9), nil},
+		{"bytes=3-", open(3), nil},
+		{"bytes=3-100", closed(3, 100), nil},
+		{"bytes=-3", &vault.Range{Suffix: 3}, nil},
+		{"bytes= 0-1 ", closed(0, 1), nil},
+		{"bytes=5-4", nil, errInvalidRange},
+		{"bytes=9-1", nil, errInvalidRange},
+		{"bytes=-0", nil, errInvalidRange},
 		// What is not one range of bytes is ignored.
-		{"bytes=0-1,3-4", 10, "whole"},
-		{"bytes=a-b", 10, "whole"},
-		{"bytes=1", 10, "whole"},
-		{"bytes=-", 10, "whole"},
-		{"bytes=--1", 10, "whole"},
-		{"bytes=+1-2", 10, "whole"},
-		{"bytes=1-+2", 10, "whole"},
-		{"bytes=1 -2", 10, "whole"},
-		{"items=0-1", 10, "whole"},
-		{"0-1", 10, "whole"},
-		{"bytes=99999999999999999999-", 10, "whole"},
-		{"bytes=4611686018427387903-", 10, "416"},
+		{"bytes=0-1,3-4", nil, nil},
+		{"bytes=a-b", nil, nil},
+		{"bytes=1", nil, nil},
+		{"bytes=-", nil, nil},
+		{"bytes=--1", nil, nil},
+		{"bytes=+1-2", nil, nil},
+		{"bytes=1-+2", nil, nil},
+		{"bytes=1 -2", nil, nil},
+		{"items=0-1", nil, nil},
+		{"0-1", nil, nil},
+		{"bytes=99999999999999999999-", nil, nil},
+		{"bytes=4611686018427387903-", open(4611686018427387903), nil},
 	} {
-		t.Run(fmt.Sprintf("%s of %d", tt.header, tt.size), func(t *testing.T) {
+		t.Run(tt.header, func(t *testing.T) {
 			t.Parallel()
-			got := "whole"
-			b, err := parseRange(tt.header)
-			if err == nil && b != nil {
-				var r sse.Range
-				r, err = b.of(tt.size)
-				got = contentRange(r, tt.size)
-			}
-			if err != nil {
-				got = fmt.Sprint(asAPIError(err).status)
-			}
-			if got != tt.want {
-				t.Errorf("got %s, want %s", got, tt.want)
+			got, err := parseRange(tt.header)
+			if !errors.Is(err, tt.err) || tt.err == nil && err != nil || (got == nil) != (tt.want == nil) || got != nil && *got != *tt.want {
+				t.Errorf("got %+v, %v; want %+v, %v", got, err, tt.want, tt.err)
 			}
 		})
 	}
@@ -66,93 +54,36 @@ func TestParseRange(t *testing.T) {
 
 func TestUnsatisfiableRangeIsNamedInTheAnswer(t *testing.T) {
 	t.Parallel()
-	b, err := parseRange("bytes=20-30")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = b.of(10)
-	if e := asAPIError(err); e.status != 416 || e.code != "InvalidRange" || e.message != "The requested range 'bytes=20-30' is not satisfiable" {
-		t.Errorf("got %v", e)
-	}
-	if _, err := parseRange("bytes=9-1"); !errors.Is(err, errInvalidRange) {
-		t.Errorf("a range that ends before it begins: %v", err)
-	}
-}
-
-// checkFetched fails unless what upstream sends for b, out of an object of size
-// bytes, holds all packages of the range, and at most two packages more than it
-// has bytes.
-func checkFetched(t *testing.T, b *byteRange, size int64) {
-	t.Helper()
-	r, err := b.of(size)
-	encSize := sse.EncSize(size)
-	got := b.encrypted(encSize)
-	if err != nil {
-		if e := asAPIError(err); e.status != 416 || b.first < size {
-			t.Fatalf("%+v of %d bytes: %v", b, size, err)
+	for rng, want := range map[vault.Range]string{
+		{First: 20, Last: 30, Suffix: -1}: "The requested range 'bytes=20-30' is not satisfiable",
+		{First: 20, Last: -1, Suffix: -1}: "The requested range 'bytes=20--1' is not satisfiable",
+		{Suffix: 5}:                       "The requested range 'bytes=-5' is not satisfiable",
+	} {
+		if e := asAPIError(&vault.RangeError{Range: rng}); e.status != 416 || e.code != "InvalidRange" || e.message != want {
+			t.Errorf("got %v", e)
 		}
-		return
 	}
-	if r.Offset < 0 || r.Length < 0 || r.Offset+r.Length > size || r.Length == 0 && size > 0 {
-		t.Fatalf("%+v of %d bytes: the range is %+v", b, size, r)
-	}
-	need := r.Encrypted().Clip(encSize)
-	if got.Offset < 0 || got.Length < 0 || got.Offset > need.Offset || got.Offset+got.Length < need.Offset+need.Length {
-		t.Fatalf("%+v of %d bytes: upstream is asked for %+v, %+v is needed", b, size, got, need)
-	}
-	if got.Offset+got.Length > encSize {
-		t.Fatalf("%+v of %d bytes: %+v is more than there is", b, size, got)
-	}
-	const overhead = sse.EncPackageSize - sse.PackageSize
-	if most := r.Length + 2*sse.EncPackageSize + overhead*(r.Length/sse.PackageSize); got.Length > most {
-		t.Fatalf("%+v of %d bytes: upstream sends %d bytes for %d", b, size, got.Length, r.Length)
-	}
-	if b.suffix < 0 && got != need {
-		t.Fatalf("%+v of %d bytes: upstream is asked for %+v, just %+v is needed", b, size, got, need)
-	}
-}
-
-// edgeSizes are where packages begin and end.
-func edgeSizes() []int64 {
-	const p = sse.PackageSize
-	return []int64{0, 1, 2, p - 1, p, p + 1, 2*p - 1, 2 * p, 2*p + 1, 3 * p, 100*p + 17, 5 << 30, 5 << 40}
-}
-
-func TestRangesFetchTheirPackagesAndLittleMore(t *testing.T) {
-	t.Parallel()
-	for _, size := range edgeSizes() {
-		for _, a := range edgeSizes() {
-			if a > 0 {
-				checkFetched(t, &byteRange{suffix: a}, size)
-			}
-			checkFetched(t, &byteRange{first: a, last: -1, suffix: -1}, size)
-			for _, n := range edgeSizes() {
-				checkFetched(t, &byteRange{first: a, last: a + n, suffix: -1}, size)
-			}
-		}
+	if e := asAPIError(errInvalidRange); e.status != 416 {
+		t.Errorf("a range that ends before it begins: %v", e)
 	}
 }
 
 func FuzzParseRange(f *testing.F) {
 	for _, header := range []string{"bytes=0-1", "bytes=-5", "bytes=65535-65536", "bytes=0-", "bytes=1-2,3-4", "bytes=4611686018427387903-4611686018427387903", "bytes=-4611686018427387903"} {
-		for _, size := range edgeSizes() {
-			f.Add(header, size)
-		}
+		f.Add(header)
 	}
-	f.Fuzz(func(t *testing.T, header string, size int64) {
+	f.Fuzz(func(t *testing.T, header string) {
 		b, err := parseRange(header)
 		switch {
 		case err != nil && !errors.Is(err, errInvalidRange):
 			t.Fatalf("%q: %v", header, err)
 		case err != nil || b == nil:
 			return
-		case b.suffix == 0 || b.suffix > 0 && (b.first != 0 || b.last != 0) || b.suffix < 0 && (b.first < 0 || b.last >= 0 && b.last < b.first):
+		case b.Suffix == 0 || b.Suffix > 0 && (b.First != 0 || b.Last != 0) || b.Suffix < 0 && (b.First < 0 || b.Last >= 0 && b.Last < b.First):
 			t.Fatalf("%q is %+v", header, b)
+		case max(b.First, b.Last, b.Suffix) > 1<<62-1:
+			t.Fatalf("%q is %+v: no arithmetic is safe with it", header, b)
 		}
-		if size = max(size, -size); size < 0 || size > 5<<40 {
-			size = 5 << 40
-		}
-		checkFetched(t, b, size)
 	})
 }
 

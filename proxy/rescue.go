@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
@@ -321,20 +320,5 @@ func (p *partSums) end() {
 		p.plain.Write(p.partPlain.Sum(nil))
 		p.stored.Write(p.partEncrypted.Sum(nil))
 		p.partPlain, p.partEncrypted = nil, nil
-	}
-}
-
-// unprovenHeader tells clients of an object whose manifest was made by Rescue.
-const unprovenHeader = "X-Bucketseal-Manifest"
-
-// tellUnproven makes it visible that nobody vouches for an object's parts, or that
-// they are a copy's.
-func (s *Server) tellUnproven(h http.Header, o *object) {
-	if o.facts.Unproven {
-		h.Set(unprovenHeader, "unproven")
-		s.log.Warn("an object is read by a manifest that was made by `object rescue`: its parts are authentic, their choice is not",
-			"bucket", o.name.Bucket, "key", o.name.Key, "etag", strings.Trim(o.etag(), `"`))
-	} else if o.restored {
-		h.Set(unprovenHeader, "restored")
 	}
 }

@@ -43,7 +43,6 @@ type Server struct {
 	service     *upstream.Service
 	rules       *bucketconfig.Rules
 	manifests   *manifest.Store
-	layouts     layouts
 	ledger      *manifest.Ledger
 	senders     partSenders
 	demands     demands
