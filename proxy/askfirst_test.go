@@ -4,16 +4,12 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
 // serviceUses returns the functions of this package that speak to upstream under the
@@ -118,31 +114,5 @@ func TestEveryUseOfTheServiceCredentialIsExplained(t *testing.T) {
 		if !slices.Contains(used, name) {
 			t.Errorf("docs/threat-model.md explains %s, which does not use the service credential", name)
 		}
-	}
-}
-
-func TestPartSendersAreForgottenInTimeAndInNumber(t *testing.T) {
-	t.Parallel()
-	var p partSenders
-	sender := func(name, upload string) partSender {
-		return partSenderOf(&request{Request: &http.Request{}, caller: caller{accessKey: name}, query: url.Values{"uploadId": {upload}}})
-	}
-	c := sender("a", "u")
-	if p.has(c) {
-		t.Error("knows a caller of whom nobody said anything")
-	}
-	p.add(c)
-	if !p.has(c) || p.has(sender("b", "u")) || p.has(sender("a", "v")) {
-		t.Error("does not know the one caller and upload")
-	}
-	p.till[c] = time.Now().Add(-time.Second)
-	if p.has(c) {
-		t.Error("knows a caller for longer than it should")
-	}
-	for i := range maxAsked + 5 {
-		p.add(sender("a", strconv.Itoa(i)))
-	}
-	if len(p.till) > maxAsked {
-		t.Errorf("%d callers are remembered", len(p.till))
 	}
 }
