@@ -44,8 +44,8 @@ var (
 	errInvalidObjectName = errors.New("invalid object name")
 	errKeyTooLong        = errors.New("object key is too long")
 	errReservedMetadata  = errors.New("reserved metadata name")
-	errMissingLength     = errors.New("missing content length")
-	errTooLarge          = errors.New("body is too large")
+	errMissingLength     = vault.ErrMissingLength
+	errTooLarge          = vault.ErrTooLarge
 	errBodyTooLarge      = errors.New("document is too large")
 	errInvalidRange      = errors.New("range is not satisfiable")
 	errPlainObject       = vault.ErrPlainObject
@@ -60,16 +60,13 @@ var (
 	errReadWithMethod    = errors.New("server-side encryption header on a read")
 	errEncodingType      = errors.New("unknown encoding type")
 	errNoSuchUpload      = manifest.ErrNoSuchUpload
-	errPartNeedsKey      = errors.New("part of an SSE-C upload without its key")
-	errBusy              = errors.New("no memory left for a body of unknown length")
+	errBusy              = vault.ErrBusy
 	errMalformedXML      = errors.New("malformed XML")
-	errInvalidPart       = errors.New("invalid part")
 	errPartOrder         = errors.New("parts out of order")
-	errPartTooSmall      = errors.New("part too small")
 	errCopySource        = errors.New("malformed copy source")
 	errCopyOntoItself    = errors.New("copy of an object onto itself that changes nothing")
 	errClientGone        = errors.New("the client went away")
-	errAccessDenied      = errors.New("the caller may not do this")
+	errAccessDenied      = vault.ErrAccessDenied
 	errServiceRights     = errors.New("the proxy's own identity at MinIO may not read an object: see its policy in docs/configuration.md")
 	errUpstreamKMS       = errors.New("upstream does not answer as a MinIO without a KMS")
 	errAccountAnswer     = errors.New("upstream's answer names no account that was asked for")
@@ -118,12 +115,12 @@ var errorTable = []struct {
 	{errInvalidRange, apiError{416, "InvalidRange", "The requested range is not satisfiable", nil}},
 	{vault.ErrPartNumber, apiError{416, "InvalidPartNumber", "The requested partnumber is not satisfiable", nil}},
 	{errNoSuchUpload, apiError{404, "NoSuchUpload", "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.", nil}},
-	{errPartNeedsKey, apiError{400, invalidRequest, "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate encryption parameters.", nil}},
+	{vault.ErrPartNeedsKey, apiError{400, invalidRequest, "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate encryption parameters.", nil}},
 	{errBusy, apiError{503, "SlowDown", "Please reduce your request rate.", nil}},
 	{errMalformedXML, apiError{400, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema.", nil}},
-	{errInvalidPart, apiError{400, "InvalidPart", "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.", nil}},
+	{vault.ErrInvalidPart, apiError{400, "InvalidPart", "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.", nil}},
 	{errPartOrder, apiError{400, "InvalidPartOrder", "The list of parts was not in ascending order. The parts list must be specified in order by part number.", nil}},
-	{errPartTooSmall, apiError{400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed object size.", nil}},
+	{vault.ErrPartTooSmall, apiError{400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed object size.", nil}},
 	{errCopySource, apiError{400, invalidArgument, "Copy Source must mention the source bucket and key: sourcebucket/sourcekey.", nil}},
 	{errCopyOntoItself, apiError{400, invalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.", nil}},
 	{errPartAndRange, apiError{400, invalidRequest, "Cannot specify both Range header and partNumber query parameter", nil}},
@@ -175,6 +172,9 @@ var errorTable = []struct {
 	{sse.ErrTruncated, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
 	{sse.ErrRecord, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
 	{sse.ErrWrongKey, apiError{403, "AccessDenied", "Access Denied.", nil}},
+	{vault.ErrIncompleteBody, apiError{400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.", nil}},
+	{vault.ErrInvalidChecksum, apiError{400, invalidArgument, "Invalid checksum provided.", nil}},
+	{vault.ErrChecksumMismatch, apiError{400, "XAmzContentChecksumMismatch", "The provided 'x-amz-checksum' header does not match what was computed.", nil}},
 	{sse.ErrSource, apiError{400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.", nil}},
 
 	{identity.ErrUnknown, apiError{403, "InvalidAccessKeyId", "The Access Key Id you provided does not exist in our records.", nil}},
@@ -306,7 +306,9 @@ func errReservedBucket(op string) error {
 }
 
 // errArguments is MinIO's answer to bad encryption headers of a write.
-func errArguments(r *request, reason error) error {
-	message := "Invalid arguments provided for " + r.bucket + "/" + r.key + ": (" + reason.Error() + ")"
+func errArguments(r *request, reason error) error { return argumentsError(r.name(), reason) }
+
+func argumentsError(name sse.Name, reason error) *apiError {
+	message := "Invalid arguments provided for " + name.Bucket + "/" + name.Key + ": (" + reason.Error() + ")"
 	return &apiError{400, invalidArgument, message, nil}
 }

@@ -29,5 +29,5 @@ func vaultError(err error) (*apiError, bool) {
 		}
 		return &apiError{416, "InvalidRange", message, nil}, true
 	}
-	return nil, false
+	return uploadError(err)
 }

@@ -43,8 +43,6 @@ type Server struct {
 	service     *upstream.Service
 	rules       *bucketconfig.Rules
 	manifests   *manifest.Store
-	ledger      *manifest.Ledger
-	senders     partSenders
 	demands     demands
 	system      *system.Store
 	setup       *setup
@@ -106,7 +104,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		opts: o, log: o.Logger, table: table, admin: admin, service: service, rules: rules,
-		manifests: manifest.New(store), ledger: manifest.NewLedger(store), system: store, counted: counted, payloads: adminpayload.New(payloadsAtOnce),
+		manifests: manifest.New(store), system: store, counted: counted, payloads: adminpayload.New(payloadsAtOnce),
 		setup:   newSetup(o.KMS, service, rules, o.Logger),
 		buffers: newBufferBudget(o.SmallObjectBudget), documents: newBufferBudget(max(o.SmallObjectBudget/4, leastDocuments)),
 		strangers: edge.NewBudget(strangersAtOnce, strangersAtOnce), sealing: edge.NewQueue(payloadsAtOnce, payloadQueue, payloadWait),
@@ -128,7 +126,7 @@ func New(o Options) (*Server, error) {
 		FormerS3Keys: o.FormerS3Keys, Reserved: []string{systemKey, systemReadyKey}, ShareDEK: o.ShareDEK,
 	})
 	s.vault, err = vault.New(vault.Options{
-		Storage: o.Upstream.Storage(o.Service), Keys: s.keys, System: store, Manifests: s.manifests, Ledger: s.ledger, Rules: rules,
+		Storage: o.Upstream.Storage(o.Service), Keys: s.keys, System: store, Manifests: s.manifests, Ledger: manifest.NewLedger(store), Rules: rules,
 		Ready: s.setup.ensure, Policy: service.Policy, Clock: o.Upstream.Clock,
 		PlainRead: o.PlainRead, AutoEncryption: o.AutoEncryption, SmallObject: o.SmallObject, Logger: o.Logger, OnRestored: s.metrics.restored.Inc,
 	})

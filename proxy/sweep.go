@@ -136,7 +136,7 @@ func uncertain(err error) error {
 // UploadExists implements manifest.Lookups.
 func (l sweepLookups) UploadExists(ctx context.Context, object sse.Name, id string) (bool, error) {
 	up := l.s.serviceRequest(http.MethodGet, object, url.Values{"uploadId": {id}, "max-parts": {"1"}})
-	_, err := l.s.listUpstreamParts(ctx, up)
+	err := l.s.listUpstreamParts(ctx, up)
 	if err == nil {
 		return true, nil
 	}

@@ -135,23 +135,6 @@ func copySourceAsSaid(header string) string {
 	return said
 }
 
-// tellUpload tells with a request about an upload's parts how the upload is encrypted:
-// clients say that once, when they create it, and AWS judges every part by it.
-func tellUpload(up *upstream.Request, how sealedUnder) {
-	for _, t := range toldHeaders { // what a part's own headers say counts for nothing
-		delete(up.Told, t.name)
-	}
-	switch how.mode {
-	case sse.ModeS3:
-		up.Told.Set(toldMethod, sse.MethodS3)
-	case sse.ModeKMS:
-		up.Told.Set(toldMethod, sse.MethodKMS)
-		up.Told[toldKMSKeyID] = keySpellings(how.kmsKey)
-	case sse.ModeC:
-		up.Told.Set(toldCustomerAlgorithm, sse.MethodS3)
-	}
-}
-
 // tellPayload tells a body's digest as the client declares it, where the proxy signs
 // another one than that: a policy may forbid bodies that nobody has signed.
 func tellPayload(up *upstream.Request, h http.Header) {
