@@ -17,6 +17,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -69,7 +70,6 @@ var (
 	errPartNumber        = errors.New("part does not exist")
 	errClientGone        = errors.New("the client went away")
 	errAccessDenied      = errors.New("the caller may not do this")
-	errServiceRights     = errors.New("the proxy's own identity at MinIO may not read an object: see its policy in docs/configuration.md")
 	errUpstreamKMS       = errors.New("upstream does not answer as a MinIO without a KMS")
 	errAccountAnswer     = errors.New("upstream's answer names no account that was asked for")
 	errStaleCredential   = errors.New("upstream knows another secret for this access key, or none")
@@ -149,8 +149,9 @@ var errorTable = []struct {
 	{errChanged, apiError{503, "SlowDown", "The object is being overwritten. Please try again.", nil}},
 	{errNotModified, apiError{304, "NotModified", "", nil}},
 	{errAccessDenied, apiError{403, "AccessDenied", "Access Denied.", nil}},
-	{errServiceRights, apiError{503, "ServiceUnavailable", "The encryption gateway has too few rights at the storage; its log says which.", nil}},
-	{errUpstreamEncrypts, apiError{502, "InternalError", "The storage has a key service of its own and would encrypt objects once more; its operator must turn that off.", nil}},
+	{vault.ErrServiceRights, apiError{503, "ServiceUnavailable", "The encryption gateway has too few rights at the storage; its log says which.", nil}},
+	{vault.ErrNoRule, apiError{404, "ServerSideEncryptionConfigurationNotFoundError", "The server side encryption configuration was not found", nil}},
+	{storage.ErrEncrypts, apiError{502, "InternalError", "The storage has a key service of its own and would encrypt objects once more; its operator must turn that off.", nil}},
 	{errLoop, apiError{400, invalidRequest, "The request comes from an encryption gateway, whose upstream must be the storage itself.", nil}},
 	{errUpstreamKMS, apiError{502, "InternalError", "MinIO did not say whether you may do this: it must not have a KMS of its own.", nil}},
 	{adminpayload.ErrMalformed, apiError{400, "XMinioAdminConfigBadJSON", "JSON configuration provided is of incorrect format", nil}},

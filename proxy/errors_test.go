@@ -23,7 +23,6 @@ import (
 
 // mappedElsewhere are the sentinels that have no row in errorTable, and why.
 var mappedElsewhere = map[string]string{
-	"proxy.ErrNothingLost":       "only the command line gets it",
 	"proxy.ErrNothingToReset":    "only the command line gets it",
 	"sse.ErrMethod":              "writeHeaderError",
 	"sse.ErrIncompatible":        "writeHeaderError",
