@@ -62,16 +62,9 @@ func (s *Server) deleteBucket(w http.ResponseWriter, r *request) error {
 	}
 	signed := r.caller.accessKey != "" // upstream can only narrow access
 	if signed && (resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusOK) {
-		if err := s.dropRule(r); err != nil {
+		if err := s.vault.BucketRemoved(r.Context(), r.bucket); err != nil {
 			s.log.Warn("rule of a deleted bucket was not removed", "bucket", r.bucket, "error", err)
 		}
 	}
 	return s.forwardAnswer(w, resp)
-}
-
-func (s *Server) dropRule(r *request) error {
-	if err := s.setup.ensure(r.Context()); err != nil {
-		return err
-	}
-	return s.rules.BucketRemoved(r.Context(), r.bucket)
 }

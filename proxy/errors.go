@@ -13,6 +13,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/objectname"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -39,9 +40,7 @@ var (
 	errMalformedQuery    = errors.New("malformed query")
 	errHeadersTooLarge   = errors.New("headers are too large")
 	errMalformedPath     = errors.New("malformed path")
-	errInvalidBucketName = errors.New("invalid bucket name")
 	errDotSegment        = errors.New("object name with a dot segment")
-	errInvalidObjectName = errors.New("invalid object name")
 	errKeyTooLong        = errors.New("object key is too long")
 	errReservedMetadata  = errors.New("reserved metadata name")
 	errMissingLength     = vault.ErrMissingLength
@@ -67,7 +66,6 @@ var (
 	errCopyOntoItself    = errors.New("copy of an object onto itself that changes nothing")
 	errClientGone        = errors.New("the client went away")
 	errAccessDenied      = vault.ErrAccessDenied
-	errServiceRights     = errors.New("the proxy's own identity at MinIO may not read an object: see its policy in docs/configuration.md")
 	errUpstreamKMS       = errors.New("upstream does not answer as a MinIO without a KMS")
 	errAccountAnswer     = errors.New("upstream's answer names no account that was asked for")
 	errStaleCredential   = errors.New("upstream knows another secret for this access key, or none")
@@ -97,15 +95,16 @@ var errorTable = []struct {
 	{bucketconfig.ErrUnavailable, apiError{503, "ServiceUnavailable", "The bucket's encryption settings cannot be read. Please try again.", nil}},
 	{errUnknownOperation, apiError{501, "NotImplemented", "A header or query you provided implies functionality that is not implemented", nil}},
 	{errNotOffered, apiError{501, "NotImplemented", "A header or query you provided implies functionality that is not implemented", nil}},
+	{objectname.ErrNotS3, apiError{501, "NotImplemented", "A header or query you provided implies functionality that is not implemented", nil}},
 	{errRepeatedParameter, apiError{400, invalidArgument, "A query parameter is given more than once.", nil}},
 	{errMalformedQuery, apiError{400, invalidArgument, "The query string is malformed.", nil}},
 	{errHeadersTooLarge, apiError{400, "MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size.", nil}},
 	{edge.ErrBusy, apiError{503, "SlowDown", "Please reduce your request rate.", nil}},
 	{edge.ErrStalled, apiError{400, "RequestTimeout", "Your socket connection to the server was not read from or written to within the timeout period.", nil}},
 	{errMalformedPath, apiError{400, "InvalidURI", "Couldn't parse the specified URI.", nil}},
-	{errInvalidBucketName, apiError{400, "InvalidBucketName", "The specified bucket is not valid.", nil}},
+	{objectname.ErrBucket, apiError{400, "InvalidBucketName", "The specified bucket is not valid.", nil}},
 	{errDotSegment, apiError{400, "XMinioInvalidResourceName", "Resource name contains bad components such as \"..\" or \".\".", nil}},
-	{errInvalidObjectName, apiError{400, "XMinioInvalidObjectName", "Object name contains unsupported characters.", nil}},
+	{objectname.ErrKey, apiError{400, "XMinioInvalidObjectName", "Object name contains unsupported characters.", nil}},
 	{errKeyTooLong, apiError{400, "KeyTooLongError", "Your key is too long", nil}},
 	{identity.ErrToken, apiError{403, "InvalidTokenId", "The security token included in the request is invalid", nil}},
 	{errReservedMetadata, apiError{400, invalidArgument, "Your metadata headers are not supported.", nil}},
@@ -146,8 +145,9 @@ var errorTable = []struct {
 	{vault.ErrChanged, apiError{503, "SlowDown", "The object is being overwritten. Please try again.", nil}},
 	{vault.ErrNotModified, apiError{304, "NotModified", "", nil}},
 	{errAccessDenied, apiError{403, "AccessDenied", "Access Denied.", nil}},
-	{errServiceRights, apiError{503, "ServiceUnavailable", "The encryption gateway has too few rights at the storage; its log says which.", nil}},
-	{errUpstreamEncrypts, apiError{502, "InternalError", "The storage has a key service of its own and would encrypt objects once more; its operator must turn that off.", nil}},
+	{vault.ErrServiceRights, apiError{503, "ServiceUnavailable", "The encryption gateway has too few rights at the storage; its log says which.", nil}},
+	{vault.ErrNoRule, apiError{404, "ServerSideEncryptionConfigurationNotFoundError", "The server side encryption configuration was not found", nil}},
+	{storage.ErrEncrypts, apiError{502, "InternalError", "The storage has a key service of its own and would encrypt objects once more; its operator must turn that off.", nil}},
 	{errLoop, apiError{400, invalidRequest, "The request comes from an encryption gateway, whose upstream must be the storage itself.", nil}},
 	{errUpstreamKMS, apiError{502, "InternalError", "MinIO did not say whether you may do this: it must not have a KMS of its own.", nil}},
 	{adminpayload.ErrMalformed, apiError{400, "XMinioAdminConfigBadJSON", "JSON configuration provided is of incorrect format", nil}},
@@ -300,7 +300,7 @@ func relayed(e *storage.Error) *apiError {
 // made to.
 func errReservedBucket(op string) error {
 	if op == "CreateBucket" {
-		return errInvalidBucketName
+		return objectname.ErrBucket
 	}
 	return &apiError{404, "NoSuchBucket", "The specified bucket does not exist", nil}
 }

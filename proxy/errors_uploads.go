@@ -4,7 +4,6 @@ import (
 	"errors"
 	"strconv"
 
-	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/vault"
 )
 

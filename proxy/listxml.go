@@ -6,20 +6,21 @@ import (
 	"strconv"
 
 	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
 // render writes the page for the client.
-func (l *listing) render(p *storage.Page, entries []listEntry) []byte {
-	b := bytes.NewBuffer(make([]byte, 0, 512+320*len(entries)))
+func (l *listing) render(p *vault.Page) []byte {
+	b := bytes.NewBuffer(make([]byte, 0, 512+320*len(p.Entries)))
 	root := "ListBucketResult"
 	if l.kind == listVersions {
 		root = "ListVersionsResult"
 	}
 	b.WriteString(xml.Header + `<` + root + ` xmlns="` + s3Namespace + `">`)
-	l.renderHead(b, p)
-	for i := range entries {
-		l.renderEntry(b, &entries[i])
+	l.renderHead(b, p.Page)
+	for i := range p.Entries {
+		l.renderEntry(b, &p.Entries[i], &p.Known[i])
 	}
 	for _, prefix := range p.Prefixes {
 		b.WriteString("<CommonPrefixes>")
@@ -69,7 +70,7 @@ func (l *listing) renderHead(b *bytes.Buffer, p *storage.Page) {
 	element(b, "IsTruncated", strconv.FormatBool(p.Truncated))
 }
 
-func (l *listing) renderEntry(b *bytes.Buffer, e *listEntry) {
+func (l *listing) renderEntry(b *bytes.Buffer, e *storage.Entry, known *vault.Known) {
 	tag := "Contents"
 	switch {
 	case e.DeleteMarker:
@@ -82,7 +83,7 @@ func (l *listing) renderEntry(b *bytes.Buffer, e *listEntry) {
 	element(b, "LastModified", e.LastModified)
 	if !e.DeleteMarker {
 		element(b, "ETag", e.ETag)
-		if sum := e.facts.Checksum; sum != nil {
+		if sum := known.Checksum; sum != nil {
 			element(b, "ChecksumAlgorithm", checksumOf(sum.Type).wire.String())
 			element(b, "ChecksumType", checksumKind(sum))
 		}
@@ -102,15 +103,15 @@ func (l *listing) renderEntry(b *bytes.Buffer, e *listEntry) {
 		element(b, "VersionId", e.VersionID)
 	}
 	if l.metadata && e.HasMetadata {
-		l.renderMetadata(b, e)
+		l.renderMetadata(b, e, known.Record)
 	}
 	b.WriteString("</" + tag + ">")
 }
 
 // renderMetadata answers MinIO's metadata=true with what is the client's own.
-func (l *listing) renderMetadata(b *bytes.Buffer, e *listEntry) {
+func (l *listing) renderMetadata(b *bytes.Buffer, e *storage.Entry, rec *sse.Record) {
 	if !e.DeleteMarker {
-		renderUserMetadata(b, e)
+		renderUserMetadata(b, e, rec)
 	}
 	if e.UserTags != "" {
 		element(b, "UserTags", e.UserTags)
@@ -123,21 +124,21 @@ func (l *listing) renderMetadata(b *bytes.Buffer, e *listEntry) {
 	}
 }
 
-func renderUserMetadata(b *bytes.Buffer, e *listEntry) {
+func renderUserMetadata(b *bytes.Buffer, e *storage.Entry, rec *sse.Record) {
 	b.WriteString("<UserMetadata>")
 	for _, m := range e.Metadata {
 		if !isReservedName(m.Name) {
 			element(b, m.Name, m.Value)
 		}
 	}
-	if e.record != nil {
-		switch e.record.Mode {
+	if rec != nil {
+		switch rec.Mode {
 		case sse.ModeS3:
 			element(b, sse.HeaderMethod, sse.MethodS3)
 		case sse.ModeKMS:
 			element(b, sse.HeaderMethod, sse.MethodKMS)
-			element(b, sse.HeaderKMSKeyID, sse.KeyARNPrefix+e.record.KMSKey)
-			if shown := shownContext(e.record); shown != "" {
+			element(b, sse.HeaderKMSKeyID, sse.KeyARNPrefix+rec.KMSKey)
+			if shown := shownContext(rec); shown != "" {
 				element(b, sse.HeaderContext, shown)
 			}
 		case sse.ModeC:

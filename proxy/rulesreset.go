@@ -39,7 +39,7 @@ type Loss struct {
 
 // ExportRules returns all bucket rules. bucketconfig.ErrUnavailable.
 func (s *Server) ExportRules(ctx context.Context) ([]bucketconfig.BucketRule, error) {
-	rules, err := s.rules.Export(ctx)
+	rules, err := s.vault.ExportRules(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", cause(err), err)
 	}
@@ -49,45 +49,12 @@ func (s *Server) ExportRules(ctx context.Context) ([]bucketconfig.BucketRule, er
 // RulesUsing returns the buckets whose rules encrypt under a KMS key.
 func (s *Server) RulesUsing(ctx context.Context, key string) (buckets []string, err error) {
 	rules, err := s.ExportRules(ctx)
-	for _, b := range rules {
-		name := s.keys.S3Key()
-		if b.Algorithm == bucketconfig.AWSKMS {
-			var malformed error
-			if name, malformed = s.keys.KeyName(b.KMSKeyID); malformed != nil {
-				continue
-			}
-		}
-		if name == key {
-			buckets = append(buckets, b.Bucket)
-		}
-	}
-	return buckets, err
-}
-
-// ImportRules sets bucket rules; missing are buckets that do not exist. A rule whose
-// KMS key does not exist is refused before any is set: kms.ErrKeyNotFound.
-func (s *Server) ImportRules(ctx context.Context, rules []bucketconfig.BucketRule) (missing []string, err error) {
-	if err := s.setup.ensure(ctx); err != nil {
-		return nil, err
-	}
-	for _, b := range rules {
-		if b.Algorithm != bucketconfig.AWSKMS {
-			continue
-		}
-		name, err := s.keys.KeyName(b.KMSKeyID)
-		if err != nil {
-			return nil, fmt.Errorf("bucket %q: %w", b.Bucket, err)
-		}
-		if _, err := s.opts.KMS.DescribeKey(ctx, name); err != nil && !errors.Is(err, kms.ErrNotPermitted) {
-			return nil, fmt.Errorf("bucket %q: KMS key of the rule: %w", b.Bucket, err)
-		}
-	}
-	return s.rules.Import(ctx, rules)
+	return s.vault.RulesUsing(rules, key), err
 }
 
 // Lost says what a reset would lose. ErrNothingToReset, with the reason.
 func (s *Server) Lost(ctx context.Context) (*Loss, error) {
-	_, err := s.rules.Export(ctx)
+	_, err := s.vault.ExportRules(ctx)
 	if err == nil {
 		return nil, fmt.Errorf("%w: the bucket rules can be read", ErrNothingToReset)
 	}

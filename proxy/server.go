@@ -33,36 +33,35 @@ import (
 
 // Server answers S3 requests. It is an http.Handler, safe for concurrent use.
 type Server struct {
-	opts        Options
-	log         *slog.Logger
-	verifier    *sigv4.Verifier
-	identities  *identity.Store
-	table       *routeTable
-	admin       *adminTable
-	router      http.Handler
-	service     *upstream.Service
-	rules       *bucketconfig.Rules
-	manifests   *manifest.Store
-	demands     demands
-	system      *system.Store
-	setup       *setup
-	fitness     *fitness
-	readiness   *readiness
-	upstreamKMS upstreamKMS
-	counted     *countedKeys
-	pins        *pins.Keys
-	payloads    *adminpayload.Opener
-	keys        *keyring.Ring
-	vault       *vault.Vault
-	buffers     *bufferBudget // of small uploads
-	documents   *bufferBudget
-	strangers   *edge.Budget // bodies that are read of callers who are not known
-	sealing     *edge.Gate   // in front of payloads
-	metrics     *metrics
-	probes      probes
-	busy        busyLog
-	lines       *edge.Lines // of strangers in the log
-	draining    atomic.Bool // about to end
+	opts       Options
+	log        *slog.Logger
+	verifier   *sigv4.Verifier
+	identities *identity.Store
+	table      *routeTable
+	admin      *adminTable
+	router     http.Handler
+	service    *upstream.Service
+	rules      *bucketconfig.Rules
+	manifests  *manifest.Store
+	demands    demands
+	system     *system.Store
+	setup      *setup
+	fitness    *fitness
+	readiness  *readiness
+	counted    *countedKeys
+	pins       *pins.Keys
+	payloads   *adminpayload.Opener
+	keys       *keyring.Ring
+	vault      *vault.Vault
+	buffers    *bufferBudget // of small uploads
+	documents  *bufferBudget
+	strangers  *edge.Budget // bodies that are read of callers who are not known
+	sealing    *edge.Gate   // in front of payloads
+	metrics    *metrics
+	probes     probes
+	busy       busyLog
+	lines      *edge.Lines // of strangers in the log
+	draining   atomic.Bool // about to end
 }
 
 // New checks the options and returns a server that has made no request yet.
@@ -116,6 +115,7 @@ func New(o Options) (*Server, error) {
 	s.fitness = newFitness(o.Upstream, service, s.setup.ensure, o.Logger)
 	s.fitness.fit = s.findUpstreamKMS
 	o.Upstream.OnEncrypted(s.encryptedTwice)
+	o.Upstream.OnRuleKept(s.ruleKept)
 	s.readiness = &readiness{server: s, ignoreKeys: o.ReadyWithoutKeys, log: o.Logger}
 	s.lines = edge.NewLines(s.logLeftOut)
 	if err := s.setIdentities(store); err != nil {
@@ -128,7 +128,7 @@ func New(o Options) (*Server, error) {
 	s.vault, err = vault.New(vault.Options{
 		Storage: o.Upstream.Storage(o.Service), Keys: s.keys, System: store, Manifests: s.manifests, Ledger: manifest.NewLedger(store), Rules: rules,
 		Ready: s.setup.ensure, Policy: service.Policy, Clock: o.Upstream.Clock,
-		PlainRead: o.PlainRead, AutoEncryption: o.AutoEncryption, SmallObject: o.SmallObject, Logger: o.Logger, OnRestored: s.metrics.restored.Inc,
+		PlainRead: o.PlainRead, AutoEncryption: o.AutoEncryption, SmallObject: o.SmallObject, Logger: o.Logger, OnRestored: s.metrics.restored.Inc, SweepOthers: s.sweepOthers,
 	})
 	if err != nil {
 		return nil, err
@@ -162,6 +162,9 @@ func (s *Server) AcceptKey(ctx context.Context, name string) (before, after stri
 // Identities returns who may sign requests.
 func (s *Server) Identities() *identity.Store { return s.identities }
 
+// Vault returns the object engine, for commands that work without requests.
+func (s *Server) Vault() *vault.Vault { return s.vault }
+
 // CheckKeys says whether MinIO holds the data of an installation whose keys the key
 // service does not have: system.ErrForeign. It makes nothing, and returns nil if that
 // cannot be told within a moment.
@@ -184,7 +187,7 @@ func (s *Server) Start(ctx context.Context) error {
 	go s.setup.run(ctx)
 	go s.fitness.run(ctx)
 	go s.readiness.run(ctx)
-	go s.sweepInBackground(ctx)
+	go s.vault.SweepInBackground(ctx)
 	return nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/bucketseal/bucketseal/proxy/system"
 )
@@ -14,18 +13,15 @@ import (
 // maxNamed bounds how many buckets one line of the log names.
 const maxNamed = 20
 
-// upstreamKMS knows whether MinIO has a KMS of its own. What is written to a bucket
-// that has a rule there is encrypted twice, and lost with that KMS.
-type upstreamKMS struct{ found atomic.Bool }
-
-// find looks for a KMS at MinIO, and for buckets whose rules use it.
+// findUpstreamKMS looks for a KMS at MinIO, and for buckets whose rules use it. What is
+// written to a bucket that has a rule there is encrypted twice, and lost with that KMS.
 func (s *Server) findUpstreamKMS(ctx context.Context) {
 	has, err := s.service.HasKMS(ctx)
 	if err != nil {
 		s.log.Debug("it cannot be told whether MinIO has a KMS of its own", "error", err)
 		return
 	}
-	if s.upstreamKMS.found.Swap(has) == has {
+	if !s.opts.Upstream.NoteKMS(has) {
 		return
 	}
 	if !has {
@@ -51,6 +47,11 @@ func (s *Server) findUpstreamKMS(ctx context.Context) {
 		s.log.Error("buckets have encryption rules at MinIO itself: what is written there is encrypted twice; remove the rules there (mc encrypt clear on an alias of MinIO's own), and copy the objects onto themselves",
 			"buckets", len(ruled), "named", strings.Join(ruled[:min(len(ruled), maxNamed)], ","))
 	}
+}
+
+// ruleKept is told of a bucket whose rule MinIO took of a question of the proxy's.
+func (s *Server) ruleKept(bucket string, err error) {
+	s.log.Error("MinIO has a KMS of its own, and keeps an encryption rule for a bucket that it should not have: remove it there", "bucket", bucket, "error", err)
 }
 
 // encryptedTwice is told of a bucket in which MinIO has encrypted what the proxy wrote.

@@ -56,6 +56,8 @@ type Options struct {
 	SmallObject int64
 	// Logger is told what operators should know; nil means slog.Default().
 	Logger *slog.Logger
+	// SweepOthers is called at the end of each sweep; nil for nothing.
+	SweepOthers SweepOthers
 	// OnRestored is called once for each object whose manifest was found by its data; nil
 	// for nobody.
 	OnRestored func()

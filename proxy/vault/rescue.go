@@ -1,4 +1,4 @@
-package proxy
+package vault
 
 import (
 	"context"
@@ -8,19 +8,15 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"net/http"
-	"net/url"
 	"strconv"
 
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/objectname"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
-
-// ErrNothingLost says that an object has its manifest, or needs none.
-var ErrNothingLost = errors.New("nothing is lost: the object has its manifest, or needs none")
 
 // Rescue is the order to make an object's lost manifest anew.
 type Rescue struct {
@@ -54,19 +50,19 @@ type Rescued struct {
 // what upstream has. Every byte is authenticated; that the parts are those which the
 // client put together nobody vouches for, and the manifest says so. ErrNothingLost,
 // manifest.ErrMissing if one is there that does not open, or the errors of a read.
-func (s *Server) Rescue(ctx context.Context, order Rescue) (*Rescued, error) {
-	if err := s.setup.ensure(ctx); err != nil {
+func (v *Vault) Rescue(ctx context.Context, order Rescue) (*Rescued, error) {
+	if err := v.o.Ready(ctx); err != nil {
 		return nil, err
 	}
-	name, err := objectName(order.Bucket, order.Key)
+	name, err := objectname.Of(order.Bucket, order.Key)
 	if err != nil {
 		return nil, err
 	}
-	l := &lost{Rescue: order, server: s, name: name}
+	l := &lost{Rescue: order, vault: v, name: name}
 	if err := l.find(ctx); err != nil {
 		return nil, err
 	}
-	key, private, err := s.keys.Open(ctx, keyring.Operator(), l.name, l.record, order.Customer)
+	key, private, err := v.o.Keys.Open(ctx, keyring.Operator(), l.name, l.record, order.Customer)
 	if err != nil {
 		return nil, err
 	}
@@ -82,9 +78,9 @@ func (s *Server) Rescue(ctx context.Context, order Rescue) (*Rescued, error) {
 	if err != nil {
 		return nil, err
 	}
-	write := s.manifests.Put
+	write := v.o.Manifests.Put
 	if l.broken {
-		write = s.manifests.Replace
+		write = v.o.Manifests.Replace
 	}
 	if err := write(ctx, l.ref, l.facts, l.parts); err != nil {
 		return nil, err
@@ -98,7 +94,7 @@ func (s *Server) Rescue(ctx context.Context, order Rescue) (*Rescued, error) {
 // lost is an object whose manifest is lost.
 type lost struct {
 	Rescue
-	server *Server
+	vault  *Vault
 	name   sse.Name
 	record *sse.Record
 	ref    manifest.Ref
@@ -114,29 +110,26 @@ type lost struct {
 
 // find looks the object up, and says whether its manifest is lost.
 func (l *lost) find(ctx context.Context) error {
-	resp, err := l.server.opts.Upstream.Do(ctx, l.request(http.MethodHead))
+	info, err := l.vault.alone().Head(ctx, l.get())
 	if err != nil {
 		return err
 	}
-	if resp.StatusCode != http.StatusOK {
-		return upstream.ReadError(resp)
-	}
-	defer upstream.Discard(resp)
-	l.stored, l.size = resp.Header.Get("ETag"), resp.ContentLength
-	if l.record, err = recordOf(resp); err != nil {
+	l.stored, l.size = info.ETag, info.Size
+	if l.record, err = recordOf(info.Reserved); err != nil {
 		return err
 	}
 	if l.record == nil || l.record.Manifest == (sse.ManifestID{}) {
 		return ErrNothingLost
 	}
+	manifests := l.vault.o.Manifests
 	l.ref = manifestRef(l.name, l.record, l.stored)
-	_, err = l.server.manifests.Find(ctx, l.ref, l.server.dataOf(l.name, resp))
+	_, err = manifests.Find(ctx, l.ref, l.vault.dataOf(l.name, info))
 	var parts *sse.Parts
 	if err == nil && l.record.Layout != sse.OneStream {
-		parts, err = l.server.manifests.Parts(ctx, l.ref)
+		parts, err = manifests.Parts(ctx, l.ref)
 	}
 	switch {
-	case err == nil && l.server.manifests.Restored(l.ref):
+	case err == nil && manifests.Restored(l.ref):
 		l.adopted = parts
 		return nil
 	case err == nil:
@@ -145,36 +138,27 @@ func (l *lost) find(ctx context.Context) error {
 		return err
 	}
 	lookUp := err
-	if l.broken, err = l.server.manifests.Exists(ctx, l.ref); err == nil && l.broken && !l.Replace {
+	if l.broken, err = manifests.Exists(ctx, l.ref); err == nil && l.broken && !l.Replace {
 		return lookUp
 	}
 	return err
 }
 
-func (l *lost) request(method string) *upstream.Request {
-	up := l.server.serviceRequest(method, l.name, url.Values{})
-	if l.Version != "" {
-		up.Query.Set("versionId", l.Version)
-	}
-	return up
-}
+func (l *lost) get() *storage.Get { return &storage.Get{Name: l.name, Version: l.Version} }
 
 // read gives f the encrypted bytes of the object that was found.
 func (l *lost) read(ctx context.Context, f func(io.Reader) error) error {
-	up := l.request(http.MethodGet)
-	up.Header.Set("If-Match", l.stored)
-	resp, err := l.server.opts.Upstream.Do(ctx, up)
+	get := l.get()
+	get.IfMatch = l.stored
+	got, err := l.vault.alone().Get(ctx, get)
 	if err != nil {
 		return err
 	}
-	if resp.StatusCode != http.StatusOK {
-		return upstream.ReadError(resp)
-	}
-	defer upstream.Discard(resp)
-	if err := checkLength(resp, l.size); err != nil {
+	defer func() { _ = got.Close() }()
+	if err := checkAnswer(&got.Info, sse.Range{}, l.size, false); err != nil {
 		return err
 	}
-	return f(resp.Body)
+	return f(got)
 }
 
 // check reads all of an object whose manifest was found by the data. ErrNothingLost if
@@ -202,17 +186,11 @@ func (l *lost) check(ctx context.Context, key *sse.ObjectKey) error {
 	return err
 }
 
-// doesNotFit says whether an error of reading an object may be that of a manifest that
-// is another's.
-func doesNotFit(err error) bool {
-	return errors.Is(err, sse.ErrTampered) || errors.Is(err, sse.ErrTruncated) || errors.Is(err, errUpstreamLied)
-}
-
 // readStream computes what is known of an object of one stream. Its record vouches
 // for every byte; a checksum that the client gave with it is gone.
 func (l *lost) readStream(ctx context.Context, key *sse.ObjectKey, private *sse.Private) error {
 	if want := sse.EncSize(l.record.PlainSize); want != l.size {
-		return fmt.Errorf("upstream has %d bytes where the record says %d: %w", l.size, want, errUpstreamLied)
+		return fmt.Errorf("upstream has %d bytes where the record says %d: %w", l.size, want, storage.ErrLied)
 	}
 	sum := md5.New() //nolint:gosec // see above
 	err := l.read(ctx, func(enc io.Reader) error {
@@ -266,7 +244,7 @@ func (l *lost) readParts(ctx context.Context, key *sse.ObjectKey) error {
 	}
 	stored := hex.EncodeToString(sums.stored.Sum(nil)) + "-" + strconv.Itoa(len(found))
 	if l.record.Layout == sse.Uploaded && !l.Copied && stored != l.ref.ETag {
-		return fmt.Errorf("upstream's ETag is %s, that of the %d parts found is %s; --copied takes an object that was restored from a copy: %w", l.ref.ETag, len(found), stored, errUpstreamLied)
+		return fmt.Errorf("upstream's ETag is %s, that of the %d parts found is %s; --copied takes an object that was restored from a copy: %w", l.ref.ETag, len(found), stored, storage.ErrLied)
 	}
 	l.facts = sse.Facts{Parts: len(found), PlainSize: l.parts.PlainSize(), Unproven: true}
 	if l.record.Mode == sse.ModeS3 {
@@ -277,7 +255,7 @@ func (l *lost) readParts(ctx context.Context, key *sse.ObjectKey) error {
 
 // knownParts are the numbers and sizes of the parts as upstream says.
 func (l *lost) knownParts(ctx context.Context) ([]sse.Part, error) {
-	listed, err := l.server.askObjectParts(ctx, l.request(http.MethodGet))
+	listed, err := l.vault.alone().ObjectParts(ctx, l.get())
 	if err != nil {
 		return nil, err
 	}
@@ -285,12 +263,12 @@ func (l *lost) knownParts(ctx context.Context) ([]sse.Part, error) {
 	for i, p := range listed {
 		size, err := sse.PlainSize(p.Size)
 		if err != nil {
-			return nil, fmt.Errorf("part %d as upstream lists it: %w", p.PartNumber, err)
+			return nil, fmt.Errorf("part %d as upstream lists it: %w", p.Number, err)
 		}
-		if p.PartNumber < 1 || p.PartNumber > sse.MaxParts {
-			return nil, fmt.Errorf("upstream lists a part %d: %w", p.PartNumber, errUpstreamLied)
+		if p.Number < 1 || p.Number > sse.MaxParts {
+			return nil, fmt.Errorf("upstream lists a part %d: %w", p.Number, storage.ErrLied)
 		}
-		known[i] = sse.Part{Number: uint32(p.PartNumber), PlainSize: size} //nolint:gosec // checked: 1 to 10,000
+		known[i] = sse.Part{Number: uint32(p.Number), PlainSize: size} //nolint:gosec // checked: 1 to 10,000
 	}
 	if _, err := sse.NewParts(known, 0); err != nil {
 		return nil, err
