@@ -3,12 +3,15 @@ package proxy
 import (
 	"bytes"
 	"crypto/md5" //nolint:gosec // S3's ETags are MD5
+	"encoding/xml"
+	"fmt"
 	"hash"
 	"io"
-	"sync"
+	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -131,63 +134,6 @@ func (r *sourceReader) Read(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-// guardedBody is the encrypted body of a small upload. It can be read again from
-// the start, and tells when nobody reads its buffer any more.
-type guardedBody struct {
-	stream *sse.Stream
-	buffer []byte
-	open   *openReaders
-	enc    io.Reader
-	once   sync.Once
-}
-
-// openReaders counts the readers of one buffer.
-type openReaders struct {
-	mu sync.Mutex
-	n  int
-}
-
-func newGuardedBody(stream *sse.Stream, buffer []byte) (*guardedBody, error) {
-	g := &guardedBody{stream: stream, buffer: buffer, open: new(openReaders)}
-	return g, g.start()
-}
-
-func (g *guardedBody) start() (err error) {
-	g.enc, err = g.stream.Encrypt(bytes.NewReader(g.buffer))
-	if err == nil {
-		g.open.mu.Lock()
-		g.open.n++
-		g.open.mu.Unlock()
-	}
-	return err
-}
-
-// again returns the same encrypted bytes once more: same key, same nonce, same
-// plaintext.
-func (g *guardedBody) again() (io.ReadCloser, error) {
-	next := &guardedBody{stream: g.stream, buffer: g.buffer, open: g.open}
-	return next, next.start()
-}
-
-// Read returns encrypted bytes.
-func (g *guardedBody) Read(p []byte) (int, error) { return g.enc.Read(p) }
-
-// Close says that this reader is done with the buffer.
-func (g *guardedBody) Close() error {
-	g.once.Do(func() {
-		g.open.mu.Lock()
-		g.open.n--
-		g.open.mu.Unlock()
-	})
-	return nil
-}
-
-func (g *guardedBody) wasClosed() bool {
-	g.open.mu.Lock()
-	defer g.open.mu.Unlock()
-	return g.open.n == 0
-}
-
 // copiedBody is another object's plaintext as the body of an upload.
 type copiedBody struct {
 	src   io.Reader
@@ -266,3 +212,58 @@ func (b *copiedBody) TrailerChecksum() (checksum.Algorithm, bool) { return 0, fa
 
 // Err implements plaintext.
 func (b *copiedBody) Err() error { return b.err }
+
+// bodyError returns the client's fault if there is one, since upstream's failure
+// then only follows from it.
+func bodyError(body plaintext, err error) error {
+	if own := body.Err(); own != nil && own != io.EOF {
+		return own
+	}
+	return err
+}
+
+// expectContinueFrom is the body size in bytes from which upstream is asked
+// first whether it wants the body: a refusal then costs no transfer. So is it for
+// all that is not read whole before: no client is told to send what is refused.
+const expectContinueFrom = 1 << 20
+
+// commitLimit bounds how long upstream may take to make an object visible once its
+// manifest is written: to accept its last bytes, or to put its parts together. The
+// janitor leaves manifests alone for much longer.
+const commitLimit = 10 * time.Minute
+
+// errSlowCommit ends a write that takes longer. Whether it was stored is not known.
+var errSlowCommit = fmt.Errorf("the object was not stored within %v of its manifest: %w", commitLimit, storage.ErrUnreachable)
+
+// knownFacts returns what is known of a body now: computed, if it was read, or
+// declared, and then verified before its last byte goes upstream. withMD5 is for
+// SSE-S3: other ETags are upstream's.
+func knownFacts(body plaintext, withMD5 bool) sse.Facts {
+	var f sse.Facts
+	sum, ok := body.MD5()
+	if !ok {
+		sum, ok = body.DeclaredMD5()
+	}
+	if ok && withMD5 {
+		f.MD5 = sum[:]
+	}
+	trailer, _ := body.TrailerChecksum()
+	for algorithm, value := range body.Checksums() {
+		if f.Checksum == nil || algorithm == trailer {
+			f.Checksum = &sse.Checksum{Type: sealedChecksum(algorithm), Value: value}
+		}
+	}
+	if algorithm, value, ok := body.DeclaredChecksum(); ok {
+		f.Checksum = &sse.Checksum{Type: sealedChecksum(algorithm), Value: value}
+	}
+	return f
+}
+
+// copyResult is upstream's answer to a copy.
+type copyResult struct {
+	XMLName      xml.Name
+	ETag         string    `xml:"ETag"`
+	LastModified time.Time `xml:"LastModified"`
+	Code         string    `xml:"Code"`
+	Message      string    `xml:"Message"`
+}

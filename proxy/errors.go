@@ -16,6 +16,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -43,33 +44,32 @@ var (
 	errInvalidObjectName = errors.New("invalid object name")
 	errKeyTooLong        = errors.New("object key is too long")
 	errReservedMetadata  = errors.New("reserved metadata name")
-	errMissingLength     = errors.New("missing content length")
-	errTooLarge          = errors.New("body is too large")
+	errMissingLength     = vault.ErrMissingLength
+	errTooLarge          = vault.ErrTooLarge
 	errBodyTooLarge      = errors.New("document is too large")
 	errInvalidRange      = errors.New("range is not satisfiable")
-	errPlainObject       = errors.New("object is stored without encryption, in a bucket that plain_read does not list")
+	errPlainObject       = vault.ErrPlainObject
 	errUpstreamLied      = storage.ErrLied
-	errPrecondition      = errors.New("precondition failed")
-	errNotModified       = errors.New("not modified")
-	errNoSuchKey         = errors.New("object does not exist")
-	errChanged           = errors.New("the object was overwritten while it was read")
+	errPrecondition      = vault.ErrPrecondition
+	errNotModified       = vault.ErrNotModified
+	errNoSuchKey         = vault.ErrNoSuchKey
+	errChanged           = vault.ErrChanged
 	errNotReady          = errors.New("the proxy is not set up yet")
 	errPlainHTTP         = errors.New("customer keys over plain http")
-	errCustomerKeyUnused = errors.New("customer key for an object that needs none")
+	errCustomerKeyUnused = vault.ErrCustomerKeyUnused
 	errReadWithMethod    = errors.New("server-side encryption header on a read")
 	errEncodingType      = errors.New("unknown encoding type")
 	errNoSuchUpload      = manifest.ErrNoSuchUpload
 	errPartNeedsKey      = errors.New("part of an SSE-C upload without its key")
-	errBusy              = errors.New("no memory left for a body of unknown length")
+	errBusy              = vault.ErrBusy
 	errMalformedXML      = errors.New("malformed XML")
 	errInvalidPart       = errors.New("invalid part")
 	errPartOrder         = errors.New("parts out of order")
 	errPartTooSmall      = errors.New("part too small")
 	errCopySource        = errors.New("malformed copy source")
-	errCopyOntoItself    = errors.New("copy of an object onto itself that changes nothing")
 	errPartNumber        = errors.New("part does not exist")
 	errClientGone        = errors.New("the client went away")
-	errAccessDenied      = errors.New("the caller may not do this")
+	errAccessDenied      = vault.ErrAccessDenied
 	errServiceRights     = errors.New("the proxy's own identity at MinIO may not read an object: see its policy in docs/configuration.md")
 	errUpstreamKMS       = errors.New("upstream does not answer as a MinIO without a KMS")
 	errAccountAnswer     = errors.New("upstream's answer names no account that was asked for")
@@ -125,7 +125,7 @@ var errorTable = []struct {
 	{errPartOrder, apiError{400, "InvalidPartOrder", "The list of parts was not in ascending order. The parts list must be specified in order by part number.", nil}},
 	{errPartTooSmall, apiError{400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed object size.", nil}},
 	{errCopySource, apiError{400, invalidArgument, "Copy Source must mention the source bucket and key: sourcebucket/sourcekey.", nil}},
-	{errCopyOntoItself, apiError{400, invalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.", nil}},
+	{vault.ErrCopyOntoItself, apiError{400, invalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.", nil}},
 	{errPartAndRange, apiError{400, invalidRequest, "Cannot specify both Range header and partNumber query parameter", nil}},
 	{errNoSuchVersion, apiError{404, "NoSuchVersion", "The specified version does not exist.", nil}},
 	{errFormToObject, apiError{405, "MethodNotAllowed", "The specified method is not allowed against this resource.", nil}},
@@ -169,6 +169,7 @@ var errorTable = []struct {
 	{errStaleCredential, apiError{403, "InvalidAccessKeyId", "The storage does not accept this access key any more: its secret was changed, or it was removed there.", nil}},
 	{errSTSAnswer, apiError{502, "InternalError", "The storage issued a credential that cannot be used here.", nil}},
 	{keyring.ErrOtherS3Key, apiError{500, "InternalError", "The object was encrypted with another key of SSE-S3 than this bucketseal has: its sse_s3.former_keys may lack one.", nil}},
+	{vault.ErrIncompleteBody, apiError{400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.", nil}},
 	{errUpstreamLied, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
 
 	{sse.ErrTampered, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
@@ -231,6 +232,10 @@ func asAPIError(err error) *apiError {
 	if errors.As(err, &answered) && !proxysOwn(err) {
 		return relayed(answered)
 	}
+	var condition *vault.ConditionError
+	if errors.As(err, &condition) {
+		return conditionAnswer(condition)
+	}
 	var malformed *bucketconfig.InvalidRuleError
 	if errors.As(err, &malformed) {
 		return &apiError{400, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema. (" + malformed.Reason + ")", nil}
@@ -291,6 +296,13 @@ func relayed(e *storage.Error) *apiError {
 		}
 	}
 	return out
+}
+
+// conditionAnswer is the answer to a read whose condition does not hold. It says what would.
+func conditionAnswer(e *vault.ConditionError) *apiError {
+	answer := *asAPIError(e.Err)
+	answer.header = http.Header{"Etag": {e.ETag}, "Last-Modified": {e.Modified.UTC().Format(http.TimeFormat)}}
+	return &answer
 }
 
 // errReservedBucket hides the system bucket: it does not exist, and cannot be

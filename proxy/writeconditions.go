@@ -39,6 +39,17 @@ func (c writeConditions) judge(current *etags) error {
 	return nil
 }
 
+// upload is a write whose conditions are judged.
+type upload struct {
+	server  *Server
+	request *request
+	// match is the upstream ETag that the current object must have, "" for any.
+	match string
+	// copied says that the body is another object's: the request's conditions are not of
+	// this body.
+	copied bool
+}
+
 // conditions judges a PUT's If-Match and If-None-Match, once upstream says that the
 // caller may write: what is there shows in the answer.
 func (u *upload) conditions(ctx context.Context) error {
@@ -86,16 +97,6 @@ func (s *Server) readerConditions(ctx context.Context, r *request, asked writeCo
 		return err
 	}
 	return asked.judge(current)
-}
-
-// deleteObject serves DeleteObject: forwarded, but for If-Match, which upstream
-// ignores.
-func (s *Server) deleteObject(w http.ResponseWriter, r *request) error {
-	asked := writeConditions{match: list(r.Header, "If-Match")}
-	if err := s.readerConditions(r.Context(), r, asked, r.query.Get("versionId")); err != nil {
-		return err
-	}
-	return s.forward(w, r)
 }
 
 // etags are the two names of one state of an object.

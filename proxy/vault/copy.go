@@ -114,10 +114,7 @@ func (k *copying) begin(ctx context.Context) (err error) {
 		return err
 	}
 	k.setMeta()
-	if k.copy.Long == nil {
-		return k.run(ctx)
-	}
-	return k.copy.Long(func() error { return k.run(ctx) })
+	return patiently(k.copy.Long, func() error { return k.run(ctx) })
 }
 
 // checkSource judges the source's conditions. They fail as a precondition, also where a

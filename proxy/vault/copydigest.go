@@ -2,16 +2,10 @@ package vault
 
 import (
 	"context"
-	"net/textproto"
 
 	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/sse"
 )
-
-// checksumHeader is the canonical name of the header that carries a checksum.
-func checksumHeader(algorithm checksum.Algorithm) string {
-	return textproto.CanonicalMIMEHeaderKey(algorithm.HeaderName())
-}
 
 // combinable says whether the checksum of a whole follows from those of its parts.
 func combinable(kind sse.ChecksumType) bool {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"time"
@@ -15,19 +14,6 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
-
-// expectContinueFrom is the body size in bytes from which upstream is asked
-// first whether it wants the body: a refusal then costs no transfer. So is it for
-// all that is not read whole before: no client is told to send what is refused.
-const expectContinueFrom = 1 << 20
-
-// commitLimit bounds how long upstream may take to make an object visible once its
-// manifest is written: to accept its last bytes, or to put its parts together. The
-// janitor leaves manifests alone for much longer.
-const commitLimit = 10 * time.Minute
-
-// errSlowCommit ends a write that takes longer. Whether it was stored is not known.
-var errSlowCommit = fmt.Errorf("the object was not stored within %v of its manifest: %w", commitLimit, storage.ErrUnreachable)
 
 // writing is an object on its way to the storage.
 type writing struct {
@@ -219,27 +205,3 @@ func (u *writing) stored() *Stored {
 
 // known returns the facts that are known now.
 func (u *writing) known() sse.Facts { return knownFacts(u.body, u.asked.Mode == sse.ModeS3) }
-
-// knownFacts returns what is known of a body now: computed, if it was read, or
-// declared, and then verified before its last byte goes upstream. withMD5 is for
-// SSE-S3: other ETags are upstream's.
-func knownFacts(body Body, withMD5 bool) sse.Facts {
-	var f sse.Facts
-	sum, ok := body.MD5()
-	if !ok {
-		sum, ok = body.DeclaredMD5()
-	}
-	if ok && withMD5 {
-		f.MD5 = sum[:]
-	}
-	trailer, _ := body.TrailerChecksum()
-	for algorithm, value := range body.Checksums() {
-		if f.Checksum == nil || algorithm == trailer {
-			f.Checksum = &sse.Checksum{Type: ChecksumType(algorithm), Value: value}
-		}
-	}
-	if algorithm, value, ok := body.DeclaredChecksum(); ok {
-		f.Checksum = &sse.Checksum{Type: ChecksumType(algorithm), Value: value}
-	}
-	return f
-}
