@@ -27,12 +27,14 @@ func (s *Server) reader(r *request) *vault.Caller {
 
 func (s *Server) writer(r *request) *vault.Caller {
 	c := s.reader(r)
-	c.Policy = map[string][]string{
-		bucketpolicy.Method:            encryptionSaid(r.Header, sse.HeaderMethod),
-		bucketpolicy.KMSKeyID:          encryptionSaid(r.Header, sse.HeaderKMSKeyID),
-		bucketpolicy.CustomerAlgorithm: encryptionSaid(r.Header, sse.HeaderCustomerAlgorithm),
-		bucketpolicy.UserAgent:         {r.UserAgent()}, bucketpolicy.Referer: {r.Referer()},
-		bucketpolicy.SecureTransport: {fmt.Sprint(r.origin.Secure)}, bucketpolicy.SourceIP: {r.origin.Addr.String()},
+	c.Policy = func() map[string][]string {
+		return map[string][]string{
+			bucketpolicy.Method:            encryptionSaid(r.Header, sse.HeaderMethod),
+			bucketpolicy.KMSKeyID:          encryptionSaid(r.Header, sse.HeaderKMSKeyID),
+			bucketpolicy.CustomerAlgorithm: encryptionSaid(r.Header, sse.HeaderCustomerAlgorithm),
+			bucketpolicy.UserAgent:         {r.UserAgent()}, bucketpolicy.Referer: {r.Referer()},
+			bucketpolicy.SecureTransport: {fmt.Sprint(r.origin.Secure)}, bucketpolicy.SourceIP: {r.origin.Addr.String()},
+		}
 	}
 	return c
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/base64"
 	"encoding/xml"
 	"net/http"
 	"net/textproto"
@@ -128,3 +129,5 @@ func checksumKind(sum *sse.Checksum) string {
 	}
 	return "FULL_OBJECT"
 }
+
+func base64Std(b []byte) string { return base64.StdEncoding.EncodeToString(b) }

@@ -63,7 +63,6 @@ var (
 	errMalformedXML      = errors.New("malformed XML")
 	errPartOrder         = errors.New("parts out of order")
 	errCopySource        = errors.New("malformed copy source")
-	errCopyOntoItself    = errors.New("copy of an object onto itself that changes nothing")
 	errClientGone        = errors.New("the client went away")
 	errAccessDenied      = vault.ErrAccessDenied
 	errUpstreamKMS       = errors.New("upstream does not answer as a MinIO without a KMS")
@@ -121,7 +120,7 @@ var errorTable = []struct {
 	{errPartOrder, apiError{400, "InvalidPartOrder", "The list of parts was not in ascending order. The parts list must be specified in order by part number.", nil}},
 	{vault.ErrPartTooSmall, apiError{400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed object size.", nil}},
 	{errCopySource, apiError{400, invalidArgument, "Copy Source must mention the source bucket and key: sourcebucket/sourcekey.", nil}},
-	{errCopyOntoItself, apiError{400, invalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.", nil}},
+	{vault.ErrCopyOntoItself, apiError{400, invalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.", nil}},
 	{errPartAndRange, apiError{400, invalidRequest, "Cannot specify both Range header and partNumber query parameter", nil}},
 	{errNoSuchVersion, apiError{404, "NoSuchVersion", "The specified version does not exist.", nil}},
 	{errFormToObject, apiError{405, "MethodNotAllowed", "The specified method is not allowed against this resource.", nil}},
@@ -166,6 +165,7 @@ var errorTable = []struct {
 	{errStaleCredential, apiError{403, "InvalidAccessKeyId", "The storage does not accept this access key any more: its secret was changed, or it was removed there.", nil}},
 	{errSTSAnswer, apiError{502, "InternalError", "The storage issued a credential that cannot be used here.", nil}},
 	{keyring.ErrOtherS3Key, apiError{500, "InternalError", "The object was encrypted with another key of SSE-S3 than this bucketseal has: its sse_s3.former_keys may lack one.", nil}},
+	{vault.ErrIncompleteBody, apiError{400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.", nil}},
 	{storage.ErrLied, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
 
 	{sse.ErrTampered, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
@@ -231,6 +231,10 @@ func asAPIError(err error) *apiError {
 	if errors.As(err, &answered) && !proxysOwn(err) {
 		return relayed(answered)
 	}
+	var condition *vault.ConditionError
+	if errors.As(err, &condition) {
+		return conditionAnswer(condition)
+	}
 	var malformed *bucketconfig.InvalidRuleError
 	if errors.As(err, &malformed) {
 		return &apiError{400, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema. (" + malformed.Reason + ")", nil}
@@ -294,6 +298,13 @@ func relayed(e *storage.Error) *apiError {
 		}
 	}
 	return out
+}
+
+// conditionAnswer is the answer to a read whose condition does not hold. It says what would.
+func conditionAnswer(e *vault.ConditionError) *apiError {
+	answer := *asAPIError(e.Err)
+	answer.header = http.Header{"Etag": {e.ETag}, "Last-Modified": {e.Modified.UTC().Format(http.TimeFormat)}}
+	return &answer
 }
 
 // errReservedBucket hides the system bucket: it does not exist, and cannot be

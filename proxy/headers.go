@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -55,9 +57,9 @@ var storedHeaders = []string{
 	"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date", "X-Amz-Object-Lock-Legal-Hold",
 }
 
-// writeHeaders returns the headers of a write that go upstream.
-func (r *request) writeHeaders() http.Header {
-	out := r.commonHeaders()
+// writeMeta returns what the request's headers say that is stored with an object.
+func (r *request) writeMeta() storage.Metadata {
+	out := make(storage.Metadata, 8)
 	for _, name := range storedHeaders {
 		if v := r.Header.Values(name); len(v) > 0 {
 			out[name] = v
@@ -66,13 +68,20 @@ func (r *request) writeHeaders() http.Header {
 	if v := withoutAWSChunked(strings.Join(out.Values("Content-Encoding"), ",")); v != "" {
 		out.Set("Content-Encoding", v)
 	} else {
-		out.Del("Content-Encoding")
+		delete(out, "Content-Encoding")
 	}
 	for name, values := range r.Header {
 		if strings.HasPrefix(name, metaPrefix) {
 			out[name] = values
 		}
 	}
+	return out
+}
+
+// writeHeaders returns the headers of a write that go upstream.
+func (r *request) writeHeaders() http.Header {
+	out := r.commonHeaders()
+	maps.Copy(out, http.Header(r.writeMeta()))
 	return out
 }
 

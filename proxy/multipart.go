@@ -5,7 +5,6 @@ import (
 	"encoding/xml"
 	"net/http"
 
-	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/sse"
@@ -45,31 +44,6 @@ func (s *Server) createMultipartUpload(w http.ResponseWriter, r *request) error 
 	return nil
 }
 
-// askedOf is how the request asks for an object to be encrypted. What is wrong with the
-// headers is told only to whom upstream would let write with them, but for a customer key
-// that anybody on the way could have read.
-func (s *Server) askedOf(r *request) vault.Asked {
-	if err := s.checkCustomerTransport(r); err != nil {
-		return vault.Asked{Fault: err}
-	}
-	said, err := sse.ParseWrite(r.Header)
-	if err != nil {
-		return vault.Asked{Fault: writeHeaderError(r, err), Hidden: true}
-	}
-	asked := vault.Asked{Request: said}
-	if len(said.ClientContext) > 0 {
-		if _, err := kms.ParseClientContext(said.ClientContext); err != nil {
-			asked.Fault, asked.Hidden = errArguments(r, err), true
-		}
-	}
-	return asked
-}
-
-// writeConditionsOf are a write's If-Match and If-None-Match.
-func writeConditionsOf(h http.Header) vault.WriteConditions {
-	return vault.WriteConditions{IfMatch: list(h, "If-Match"), IfNoneMatch: list(h, "If-None-Match")}
-}
-
 // abortMultipartUpload serves AbortMultipartUpload.
 func (s *Server) abortMultipartUpload(w http.ResponseWriter, r *request) error {
 	if err := s.vault.Abort(r.Context(), s.reader(r), r.upload()); err != nil {
@@ -77,14 +51,4 @@ func (s *Server) abortMultipartUpload(w http.ResponseWriter, r *request) error {
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
-}
-
-// setPinned sets the conditions as upstream can judge them.
-func (u *upload) setPinned(h http.Header) {
-	if u.match != "" {
-		h.Set("If-Match", u.match)
-	}
-	if !u.copied && u.request.Header.Get("If-None-Match") == "*" {
-		h.Set("If-None-Match", "*")
-	}
 }

@@ -69,17 +69,20 @@ func setPartHeaders(h http.Header, sent *vault.SentPart, customerKeyMD5 string) 
 
 // uploadPartCopy serves UploadPartCopy.
 func (s *Server) uploadPartCopy(w http.ResponseWriter, r *request) error {
-	src, err := s.parseCopySource(r)
+	source, err := s.copySourceOf(r)
+	if source.Customer != nil {
+		defer source.Customer.Zero()
+	}
 	if err != nil {
 		return err
 	}
-	defer src.zero()
+	source.Checksum = true
 	to, customer, err := s.partTarget(r)
 	if err != nil {
 		return err
 	}
 	defer customer.CustomerKey.Zero()
-	piece := &vault.PartCopy{PartTarget: to, Source: src.asRead(r.Header), Long: func(do func() error) error { return patiently(w, do) }}
+	piece := &vault.PartCopy{PartTarget: to, Source: source, Long: func(do func() error) error { return patiently(w, do) }}
 	piece.Range, piece.RangeFault = parseSourceRange(r.Header.Get("X-Amz-Copy-Source-Range"))
 	copied, err := s.vault.PartCopy(r.Context(), s.reader(r), piece)
 	if err != nil {
@@ -99,28 +102,6 @@ func (s *Server) uploadPartCopy(w http.ResponseWriter, r *request) error {
 	b.WriteString("</CopyPartResult>")
 	writeXML(w, http.StatusOK, b.Bytes())
 	return nil
-}
-
-// asRead is the source of a copy as the engine reads it, with the conditions in a
-// request's headers: x-amz-copy-source-if-*.
-func (c *copySource) asRead(h http.Header) vault.Read {
-	read := vault.Read{Name: c.name, Version: c.version, Checksum: true, Conditions: vault.ReadConditions{
-		IfMatch: h.Get(copySourcePrefix + "If-Match"), IfNoneMatch: h.Get(copySourcePrefix + "If-None-Match"),
-		IfModifiedSince: timeIn(h, copySourcePrefix+"If-Modified-Since"), IfUnmodifiedSince: timeIn(h, copySourcePrefix+"If-Unmodified-Since"),
-	}}
-	if c.hasKey {
-		read.Customer = &c.customer.CustomerKey
-	}
-	return read
-}
-
-// timeIn returns the time in a header, zero if there is none that can be read.
-func timeIn(h http.Header, name string) time.Time {
-	t, err := http.ParseTime(h.Get(name))
-	if err != nil {
-		return time.Time{}
-	}
-	return t
 }
 
 // parseSourceRange reads x-amz-copy-source-range, nil for the whole source.

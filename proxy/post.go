@@ -66,19 +66,15 @@ func (p *posting) store(w http.ResponseWriter) error {
 	if err := s.enter(r); err != nil {
 		return err
 	}
-	asked, err := s.askedEncryption(p.put)
+	put := s.putOf(p.put)
+	defer put.Asked.CustomerKey.Zero()
+	put.Size, put.Allowed = p.put.ContentLength, p.allows
+	stored, err := s.vault.Put(p.put.Context(), s.writer(p.put), put)
 	if err != nil {
 		return err
 	}
-	defer asked.CustomerKey.Zero()
-	if err := s.mayKnock(p.put, asked); err != nil {
-		return err
-	}
-	up := &upload{server: s, request: p.put, asked: asked, size: p.put.ContentLength, allowed: p.allows}
-	if err := up.receive(); err != nil {
-		return err
-	}
-	p.answer(w, up)
+	tellStored(w.Header(), stored, put.Asked.CustomerKeyMD5)
+	p.answer(w)
 	return nil
 }
 
@@ -249,10 +245,10 @@ func (p *posting) allows(size int64) error {
 	return p.policy.CheckSize(size)
 }
 
-// answer tells the browser what was stored, in the way that the form asks for.
-func (p *posting) answer(w http.ResponseWriter, up *upload) {
+// answer tells the browser what the headers tell of what was stored, in the way that the
+// form asks for.
+func (p *posting) answer(w http.ResponseWriter) {
 	r, f, h := p.put, p.form.Fields, w.Header()
-	up.answerHeaders(h)
 	location := r.location()
 	h.Set("Location", location)
 	redirect := f["success_action_redirect"]

@@ -5,43 +5,47 @@ import (
 	"strconv"
 
 	"github.com/bucketseal/bucketseal/proxy/checksum"
-	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
-	"github.com/bucketseal/bucketseal/sse"
+	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/vault"
 )
-
-// maxObjectSize is S3's limit for one PUT at MinIO, in bytes.
-const maxObjectSize = 5 << 40
 
 // putObject serves PutObject.
 func (s *Server) putObject(w http.ResponseWriter, r *request) error {
-	asked, err := s.askedEncryption(r)
+	put := s.putOf(r)
+	defer put.Asked.CustomerKey.Zero()
+	put.Size, put.Fault = declaredSize(r)
+	stored, err := s.vault.Put(r.Context(), s.writer(r), put)
 	if err != nil {
 		return err
 	}
-	defer asked.CustomerKey.Zero()
-	if err := s.mayKnock(r, asked); err != nil {
-		return err
-	}
-	size, err := declaredSize(r)
-	if err != nil {
-		return err
-	}
-	up := &upload{server: s, request: r, size: size, asked: asked}
-	if err := up.conditions(r.Context()); err != nil {
-		return err
-	}
-	return up.run(w)
+	tellStored(w.Header(), stored, put.Asked.CustomerKeyMD5)
+	w.WriteHeader(http.StatusOK)
+	return nil
 }
 
-// mayKnock keeps anonymous callers of other buckets than those of allow_anonymous
-// out before their bodies and anything else are looked at. Of others it depends on
-// the bucket's rule which keys they need: that shows when upstream would be asked.
-func (s *Server) mayKnock(r *request, asked *sse.Request) error {
-	if r.caller.identity != nil {
-		return nil
+// putOf is the request as a write, but for its size. Its customer key is to be zeroed.
+func (s *Server) putOf(r *request) *vault.Put {
+	return &vault.Put{
+		Write: s.writeOf(r), Checksum: askedChecksum(r.Header), Declared: declaredDigests(r.Header),
+		Body: func(d vault.Digests) (vault.Body, error) {
+			body, err := r.auth.Body(r.Request, sigv4.BodyOptions{ComputeMD5: d.MD5, Compute: d.Compute, Default: d.Default})
+			if err != nil {
+				return nil, err
+			}
+			return body, nil
+		},
 	}
-	return s.keys.MayWrite(r.Context(), r.caller.keys(), r.bucket, asked)
+}
+
+// writeOf is which object the request writes, and how. Its customer key is to be zeroed.
+func (s *Server) writeOf(r *request) vault.Write {
+	return vault.Write{Name: r.name(), Asked: s.askedOf(r), Meta: r.writeMeta(), Conditions: writeConditionsOf(r.Header)}
+}
+
+// writeConditionsOf are a write's If-Match and If-None-Match.
+func writeConditionsOf(h http.Header) vault.WriteConditions {
+	return vault.WriteConditions{IfMatch: list(h, "If-Match"), IfNoneMatch: list(h, "If-None-Match")}
 }
 
 // declaredSize returns the plaintext size that the request declares.
@@ -56,199 +60,50 @@ func declaredSize(r *request) (int64, error) {
 	}
 	switch {
 	case size < 0:
-		return 0, errMissingLength
-	case size > maxObjectSize:
-		return 0, errTooLarge
+		return 0, vault.ErrMissingLength
+	case size > vault.MaxObjectSize:
+		return 0, vault.ErrTooLarge
 	}
 	return size, nil
 }
 
-// upload is one PutObject on its way.
-type upload struct {
-	server  *Server
-	request *request
-	size    int64
-	asked   *sse.Request
-	body    plaintext
-	// header is what goes upstream with the object.
-	header http.Header
-	// match is the upstream ETag that the current object must have, "" for any.
-	match string
-
-	facts  sse.Facts // what is known of the plaintext
-	late   bool      // facts become known with the last byte, and go into a manifest
-	stream sse.Stream
-	record *sse.Record       // nil for plain storage
-	key    *keyring.WriteKey // that the record is sealed with; nil for plain storage
-	text   string            // the record's
-	// etag is upstream's, once it has answered.
-	etag string
-	// allowed is asked once the size is known, before anything is stored; nil
-	// allows every size.
-	allowed func(size int64) error
-	// copied says that the body is another object's: the request's conditions and
-	// digests are not of this body.
-	copied bool
-}
-
-// run reads the client's body, stores the object and answers.
-func (u *upload) run(w http.ResponseWriter) error {
-	if err := u.receive(); err != nil {
-		return err
-	}
-	u.answerHeaders(w.Header())
-	w.WriteHeader(http.StatusOK)
-	return nil
-}
-
-// receive reads the client's body and stores the object. A body of unknown size
-// is read whole first.
-func (u *upload) receive() error {
-	r := u.request
-	body, err := r.auth.Body(r.Request, sigv4.BodyOptions{
-		ComputeMD5: u.asked.Mode == sse.ModeS3, Compute: askedChecksum(r.Header), Default: u.defaultChecksum(),
-	})
-	if err != nil {
-		return err
-	}
-	if body.Size() != u.size {
-		return sigv4.ErrIncompleteBody
-	}
-	u.body, u.header = body, r.writeHeaders()
-	if u.size < 0 {
-		var done func()
-		if u.body, u.size, done, err = u.server.readUnsized(r, body); err != nil {
-			return err
-		}
-		defer done()
-	}
-	if u.allowed != nil {
-		if err := u.allowed(u.size); err != nil {
-			return err
-		}
-	}
-	_, trailer := body.TrailerChecksum()
-	return u.store(trailer || len(askedChecksum(r.Header)) > 0)
-}
-
-// defaultChecksum is the checksum to compute if the client wants none, 0 where it could
-// not be kept: what is stored without encryption is MinIO's to know, and a record that
-// goes before the data has no place for it. A manifest of its own it is not worth.
-func (u *upload) defaultChecksum() checksum.Algorithm {
-	small := u.size <= u.server.opts.SmallObject
-	manifest := u.asked.Mode == sse.ModeS3 && u.request.Header.Get("Content-Md5") == ""
-	if u.asked.Mode == sse.ModeNone || !small && !manifest {
-		return 0
-	}
-	return defaultChecksum
-}
-
-// askedChecksum is the checksum that the client wants computed; one that it
+// askedChecksum is the checksum that the client wants computed, 0 for none; one that it
 // sends itself is verified in any case.
-func askedChecksum(h http.Header) []checksum.Algorithm {
+func askedChecksum(h http.Header) checksum.Algorithm {
 	for _, name := range []string{"X-Amz-Sdk-Checksum-Algorithm", "X-Amz-Checksum-Algorithm"} {
 		if algorithm, ok := checksum.Parse(h.Get(name)); ok {
-			return []checksum.Algorithm{algorithm}
+			return algorithm
 		}
 	}
-	return nil
+	return 0
 }
 
-// store writes the object upstream. lateChecksum says that a checksum that the client
-// wants becomes known with the last byte.
-func (u *upload) store(lateChecksum bool) error {
-	s := u.server
-	if u.size == 0 { // nobody else reads it to its end, where it is verified
-		if err := drain(u.body); err != nil {
-			return err
+// declaredDigests are the digests of its body that the client declares in headers and
+// MinIO knows; nil for none.
+func declaredDigests(h http.Header) (declared storage.Metadata) {
+	for name, values := range h {
+		if name == "Content-Md5" || isChecksumHeader(name) && upstreamKeeps(name) {
+			if declared == nil {
+				declared = make(storage.Metadata)
+			}
+			declared[name] = values
 		}
 	}
-	switch {
-	case u.asked.Mode == sse.ModeNone:
-		return u.sendPlain()
-	case u.size > 0 && u.size <= s.opts.SmallObject:
-		if buffer := s.buffers.take(u.request.claim(), u.size); buffer != nil {
-			return u.sendSmall(buffer)
-		}
-	}
-	u.facts = u.known()
-	u.late = u.size > 0 && (u.asked.Mode == sse.ModeS3 && u.facts.MD5 == nil || lateChecksum && u.facts.Checksum == nil)
-	if err := u.prepare(); err != nil {
-		return err
-	}
-	return u.sendStream()
+	return declared
 }
 
-// prepare gets the keys and writes the record: what is known of the object is
-// what goes with it.
-func (u *upload) prepare() error {
-	r, s := u.request, u.server
-	key, err := s.keys.Make(r.Context(), r.caller.keys(), r.name(), u.asked)
-	if err != nil {
-		return s.refusal(r.Context(), r, err)
-	}
-	defer key.Zero()
-	objectKey := sse.NewObjectKey()
-	defer objectKey.Zero()
-	nonce := sse.NewStreamNonce()
-	private := sse.NewPrivate(u.size, nonce)
-	u.record, u.key = &key.Record, key
-	u.record.PlainSize = u.size
-	if u.late {
-		u.record.Manifest = sse.NewManifestID()
-	} else {
-		private.Facts = u.facts
-	}
-	if u.text, err = key.Seal(&objectKey, private); err != nil {
-		return err
-	}
-	u.stream = sse.Stream{Key: objectKey.Part(1), Nonce: nonce, PlainSize: u.size}
-	return nil
-}
-
-// known returns the facts that are known now.
-func (u *upload) known() sse.Facts { return knownFacts(u.body, u.asked.Mode == sse.ModeS3) }
-
-// knownFacts returns what is known of a body now: computed, if it was read, or
-// declared, and then verified before its last byte goes upstream. withMD5 is for
-// SSE-S3: other ETags are upstream's.
-func knownFacts(body plaintext, withMD5 bool) sse.Facts {
-	var f sse.Facts
-	sum, ok := body.MD5()
-	if !ok {
-		sum, ok = body.DeclaredMD5()
-	}
-	if ok && withMD5 {
-		f.MD5 = sum[:]
-	}
-	trailer, _ := body.TrailerChecksum()
-	for algorithm, value := range body.Checksums() {
-		if f.Checksum == nil || algorithm == trailer {
-			f.Checksum = &sse.Checksum{Type: sealedChecksum(algorithm), Value: value}
-		}
-	}
-	if algorithm, value, ok := body.DeclaredChecksum(); ok {
-		f.Checksum = &sse.Checksum{Type: sealedChecksum(algorithm), Value: value}
-	}
-	return f
-}
-
-// answerHeaders tell the client what was stored.
-func (u *upload) answerHeaders(h http.Header) {
+// tellStored tells the client what was stored.
+func tellStored(h http.Header, stored *vault.Stored, customerKeyMD5 string) {
 	for _, name := range []string{"X-Amz-Version-Id", "X-Amz-Expiration"} {
-		if v := u.header.Values(name); len(v) > 0 {
+		if v := stored.Meta.Values(name); len(v) > 0 {
 			h[name] = v
 		}
 	}
-	h.Set("ETag", clientETag(u.record, &u.facts, u.etag))
-	if u.record != nil {
-		setEncryptionHeaders(h, u.record, u.asked.CustomerKeyMD5)
+	h.Set("ETag", stored.ETag)
+	if stored.Record != nil {
+		setEncryptionHeaders(h, stored.Record, customerKeyMD5)
 	}
-	facts := u.facts // as stored
-	if u.record == nil {
-		facts = u.known()
-	}
-	if facts.Checksum != nil {
-		setChecksumHeaders(h, &facts)
+	if stored.Facts.Checksum != nil {
+		setChecksumHeaders(h, &stored.Facts)
 	}
 }

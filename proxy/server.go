@@ -43,7 +43,6 @@ type Server struct {
 	service    *upstream.Service
 	rules      *bucketconfig.Rules
 	manifests  *manifest.Store
-	demands    demands
 	system     *system.Store
 	setup      *setup
 	fitness    *fitness

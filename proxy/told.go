@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -128,11 +129,7 @@ func copySourceAsSaid(header string) string {
 	if err != nil {
 		return header // and the copy is refused
 	}
-	said := sourceHeader(name, version)
-	if header[0] != '/' {
-		said = said[1:]
-	}
-	return said
+	return storage.Source{Name: name, Version: version, Slash: header[0] == '/'}.Text()
 }
 
 // tellPayload tells a body's digest as the client declares it, where the proxy signs

@@ -99,9 +99,9 @@ type Caller struct {
 	Name, RequestID string
 	// Memory is the caller's share of the memory for small uploads.
 	Memory Memory
-	// Policy is what a bucket's policy may ask of the request, by the names of package
-	// bucketpolicy.
-	Policy map[string][]string
+	// Policy returns what a bucket's policy may ask of the request, by the names of package
+	// bucketpolicy. It is asked where there is such a policy; nil knows nothing.
+	Policy func() map[string][]string
 }
 
 // Memory hands out buffers.
