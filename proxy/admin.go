@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/bucketseal/bucketseal/proxy/objectname"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 )
@@ -78,7 +79,7 @@ func (t *adminTable) candidates(path string) []*route {
 // an answer; what they may is for MinIO to say, and of keys for the proxy too.
 func (s *Server) handleAdmin(w *responseWriter, r *request) error {
 	r.bucket, r.key = "minio", strings.TrimPrefix(r.URL.Path, adminRoot)
-	if hasDotSegment(r.key) || !utf8.ValidString(r.key) || strings.ContainsRune(r.key, 0) {
+	if objectname.HasDotSegment(r.key) || !utf8.ValidString(r.key) || strings.ContainsRune(r.key, 0) {
 		return errMalformedPath
 	}
 	var err error

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/bucketseal/bucketseal/proxy/keyring"
+	"github.com/bucketseal/bucketseal/proxy/objectname"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -63,7 +64,7 @@ func parseSourceName(header string) (name sse.Name, version string, err error) {
 	if !ok || bucket == "" || key == "" {
 		return name, "", errCopySource
 	}
-	if name, err = objectName(bucket, key); err != nil {
+	if name, err = objectname.Of(bucket, key); err != nil {
 		return name, "", err
 	}
 	if query == "" {

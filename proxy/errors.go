@@ -13,6 +13,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/objectname"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -38,9 +39,7 @@ var (
 	errMalformedQuery    = errors.New("malformed query")
 	errHeadersTooLarge   = errors.New("headers are too large")
 	errMalformedPath     = errors.New("malformed path")
-	errInvalidBucketName = errors.New("invalid bucket name")
 	errDotSegment        = errors.New("object name with a dot segment")
-	errInvalidObjectName = errors.New("invalid object name")
 	errKeyTooLong        = errors.New("object key is too long")
 	errReservedMetadata  = errors.New("reserved metadata name")
 	errMissingLength     = errors.New("missing content length")
@@ -100,15 +99,16 @@ var errorTable = []struct {
 	{bucketconfig.ErrUnavailable, apiError{503, "ServiceUnavailable", "The bucket's encryption settings cannot be read. Please try again.", nil}},
 	{errUnknownOperation, apiError{501, "NotImplemented", "A header or query you provided implies functionality that is not implemented", nil}},
 	{errNotOffered, apiError{501, "NotImplemented", "A header or query you provided implies functionality that is not implemented", nil}},
+	{objectname.ErrNotS3, apiError{501, "NotImplemented", "A header or query you provided implies functionality that is not implemented", nil}},
 	{errRepeatedParameter, apiError{400, invalidArgument, "A query parameter is given more than once.", nil}},
 	{errMalformedQuery, apiError{400, invalidArgument, "The query string is malformed.", nil}},
 	{errHeadersTooLarge, apiError{400, "MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size.", nil}},
 	{edge.ErrBusy, apiError{503, "SlowDown", "Please reduce your request rate.", nil}},
 	{edge.ErrStalled, apiError{400, "RequestTimeout", "Your socket connection to the server was not read from or written to within the timeout period.", nil}},
 	{errMalformedPath, apiError{400, "InvalidURI", "Couldn't parse the specified URI.", nil}},
-	{errInvalidBucketName, apiError{400, "InvalidBucketName", "The specified bucket is not valid.", nil}},
+	{objectname.ErrBucket, apiError{400, "InvalidBucketName", "The specified bucket is not valid.", nil}},
 	{errDotSegment, apiError{400, "XMinioInvalidResourceName", "Resource name contains bad components such as \"..\" or \".\".", nil}},
-	{errInvalidObjectName, apiError{400, "XMinioInvalidObjectName", "Object name contains unsupported characters.", nil}},
+	{objectname.ErrKey, apiError{400, "XMinioInvalidObjectName", "Object name contains unsupported characters.", nil}},
 	{errKeyTooLong, apiError{400, "KeyTooLongError", "Your key is too long", nil}},
 	{identity.ErrToken, apiError{403, "InvalidTokenId", "The security token included in the request is invalid", nil}},
 	{errReservedMetadata, apiError{400, invalidArgument, "Your metadata headers are not supported.", nil}},
@@ -169,7 +169,7 @@ var errorTable = []struct {
 	{errStaleCredential, apiError{403, "InvalidAccessKeyId", "The storage does not accept this access key any more: its secret was changed, or it was removed there.", nil}},
 	{errSTSAnswer, apiError{502, "InternalError", "The storage issued a credential that cannot be used here.", nil}},
 	{keyring.ErrOtherS3Key, apiError{500, "InternalError", "The object was encrypted with another key of SSE-S3 than this bucketseal has: its sse_s3.former_keys may lack one.", nil}},
-	{errUpstreamLied, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
+	{storage.ErrLied, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
 
 	{sse.ErrTampered, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
 	{sse.ErrTruncated, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
@@ -297,7 +297,7 @@ func relayed(e *storage.Error) *apiError {
 // made to.
 func errReservedBucket(op string) error {
 	if op == "CreateBucket" {
-		return errInvalidBucketName
+		return objectname.ErrBucket
 	}
 	return &apiError{404, "NoSuchBucket", "The specified bucket does not exist", nil}
 }

@@ -152,7 +152,7 @@ func TestEverySentinelHasAnAnswer(t *testing.T) {
 	t.Parallel()
 	mapped := namesInErrorTable(t)
 	seen := make(map[string]bool)
-	for _, dir := range []string{".", "upstream", "storage", "keyring", "system", "identity", "manifest", "../sse", "../kms", "../bucketconfig"} {
+	for _, dir := range []string{".", "upstream", "storage", "objectname", "keyring", "system", "identity", "manifest", "../sse", "../kms", "../bucketconfig"} {
 		for _, name := range sentinelsIn(t, dir) {
 			seen[name] = true
 			switch why := mappedElsewhere[name]; {

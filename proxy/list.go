@@ -16,6 +16,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/objectname"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
@@ -210,7 +211,7 @@ func (l *listing) head(ctx context.Context, e *storage.Entry) error {
 		return fmt.Errorf("decode key: %w", err)
 	}
 	r := l.request.upstreamRequest(http.MethodHead)
-	r.Key, r.Credential = listedName(l.request.bucket, key).Key, &l.server.opts.Service
+	r.Key, r.Credential = objectname.Listed(l.request.bucket, key).Key, &l.server.opts.Service
 	if e.VersionID != "" {
 		r.Query = url.Values{"versionId": {e.VersionID}}
 	}
@@ -359,7 +360,7 @@ func (l *listing) openRecord(ctx context.Context, e *listEntry) error {
 	if err != nil {
 		return fmt.Errorf("decode key: %w", err)
 	}
-	e.record, e.name = rec, listedName(l.request.bucket, key)
+	e.record, e.name = rec, objectname.Listed(l.request.bucket, key)
 	var grant keyring.Grant
 	if rec.Mode == sse.ModeS3 { // other ETags are upstream's
 		grant, err = l.server.keys.MayOpen(ctx, l.request.caller.keys(), l.request.bucket, rec)

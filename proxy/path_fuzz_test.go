@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/minio/minio-go/v7/pkg/s3utils"
+
+	"github.com/bucketseal/bucketseal/proxy/objectname"
 )
 
 // Whatever stands in a request line: a name that is accepted is the one that goes
@@ -55,7 +57,7 @@ func checkAccepted(t *testing.T, target string, sc scope, bucket, key string) {
 		t.Fatalf("%q: %v", target, err)
 	}
 	gotBucket, gotKey, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
-	again, err := canonicalKey(key)
+	again, err := objectname.Canonical(key)
 	switch {
 	case sc == scopeObject && (err != nil || again != key || strings.HasPrefix(key, "/")):
 		t.Errorf("%q: key %q is no canonical one: %q, %v", target, key, again, err)
@@ -63,7 +65,7 @@ func checkAccepted(t *testing.T, target string, sc scope, bucket, key string) {
 		t.Errorf("%q: %q %q goes upstream as %q %q", target, bucket, key, gotBucket, gotKey)
 	case strings.ContainsAny(bucket, "/\\%?#"):
 		t.Errorf("%q: bucket %q", target, bucket)
-	case hasDotSegment(key) || bucket == "." || bucket == "..":
+	case objectname.HasDotSegment(key) || bucket == "." || bucket == "..":
 		t.Errorf("%q: %q has a dot segment", target, key)
 	case sc == scopeBucket && key != "":
 		t.Errorf("%q: a bucket with key %q", target, key)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/form"
+	"github.com/bucketseal/bucketseal/proxy/objectname"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 )
 
@@ -131,12 +132,12 @@ func (p *posting) setRequest() error {
 	if bucket, given := f["bucket"]; given && bucket != r.bucket {
 		return fmt.Errorf("%w: the form names bucket %q", form.ErrCondition, bucket)
 	}
-	name, err := objectName(r.bucket, f["key"])
+	name, err := objectname.Of(r.bucket, f["key"])
 	switch {
-	case err == nil && len(name.Key) > maxKey:
+	case err == nil && len(name.Key) > objectname.MaxKey:
 		err = errKeyTooLong
-	case err == nil && hasDotSegment(f["key"]): // cleaned, it would not be below what the policy says
-		err = errInvalidObjectName
+	case err == nil && objectname.HasDotSegment(f["key"]): // cleaned, it would not be below what the policy says
+		err = objectname.ErrKey
 	}
 	if err != nil {
 		return err

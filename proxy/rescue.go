@@ -15,6 +15,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/objectname"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
@@ -59,7 +60,7 @@ func (s *Server) Rescue(ctx context.Context, order Rescue) (*Rescued, error) {
 	if err := s.setup.ensure(ctx); err != nil {
 		return nil, err
 	}
-	name, err := objectName(order.Bucket, order.Key)
+	name, err := objectname.Of(order.Bucket, order.Key)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/objectname"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -154,7 +155,7 @@ func isNoSuchBucket(err error) bool {
 // Manifests implements manifest.Lookups: of all versions that upstream lists, and
 // of the current one, which it is asked for by name.
 func (l sweepLookups) Manifests(ctx context.Context, object sse.Name) (refs []manifest.Ref, err error) {
-	refs, err = l.manifests(ctx, listedName(object.Bucket, object.Key)) // it may lie under a name of before
+	refs, err = l.manifests(ctx, objectname.Listed(object.Bucket, object.Key)) // it may lie under a name of before
 	for i := range refs {
 		refs[i].Name = object
 	}
@@ -223,8 +224,8 @@ func (l sweepLookups) versions(ctx context.Context, object sse.Name) (ids []stri
 // not even below one of which a delete marker is left, and odd things where a name is
 // built as its own folders' are.
 func (l sweepLookups) Hidden(ctx context.Context, object sse.Name) (bool, error) {
-	key := listedName(object.Bucket, object.Key).Key
-	if strings.Contains(key, dirSuffix) || hasEmptySegment(key) {
+	key := objectname.Listed(object.Bucket, object.Key).Key
+	if strings.Contains(key, objectname.DirSuffix) || objectname.HasEmptySegment(key) {
 		return true, nil
 	}
 	for i := 1; i < len(key)-1; i++ {
