@@ -14,6 +14,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/proxy/adminpayload"
 	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 )

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/intake"
 )
 
 // CountedKeys is the key service with its calls counted, as MinIO counts those

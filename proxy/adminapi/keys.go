@@ -9,10 +9,11 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/pins"
+	"github.com/bucketseal/bucketseal/proxy/route"
 	"github.com/bucketseal/bucketseal/proxy/storage"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
 // keyAdministrator returns nil if the caller may do with keys what it asks, in the

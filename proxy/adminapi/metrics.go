@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/intake"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/intake"
 )
 
 // What the configuration names is not changed through the proxy. Of the proxy's

@@ -1,5 +1,12 @@
 package adminapi
 
+import (
+	"net/http"
+
+	"github.com/bucketseal/bucketseal/proxy/intake"
+	"github.com/bucketseal/bucketseal/proxy/route"
+)
+
 // row is one operation of MinIO's API.
 type row = route.Row[func(*API, http.ResponseWriter, *intake.Request) error]
 

@@ -7,16 +7,16 @@ import (
 
 // Sentinels. What a client sees of them is the handler's affair.
 var (
-	ErrMalformedXML    = errors.New("malformed XML")
-	ErrBodyTooLarge    = errors.New("document is too large")
-	ErrBusy            = errors.New("no memory left for a body")
-	ErrHeadersTooLarge = errors.New("headers are too large")
-	ErrClientGone      = errors.New("the client went away")
+	ErrMalformedXML     = errors.New("malformed XML")
+	ErrBodyTooLarge     = errors.New("document is too large")
+	ErrBusy             = errors.New("no memory left for a body")
+	ErrHeadersTooLarge  = errors.New("headers are too large")
+	ErrClientGone       = errors.New("the client went away")
 	ErrNotOffered       = errors.New("operation is not offered")
 	ErrReservedMetadata = errors.New("reserved metadata name")
 	ErrMalformedQuery   = errors.New("malformed query")
 	ErrMalformedPath    = errors.New("malformed path")
-	ErrStaleCredential = errors.New("upstream knows another secret for this access key, or none")
+	ErrStaleCredential  = errors.New("upstream knows another secret for this access key, or none")
 )
 
 // Error is what a client sees of an error.

@@ -1,6 +1,12 @@
 package intake
 
 import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/bucketseal/bucketseal/proxy/storage"
 )
 
 // refusedHeaders change what a request means in ways that would reach past the
