@@ -274,12 +274,8 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 
 // WriteError implements intake.Handler.
 func (a *API) WriteError(w *intake.Answer, r *intake.Request, e *intake.Error) {
-	intake.ForgetObject(w.Header(), e.Status)
-	for name, values := range e.Header {
-		w.Header()[name] = values
-	}
-	if e.Status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "1")
+	if w.BeginError(r, e) {
+		return
 	}
 	_ = writeJSON(w, e.Status, struct {
 		Code, Message, Resource, RequestId, HostId string //nolint:revive // the wire's names

@@ -50,6 +50,33 @@ func WriteDocument(w http.ResponseWriter, status int, contentType string, body [
 	_, _ = w.Write(body) // a client that went away needs no answer
 }
 
+// BeginError says of an error what stands in headers, and says whether that is all: HEAD
+// answers carry the whole error there, as MinIO's do.
+func (w *Answer) BeginError(r *Request, e *Error) (done bool) {
+	h := w.Header()
+	ForgetObject(h, e.Status)
+	for name, values := range e.Header {
+		h[name] = values
+	}
+	if e.Status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "1")
+	}
+	if e.Status == http.StatusNotModified {
+		w.WriteHeader(e.Status)
+		return true
+	}
+	if r.Method != http.MethodHead {
+		return false
+	}
+	if e.Status != http.StatusPreconditionFailed { // of which the status says all
+		h.Set("X-Minio-Error-Code", e.Code)
+		h.Set("X-Minio-Error-Desc", strconv.Quote(e.Message))
+	}
+	h.Set("Content-Length", "0")
+	w.WriteHeader(e.Status)
+	return true
+}
+
 // ForgetObject removes what a handler said of an object before it failed: a
 // Content-Encoding, above all, would be believed of the error's own document.
 func ForgetObject(h http.Header, status int) {
