@@ -98,14 +98,6 @@ type Options struct {
 	Metrics prometheus.Registerer
 }
 
-// systemKey seals what lies in the system bucket. systemReadyKey exists in the
-// key service once the system bucket has been set up: from then on a missing
-// index of bucket rules is an error and never an empty one.
-const (
-	systemKey      = "bucketseal-system"
-	systemReadyKey = "bucketseal-system-ready"
-)
-
 func (o *Options) setDefaults() error {
 	switch {
 	case o.Upstream == nil:

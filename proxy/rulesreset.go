@@ -8,6 +8,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/lifecycle"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/vault"
 )
@@ -41,7 +42,7 @@ type Loss struct {
 func (s *Server) ExportRules(ctx context.Context) ([]bucketconfig.BucketRule, error) {
 	rules, err := s.vault.ExportRules(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", cause(err), err)
+		return nil, fmt.Errorf("%s: %w", lifecycle.Cause(err), err)
 	}
 	return rules, nil
 }
@@ -59,11 +60,11 @@ func (s *Server) Lost(ctx context.Context) (*Loss, error) {
 		return nil, fmt.Errorf("%w: the bucket rules can be read", ErrNothingToReset)
 	}
 	l := &Loss{
-		Cause: cause(err), Err: err,
+		Cause: lifecycle.Cause(err), Err: err,
 		Foreign: errors.Is(err, system.ErrForeign) || errors.Is(err, kms.ErrKeyReplaced), Gone: errors.Is(err, system.ErrNoBucket),
 	}
 	if errors.Is(err, kms.ErrKeyNotFound) { // there is no key to open it
-		l.Cause, l.Foreign = "the KMS key "+systemKey+" that sealed the system bucket is gone", true
+		l.Cause, l.Foreign = "the KMS key "+lifecycle.SystemKey+" that sealed the system bucket is gone", true
 	}
 	if !l.Foreign && !bucketconfig.IsLost(err) && !errors.Is(err, system.ErrTampered) {
 		return nil, fmt.Errorf("%w: nothing is lost; %s: %w", ErrNothingToReset, l.Cause, err)
@@ -111,10 +112,10 @@ func (s *Server) Reset(ctx context.Context, l *Loss) error {
 			}
 		}
 	}
-	if _, err := s.opts.KMS.DescribeKey(ctx, systemReadyKey); !errors.Is(err, kms.ErrKeyNotFound) {
-		if err := s.opts.KMS.DeleteKey(ctx, systemReadyKey); err != nil && !errors.Is(err, kms.ErrKeyNotFound) {
-			return fmt.Errorf("delete KMS key %q: %w (who may must delete it, with --accept-loss; run this again then)", systemReadyKey, err)
+	if _, err := s.opts.KMS.DescribeKey(ctx, lifecycle.SystemReadyKey); !errors.Is(err, kms.ErrKeyNotFound) {
+		if err := s.opts.KMS.DeleteKey(ctx, lifecycle.SystemReadyKey); err != nil && !errors.Is(err, kms.ErrKeyNotFound) {
+			return fmt.Errorf("delete KMS key %q: %w (who may must delete it, with --accept-loss; run this again then)", lifecycle.SystemReadyKey, err)
 		}
 	}
-	return s.setup.ensure(ctx)
+	return s.setup.Ensure(ctx)
 }

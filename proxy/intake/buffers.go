@@ -58,22 +58,22 @@ func bufferClass(size int64) int {
 	return bits.Len64(uint64(max(size-1, 0)) / minBuffer)
 }
 
-// Send copies src, of which the first bytes must be there before begin is called, to dst.
-// length is how many bytes src has at least, up to what a buffer holds. ErrClientGone if
-// dst fails, else src's error.
-func (b *Buffers) Send(dst io.Writer, src io.Reader, length int64, begin func() error) error {
+// Send copies src to dst. first, if not nil, reads the first bytes into a buffer and begins
+// the answer; if it reads none, nothing follows. Of the buffer, plain bytes are cleared
+// afterwards. ErrClientGone if dst fails, else the error of first or src.
+func (b *Buffers) Send(dst io.Writer, src io.Reader, plain int64, first func(buffer []byte) (int, error)) error {
 	buffer := b.copies.Get().(*[copyBufferSize]byte)
-	used := min(length, copyBufferSize)
+	used := min(plain, copyBufferSize)
 	defer func() {
-		clear(buffer[:used]) // plaintext
+		clear(buffer[:used])
 		b.copies.Put(buffer)
 	}()
-	n, err := io.ReadAtLeast(src, buffer[:], int(used))
-	if err != nil && (err != io.EOF || length > 0) {
-		return err
-	}
-	if err := begin(); err != nil {
-		return err
+	n := 0
+	if first != nil {
+		var err error
+		if n, err = first(buffer[:]); err != nil || n == 0 {
+			return err
+		}
 	}
 	return move(dst, src, buffer[:], n)
 }

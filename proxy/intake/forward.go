@@ -84,14 +84,11 @@ func (in *Intake) PassBack(w http.ResponseWriter, r *Request, answer *upstream.A
 			h[name] = values
 		}
 	}
-	begin := func() error {
-		w.WriteHeader(answer.Status)
+	w.WriteHeader(answer.Status)
+	if r.Method == http.MethodHead {
 		return nil
 	}
-	if r.Method == http.MethodHead {
-		return begin()
-	}
-	if err := in.buffers.Send(w, answer, 0, begin); err != nil {
+	if err := in.buffers.Send(w, answer, 0, nil); err != nil {
 		return ReadError(err)
 	}
 	return nil

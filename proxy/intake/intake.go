@@ -166,8 +166,13 @@ func (in *Intake) CallerWith(ctx context.Context, accessKey, sessionToken string
 
 // KnownUpstream says whether upstream accepts a pair: nil, or what it answered.
 func (in *Intake) KnownUpstream(ctx context.Context, accessKey, secretKey string) error {
+	return KnownUpstream(ctx, in.o.Forwarder, accessKey, secretKey)
+}
+
+// KnownUpstream says whether upstream accepts a pair: nil, or what it answered.
+func KnownUpstream(ctx context.Context, forwarder *upstream.Forwarder, accessKey, secretKey string) error {
 	actor := storage.Actor{Credential: &storage.Credential{AccessKey: accessKey, SecretKey: secretKey}, Agent: "bucketseal"}
-	answer, err := in.o.Forwarder.Forward(ctx, actor, &upstream.Forward{Method: http.MethodGet})
+	answer, err := forwarder.Forward(ctx, actor, &upstream.Forward{Method: http.MethodGet})
 	if err == nil {
 		return answer.Close()
 	}

@@ -36,6 +36,8 @@ type Request struct {
 	Caller Caller
 	// Claimed is the access key that a form names, for the log.
 	Claimed string
+	// Tell, if not nil, adds what the API knows to what an Actor tells.
+	Tell func(told map[string][]string, r *Request)
 	// Answer is what the client is answered with, for deadlines.
 	Answer http.ResponseWriter
 
@@ -113,6 +115,9 @@ func (r *Request) Actor() storage.Actor {
 	credential := r.Caller.credential()
 	if r.Auth != nil && credential != nil {
 		tellSignature(told, r.Auth)
+	}
+	if r.Tell != nil {
+		r.Tell(told, r)
 	}
 	return storage.Actor{Credential: credential, Agent: r.UserAgent(), Referer: r.Referer(), Addr: r.Origin.Addr, Told: told}
 }

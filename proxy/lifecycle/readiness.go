@@ -75,7 +75,7 @@ func (t trouble) causes() string {
 	var all []string
 	for _, err := range []error{t.storage, t.keys} {
 		if err != nil {
-			all = append(all, cause(err))
+			all = append(all, Cause(err))
 		}
 	}
 	return strings.Join(all, "; ")
@@ -106,7 +106,8 @@ var causeTable = []struct {
 	{bucketconfig.ErrUnavailable, "the bucket rules cannot be read"},
 }
 
-func cause(err error) string {
+// Cause says in words that tell no stranger's secret why the proxy cannot do its work.
+func Cause(err error) string {
 	for _, row := range causeTable {
 		if errors.Is(err, row.err) {
 			return row.text

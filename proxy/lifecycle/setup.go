@@ -99,7 +99,7 @@ func (s *Setup) Run(ctx context.Context) {
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		if why := cause(err); why != said {
+		if why := Cause(err); why != said {
 			said = why
 			attrs := []any{"bucket", s.service.Bucket(), "cause", why, "error", err}
 			if hint := upstream.OwnCredentialHint(err); hint != "" {

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -16,23 +15,22 @@ import (
 // maxNamed bounds how many buckets one line of the log names.
 const maxNamed = 20
 
-// UpstreamKMS knows whether MinIO has a KMS of its own. What is written to a bucket
-// that has a rule there is encrypted twice, and lost with that KMS.
+// UpstreamKMS looks for a KMS of MinIO's own, and says so in the log.
 type UpstreamKMS struct {
-	Service *upstream.Service
-	Logger  *slog.Logger
-
-	found atomic.Bool
+	Service  *upstream.Service
+	Upstream *upstream.Client
+	Logger   *slog.Logger
 }
 
-// Find looks for a KMS at MinIO, and for buckets whose rules use it.
+// Find looks for a KMS at MinIO, and for buckets whose rules use it. What is
+// written to a bucket that has a rule there is encrypted twice, and lost with that KMS.
 func (u *UpstreamKMS) Find(ctx context.Context) {
 	has, err := u.Service.HasKMS(ctx)
 	if err != nil {
 		u.Logger.Debug("it cannot be told whether MinIO has a KMS of its own", "error", err)
 		return
 	}
-	if u.found.Swap(has) == has {
+	if !u.Upstream.NoteKMS(has) {
 		return
 	}
 	if !has {
@@ -58,6 +56,11 @@ func (u *UpstreamKMS) Find(ctx context.Context) {
 		u.Logger.Error("buckets have encryption rules at MinIO itself: what is written there is encrypted twice; remove the rules there (mc encrypt clear on an alias of MinIO's own), and copy the objects onto themselves",
 			"buckets", len(ruled), "named", strings.Join(ruled[:min(len(ruled), maxNamed)], ","))
 	}
+}
+
+// RuleKept is told of a bucket whose rule MinIO took of a question of the proxy's.
+func (u *UpstreamKMS) RuleKept(bucket string, err error) {
+	u.Logger.Error("MinIO has a KMS of its own, and keeps an encryption rule for a bucket that it should not have: remove it there", "bucket", bucket, "error", err)
 }
 
 // EncryptedTwice is told of a bucket in which MinIO has encrypted what the proxy wrote.

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bucketseal/bucketseal/proxy/form"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/route"
@@ -94,7 +93,7 @@ func unsupportedAction(action string) error {
 	if len(action) > 64 {
 		action = action[:64]
 	}
-	return intake.NewError(400, "InvalidParameterValue", "Unsupported action " + strings.ToValidUTF8(action, "?"))
+	return intake.NewError(400, "InvalidParameterValue", "Unsupported action "+strings.ToValidUTF8(action, "?"))
 }
 
 // readForm reads a request's small body.

@@ -13,7 +13,7 @@ import (
 // routeTable finds the route of a request.
 type routeTable struct {
 	byMethod map[routeClass][]*row // those with the most conditions first
-	known    map[string]bool         // parameters that mean something, in small letters
+	known    map[string]bool       // parameters that mean something, in small letters
 }
 
 type routeClass struct {
@@ -60,4 +60,3 @@ func (t *routeTable) find(s route.Scope, method string, query url.Values, header
 	}
 	return nil, fmt.Errorf("%s of %q: %w", method, query, route.ErrUnknown)
 }
-
