@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/md5" //nolint:gosec // S3's ETags are MD5
+	"encoding/binary"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -58,10 +59,9 @@ func named(key string) sse.Name { return sse.Name{Bucket: vaulttest.Bucket, Key:
 // content is data that a size and a seed tell.
 func content(size int, seed uint64) []byte {
 	data := make([]byte, size)
-	source := rand.NewPCG(seed, 1)
-	for i := range data {
-		data[i] = byte(source.Uint64())
-	}
+	var key [32]byte
+	binary.BigEndian.PutUint64(key[:], seed)
+	_, _ = rand.NewChaCha8(key).Read(data)
 	return data
 }
 
