@@ -239,7 +239,7 @@ func TestNothingIsStoredWithoutItsManifest(t *testing.T) {
 	t.Parallel()
 	k := newWriteKit(t)
 	for _, step := range []memory.Step{memory.Arrived, memory.Ready, memory.Done} {
-		k.failing(k.at.System.Bucket(), memory.Put, step, storage.ErrUnreachable)
+		k.failing(k.at.System.Bucket(), memory.Put, step, memory.Forbidden())
 		if _, err := k.put("k", someBytes(t, smallWrite+1), sse.ModeS3); err == nil {
 			t.Errorf("step %v: acknowledged", step)
 		}
