@@ -9,11 +9,13 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/vault"
+	"github.com/bucketseal/bucketseal/proxy/vault/vaulttest"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -37,40 +39,6 @@ func serverBefore(t *testing.T, handler http.HandlerFunc) *Server {
 	}
 }
 
-// A policy that was not read demands nothing only where MinIO says that there is
-// none, or that the proxy may not read it.
-func TestOnlyAnAnswerAboutThePolicyMeansThatItDemandsNothing(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		status  int
-		code    string
-		nothing bool
-	}{
-		{403, "AccessDenied", true},
-		{403, "InvalidAccessKeyId", false},
-		{403, "SignatureDoesNotMatch", false},
-		{403, "RequestTimeTooSkewed", false},
-		{403, "", false},
-		{404, "NoSuchBucketPolicy", true},
-		{404, "NoSuchBucket", true},
-		{404, "", false},
-		{404, "NoSuchKey", false},
-		{503, "SlowDown", false},
-	} {
-		s := serverBefore(t, func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(tt.status)
-			fmt.Fprintf(w, "<Error><Code>%s</Code></Error>", tt.code)
-		})
-		known, err := s.bucketDemands(t.Context(), "b")
-		if (err == nil) != tt.nothing || len(known) > 0 || err != nil && !errors.Is(err, storage.ErrUnreachable) {
-			t.Errorf("%d %s: %v, %v", tt.status, tt.code, known, err)
-		}
-		if answer := asAPIError(err); err != nil && answer.status != http.StatusServiceUnavailable {
-			t.Errorf("%d %s: the write is answered %v", tt.status, tt.code, answer)
-		}
-	}
-}
-
 func TestNoSpellingEvadesADemand(t *testing.T) {
 	t.Parallel()
 	for condition, denied := range map[string][]http.Header{
@@ -86,16 +54,16 @@ func TestNoSpellingEvadesADemand(t *testing.T) {
 		`{"StringEquals":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"arn:aws:kms:key"}}`: {{sse.HeaderKMSKeyID: {"key"}}},
 		`{"Null":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"true"}}`:                    {{sse.HeaderKMSKeyID: {""}}},
 	} {
-		s := serverBefore(t, func(w http.ResponseWriter, _ *http.Request) {
-			fmt.Fprintf(w, `{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"*","Condition":%s}}`, condition)
-		})
+		at := vaulttest.New(t, memory.Options{})
+		at.Policy = fmt.Appendf(nil, `{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"*","Condition":%s}}`, condition)
+		s := &Server{identities: testIdentities(t), vault: at.Engine(t).Vault}
 		c, err := s.callerWith(t.Context(), "app", "")
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, h := range denied {
-			r := &request{Request: (&http.Request{Header: h}).WithContext(t.Context()), bucket: "b", key: "k", caller: c}
-			if err := s.obeys(t.Context(), r); !errors.Is(err, errAccessDenied) {
+			r := &request{Request: (&http.Request{Header: h}).WithContext(t.Context()), bucket: vaulttest.Bucket, key: "k", caller: c}
+			if _, err := s.vault.Put(t.Context(), s.writer(r), s.putOf(r)); !errors.Is(err, vault.ErrAccessDenied) {
 				t.Errorf("%s lets %v pass: %v", condition, h, err)
 			}
 		}
@@ -111,34 +79,21 @@ func TestPoliciesAreToldOfEncryptionAsTheyWriteIt(t *testing.T) {
 	}
 }
 
-func TestWhoMayNotWriteIsToldSoByMinIO(t *testing.T) {
-	t.Parallel()
-	for code, want := range map[string]string{"NoSuchKey": "AccessDenied", "NoSuchBucket": "NoSuchBucket"} {
-		s := serverBefore(t, func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Query().Has("policy") {
-				_, _ = io.WriteString(w, `{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"*","Condition":{"Null":{"s3:x-amz-server-side-encryption":"true"}}}}`)
-				return
-			}
-			w.WriteHeader(http.StatusNotFound)
-			fmt.Fprintf(w, "<Error><Code>%s</Code></Error>", code)
-		})
-		c, err := s.callerWith(t.Context(), "app", "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := &request{Request: (&http.Request{Method: http.MethodPut, Header: http.Header{}}).WithContext(t.Context()), bucket: "b", key: "k", caller: c}
-		if _, err := s.askedEncryption(r); err == nil || asAPIError(err).code != want {
-			t.Errorf("MinIO says %s to a write: %v", code, err)
-		}
-	}
-}
-
-func TestAPolicyThatIsTooLargeIsNotTakenForAShorterOne(t *testing.T) {
+func TestNoSendersOfPartsAreRememberedWithoutAnUpload(t *testing.T) {
 	t.Parallel()
 	s := serverBefore(t, func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, `{"Statement":[]%s}`, strings.Repeat(" ", maxPolicy))
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, "<Error><Code>NoSuchUpload</Code></Error>")
 	})
-	if _, err := s.bucketDemands(t.Context(), "b"); !errors.Is(err, storage.ErrUnreachable) {
-		t.Errorf("%v", err)
+	r := &request{Request: (&http.Request{Method: http.MethodPut, Header: http.Header{}}).WithContext(t.Context()), query: url.Values{"uploadId": {"none"}}, bucket: "b", key: "k"}
+	if _, err := s.upload(r); !errors.Is(err, errNoSuchUpload) || len(s.senders.till) != 0 {
+		t.Errorf("%v, %d senders are remembered", err, len(s.senders.till))
+	}
+	if err := s.maySendPart(t.Context(), r, sealedUnder{}); err != nil || !s.senders.has(partSenderOf(r)) {
+		t.Errorf("a sender is not remembered: %v", err)
+	}
+	r.Header.Set("Referer", "other")
+	if s.senders.has(partSenderOf(r)) {
+		t.Error("a sender is taken for another")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/storage"
@@ -235,13 +236,26 @@ func TestAWriteWhoseAnswerIsLostCanBeRead(t *testing.T) {
 	}
 }
 
+// A manifest that fails is tried again while its caller waits.
 func TestNothingIsStoredWithoutItsManifest(t *testing.T) {
 	t.Parallel()
-	k := newWriteKit(t)
 	for _, step := range []memory.Step{memory.Arrived, memory.Ready, memory.Done} {
-		k.failing(k.at.System.Bucket(), memory.Put, step, storage.ErrUnreachable)
-		if _, err := k.put("k", someBytes(t, smallWrite+1), sse.ModeS3); err == nil {
-			t.Errorf("step %v: acknowledged", step)
+		k := newWriteKit(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		k.at.Storage.SetFaults(func(_ context.Context, c *memory.Call) error {
+			if c.Name.Bucket == k.at.System.Bucket() && c.Op == memory.Put && c.Step == step {
+				cancel()
+				return storage.ErrUnreachable
+			}
+			return nil
+		})
+		data := someBytes(t, smallWrite+1)
+		_, err := k.e.Put(ctx, k.c, &vault.Put{
+			Write: vault.Write{Name: nameOf("k"), Asked: asked(sse.ModeS3)}, Size: int64(len(data)),
+			Body: func(vault.Digests) (vault.Body, error) { return vaulttest.NewBody(data), nil },
+		})
+		if err == nil || ctx.Err() == nil {
+			t.Errorf("step %v: acknowledged: %v", step, err)
 		}
 		k.wantNothing("k", "a write without a manifest")
 	}
@@ -404,4 +418,37 @@ func TestSlowManifestsDoNotOutliveTheirCaller(t *testing.T) {
 		t.Error("the write is acknowledged")
 	}
 	k.wantNothing("k", "a write whose caller is gone")
+}
+
+func TestWritesObeyTheBucketsRule(t *testing.T) {
+	t.Parallel()
+	k := newWriteKit(t)
+	for _, tt := range []struct {
+		rule  *bucketconfig.Rule
+		asked sse.Mode
+		mode  sse.Mode
+		key   string
+		share bool
+	}{
+		{nil, sse.ModeNone, sse.ModeS3, "s3", false},
+		{nil, sse.ModeKMS, sse.ModeKMS, "default", false},
+		{&bucketconfig.Rule{Algorithm: bucketconfig.AES256}, sse.ModeNone, sse.ModeS3, "s3", false},
+		{&bucketconfig.Rule{Algorithm: bucketconfig.AWSKMS, KMSKeyID: "other"}, sse.ModeNone, sse.ModeKMS, "other", false},
+		{&bucketconfig.Rule{Algorithm: bucketconfig.AWSKMS, KMSKeyID: "other", BucketKeyEnabled: true}, sse.ModeNone, sse.ModeKMS, "other", true},
+		{&bucketconfig.Rule{Algorithm: bucketconfig.AWSKMS, KMSKeyID: "other"}, sse.ModeS3, sse.ModeS3, "s3", false},
+		{&bucketconfig.Rule{Algorithm: bucketconfig.AWSKMS, KMSKeyID: "other"}, sse.ModeC, sse.ModeC, "", false},
+	} {
+		if tt.rule != nil {
+			if err := k.e.Rules.Set(t.Context(), vaulttest.Bucket, *tt.rule); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stored, err := k.e.Put(t.Context(), k.c, &vault.Put{
+			Write: vault.Write{Name: nameOf("k"), Asked: asked(tt.asked)}, Size: 4,
+			Body: func(vault.Digests) (vault.Body, error) { return vaulttest.NewBody([]byte("data")), nil },
+		})
+		if err != nil || stored.Record.Mode != tt.mode || stored.Record.KMSKey != tt.key || stored.Record.BucketKey != tt.share {
+			t.Errorf("%+v, asked for %v: %+v, %v", tt.rule, tt.asked, stored, err)
+		}
+	}
 }
