@@ -135,51 +135,56 @@ func TestRepeatedCompleteIsOfTheSameListAndObjectOnly(t *testing.T) {
 // and does what a client does: it tries again.
 func TestUploadSurvivesFaultsAtEveryStep(t *testing.T) {
 	t.Parallel()
-	data := text(100, 4)
 	for _, step := range []memory.Step{memory.Arrived, memory.Ready, memory.Done} {
-		failed := 0
-		for n := 1; ; n++ {
-			i := vaulttest.New(t, memory.Options{})
-			u := newUploader(t, i, "k")
-			broken := false
-			from := i.Storage.Calls()
-			i.Storage.SetFaults(func(_ context.Context, c *memory.Call) error {
-				if c.N == from+n && c.Step == step {
-					broken = true
-					return fmt.Errorf("%w: on purpose", storage.ErrUnreachable)
-				}
-				return nil
-			})
-			retry := func(what string, do func() error) {
-				err := do()
-				if err == nil {
-					return
-				}
-				if !errors.Is(err, storage.ErrUnreachable) {
-					t.Fatalf("call %d at step %d: %s: %v", n, step, what, err)
-				}
-				if got, err := u.read(); err == nil && !bytes.Equal(got, data) {
-					t.Fatalf("call %d at step %d: after %s half an object is there", n, step, what)
-				}
-				if err := do(); err != nil {
-					t.Fatalf("call %d at step %d: %s again: %v", n, step, what, err)
-				}
+		t.Run(fmt.Sprint("step ", step), func(t *testing.T) {
+			t.Parallel()
+			calls := 0
+			for uploadWithAFault(t, calls+1, step) {
+				calls++
 			}
-			retry("Begin", func() error { return u.tryBegin(vault.WriteConditions{}) })
-			var part *vault.SentPart
-			retry("Part", func() (err error) { part, err = u.tryPart(1, nil, data); return err })
-			retry("Complete", func() error { _, err := u.tryComplete(vault.WantedPart{Number: 1, ETag: part.ETag}); return err })
-			i.Storage.SetFaults(nil)
-			u.wants(data)
-			if !broken {
-				break
+			if calls < 10 {
+				t.Errorf("only %d calls failed", calls)
 			}
-			failed++
+		})
+	}
+}
+
+// uploadWithAFault uploads an object while the call with this number fails once. It says
+// whether there was such a call.
+func uploadWithAFault(t *testing.T, number int, step memory.Step) (failed bool) {
+	t.Helper()
+	i, data := vaulttest.New(t, memory.Options{}), text(100, 4)
+	u := newUploader(t, i, "k")
+	number += i.Storage.Calls()
+	broken := make(chan struct{}, 1)
+	i.Storage.SetFaults(func(_ context.Context, c *memory.Call) error {
+		if c.N != number || c.Step != step {
+			return nil
 		}
-		if failed < 10 {
-			t.Errorf("step %d: only %d calls failed", step, failed)
+		broken <- struct{}{}
+		return fmt.Errorf("%w: on purpose", storage.ErrUnreachable)
+	})
+	retry := func(what string, do func() error) {
+		t.Helper()
+		err := do()
+		if err == nil {
+			return
+		}
+		wantError(t, what, err, storage.ErrUnreachable)
+		if got, err := u.read(); err == nil && !bytes.Equal(got, data) {
+			t.Errorf("after %s half an object is there", what)
+		}
+		if err := do(); err != nil {
+			t.Fatalf("call %d: %s again: %v", number, what, err)
 		}
 	}
+	retry("Begin", func() error { return u.tryBegin(vault.WriteConditions{}) })
+	var part *vault.SentPart
+	retry("Part", func() (err error) { part, err = u.tryPart(1, nil, data); return err })
+	retry("Complete", func() error { _, err := u.tryComplete(vault.WantedPart{Number: 1, ETag: part.ETag}); return err })
+	i.Storage.SetFaults(nil)
+	u.wants(data)
+	return len(broken) > 0
 }
 
 func TestCompleteThatIsCarriedOutLateSucceedsWhenItIsRepeated(t *testing.T) {
@@ -462,8 +467,16 @@ func TestChecksumsThatUploadsCannotHave(t *testing.T) {
 		algorithm, kind string
 		ok              bool
 	}{
-		{"", "", true}, {"crc32", "", true}, {"CRC32", "composite", true}, {"CRC64NVME", "FULL_OBJECT", true}, {"SHA1", "COMPOSITE", true},
-		{"", "COMPOSITE", false}, {"CRC31", "", false}, {"SHA256", "FULL_OBJECT", false}, {"CRC64NVME", "COMPOSITE", false}, {"CRC32", "HALF", false},
+		{"", "", true},
+		{"crc32", "", true},
+		{"CRC32", "composite", true},
+		{"CRC64NVME", "FULL_OBJECT", true},
+		{"SHA1", "COMPOSITE", true},
+		{"", "COMPOSITE", false},
+		{"CRC31", "", false},
+		{"SHA256", "FULL_OBJECT", false},
+		{"CRC64NVME", "COMPOSITE", false},
+		{"CRC32", "HALF", false},
 	} {
 		u.checksum, u.checksumType = tt.algorithm, tt.kind
 		if err := u.tryBegin(vault.WriteConditions{}); (err == nil) != tt.ok || err != nil && !errors.Is(err, vault.ErrInvalidChecksum) {
