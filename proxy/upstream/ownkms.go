@@ -71,7 +71,7 @@ func (b *backend) mayRule(ctx context.Context, q *storage.Question) error {
 
 func (b *backend) ruleRequest(method, bucket string) *Request {
 	r := b.request(method, sse.Name{Bucket: bucket}, nil)
-	r.Query["encryption"] = []string{""}
+	r.set("encryption", "")
 	return r
 }
 
