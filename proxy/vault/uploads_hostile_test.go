@@ -87,7 +87,7 @@ func TestOfRivalCompletesOneWins(t *testing.T) {
 
 func TestHostileStorageChangesUploadedObjects(t *testing.T) {
 	t.Parallel()
-	for name, asked := range modes {
+	for name, asked := range uploadModes {
 		i := vaulttest.New(t, memory.Options{})
 		first, second := newUploader(t, i, "first"), newUploader(t, i, "second")
 		first.asked.Request, second.asked.Request = asked, asked
@@ -209,7 +209,7 @@ func TestHostileStorageCompletesOtherwise(t *testing.T) {
 func TestPartsAreCopiedFromObjects(t *testing.T) {
 	t.Parallel()
 	data := text(3*sse.PackageSize, 1)
-	for name, asked := range modes {
+	for name, asked := range uploadModes {
 		i := vaulttest.New(t, memory.Options{})
 		source := newUploader(t, i, "source")
 		source.asked.Request = asked

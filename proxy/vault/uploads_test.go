@@ -21,8 +21,8 @@ import (
 	"github.com/bucketseal/bucketseal/sse"
 )
 
-// modes are all ways to ask for encryption.
-var modes = map[string]sse.Request{
+// uploadModes are all ways to ask for encryption.
+var uploadModes = map[string]sse.Request{
 	"SSE-S3":  {Mode: sse.ModeS3},
 	"SSE-KMS": {Mode: sse.ModeKMS, KMSKeyID: "other", ClientContext: []byte(`{"a":"b"}`)},
 	"SSE-C":   {Mode: sse.ModeC, CustomerKey: sse.Secret{1}},
@@ -32,7 +32,7 @@ func TestUploadInPartsIsWhatWasSent(t *testing.T) {
 	t.Parallel()
 	first, second := text(vault.MinPartSize, 1), text(sse.PackageSize+1, 2)
 	whole := slices.Concat(first, second)
-	for name, asked := range modes {
+	for name, asked := range uploadModes {
 		for _, sum := range []struct{ algorithm, kind string }{{"", ""}, {"CRC32C", "FULL_OBJECT"}, {"SHA256", ""}} {
 			t.Run(fmt.Sprint(name, sum), func(t *testing.T) {
 				t.Parallel()
@@ -103,7 +103,7 @@ func TestPlainUploadsKeepTheirChecksumAtTheStorage(t *testing.T) {
 
 func TestRepeatedCompleteIsOfTheSameListAndObjectOnly(t *testing.T) {
 	t.Parallel()
-	for name, asked := range modes {
+	for name, asked := range uploadModes {
 		i := vaulttest.New(t, memory.Options{})
 		u := newUploader(t, i, "k")
 		u.asked.Request = asked
@@ -248,18 +248,18 @@ func TestPartsOfUnknownLength(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.caller.Memory = noMemory{}
+	u.caller.Memory = uploadNoMemory{}
 	_, err = u.tryPart(2, unsized, text(10, 1))
 	wantError(t, "no memory", err, vault.ErrBusy)
 	u.complete(vault.WantedPart{Number: 1, ETag: sent.ETag})
 	u.wants(text(1000, 1))
 }
 
-type noMemory struct{}
+type uploadNoMemory struct{}
 
-func (noMemory) Take(int64) []byte { return nil }
+func (uploadNoMemory) Take(int64) []byte { return nil }
 
-func (noMemory) Give([]byte, bool) {}
+func (uploadNoMemory) Give([]byte, bool) {}
 
 func TestPartOfMoreThanFiveGibibytesIsRefused(t *testing.T) {
 	t.Parallel()
@@ -280,7 +280,7 @@ func TestPartsNeedTheirCustomerKey(t *testing.T) {
 	t.Parallel()
 	i := vaulttest.New(t, memory.Options{})
 	withKey, without := newUploader(t, i, "c"), newUploader(t, i, "s3").begin()
-	withKey.asked.Request = modes["SSE-C"]
+	withKey.asked.Request = uploadModes["SSE-C"]
 	withKey.begin()
 	asked, fault := new(calls), errors.New("the key does not fit its digest")
 	i.Storage.SetFaults(asked.hook)
@@ -369,7 +369,7 @@ func (noKeys) MayUse(context.Context, *identity.Identity, string, string, identi
 
 func TestUploadsNeedTheRightToTheirKey(t *testing.T) {
 	t.Parallel()
-	for name, asked := range modes {
+	for name, asked := range uploadModes {
 		i := vaulttest.New(t, memory.Options{})
 		u := newUploader(t, i, "k")
 		u.asked.Request = asked
