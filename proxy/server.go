@@ -18,6 +18,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/operator/forwarded"
 	"github.com/bucketseal/bucketseal/proxy/adminpayload"
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/identity"
@@ -182,7 +183,7 @@ func (s *Server) Start(ctx context.Context) error {
 type request struct {
 	*http.Request
 	id     string
-	origin edge.Origin
+	origin forwarded.Origin
 	scope  scope
 	route  *route
 	bucket string
