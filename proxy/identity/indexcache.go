@@ -10,7 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/system"
 )
 
 const (
@@ -145,10 +146,10 @@ func (c *indexCache) read(ctx context.Context, cur *snapshot) (*snapshot, error)
 	next := &snapshot{read: c.now()}
 	data, newETag, err := c.objects.Get(ctx, indexKind, indexName, etag)
 	switch {
-	case errors.Is(err, upstream.ErrNotModified) && etag != "":
+	case errors.Is(err, system.ErrNotModified) && etag != "":
 		next.index, next.etag, next.sum = cur.index, cur.etag, cur.sum
 		return next, nil
-	case errors.Is(err, upstream.ErrNotFound) && (cur == nil || cur.generation == 0):
+	case errors.Is(err, system.ErrNotFound) && (cur == nil || cur.generation == 0):
 		next.index = &index{} // nobody was ever learned, as far as this process can know
 		return next, nil
 	case err != nil:
@@ -276,7 +277,7 @@ func (c *indexCache) change(ctx context.Context, edit func(*index) (*index, erro
 		if err = c.save(ctx, cur, next); err == nil {
 			return nil
 		}
-		if !errors.Is(err, upstream.ErrConflict) && !errors.Is(err, upstream.ErrUnreachable) {
+		if !errors.Is(err, system.ErrConflict) && !errors.Is(err, storage.ErrUnreachable) {
 			return err
 		}
 		// After a conflict, or where it is not known what became of it, the edit is

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 )
 
 func TestIndexPutBackIsNoticed(t *testing.T) {
@@ -114,9 +114,9 @@ func TestChangeWhoseAnswerIsLostCounts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	s := w.store(t)
-	w.failStored = upstream.ErrUnreachable
+	w.failStored = storage.ErrUnreachable
 	learn(t, s, user("alice"))
-	w.failStored = upstream.ErrUnreachable
+	w.failStored = storage.ErrUnreachable
 	if err := s.Forget(t.Context(), "alice"); err != nil {
 		t.Error(err)
 	}
