@@ -8,7 +8,6 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
 )
 
 // What can be wrong with a file's form. Every error of Source.Parse is a
@@ -115,7 +114,7 @@ func (s Source) Parse(d Dialect) (root *Node, err error) {
 			root, err = nil, &SyntaxError{Err: ErrParser}
 		}
 	}()
-	mode := []parser.Option{}
+	var mode []parser.Option
 	if d == Full { // the builder finds them, and merges need it
 		mode = append(mode, parser.AllowDuplicateMapKey())
 	}
@@ -324,8 +323,7 @@ func (b *builder) key(key ast.MapKeyNode) *Node {
 			return out
 		}
 	}
-	var t *token.Token
-	if t = key.GetToken(); t != nil {
+	if t := key.GetToken(); t != nil {
 		out.Text = t.Value
 	}
 	return out
