@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bucketseal/bucketseal/proxy/edge"
+	"github.com/bucketseal/bucketseal/operator/forwarded"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -93,7 +93,7 @@ func TestOnlyStoredHeadersOfAWriteGoUpstream(t *testing.T) {
 		}
 	}
 	h.Set("User-Agent", "client")
-	r := &request{Request: &http.Request{Header: h}, origin: edge.Origin{Addr: netip.MustParseAddr("192.0.2.7")}}
+	r := &request{Request: &http.Request{Header: h}, origin: forwarded.Origin{Addr: netip.MustParseAddr("192.0.2.7")}}
 	got := r.writeHeaders()
 	want := map[string]string{
 		"User-Agent": "client", "Referer": "v", "X-Forwarded-For": "192.0.2.7", "X-Real-Ip": "192.0.2.7", "X-Amz-Meta-A": "v",
@@ -114,7 +114,7 @@ func TestOnlyStoredHeadersOfAWriteGoUpstream(t *testing.T) {
 
 func TestReadsSendNothingOfTheClientsHeaders(t *testing.T) {
 	t.Parallel()
-	r := &request{Request: &http.Request{Header: everyHeader()}, origin: edge.Origin{Addr: netip.MustParseAddr("2001:db8::1")}}
+	r := &request{Request: &http.Request{Header: everyHeader()}, origin: forwarded.Origin{Addr: netip.MustParseAddr("2001:db8::1")}}
 	up := r.upstreamRequest(http.MethodGet)
 	got := up.Header
 	if want := []string{"Referer", "User-Agent", "X-Forwarded-For", "X-Real-Ip"}; !slices.Equal(slices.Sorted(maps.Keys(got)), want) || got.Get("X-Forwarded-For") != "2001:db8::1" {

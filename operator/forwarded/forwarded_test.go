@@ -1,4 +1,4 @@
-package edge
+package forwarded
 
 import (
 	"crypto/tls"
@@ -130,4 +130,29 @@ func FuzzOrigin(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestLastHopIsWhatTheConnectedProxySaw(t *testing.T) {
+	t.Parallel()
+	for want, lines := range map[string][]string{
+		"192.0.2.1":   {"192.0.2.1"},
+		"192.0.2.2":   {"203.0.113.9, 192.0.2.2"},
+		"192.0.2.3":   {"203.0.113.9", "192.0.2.3"},
+		"192.0.2.4":   {"203.0.113.9, 203.0.113.10", "203.0.113.11,192.0.2.4"},
+		"192.0.2.5":   {"192.0.2.5:4711"},
+		"192.0.2.6":   {"::ffff:192.0.2.6"},
+		"2001:db8::6": {"203.0.113.9, [2001:db8::6]:1"},
+		"2001:db8::7": {"2001:DB8::7"},
+		"2001:db8::8": {"[2001:db8::8]"},
+	} {
+		if got := LastHop(http.Header{"X-Forwarded-For": lines}); got.String() != want {
+			t.Errorf("%q: %v, want %s", lines, got, want)
+		}
+	}
+	// Nothing that can be read is nothing, also where something stands before it.
+	for _, lines := range [][]string{nil, {""}, {"203.0.113.9, unknown"}, {"203.0.113.9,"}, {"203.0.113.9", ""}, {"fe80::1%x=y"}} {
+		if got := LastHop(http.Header{"X-Forwarded-For": lines}); got.IsValid() {
+			t.Errorf("%q: %v", lines, got)
+		}
+	}
 }

@@ -1,6 +1,8 @@
-// Package edge is what lies between the network and the S3 handlers: from where
-// a request comes, how many may be served at once, and how slow they may be.
-package edge
+// Package forwarded reads what load balancers and reverse proxies say of the
+// requests that they pass on: the client's address, whether it came by TLS, and
+// its certificate. Whom to believe is the caller's to decide: by network (Trust),
+// or by what the connection proved (LastHop, ClientCertificates).
+package forwarded
 
 import (
 	"net/http"
@@ -53,7 +55,7 @@ func (t Trust) Trusts(a netip.Addr) bool {
 // before it, and so on: the client is the right-most hop that is not trusted.
 // What the proxy says and cannot be read counts as if it had said nothing.
 func (t Trust) Origin(r *http.Request) Origin {
-	peer := peerOf(r.RemoteAddr)
+	peer := Peer(r.RemoteAddr)
 	o := Origin{Peer: peer, Addr: peer, Secure: r.TLS != nil}
 	if !peer.IsValid() || !t.Trusts(peer) {
 		return o
@@ -87,6 +89,15 @@ func (t Trust) Origin(r *http.Request) Origin {
 	}
 	o.Secure = secureBy(strings.Join(r.Header.Values("X-Forwarded-Proto"), ","), o.Secure)
 	return o
+}
+
+// LastHop returns the client's address as the proxy that is connected here saw it:
+// the last entry of X-Forwarded-For, whose header lines are one list (RFC 9110, 5.3).
+// What stands before it came with the request, from the client or from proxies that
+// nobody vouches for. The address is not valid if there is none that can be read.
+// Call it only where the connection has proved to be a proxy's.
+func LastHop(h http.Header) netip.Addr {
+	return Trust{}.rightMost(h.Values("X-Forwarded-For"), netip.Addr{})
 }
 
 // rightMost walks a list from its end, of which only what trusted proxies wrote
@@ -143,9 +154,10 @@ func addrOf(s string) netip.Addr {
 	return netip.Addr{}
 }
 
-// peerOf is the address of the other end of a connection, which may have a zone
-// that means nothing elsewhere.
-func peerOf(address string) netip.Addr {
+// Peer returns the address of the other end of a connection from HOST:PORT. A zone
+// is dropped, for it means nothing elsewhere. The address is not valid if there is
+// no IP address in it.
+func Peer(address string) netip.Addr {
 	p, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return netip.Addr{}
