@@ -113,7 +113,7 @@ func (p *pair) startReference(dir string) error {
 }
 
 // startSeal starts the proxy; auto is its setting auto_encryption.
-func (p *pair) startSeal(t *testing.T, dir, upstream, auto string) error {
+func (p *pair) startSeal(t *testing.T, dir, upstream, auto string, env ...string) error {
 	program, err := sealBinary()
 	if err != nil {
 		return err
@@ -140,7 +140,7 @@ tls:
   certs_dir: %s
 `, addr, pairDomain, upstream, rootUser, rootPassword, rootUser, rootPassword, limitedUser, limitedPassword, auto, p.certs)
 	path := writeFile(t, dir, "bucketseal.yml", []byte(config))
-	seal, err := startProcess("bucketseal", filepath.Join(dir, "bucketseal.log"), baseEnv(), program, "server", "--config", path)
+	seal, err := startProcess("bucketseal", filepath.Join(dir, "bucketseal.log"), baseEnv(env...), program, "server", "--config", path)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 )
 
 // adminRoot is where MinIO's own API begins: no bucket can have this name.
@@ -177,7 +177,7 @@ func (s *Server) askAdminWith(r *request, body []byte) (*http.Response, error) {
 func readAdminError(resp *http.Response) error {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, smallBody))
 	_ = resp.Body.Close()
-	e := &upstream.Error{Status: resp.StatusCode, Header: resp.Header}
+	e := &storage.Error{Status: resp.StatusCode, Header: storage.Metadata(resp.Header)}
 	if err == nil {
 		var answer struct{ Code, Message string }
 		if json.Unmarshal(body, &answer) == nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/proxy/adminpayload"
 	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
@@ -186,7 +187,7 @@ func (s *Server) removeAccount(w http.ResponseWriter, r *request, forget func(co
 		return errManaged(name)
 	}
 	resp, err := s.askAdmin(r)
-	var answer *upstream.Error
+	var answer *storage.Error
 	if err != nil && (!errors.As(err, &answer) || answer.Status != http.StatusNotFound) {
 		return err
 	}
@@ -218,7 +219,7 @@ func (s *Server) isGoneUpstream(ctx context.Context, accessKey string, kinds ...
 	if err != nil || !slices.Contains(kinds, id.Kind) {
 		return false
 	}
-	var answer *upstream.Error
+	var answer *storage.Error
 	return errors.As(s.KnownUpstream(ctx, id.AccessKey, id.SecretKey), &answer) && answer.Code == "InvalidAccessKeyId"
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/keystore/mem"
 	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -65,8 +66,8 @@ func newAdminStage(t *testing.T, reply func(http.ResponseWriter, *http.Request))
 		t.Fatal(err)
 	}
 	stage.server, err = New(Options{
-		Upstream: client, Service: upstream.Credential{AccessKey: testRoot, SecretKey: testRootSecret},
-		Identities: identity.Settings{Credentials: testCredentials(), Access: identity.Access{KeyAdmins: []string{testRoot}}},
+		Upstream: client, Service: storage.Credential{AccessKey: testRoot, SecretKey: testRootSecret},
+		Identities: identity.Settings{Credentials: testCredentials(), Access: identity.Access{Unrestricted: true, KeyAdmins: []string{testRoot}}},
 		KMS:        stage.keys, DefaultKey: "default-key", AutoEncryption: sse.ModeS3, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

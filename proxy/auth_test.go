@@ -10,8 +10,10 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -22,7 +24,7 @@ func testIdentities(t *testing.T, rules ...identity.Rule) *identity.Store {
 		Objects: struct{ identity.Objects }{}, Ready: func(context.Context) error { return nil },
 		Settings: identity.Settings{
 			Credentials: map[string]string{"root": "root-secret", "app": "app-secret"},
-			Access:      identity.Access{Rules: rules, KeyAdmins: []string{"root"}},
+			Access:      identity.Access{Unrestricted: rules == nil, Rules: rules, KeyAdmins: []string{"root"}},
 		},
 	})
 	if err != nil {
@@ -50,15 +52,16 @@ func TestWhoAdministersKeys(t *testing.T) {
 
 func TestRefusedKeysHaveTheModesOwnError(t *testing.T) {
 	t.Parallel()
-	s := &Server{identities: testIdentities(t, identity.Rule{}), keys: testKeyring(t, "default", "s3", "other")}
+	s := &Server{identities: testIdentities(t, identity.Rule{})}
+	keys := keyring.New(keyring.Options{Rights: s.identities, DefaultKey: "default", S3Key: "s3"})
 	c, err := s.callerWith(t.Context(), "app", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for mode, want := range map[sse.Mode]string{sse.ModeS3: "AccessDenied", sse.ModeC: "AccessDenied", sse.ModeKMS: "kms:NotAuthorized"} {
+		_, open := keys.MayOpen(t.Context(), c.keys(), "bucket", &sse.Record{Mode: mode})
 		for what, err := range map[string]error{
-			"write": s.mayWrite(t.Context(), c, "bucket", &sse.Request{Mode: mode}),
-			"open":  s.mayOpen(t.Context(), c, "bucket", &sse.Record{Mode: mode}),
+			"write": keys.MayWrite(t.Context(), c.keys(), "bucket", &sse.Request{Mode: mode}), "open": open,
 		} {
 			if answer := asAPIError(err); err == nil || answer.code != want || answer.status != 403 {
 				t.Errorf("%s with %v: %v", what, mode, err)
@@ -80,15 +83,15 @@ func TestUpstreamsRefusalOfTheProxysSignatureIsToldApart(t *testing.T) {
 		err    error
 		stale  bool
 	}{
-		"another secret":          {signed, &upstream.Error{Status: 403, Code: "SignatureDoesNotMatch"}, true},
-		"removed":                 {signed, fmt.Errorf("get: %w", &upstream.Error{Status: 403, Code: "InvalidAccessKeyId"}), true},
-		"a session that is gone":  {signed, &upstream.Error{Status: 403, Code: "InvalidTokenId"}, true},
-		"a policy's refusal":      {signed, &upstream.Error{Status: 403, Code: "AccessDenied"}, false},
-		"of the proxy's own":      {signed, fmt.Errorf("%w (%w)", upstream.ErrOwnCredential, &upstream.Error{Status: 403, Code: "InvalidAccessKeyId"}), false},
-		"another status":          {signed, &upstream.Error{Status: 400, Code: "SignatureDoesNotMatch"}, false},
+		"another secret":          {signed, &storage.Error{Status: 403, Code: "SignatureDoesNotMatch"}, true},
+		"removed":                 {signed, fmt.Errorf("get: %w", &storage.Error{Status: 403, Code: "InvalidAccessKeyId"}), true},
+		"a session that is gone":  {signed, &storage.Error{Status: 403, Code: "InvalidTokenId"}, true},
+		"a policy's refusal":      {signed, &storage.Error{Status: 403, Code: "AccessDenied"}, false},
+		"of the proxy's own":      {signed, fmt.Errorf("%w (%w)", system.ErrOwnCredential, &storage.Error{Status: 403, Code: "InvalidAccessKeyId"}), false},
+		"another status":          {signed, &storage.Error{Status: 400, Code: "SignatureDoesNotMatch"}, false},
 		"the client's own":        {signed, sigv4.ErrSignatureDoesNotMatch, false},
 		"nothing":                 {signed, nil, false},
-		"a caller without a name": {caller{}, &upstream.Error{Status: 403, Code: "InvalidAccessKeyId"}, false},
+		"a caller without a name": {caller{}, &storage.Error{Status: 403, Code: "InvalidAccessKeyId"}, false},
 	} {
 		log.Reset()
 		got := s.asStaleCredential(&request{caller: tt.caller}, tt.err)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
@@ -24,7 +25,7 @@ func (s *Server) listBuckets(w http.ResponseWriter, r *request) error {
 	defer upstream.Discard(resp)
 	list, err := upstream.ParseBuckets(resp.Body)
 	if err != nil {
-		return fmt.Errorf("parse list of buckets: %w (%w)", upstream.ErrUnreachable, err)
+		return fmt.Errorf("parse list of buckets: %w (%w)", storage.ErrUnreachable, err)
 	}
 	var b bytes.Buffer
 	b.WriteString(xml.Header + `<ListAllMyBucketsResult xmlns="` + s3Namespace + `"><Owner>`)

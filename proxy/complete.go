@@ -14,6 +14,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -61,7 +62,7 @@ func (s *Server) completeMultipartUpload(w http.ResponseWriter, r *request) erro
 		return err
 	}
 	c.upload = u
-	if err := s.mayKnow(r.Context(), r.caller, r.bucket, u.record); err != nil {
+	if err := s.keys.MayKnow(r.Context(), r.caller.keys(), r.bucket, u.record); err != nil {
 		return err
 	}
 	err = patiently(w, func() error { return c.run(r.Context()) })
@@ -85,7 +86,7 @@ func (s *Server) completeMultipartUpload(w http.ResponseWriter, r *request) erro
 // failedCondition says whether the proxy or upstream found a condition not to
 // hold.
 func failedCondition(err error) bool {
-	var answer *upstream.Error
+	var answer *storage.Error
 	return errors.Is(err, errPrecondition) || errors.As(err, &answer) && answer.Status == http.StatusPreconditionFailed
 }
 
@@ -136,7 +137,7 @@ func (c *completing) run(ctx context.Context) error {
 		return err
 	}
 	if c.upload.record != nil {
-		if err := c.server.keys.confirm(ctx, c.request.name(), c.upload.record); err != nil {
+		if err := c.server.keys.Confirm(ctx, c.request.name(), c.upload.record); err != nil {
 			return err
 		}
 		if err := c.writeManifest(ctx); err != nil {
@@ -204,10 +205,10 @@ func (c *completing) commit(ctx context.Context, conditions http.Header) error {
 	defer upstream.Discard(resp)
 	var result copyResult // the same shape: an ETag, or an error
 	if err := xml.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&result); err != nil {
-		return fmt.Errorf("parse upstream's answer to Complete: %w (%w)", upstream.ErrUnreachable, err)
+		return fmt.Errorf("parse upstream's answer to Complete: %w (%w)", storage.ErrUnreachable, err)
 	}
 	if result.XMLName.Local == "Error" {
-		return &upstream.Error{Status: http.StatusInternalServerError, Code: result.Code, Message: result.Message, Header: resp.Header}
+		return &storage.Error{Status: http.StatusInternalServerError, Code: result.Code, Message: result.Message, Header: storage.Metadata(resp.Header)}
 	}
 	if c.upload.record != nil && strings.Trim(result.ETag, `"`) != c.etag {
 		return fmt.Errorf("upstream stored the ETag %q, not %q: %w", result.ETag, c.etag, errUpstreamLied)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -56,7 +57,7 @@ func (c *completing) repeat(w http.ResponseWriter, otherwise error) error {
 
 // current looks the object up that is there now, nil if there is none. Its body
 // is closed.
-func (c *completing) current(as *upstream.Credential) (*http.Response, error) {
+func (c *completing) current(as *storage.Credential) (*http.Response, error) {
 	up := c.request.upstreamRequest(http.MethodHead)
 	up.Credential = as
 	resp, err := c.server.opts.Upstream.Do(c.request.Context(), up)

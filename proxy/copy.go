@@ -16,6 +16,7 @@ import (
 	"unicode"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -186,31 +187,31 @@ func (c *copying) mayPut(ctx context.Context) error {
 // key, and has upstream copy the ciphertext beneath them.
 func (c *copying) rewrap(ctx context.Context) error {
 	r, s := c.request, c.server
-	if err := s.mayWrite(ctx, r.caller, r.bucket, c.asked); err != nil {
+	if err := s.keys.MayWrite(ctx, r.caller.keys(), r.bucket, c.asked); err != nil {
 		return s.refusal(ctx, r, err)
 	}
 	if err := c.measure(ctx); err != nil {
 		return err
 	}
-	key, err := s.keys.forWrite(ctx, r.name(), c.asked)
+	key, err := s.keys.Make(ctx, r.caller.keys(), r.name(), c.asked)
 	if err != nil {
 		return s.refusal(ctx, r, err)
 	}
-	defer key.zero()
+	defer key.Zero()
 	c.facts = c.source.object.facts
-	private, err := c.carryLayout(ctx, &key.record)
+	private, err := c.carryLayout(ctx, &key.Record)
 	if err != nil {
 		return err
 	}
-	text, err := key.record.Seal(&key.binding, &key.secret, &c.source.object.key, private)
+	text, err := key.Seal(&c.source.object.key, private)
 	if err != nil {
-		return fmt.Errorf("seal record: %w", err)
+		return err
 	}
-	c.record = &key.record
+	c.record = &key.Record
 	if err := c.copyUpstream(ctx, url.Values{recordHeader: {text}}); err != nil {
 		return err
 	}
-	return key.issued.confirm(ctx)
+	return key.Confirm(ctx)
 }
 
 // carryLayout gives the copy's record what the source has: facts in the record
@@ -282,10 +283,10 @@ func (c *copying) copyUpstream(ctx context.Context, record url.Values) error {
 	defer upstream.Discard(resp)
 	var result copyResult
 	if err := xml.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&result); err != nil {
-		return fmt.Errorf("parse upstream's answer to a copy: %w (%w)", upstream.ErrUnreachable, err)
+		return fmt.Errorf("parse upstream's answer to a copy: %w (%w)", storage.ErrUnreachable, err)
 	}
 	if result.XMLName.Local == "Error" {
-		return &upstream.Error{Status: http.StatusInternalServerError, Code: result.Code, Message: result.Message, Header: resp.Header}
+		return &storage.Error{Status: http.StatusInternalServerError, Code: result.Code, Message: result.Message, Header: storage.Metadata(resp.Header)}
 	}
 	c.etag, c.modified, c.header = result.ETag, result.LastModified, resp.Header
 	return nil
@@ -345,7 +346,7 @@ func (c *copying) copyTags(ctx context.Context) error {
 		Tags []struct{ Key, Value string } `xml:"TagSet>Tag"`
 	}
 	if err := xml.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&tags); err != nil {
-		return fmt.Errorf("parse tags: %w (%w)", upstream.ErrUnreachable, err)
+		return fmt.Errorf("parse tags: %w (%w)", storage.ErrUnreachable, err)
 	}
 	values := url.Values{}
 	for _, t := range tags.Tags {

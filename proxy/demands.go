@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/bucketpolicy"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -120,7 +121,7 @@ func (s *Server) readDemands(ctx context.Context, bucket string, b *bucketDemand
 }
 
 // readPolicy asks upstream for the policy of a bucket. One that it does not let the
-// proxy read demands nothing, and the log says so. upstream.ErrUnreachable for an
+// proxy read demands nothing, and the log says so. storage.ErrUnreachable for an
 // answer that does not say what is demanded.
 func (s *Server) readPolicy(ctx context.Context, bucket string) (bucketpolicy.Demands, error) {
 	resp, err := s.opts.Upstream.Do(ctx, &upstream.Request{
@@ -141,7 +142,7 @@ func (s *Server) readPolicy(ctx context.Context, bucket string) (bucketpolicy.De
 		case answer.Status == http.StatusNotFound && (answer.Code == "NoSuchBucketPolicy" || answer.Code == "NoSuchBucket"):
 			return nil, nil
 		}
-		return nil, fmt.Errorf("read bucket policy: %w (%w)", upstream.ErrUnreachable, answer)
+		return nil, fmt.Errorf("read bucket policy: %w (%w)", storage.ErrUnreachable, answer)
 	}
 	defer upstream.Discard(resp)
 	document, err := io.ReadAll(io.LimitReader(resp.Body, maxPolicy))
@@ -150,7 +151,7 @@ func (s *Server) readPolicy(ctx context.Context, bucket string) (bucketpolicy.De
 	}
 	known, err := bucketpolicy.Parse(document)
 	if err != nil {
-		return nil, fmt.Errorf("%w (%w)", upstream.ErrUnreachable, err)
+		return nil, fmt.Errorf("%w (%w)", storage.ErrUnreachable, err)
 	}
 	return known, nil
 }

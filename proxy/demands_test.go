@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -31,7 +32,7 @@ func serverBefore(t *testing.T, handler http.HandlerFunc) *Server {
 	}
 	t.Cleanup(up.Close)
 	return &Server{
-		opts:       Options{Upstream: up, Service: upstream.Credential{AccessKey: testRoot, SecretKey: testRootSecret}},
+		opts:       Options{Upstream: up, Service: storage.Credential{AccessKey: testRoot, SecretKey: testRootSecret}},
 		identities: testIdentities(t), log: slog.New(slog.DiscardHandler),
 	}
 }
@@ -61,7 +62,7 @@ func TestOnlyAnAnswerAboutThePolicyMeansThatItDemandsNothing(t *testing.T) {
 			fmt.Fprintf(w, "<Error><Code>%s</Code></Error>", tt.code)
 		})
 		known, err := s.bucketDemands(t.Context(), "b")
-		if (err == nil) != tt.nothing || len(known) > 0 || err != nil && !errors.Is(err, upstream.ErrUnreachable) {
+		if (err == nil) != tt.nothing || len(known) > 0 || err != nil && !errors.Is(err, storage.ErrUnreachable) {
 			t.Errorf("%d %s: %v, %v", tt.status, tt.code, known, err)
 		}
 		if answer := asAPIError(err); err != nil && answer.status != http.StatusServiceUnavailable {
@@ -156,7 +157,7 @@ func TestAPolicyThatIsTooLargeIsNotTakenForAShorterOne(t *testing.T) {
 	s := serverBefore(t, func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, `{"Statement":[]%s}`, strings.Repeat(" ", maxPolicy))
 	})
-	if _, err := s.bucketDemands(t.Context(), "b"); !errors.Is(err, upstream.ErrUnreachable) {
+	if _, err := s.bucketDemands(t.Context(), "b"); !errors.Is(err, storage.ErrUnreachable) {
 		t.Errorf("%v", err)
 	}
 }

@@ -14,8 +14,10 @@ import (
 	"testing"
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -38,9 +40,15 @@ var mappedElsewhere = map[string]string{
 	"bucketconfig.ErrNotFound":     "what a Backend tells package bucketconfig",
 	"bucketconfig.ErrConflict":     "what a Backend tells package bucketconfig",
 	"bucketconfig.ErrIndexFull":    "InternalError: only an operator can do something about it",
-	"upstream.ErrNotFound":         "of system objects: rulesBackend and package manifest translate it",
-	"upstream.ErrNotModified":      "of system objects: rulesBackend translates it",
-	"upstream.ErrConflict":         "of system objects: rulesBackend translates it",
+	"system.ErrNotFound":           "of system objects: RulesBackend and package manifest translate it",
+	"system.ErrNotModified":        "of system objects: RulesBackend translates it",
+	"storage.ErrPrecondition":      "what an *Error means",
+	"storage.ErrNotFound":          "what an *Error means",
+	"storage.ErrNoSuchBucket":      "what an *Error means",
+	"storage.ErrNoSuchUpload":      "what an *Error means",
+	"storage.ErrRange":             "what an *Error means",
+	"storage.ErrForbidden":         "what an *Error means",
+	"system.ErrConflict":           "of system objects: RulesBackend translates it",
 }
 
 // sentinelsIn returns the package-level variables of a package's source that
@@ -144,7 +152,7 @@ func TestEverySentinelHasAnAnswer(t *testing.T) {
 	t.Parallel()
 	mapped := namesInErrorTable(t)
 	seen := make(map[string]bool)
-	for _, dir := range []string{".", "upstream", "system", "identity", "manifest", "../sse", "../kms", "../bucketconfig"} {
+	for _, dir := range []string{".", "upstream", "storage", "keyring", "system", "identity", "manifest", "../sse", "../kms", "../bucketconfig"} {
 		for _, name := range sentinelsIn(t, dir) {
 			seen[name] = true
 			switch why := mappedElsewhere[name]; {
@@ -231,11 +239,11 @@ func TestInternalDetailStaysInside(t *testing.T) {
 	const detail = "10.0.0.7:7373 connection refused"
 	for _, err := range []error{
 		errors.New(detail),
-		fmt.Errorf("%s: %w", detail, upstream.ErrUnreachable),
+		fmt.Errorf("%s: %w", detail, storage.ErrUnreachable),
 		fmt.Errorf("%s: %w", detail, sse.ErrTampered),
 		fmt.Errorf("%w (%w)", errNotReady, errors.New(detail)),
-		fmt.Errorf("%w (%w)", errNotReady, &upstream.Error{Status: 403, Code: "AccessDenied", Message: detail}),
-		&tamperedError{fmt.Errorf("%w (%s)", sse.ErrWrongKey, detail)},
+		fmt.Errorf("%w (%w)", errNotReady, &storage.Error{Status: 403, Code: "AccessDenied", Message: detail}),
+		keyring.Tampered(fmt.Errorf("%w (%s)", sse.ErrWrongKey, detail)),
 	} {
 		got := asAPIError(err)
 		if strings.Contains(got.code+got.message, "10.0.0.7") {
@@ -252,9 +260,9 @@ func TestInternalDetailStaysInside(t *testing.T) {
 
 func TestAnswersToTheProxyItselfAreNoRefusalOfTheClient(t *testing.T) {
 	t.Parallel()
-	for _, own := range []error{errNotReady, bucketconfig.ErrUnavailable, upstream.ErrOwnCredential, upstream.ErrOwnRights, upstream.ErrNoBucket, upstream.ErrUnreachable} {
+	for _, own := range []error{errNotReady, bucketconfig.ErrUnavailable, system.ErrOwnCredential, system.ErrOwnRights, system.ErrNoBucket, storage.ErrUnreachable} {
 		for _, code := range []string{"AccessDenied", "InvalidAccessKeyId", "NoSuchBucket"} {
-			err := fmt.Errorf("%w (%w)", own, &upstream.Error{Status: 403, Code: code})
+			err := fmt.Errorf("%w (%w)", own, &storage.Error{Status: 403, Code: code})
 			if got := asAPIError(err); got.status != http.StatusServiceUnavailable || got.code == code {
 				t.Errorf("%v: the client is told %d %v", err, got.status, got)
 			}
@@ -267,7 +275,7 @@ func TestWrongDEKIsDamageAndWrongCustomerKeyIsTheClientsAffair(t *testing.T) {
 	if got := asAPIError(fmt.Errorf("open: %w", sse.ErrWrongKey)); got.status != http.StatusForbidden {
 		t.Errorf("a wrong customer key is %v", got)
 	}
-	err := &tamperedError{fmt.Errorf("%w (%w)", sse.ErrTampered, sse.ErrWrongKey)}
+	err := keyring.Tampered(fmt.Errorf("%w (%w)", sse.ErrTampered, sse.ErrWrongKey))
 	if got := asAPIError(err); got.status != http.StatusInternalServerError {
 		t.Errorf("a record that its own DEK does not open is %v", got)
 	}
@@ -277,18 +285,18 @@ func TestUpstreamErrorsAreRelayedAndOthersReplaced(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name   string
-		in     upstream.Error
+		in     storage.Error
 		status int
 		code   string
 	}{
-		{"S3 error", upstream.Error{Status: 404, Code: "NoSuchBucket"}, 404, "NoSuchBucket"},
-		{"no code", upstream.Error{Status: 404}, 404, "NoSuchKey"},
-		{"forbidden without code", upstream.Error{Status: 403}, 403, "AccessDenied"},
-		{"a load balancer's 502", upstream.Error{Status: 502}, 503, "SlowDown"},
-		{"a load balancer's 503", upstream.Error{Status: 503}, 503, "SlowDown"},
-		{"a load balancer's 504", upstream.Error{Status: 504}, 503, "SlowDown"},
-		{"success as an error", upstream.Error{Status: 200, Code: "Strange"}, 500, "InternalError"},
-		{"an impossible status", upstream.Error{Status: 999, Code: "Strange"}, 500, "InternalError"},
+		{"S3 error", storage.Error{Status: 404, Code: "NoSuchBucket"}, 404, "NoSuchBucket"},
+		{"no code", storage.Error{Status: 404}, 404, "NoSuchKey"},
+		{"forbidden without code", storage.Error{Status: 403}, 403, "AccessDenied"},
+		{"a load balancer's 502", storage.Error{Status: 502}, 503, "SlowDown"},
+		{"a load balancer's 503", storage.Error{Status: 503}, 503, "SlowDown"},
+		{"a load balancer's 504", storage.Error{Status: 504}, 503, "SlowDown"},
+		{"success as an error", storage.Error{Status: 200, Code: "Strange"}, 500, "InternalError"},
+		{"an impossible status", storage.Error{Status: 999, Code: "Strange"}, 500, "InternalError"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -302,7 +310,7 @@ func TestUpstreamErrorsAreRelayedAndOthersReplaced(t *testing.T) {
 
 func TestRelayedErrorsCarryChosenHeadersOnly(t *testing.T) {
 	t.Parallel()
-	in := &upstream.Error{Status: 405, Code: "MethodNotAllowed", Header: http.Header{
+	in := &storage.Error{Status: 405, Code: "MethodNotAllowed", Header: storage.Metadata{
 		"X-Amz-Delete-Marker": {"true"}, "X-Amz-Version-Id": {"v"}, "Etag": {`"upstream"`},
 		"X-Amz-Meta-Bucketseal": {"record"}, "Set-Cookie": {"x"}, "X-Amz-Request-Id": {"1"},
 	}}

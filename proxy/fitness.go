@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
@@ -97,7 +98,7 @@ func (f *fitness) try(ctx context.Context) error {
 	defer cancel()
 	epoch := f.client.Epoch()
 	err := f.service.Check(ctx)
-	if errors.Is(err, upstream.ErrNotFound) { // the first start
+	if errors.Is(err, system.ErrNotFound) { // the first start
 		if err = f.bucket(ctx); err == nil {
 			err = f.service.Check(ctx)
 		}

@@ -11,7 +11,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
@@ -58,7 +60,7 @@ func (s *Server) forwardDocument(r *request, body []byte) (*http.Response, error
 			up.Header[name] = v
 		}
 	}
-	if algorithm, ok := sigv4.ParseChecksumAlgorithm(up.Header.Get("X-Amz-Sdk-Checksum-Algorithm")); ok && !checksumOf(sealedChecksum(algorithm)).upstream {
+	if algorithm, ok := checksum.Parse(up.Header.Get("X-Amz-Sdk-Checksum-Algorithm")); ok && !checksumOf(sealedChecksum(algorithm)).upstream {
 		delete(up.Header, "X-Amz-Sdk-Checksum-Algorithm") // verified here
 	}
 	for name, values := range r.Header {
@@ -177,7 +179,7 @@ func (s *Server) forwardAnswer(w http.ResponseWriter, resp *http.Response) error
 	}
 	defer upstream.Discard(resp)
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return fmt.Errorf("upstream answered %d: %w", resp.StatusCode, upstream.ErrUnreachable)
+		return fmt.Errorf("upstream answered %d: %w", resp.StatusCode, storage.ErrUnreachable)
 	}
 	h := w.Header()
 	for name, values := range resp.Header {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -117,7 +118,7 @@ func (d *download) source(ctx context.Context, resp *http.Response, o *object, p
 	whole := !ranged && resp.Request.Method == http.MethodGet && (need.Offset == 0 || need.Length*2 >= encSize)
 	if ranged && need.Offset >= got.Offset && need.Offset+need.Length <= got.Offset+got.Length || whole {
 		if _, err := io.CopyN(io.Discard, resp.Body, need.Offset-got.Offset); err != nil {
-			return nil, nil, fmt.Errorf("skip to the first package: %w (%w)", upstream.ErrUnreachable, err)
+			return nil, nil, fmt.Errorf("skip to the first package: %w (%w)", storage.ErrUnreachable, err)
 		}
 		return io.LimitReader(resp.Body, need.Length), func() {}, nil
 	}
@@ -224,5 +225,5 @@ func readError(err error) error {
 	if errors.Is(err, sse.ErrTruncated) || errors.Is(err, sse.ErrTampered) {
 		return fmt.Errorf("read object: %w", err)
 	}
-	return fmt.Errorf("read object: %w (%w)", upstream.ErrUnreachable, err)
+	return fmt.Errorf("read object: %w (%w)", storage.ErrUnreachable, err)
 }

@@ -14,7 +14,9 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -43,7 +45,7 @@ type listing struct {
 
 // listEntry is an entry with what the proxy knows of it.
 type listEntry struct {
-	*upstream.ListEntry
+	*storage.Entry
 	record *sse.Record // nil for a plain object
 	stored string      // upstream's ETag
 	name   sse.Name
@@ -84,7 +86,7 @@ func (l *listing) serve(w http.ResponseWriter) error {
 	ctx := l.request.Context()
 	page, err := l.fetch(ctx, l.request.caller.credential, true)
 	switch {
-	case errors.Is(err, upstream.ErrListing):
+	case errors.Is(err, storage.ErrListing):
 		if page, err = l.fetch(ctx, l.request.caller.credential, false); err != nil {
 			return err
 		}
@@ -104,7 +106,7 @@ func (l *listing) serve(w http.ResponseWriter) error {
 }
 
 // fetch asks upstream for the page as the given identity.
-func (l *listing) fetch(ctx context.Context, cred *upstream.Credential, metadata bool) (*upstream.ListPage, error) {
+func (l *listing) fetch(ctx context.Context, cred *storage.Credential, metadata bool) (*storage.Page, error) {
 	r := l.request.upstreamRequest(http.MethodGet)
 	r.Credential = cred
 	query := url.Values{}
@@ -140,7 +142,7 @@ func (l *listing) fetch(ctx context.Context, cred *upstream.Credential, metadata
 // not read: the same page once more under the service identity, of which only
 // sizes and ETags reach the caller. errServiceRights, rather than sizes that are not
 // the plaintext's, if that identity may not read the objects either.
-func (l *listing) completeMetadata(ctx context.Context, page *upstream.ListPage) error {
+func (l *listing) completeMetadata(ctx context.Context, page *storage.Page) error {
 	missing := false
 	for i := range page.Entries {
 		missing = missing || !page.Entries[i].HasMetadata && !page.Entries[i].DeleteMarker
@@ -149,14 +151,14 @@ func (l *listing) completeMetadata(ctx context.Context, page *upstream.ListPage)
 		return nil
 	}
 	full, err := l.fetch(ctx, &l.server.opts.Service, true)
-	if errors.Is(err, upstream.ErrListing) {
+	if errors.Is(err, storage.ErrListing) {
 		return l.headEach(ctx, page)
 	}
 	if err != nil {
 		return err
 	}
 	type version struct{ key, id string }
-	known := make(map[version]*upstream.ListEntry, len(full.Entries))
+	known := make(map[version]*storage.Entry, len(full.Entries))
 	for i := range full.Entries {
 		known[version{full.Entries[i].Key, full.Entries[i].VersionID}] = &full.Entries[i]
 	}
@@ -174,8 +176,8 @@ func (l *listing) completeMetadata(ctx context.Context, page *upstream.ListPage)
 	return nil
 }
 
-func reservedOnly(all []upstream.MetaEntry) []upstream.MetaEntry {
-	var out []upstream.MetaEntry
+func reservedOnly(all []storage.MetaEntry) []storage.MetaEntry {
+	var out []storage.MetaEntry
 	for _, m := range all {
 		if isReservedName(m.Name) {
 			out = append(out, m)
@@ -189,7 +191,7 @@ const headRequests = 16
 
 // headEach gets the records of a page one by one, under the service identity:
 // for pages that upstream cannot write with metadata.
-func (l *listing) headEach(ctx context.Context, page *upstream.ListPage) error {
+func (l *listing) headEach(ctx context.Context, page *storage.Page) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(headRequests)
 	for i := range page.Entries {
@@ -202,7 +204,7 @@ func (l *listing) headEach(ctx context.Context, page *upstream.ListPage) error {
 	return group.Wait()
 }
 
-func (l *listing) head(ctx context.Context, e *upstream.ListEntry) error {
+func (l *listing) head(ctx context.Context, e *storage.Entry) error {
 	key, err := url.QueryUnescape(e.Key)
 	if err != nil {
 		return fmt.Errorf("decode key: %w", err)
@@ -226,7 +228,7 @@ func (l *listing) head(ctx context.Context, e *upstream.ListEntry) error {
 	for name, values := range resp.Header {
 		for _, v := range values {
 			if isReservedName(name) {
-				e.Metadata = append(e.Metadata, upstream.MetaEntry{Name: name, Value: v})
+				e.Metadata = append(e.Metadata, storage.MetaEntry{Name: name, Value: v})
 			}
 		}
 	}
@@ -237,7 +239,7 @@ func (l *listing) head(ctx context.Context, e *upstream.ListEntry) error {
 // whose record or manifest can never be opened keeps upstream's: one bad object
 // must not make a whole listing fail. What may pass fails the listing, since
 // clients compare sizes and ETags, and copy or delete where they differ.
-func (l *listing) open(ctx context.Context, page *upstream.ListPage) ([]listEntry, error) {
+func (l *listing) open(ctx context.Context, page *storage.Page) ([]listEntry, error) {
 	entries, err := l.openRecords(ctx, page)
 	if err != nil {
 		return nil, err
@@ -294,7 +296,7 @@ func storedOf(s *Server, entries []listEntry) func(manifest.Ref) manifest.Data {
 // mayPass says whether an error is one of who cannot be reached for now, or of another
 // KMS key than before, and says nothing of an object.
 func mayPass(err error) bool {
-	return errors.Is(err, kms.ErrUnavailable) || errors.Is(err, kms.ErrKeyReplaced) || errors.Is(err, upstream.ErrUnreachable) || errors.Is(err, identity.ErrUnavailable) ||
+	return errors.Is(err, kms.ErrUnavailable) || errors.Is(err, kms.ErrKeyReplaced) || errors.Is(err, storage.ErrUnreachable) || errors.Is(err, identity.ErrUnavailable) ||
 		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
@@ -303,7 +305,7 @@ const openers = 8
 
 // openRecords opens what of each entry lies in its record. After the first error
 // that may pass, nothing more is asked.
-func (l *listing) openRecords(ctx context.Context, page *upstream.ListPage) ([]listEntry, error) {
+func (l *listing) openRecords(ctx context.Context, page *storage.Page) ([]listEntry, error) {
 	entries := make([]listEntry, len(page.Entries))
 	var next atomic.Int64
 	var group errgroup.Group
@@ -311,7 +313,7 @@ func (l *listing) openRecords(ctx context.Context, page *upstream.ListPage) ([]l
 		group.Go(func() error {
 			for i := next.Add(1) - 1; i < int64(len(entries)); i = next.Add(1) - 1 {
 				e := &entries[i]
-				e.ListEntry, e.stored = &page.Entries[i], page.Entries[i].ETag
+				e.Entry, e.stored = &page.Entries[i], page.Entries[i].ETag
 				err := l.openRecord(ctx, e)
 				if mayPass(err) {
 					next.Store(int64(len(entries)))
@@ -358,8 +360,9 @@ func (l *listing) openRecord(ctx context.Context, e *listEntry) error {
 		return fmt.Errorf("decode key: %w", err)
 	}
 	e.record, e.name = rec, listedName(l.request.bucket, key)
+	var grant keyring.Grant
 	if rec.Mode == sse.ModeS3 { // other ETags are upstream's
-		err := l.server.mayOpen(ctx, l.request.caller, l.request.bucket, rec)
+		grant, err = l.server.keys.MayOpen(ctx, l.request.caller.keys(), l.request.bucket, rec)
 		if mayPass(err) {
 			return err
 		}
@@ -373,7 +376,7 @@ func (l *listing) openRecord(ctx context.Context, e *listEntry) error {
 	if !e.shown {
 		return nil
 	}
-	object, private, err := l.server.keys.open(ctx, e.name, rec, nil)
+	object, private, err := grant.Open(ctx, e.name, rec, nil)
 	if err != nil {
 		return err
 	}
@@ -383,7 +386,7 @@ func (l *listing) openRecord(ctx context.Context, e *listEntry) error {
 }
 
 // nextMarker is V1's marker for the next page: the key inside upstream's token.
-func nextMarker(p *upstream.ListPage) string {
+func nextMarker(p *storage.Page) string {
 	if token, err := base64.StdEncoding.DecodeString(p.NextToken); err == nil && len(token) > 0 {
 		return string(token)
 	}

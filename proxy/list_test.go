@@ -6,25 +6,25 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
 func TestNextMarkerOfVersion1(t *testing.T) {
 	t.Parallel()
-	entry := func(key string) upstream.ListEntry { return upstream.ListEntry{Key: key} }
+	entry := func(key string) storage.Entry { return storage.Entry{Key: key} }
 	for _, tt := range []struct {
 		name string
-		page upstream.ListPage
+		page storage.Page
 		want string
 	}{
-		{"from upstream's token", upstream.ListPage{NextToken: "YS9i", Entries: []upstream.ListEntry{entry("z")}}, "a/b"},
-		{"with what MinIO adds to it", upstream.ListPage{NextToken: "a1ttaW5pb19jYWNoZTp2MixyZXR1cm46XQ=="}, "k[minio_cache:v2,return:]"},
-		{"a token that is none", upstream.ListPage{NextToken: "!", Entries: []upstream.ListEntry{entry("a%2Bb"), entry("c+d")}}, "c d"},
-		{"without a token", upstream.ListPage{Entries: []upstream.ListEntry{entry("a"), entry("b")}}, "b"},
-		{"a prefix comes last", upstream.ListPage{Entries: []upstream.ListEntry{entry("a")}, Prefixes: []string{"A%2F", "b%2F"}}, "b/"},
-		{"a key comes last", upstream.ListPage{Entries: []upstream.ListEntry{entry("z")}, Prefixes: []string{"b%2F"}}, "z"},
-		{"nothing", upstream.ListPage{}, ""},
+		{"from upstream's token", storage.Page{NextToken: "YS9i", Entries: []storage.Entry{entry("z")}}, "a/b"},
+		{"with what MinIO adds to it", storage.Page{NextToken: "a1ttaW5pb19jYWNoZTp2MixyZXR1cm46XQ=="}, "k[minio_cache:v2,return:]"},
+		{"a token that is none", storage.Page{NextToken: "!", Entries: []storage.Entry{entry("a%2Bb"), entry("c+d")}}, "c d"},
+		{"without a token", storage.Page{Entries: []storage.Entry{entry("a"), entry("b")}}, "b"},
+		{"a prefix comes last", storage.Page{Entries: []storage.Entry{entry("a")}, Prefixes: []string{"A%2F", "b%2F"}}, "b/"},
+		{"a key comes last", storage.Page{Entries: []storage.Entry{entry("z")}, Prefixes: []string{"b%2F"}}, "z"},
+		{"nothing", storage.Page{}, ""},
 	} {
 		if got := nextMarker(&tt.page); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
@@ -33,7 +33,7 @@ func TestNextMarkerOfVersion1(t *testing.T) {
 }
 
 // renderedListing is the answer to a listing with this query.
-func renderedListing(t *testing.T, l *listing, query string, page *upstream.ListPage, entries []listEntry) string {
+func renderedListing(t *testing.T, l *listing, query string, page *storage.Page, entries []listEntry) string {
 	t.Helper()
 	values, err := url.ParseQuery(query)
 	if err != nil {
@@ -50,10 +50,10 @@ func renderedListing(t *testing.T, l *listing, query string, page *upstream.List
 // listedEntry is an SSE-KMS object of one byte whose name needs escaping twice.
 func listedEntry() listEntry {
 	return listEntry{
-		ListEntry: &upstream.ListEntry{
+		Entry: &storage.Entry{
 			Key: "a%3C%0A%2B+b", LastModified: "t", ETag: `"e"`, Size: 1, StorageClass: "STANDARD", OwnerID: "id", OwnerName: "minio",
 			VersionID: "v1", IsLatest: "true", HasMetadata: true, UserTags: "a=b&c=d", InternalK: "1", InternalM: "0",
-			Metadata: []upstream.MetaEntry{{Name: "X-Amz-Meta-Bucketseal", Value: "record"}, {Name: "x-amz-meta-bucketSEAL-2", Value: "record"}, {Name: "X-Amz-Meta-A", Value: "<v>"}, {Name: "content-type", Value: "text/plain"}},
+			Metadata: []storage.MetaEntry{{Name: "X-Amz-Meta-Bucketseal", Value: "record"}, {Name: "x-amz-meta-bucketSEAL-2", Value: "record"}, {Name: "X-Amz-Meta-A", Value: "<v>"}, {Name: "content-type", Value: "text/plain"}},
 		},
 		record: &sse.Record{Mode: sse.ModeKMS, KMSKey: "k"},
 	}
@@ -67,7 +67,7 @@ const (
 
 func TestListObjectsV2IsWrittenAsS3WritesIt(t *testing.T) {
 	t.Parallel()
-	page := &upstream.ListPage{MaxKeys: "2", KeyCount: "2", Truncated: true, NextToken: "dG9rZW4=", Prefixes: []string{"p+%26%2F"}}
+	page := &storage.Page{MaxKeys: "2", KeyCount: "2", Truncated: true, NextToken: "dG9rZW4=", Prefixes: []string{"p+%26%2F"}}
 	got := renderedListing(t, &listing{kind: listV2}, "prefix=a%26&delimiter=/&start-after=x&continuation-token=c", page, []listEntry{listedEntry()})
 	want := "<ListBucketResult><Name>b</Name><Prefix>a&amp;</Prefix><StartAfter>x</StartAfter><ContinuationToken>c</ContinuationToken>" +
 		"<NextContinuationToken>dG9rZW4=</NextContinuationToken><KeyCount>2</KeyCount><MaxKeys>2</MaxKeys><Delimiter>/</Delimiter><IsTruncated>true</IsTruncated>" +
@@ -80,7 +80,7 @@ func TestListObjectsV2IsWrittenAsS3WritesIt(t *testing.T) {
 
 func TestListObjectsV2InURLEncoding(t *testing.T) {
 	t.Parallel()
-	page := &upstream.ListPage{MaxKeys: "2", KeyCount: "1", Prefixes: []string{"p+%26%2F"}}
+	page := &storage.Page{MaxKeys: "2", KeyCount: "1", Prefixes: []string{"p+%26%2F"}}
 	got := renderedListing(t, &listing{kind: listV2, encode: true, owner: true}, "prefix=a+%26/&encoding-type=url", page, []listEntry{listedEntry()})
 	want := "<ListBucketResult><Name>b</Name><Prefix>a+%26/</Prefix><KeyCount>1</KeyCount><MaxKeys>2</MaxKeys><IsTruncated>false</IsTruncated>" +
 		"<Contents><Key>a%3C%0A%2B+b</Key>" + entryHead + ownerXML + "<StorageClass>STANDARD</StorageClass></Contents>" +
@@ -92,7 +92,7 @@ func TestListObjectsV2InURLEncoding(t *testing.T) {
 
 func TestListObjectsV1HasMarkers(t *testing.T) {
 	t.Parallel()
-	page := &upstream.ListPage{MaxKeys: "1", Truncated: true, NextToken: "YTxi"}
+	page := &storage.Page{MaxKeys: "1", Truncated: true, NextToken: "YTxi"}
 	got := renderedListing(t, &listing{kind: listV1, owner: true, marker: "m<"}, "marker=m%3C", page, []listEntry{listedEntry()})
 	want := "<ListBucketResult><Name>b</Name><Prefix></Prefix><Marker>m&lt;</Marker><NextMarker>a&lt;b</NextMarker><MaxKeys>1</MaxKeys><IsTruncated>true</IsTruncated>" +
 		"<Contents><Key>" + rawName + "</Key>" + entryHead + ownerXML + "<StorageClass>STANDARD</StorageClass></Contents></ListBucketResult>"
@@ -103,8 +103,8 @@ func TestListObjectsV1HasMarkers(t *testing.T) {
 
 func TestListObjectVersionsShowsDeleteMarkers(t *testing.T) {
 	t.Parallel()
-	marker := listEntry{ListEntry: &upstream.ListEntry{Key: "k", LastModified: "t", VersionID: "v2", IsLatest: "true", DeleteMarker: true, HasMetadata: true}}
-	page := &upstream.ListPage{MaxKeys: "2", Truncated: true, NextKeyMarker: "a%3C", NextVersionMarker: "v1"}
+	marker := listEntry{Entry: &storage.Entry{Key: "k", LastModified: "t", VersionID: "v2", IsLatest: "true", DeleteMarker: true, HasMetadata: true}}
+	page := &storage.Page{MaxKeys: "2", Truncated: true, NextKeyMarker: "a%3C", NextVersionMarker: "v1"}
 	got := renderedListing(t, &listing{kind: listVersions, owner: true}, "versions&key-marker=k&version-id-marker=v", page, []listEntry{marker, listedEntry()})
 	want := "<ListVersionsResult><Name>b</Name><Prefix></Prefix><KeyMarker>k</KeyMarker><VersionIdMarker>v</VersionIdMarker><NextKeyMarker>a&lt;</NextKeyMarker>" +
 		"<NextVersionIdMarker>v1</NextVersionIdMarker><MaxKeys>2</MaxKeys><IsTruncated>true</IsTruncated>" +
@@ -118,7 +118,7 @@ func TestListObjectVersionsShowsDeleteMarkers(t *testing.T) {
 
 func TestListedMetadataIsTheClientsOwn(t *testing.T) {
 	t.Parallel()
-	got := renderedListing(t, &listing{kind: listV2, metadata: true}, "metadata=true", &upstream.ListPage{}, []listEntry{listedEntry()})
+	got := renderedListing(t, &listing{kind: listV2, metadata: true}, "metadata=true", &storage.Page{}, []listEntry{listedEntry()})
 	want := "<UserMetadata><X-Amz-Meta-A>&lt;v&gt;</X-Amz-Meta-A><content-type>text/plain</content-type>" +
 		"<X-Amz-Server-Side-Encryption>aws:kms</X-Amz-Server-Side-Encryption><X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id>arn:aws:kms:k</X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id></UserMetadata>"
 	if !strings.Contains(got, want) || strings.Contains(strings.ToLower(got), "bucketseal") || !strings.Contains(got, "<UserTags>a=b&amp;c=d</UserTags>") {
@@ -130,20 +130,20 @@ func TestListedMetadataIsTheClientsOwn(t *testing.T) {
 	} {
 		e := listedEntry()
 		e.record = &sse.Record{Mode: mode}
-		if got := renderedListing(t, &listing{kind: listV2, metadata: true}, "", &upstream.ListPage{}, []listEntry{e}); !strings.Contains(got, want) {
+		if got := renderedListing(t, &listing{kind: listV2, metadata: true}, "", &storage.Page{}, []listEntry{e}); !strings.Contains(got, want) {
 			t.Errorf("%v: %s", mode, got)
 		}
 	}
 	hidden := listedEntry()
 	hidden.HasMetadata = false
-	if got := renderedListing(t, &listing{kind: listV2, metadata: true}, "", &upstream.ListPage{}, []listEntry{hidden}); strings.Contains(got, "UserMetadata") {
+	if got := renderedListing(t, &listing{kind: listV2, metadata: true}, "", &storage.Page{}, []listEntry{hidden}); strings.Contains(got, "UserMetadata") {
 		t.Errorf("a caller that may not read it sees %s", got)
 	}
 }
 
 func TestServiceIdentitysMetadataStaysInside(t *testing.T) {
 	t.Parallel()
-	got := reservedOnly([]upstream.MetaEntry{{Name: "X-Amz-Meta-Secret", Value: "x"}, {Name: "X-Amz-Meta-Bucketseal", Value: "r"}, {Name: "x-amz-meta-bucketseal", Value: "r2"}, {Name: "content-type", Value: "x"}})
+	got := reservedOnly([]storage.MetaEntry{{Name: "X-Amz-Meta-Secret", Value: "x"}, {Name: "X-Amz-Meta-Bucketseal", Value: "r"}, {Name: "x-amz-meta-bucketseal", Value: "r2"}, {Name: "content-type", Value: "x"}})
 	if len(got) != 2 || got[0].Value != "r" || got[1].Value != "r2" {
 		t.Errorf("got %v", got)
 	}

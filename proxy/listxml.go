@@ -5,12 +5,12 @@ import (
 	"encoding/xml"
 	"strconv"
 
-	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
 // render writes the page for the client.
-func (l *listing) render(p *upstream.ListPage, entries []listEntry) []byte {
+func (l *listing) render(p *storage.Page, entries []listEntry) []byte {
 	b := bytes.NewBuffer(make([]byte, 0, 512+320*len(entries)))
 	root := "ListBucketResult"
 	if l.kind == listVersions {
@@ -33,7 +33,7 @@ func (l *listing) render(p *upstream.ListPage, entries []listEntry) []byte {
 	return b.Bytes()
 }
 
-func (l *listing) renderHead(b *bytes.Buffer, p *upstream.ListPage) {
+func (l *listing) renderHead(b *bytes.Buffer, p *storage.Page) {
 	q := l.request.query
 	element(b, "Name", l.request.bucket)
 	element(b, "Prefix", l.raw(q.Get("prefix")))
@@ -136,7 +136,7 @@ func renderUserMetadata(b *bytes.Buffer, e *listEntry) {
 			element(b, sse.HeaderMethod, sse.MethodS3)
 		case sse.ModeKMS:
 			element(b, sse.HeaderMethod, sse.MethodKMS)
-			element(b, sse.HeaderKMSKeyID, arnPrefix+e.record.KMSKey)
+			element(b, sse.HeaderKMSKeyID, sse.KeyARNPrefix+e.record.KMSKey)
 			if shown := shownContext(e.record); shown != "" {
 				element(b, sse.HeaderContext, shown)
 			}

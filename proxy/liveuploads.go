@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 )
 
 // livenessBatch is how many uploads are asked about at once.
@@ -47,12 +47,12 @@ func (l *liveness) fetch(ctx context.Context, from int) error {
 	for i, u := range batch {
 		group.Go(func() (err error) {
 			known[i], err = l.look.UploadExists(ctx, u.Name(), u.ID)
-			var answer *upstream.Error
+			var answer *storage.Error
 			if errors.As(err, &answer) && answer.Status < http.StatusInternalServerError {
 				known[i], err = true, nil // an odd name, say: the ledger's word counts
 			}
 			if err != nil { // the answer was to the proxy, not to the client
-				return fmt.Errorf("look up upload: %w (%w)", upstream.ErrUnreachable, err)
+				return fmt.Errorf("look up upload: %w (%w)", storage.ErrUnreachable, err)
 			}
 			return nil
 		})

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -104,7 +105,7 @@ func (s *Server) askObjectParts(ctx context.Context, up *upstream.Request) ([]ob
 		Parts []objectPart `xml:"ObjectParts>Part"`
 	}
 	if err := xml.NewDecoder(io.LimitReader(resp.Body, 16<<20)).Decode(&answer); err != nil {
-		return nil, fmt.Errorf("parse attributes: %w (%w)", upstream.ErrUnreachable, err)
+		return nil, fmt.Errorf("parse attributes: %w (%w)", storage.ErrUnreachable, err)
 	}
 	return answer.Parts, nil
 }

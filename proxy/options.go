@@ -12,6 +12,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/glob"
 	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -22,7 +23,7 @@ type Options struct {
 	Upstream *upstream.Client
 	// Service is the proxy's own credential at MinIO: for the system bucket, and
 	// never for what a client asks. Required.
-	Service upstream.Credential
+	Service storage.Credential
 	// Identities are who may sign requests and what each may do with keys, as the
 	// configuration says; Configure replaces them. Credentials are required.
 	Identities identity.Settings

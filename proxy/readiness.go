@@ -11,7 +11,9 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/pins"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
@@ -70,21 +72,21 @@ var causeTable = []struct {
 	err  error
 	text string
 }{
-	{upstream.ErrOwnCredential, "MinIO refuses the proxy's own credential: upstream.credentials has a wrong access key or secret"},
-	{upstream.ErrOwnRights, "MinIO does not let the proxy's own credential do what it must: a right is missing in its policy"},
+	{system.ErrOwnCredential, "MinIO refuses the proxy's own credential: upstream.credentials has a wrong access key or secret"},
+	{system.ErrOwnRights, "MinIO does not let the proxy's own credential do what it must: a right is missing in its policy"},
 	{upstream.ErrUnfit, "the storage does not keep what encrypted objects need"},
 	{system.ErrForeign, "the system bucket was written with other keys than these, or under another deployment name"},
 	{pins.ErrDamaged, "what tells a KMS key from another in the system bucket is damaged or was tampered with, or was copied without its metadata"},
 	{kms.ErrKeyReplaced, "the system bucket was written with other keys than these, or under another deployment name, or a KMS key was replaced"},
 	{system.ErrTampered, "the index of bucket rules in the system bucket is damaged or was tampered with"},
-	{upstream.ErrNoBucket, "the system bucket is gone from MinIO"},
+	{system.ErrNoBucket, "the system bucket is gone from MinIO"},
 	{bucketconfig.ErrNotFound, "the index of bucket rules is gone from the system bucket"},
 	{kms.ErrNotPermitted, "the key service refuses the proxy: its policy must allow what the proxy asks for, and say bucketseal: true"},
 	{kms.ErrKeyNotFound, "a KMS key that the proxy needs is gone"},
 	{kms.ErrCorruptKey, "a KMS key that the proxy needs does not open"},
 	{kms.ErrDecrypt, "the key service does not open what it sealed"},
 	{kms.ErrUnavailable, "the key service does not answer"},
-	{upstream.ErrUnreachable, "the upstream does not answer"},
+	{storage.ErrUnreachable, "the upstream does not answer"},
 	{bucketconfig.ErrUnavailable, "the bucket rules cannot be read"},
 }
 
@@ -180,8 +182,8 @@ func (r *readiness) answers(ctx context.Context) trouble {
 
 // useKeys gets a DEK under each key that every write needs, and opens it again.
 func (r *readiness) useKeys(ctx context.Context) error {
-	encContext := kms.Context{contextUse: "probe"}.Canonical()
-	for _, name := range []string{systemKey, r.server.keys.s3Key} {
+	encContext := kms.Context{keyring.ContextUse: "probe"}.Canonical()
+	for _, name := range []string{systemKey, r.server.keys.S3Key()} {
 		dek, err := r.server.opts.KMS.GenerateDEK(kms.Uncached(ctx), name, encContext)
 		if err == nil {
 			clear(dek.Plaintext[:])

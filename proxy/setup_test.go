@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
 // lateKeys has a key from the second look at it on.
@@ -32,7 +32,7 @@ func TestKeysThatCameMeanwhileAreNoStrangers(t *testing.T) {
 		w.Header().Set("ETag", `"d41d8cd98f00b204e9800998ecf8427e"`)
 		_, _ = io.WriteString(w, "rules")
 	}).opts.Upstream
-	service, err := up.NewService(upstream.Credential{AccessKey: testRoot, SecretKey: testRootSecret}, "system")
+	service, err := up.NewService(storage.Credential{AccessKey: testRoot, SecretKey: testRootSecret}, "system")
 	if err != nil {
 		t.Fatal(err)
 	}

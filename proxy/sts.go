@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
@@ -154,7 +155,7 @@ func (s *Server) assumeRole(w http.ResponseWriter, r *request) error {
 	defer upstream.Discard(resp)
 	body, err := io.ReadAll(io.LimitReader(resp.Body, stsBody+1))
 	if err != nil {
-		return fmt.Errorf("answer of %s: %w (%w)", r.route.op, upstream.ErrUnreachable, err)
+		return fmt.Errorf("answer of %s: %w (%w)", r.route.op, storage.ErrUnreachable, err)
 	}
 	issued, err := parseSTSAnswer(r.route.op, body)
 	if err != nil {
@@ -205,9 +206,9 @@ func (s *Server) upstreamSTSError(r *request, resp *http.Response) error {
 		err = xml.Unmarshal(body, &answer)
 	}
 	if err != nil || answer.Error.Code == "" || resp.StatusCode < 400 {
-		return fmt.Errorf("%s: upstream answered %d: %w", r.route.op, resp.StatusCode, upstream.ErrUnreachable)
+		return fmt.Errorf("%s: upstream answered %d: %w", r.route.op, resp.StatusCode, storage.ErrUnreachable)
 	}
-	return &upstream.Error{Status: resp.StatusCode, Code: answer.Error.Code, Message: answer.Error.Message, Header: resp.Header}
+	return &storage.Error{Status: resp.StatusCode, Code: answer.Error.Code, Message: answer.Error.Message, Header: storage.Metadata(resp.Header)}
 }
 
 // writeSTSError answers with an error as the Security Token Service writes it.

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -82,7 +84,7 @@ func (s *Server) Sweep(ctx context.Context, o SweepOptions) (waiting int, err er
 
 // indexes are the beginnings of the names of system objects that are changed again
 // and again, each change leaving a version.
-func indexes() []string { return []string{rulesName, "identities/index", "keys/", "sweep/"} }
+func indexes() []string { return []string{vault.RulesName, "identities/index", "keys/", "sweep/"} }
 
 // sweepInBackground sweeps again and again until ctx ends.
 func (s *Server) sweepInBackground(ctx context.Context) {
@@ -124,8 +126,8 @@ func (s *Server) serviceRequest(method string, object sse.Name, query url.Values
 // uncertain marks an answer of upstream's that concerns the one object, so that the
 // sweep goes on with others. No answer at all is another matter.
 func uncertain(err error) error {
-	var answer *upstream.Error
-	if errors.As(err, &answer) || errors.Is(err, upstream.ErrListing) || errors.Is(err, sse.ErrRecord) {
+	var answer *storage.Error
+	if errors.As(err, &answer) || errors.Is(err, storage.ErrListing) || errors.Is(err, sse.ErrRecord) {
 		return fmt.Errorf("%w (%w)", manifest.ErrUncertain, err)
 	}
 	return err
@@ -145,7 +147,7 @@ func (l sweepLookups) UploadExists(ctx context.Context, object sse.Name, id stri
 }
 
 func isNoSuchBucket(err error) bool {
-	var answer *upstream.Error
+	var answer *storage.Error
 	return errors.As(err, &answer) && answer.Code == "NoSuchBucket"
 }
 
@@ -200,7 +202,7 @@ func (l sweepLookups) versions(ctx context.Context, object sse.Name) (ids []stri
 		last := ""
 		for _, e := range page.Entries {
 			if last, err = url.QueryUnescape(e.Key); err != nil {
-				return nil, fmt.Errorf("key in a listing: %w (%w)", upstream.ErrListing, err)
+				return nil, fmt.Errorf("key in a listing: %w (%w)", storage.ErrListing, err)
 			}
 			if last == object.Key && !e.DeleteMarker {
 				ids = append(ids, e.VersionID)
@@ -211,7 +213,7 @@ func (l sweepLookups) versions(ctx context.Context, object sse.Name) (ids []stri
 		}
 		nextKey, err := url.QueryUnescape(page.NextKeyMarker)
 		if err != nil || nextKey == "" || nextKey == key && page.NextVersionMarker == version {
-			return nil, fmt.Errorf("marker of a listing: %w (%v)", upstream.ErrListing, err)
+			return nil, fmt.Errorf("marker of a listing: %w (%v)", storage.ErrListing, err)
 		}
 		key, version = nextKey, page.NextVersionMarker
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -49,7 +50,7 @@ func (s *Server) listUpstreamParts(ctx context.Context, up *upstream.Request) (*
 	defer upstream.Discard(resp)
 	var page partPage
 	if err := xml.NewDecoder(io.LimitReader(resp.Body, 16<<20)).Decode(&page); err != nil {
-		return nil, fmt.Errorf("parse list of parts: %w (%w)", upstream.ErrUnreachable, err)
+		return nil, fmt.Errorf("parse list of parts: %w (%w)", storage.ErrUnreachable, err)
 	}
 	return &page, nil
 }
@@ -61,7 +62,7 @@ func (s *Server) listParts(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.mayKnow(r.Context(), r.caller, r.bucket, u.record); err != nil {
+	if err := s.keys.MayKnow(r.Context(), r.caller.keys(), r.bucket, u.record); err != nil {
 		return err
 	}
 	up := r.upstreamRequest(http.MethodGet)

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/system"
 )
 
 // maxNamed bounds how many buckets one line of the log names.
@@ -40,7 +40,7 @@ func (s *Server) findUpstreamKMS(ctx context.Context) {
 	var ruled []string
 	for _, bucket := range slices.Sorted(maps.Keys(dates)) {
 		switch has, err := s.service.HasRule(ctx, bucket); {
-		case errors.Is(err, upstream.ErrOwnRights):
+		case errors.Is(err, system.ErrOwnRights):
 			s.log.Warn("which buckets have rules at MinIO cannot be told: the proxy's own credential lacks s3:GetEncryptionConfiguration; look with mc encrypt info")
 			return
 		case err == nil && has:

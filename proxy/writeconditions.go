@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -102,7 +103,7 @@ type etags struct{ client, upstream string }
 
 // etagsOf looks the ETags of one version up as cred, "" for the current one; nil
 // if there is no object.
-func (s *Server) etagsOf(ctx context.Context, r *request, cred *upstream.Credential, version string) (*etags, error) {
+func (s *Server) etagsOf(ctx context.Context, r *request, cred *storage.Credential, version string) (*etags, error) {
 	up := r.upstreamRequest(http.MethodHead)
 	up.Credential = cred
 	if version != "" {
@@ -132,10 +133,7 @@ func (s *Server) etagsOf(ctx context.Context, r *request, cred *upstream.Credent
 		}
 		return &etags{client: clientETag(rec, nil, s.ownETag(ref, stored)), upstream: stored}, nil
 	}
-	if err := s.mayOpen(ctx, r.caller, r.bucket, rec); err != nil {
-		return nil, err
-	}
-	o, err := s.openObject(ctx, r.name(), rec, resp, nil, false)
+	o, err := s.openObject(ctx, r.caller.keys(), r.name(), rec, resp, nil, false)
 	if err != nil {
 		return nil, err
 	}

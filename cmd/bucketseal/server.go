@@ -19,6 +19,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/config"
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -274,7 +275,7 @@ func proxyOptions(c *config.Config, up *upstream.Client, keys kms.Service, log *
 	own := c.Upstream.Credentials
 	return proxy.Options{
 		Upstream:             up,
-		Service:              upstream.Credential{AccessKey: own.AccessKey, SecretKey: own.SecretKey.Reveal()},
+		Service:              storage.Credential{AccessKey: own.AccessKey, SecretKey: own.SecretKey.Reveal()},
 		Identities:           identities(c),
 		KMS:                  keys,
 		CacheKeys:            cache,

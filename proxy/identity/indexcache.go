@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/register"
 )
 
@@ -68,11 +68,11 @@ func (s indexStore) Save(ctx context.Context, data []byte, etag string) (newETag
 
 func outcome(err error) error {
 	switch {
-	case errors.Is(err, upstream.ErrNotModified):
+	case errors.Is(err, system.ErrNotModified):
 		return register.Meaning(register.ErrNotModified, err)
-	case errors.Is(err, upstream.ErrNotFound):
+	case errors.Is(err, system.ErrNotFound):
 		return register.Meaning(register.ErrNotFound, err)
-	case errors.Is(err, upstream.ErrConflict):
+	case errors.Is(err, system.ErrConflict):
 		return register.Meaning(register.ErrConflict, err)
 	}
 	return err

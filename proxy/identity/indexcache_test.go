@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 )
 
 func TestIndexPutBackIsNoticed(t *testing.T) {
@@ -115,9 +115,9 @@ func TestChangeWhoseAnswerIsLostCounts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	s := w.store(t)
-	w.failStored = upstream.ErrUnreachable
+	w.failStored = storage.ErrUnreachable
 	learn(t, s, user("alice"))
-	w.failStored = upstream.ErrUnreachable
+	w.failStored = storage.ErrUnreachable
 	if err := s.Forget(t.Context(), "alice"); err != nil {
 		t.Error(err)
 	}
@@ -147,7 +147,7 @@ func (l *lossy) Put(ctx context.Context, kind, name string, data []byte, etag st
 		}
 		l.then()
 	}
-	return "", upstream.ErrUnreachable
+	return "", storage.ErrUnreachable
 }
 
 func TestChangeWhoseAnswerIsLostIsNotMadeTwice(t *testing.T) {
@@ -161,7 +161,7 @@ func TestChangeWhoseAnswerIsLostIsNotMadeTwice(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if err := s.Learn(t.Context(), user("alice")); !errors.Is(err, ErrUnavailable) || !errors.Is(err, upstream.ErrUnreachable) {
+		if err := s.Learn(t.Context(), user("alice")); !errors.Is(err, ErrUnavailable) || !errors.Is(err, storage.ErrUnreachable) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if l.writes != 1 {

@@ -13,8 +13,8 @@ import (
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/keystore/mem"
 	"github.com/bucketseal/bucketseal/proxy/glob"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
 // bucket is a system bucket in memory that fails, and puts things back, on demand.
@@ -43,9 +43,9 @@ func (b *bucket) Get(_ context.Context, name, etag string) (data []byte, newETag
 	case b.fail != nil:
 		return nil, "", b.fail
 	case !ok:
-		return nil, "", upstream.ErrNotFound
+		return nil, "", system.ErrNotFound
 	case etag != "" && etag == b.etags[name]:
-		return nil, "", upstream.ErrNotModified
+		return nil, "", system.ErrNotModified
 	}
 	return bytes.Clone(data), b.etags[name], nil
 }
@@ -57,7 +57,7 @@ func (b *bucket) Put(_ context.Context, name string, data []byte, etag string) (
 	case b.fail != nil:
 		return "", b.fail
 	case b.etags[name] != etag:
-		return "", upstream.ErrConflict
+		return "", system.ErrConflict
 	}
 	b.writes++
 	b.objects[name], b.etags[name] = bytes.Clone(data), "e"+strconv.Itoa(b.writes)
@@ -70,7 +70,7 @@ func (b *bucket) PutNote(_ context.Context, name, value string, _ []byte) error 
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if _, ok := b.notes[name]; ok {
-		return upstream.ErrConflict
+		return system.ErrConflict
 	}
 	b.writes++
 	b.notes[name] = value
@@ -78,7 +78,7 @@ func (b *bucket) PutNote(_ context.Context, name, value string, _ []byte) error 
 }
 
 func (b *bucket) ReplaceNote(context.Context, string, string, []byte) error {
-	return upstream.ErrUnreachable // no identity is replaced
+	return storage.ErrUnreachable // no identity is replaced
 }
 
 func (b *bucket) GetNote(_ context.Context, name string) (string, error) {
@@ -90,13 +90,13 @@ func (b *bucket) GetNote(_ context.Context, name string) (string, error) {
 	case b.fail != nil:
 		return "", b.fail
 	case !ok:
-		return "", upstream.ErrNotFound
+		return "", system.ErrNotFound
 	}
 	return value, nil
 }
 
 func (b *bucket) GetNoteBody(context.Context, string) ([]byte, error) {
-	return nil, upstream.ErrNotFound
+	return nil, system.ErrNotFound
 }
 
 func (b *bucket) DeleteNotes(_ context.Context, prefix string, _ func(string) bool) (int, error) {
@@ -112,15 +112,15 @@ func (b *bucket) DeleteNotes(_ context.Context, prefix string, _ func(string) bo
 	return n, b.fail
 }
 
-func (b *bucket) ListNotes(_ context.Context, prefix, after string) (notes []upstream.Note, more bool, err error) {
+func (b *bucket) ListNotes(_ context.Context, prefix, after string) (notes []system.Note, more bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for name, value := range b.notes {
 		if strings.HasPrefix(name, prefix) && name > after {
-			notes = append(notes, upstream.Note{Name: name, Value: value})
+			notes = append(notes, system.Note{Name: name, Value: value})
 		}
 	}
-	slices.SortFunc(notes, func(a, b upstream.Note) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(notes, func(a, b system.Note) int { return strings.Compare(a.Name, b.Name) })
 	return notes, false, b.fail
 }
 
@@ -183,7 +183,7 @@ func (w *world) store(t testing.TB, change ...func(*Options)) *Store {
 	}
 	o := Options{
 		Objects: sealed, Ready: func(context.Context) error { return nil }, Secure: true, Now: w.Now,
-		Settings: Settings{Credentials: map[string]string{"root": "root-secret", "app": "app-secret"}},
+		Settings: Settings{Credentials: map[string]string{"root": "root-secret", "app": "app-secret"}, Access: Access{Unrestricted: true}},
 	}
 	for _, f := range change {
 		f(&o)
@@ -196,7 +196,7 @@ func (w *world) store(t testing.TB, change ...func(*Options)) *Store {
 }
 
 func withRules(rules ...Rule) func(*Options) {
-	return func(o *Options) { o.Settings.Access.Rules = rules }
+	return func(o *Options) { o.Settings.Access = Access{Rules: rules} }
 }
 
 // rule lets access keys do everything in buckets of these names.

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
-	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/register"
 )
 
@@ -117,10 +117,10 @@ func (s *sessions) read(ctx context.Context, accessKey string) (*Identity, error
 	asked, name := s.clock.Now(), sessionName(accessKey)
 	data, value, err := s.objects.GetNoteIfNew(ctx, sessionKind, name, cur.value)
 	switch {
-	case errors.Is(err, upstream.ErrNotModified) && cur.id != nil:
+	case errors.Is(err, system.ErrNotModified) && cur.id != nil:
 		s.keep(session{id: cur.id, value: cur.value, read: asked})
 		return cur.id, nil
-	case errors.Is(err, upstream.ErrNotFound):
+	case errors.Is(err, system.ErrNotFound):
 		s.stranger(accessKey, asked)
 		return nil, ErrUnknown
 	case err != nil:
@@ -187,7 +187,7 @@ func (s *sessions) put(ctx context.Context, id Identity) error {
 	sent := s.clock.Now()
 	err = s.objects.PutNote(ctx, sessionKind, sessionName(id.AccessKey), data, nil)
 	switch {
-	case errors.Is(err, upstream.ErrConflict):
+	case errors.Is(err, system.ErrConflict):
 		return fmt.Errorf("%w: the session %q exists already", ErrInvalid, id.AccessKey)
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -200,7 +200,7 @@ func (s *sessions) put(ctx context.Context, id Identity) error {
 func (s *sessions) remove(ctx context.Context, accessKey string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()
-	if _, err := s.objects.Delete(ctx, sessionName(accessKey), nil); err != nil && !errors.Is(err, upstream.ErrNotFound) {
+	if _, err := s.objects.Delete(ctx, sessionName(accessKey), nil); err != nil && !errors.Is(err, system.ErrNotFound) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	s.stranger(accessKey, s.clock.Now())

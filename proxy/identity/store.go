@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/register"
 )
 
@@ -23,8 +23,8 @@ type Objects interface {
 	Put(ctx context.Context, kind, name string, data []byte, etag string) (newETag string, err error)
 	PutNote(ctx context.Context, kind, name string, data, body []byte) error
 	GetNoteIfNew(ctx context.Context, kind, name, known string) (data []byte, value string, err error)
-	OpenNote(ctx context.Context, kind string, n upstream.Note) ([]byte, error)
-	ListNotes(ctx context.Context, prefix, after string) (notes []upstream.Note, more bool, err error)
+	OpenNote(ctx context.Context, kind string, n system.Note) ([]byte, error)
+	ListNotes(ctx context.Context, prefix, after string) (notes []system.Note, more bool, err error)
 	Delete(ctx context.Context, prefix string, keep func(name string) bool) (int, error)
 }
 

@@ -11,13 +11,13 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 )
 
 func TestConfiguredIdentitiesNeedNoUpstream(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.fail = upstream.ErrUnreachable
+	w.fail = storage.ErrUnreachable
 	s := w.store(t)
 	if secret, err := s.Secret(t.Context(), "root"); err != nil || secret != "root-secret" {
 		t.Errorf("root: %q, %v", secret, err)

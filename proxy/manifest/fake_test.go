@@ -11,15 +11,15 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/keystore/mem"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
 // fakeBucket is a system bucket in memory that counts requests and can fail after
 // having stored.
 type fakeBucket struct {
 	mu       sync.Mutex
-	notes    map[string]upstream.Note
+	notes    map[string]system.Note
 	bodies   map[string][]byte
 	lists    int
 	gets     int
@@ -47,7 +47,7 @@ func newStoreWithKeys(t *testing.T) (*fakeBucket, *system.Store, *flakyKeys) {
 	if err := keys.CreateKey(t.Context(), "system"); err != nil {
 		t.Fatal(err)
 	}
-	b := &fakeBucket{notes: make(map[string]upstream.Note), bodies: make(map[string][]byte), objects: make(map[string][]byte), pageSize: 1000}
+	b := &fakeBucket{notes: make(map[string]system.Note), bodies: make(map[string][]byte), objects: make(map[string][]byte), pageSize: 1000}
 	flaky := &flakyKeys{Service: keys}
 	s, err := system.New(system.Options{Service: b, KMS: flaky, Key: "system", Deployment: "test"})
 	if err != nil {
@@ -76,7 +76,7 @@ func (b *fakeBucket) Get(_ context.Context, name, _ string) (data []byte, newETa
 	defer b.mu.Unlock()
 	data, ok := b.objects[name]
 	if !ok {
-		return nil, "", upstream.ErrNotFound
+		return nil, "", system.ErrNotFound
 	}
 	return data, strconv.Itoa(b.writes), nil
 }
@@ -85,7 +85,7 @@ func (b *fakeBucket) Put(_ context.Context, name string, data []byte, etag strin
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if _, ok := b.objects[name]; ok != (etag != "") || ok && etag != strconv.Itoa(b.writes) {
-		return "", upstream.ErrConflict
+		return "", system.ErrConflict
 	}
 	b.writes++
 	b.objects[name] = data
@@ -96,12 +96,12 @@ func (b *fakeBucket) PutNote(_ context.Context, name, value string, body []byte)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if _, ok := b.notes[name]; ok {
-		return upstream.ErrConflict
+		return system.ErrConflict
 	}
-	b.notes[name], b.bodies[name] = upstream.Note{Name: name, Value: value, Modified: time.Now()}, body
+	b.notes[name], b.bodies[name] = system.Note{Name: name, Value: value, Modified: time.Now()}, body
 	if b.failPuts > 0 {
 		b.failPuts--
-		return upstream.ErrUnreachable
+		return storage.ErrUnreachable
 	}
 	return nil
 }
@@ -109,7 +109,7 @@ func (b *fakeBucket) PutNote(_ context.Context, name, value string, body []byte)
 func (b *fakeBucket) ReplaceNote(_ context.Context, name, value string, body []byte) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.notes[name], b.bodies[name] = upstream.Note{Name: name, Value: value, Modified: time.Now()}, body
+	b.notes[name], b.bodies[name] = system.Note{Name: name, Value: value, Modified: time.Now()}, body
 	return nil
 }
 
@@ -119,7 +119,7 @@ func (b *fakeBucket) GetNote(_ context.Context, name string) (string, error) {
 	b.gets++
 	n, ok := b.notes[name]
 	if !ok {
-		return "", upstream.ErrNotFound
+		return "", system.ErrNotFound
 	}
 	return n.Value, nil
 }
@@ -130,12 +130,12 @@ func (b *fakeBucket) GetNoteBody(_ context.Context, name string) ([]byte, error)
 	b.bodyGets++
 	body, ok := b.bodies[name]
 	if !ok {
-		return nil, upstream.ErrNotFound
+		return nil, system.ErrNotFound
 	}
 	return body, nil
 }
 
-func (b *fakeBucket) ListNotes(_ context.Context, prefix, after string) (notes []upstream.Note, more bool, err error) {
+func (b *fakeBucket) ListNotes(_ context.Context, prefix, after string) (notes []system.Note, more bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.lists++
@@ -144,7 +144,7 @@ func (b *fakeBucket) ListNotes(_ context.Context, prefix, after string) (notes [
 			notes = append(notes, n)
 		}
 	}
-	slices.SortFunc(notes, func(x, y upstream.Note) int { return strings.Compare(x.Name, y.Name) })
+	slices.SortFunc(notes, func(x, y system.Note) int { return strings.Compare(x.Name, y.Name) })
 	if len(notes) > b.pageSize {
 		notes, more = notes[:b.pageSize], true
 	}

@@ -17,7 +17,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bucketseal/bucketseal/proxy/system"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -74,7 +73,7 @@ func NewLedger(s *system.Store) *Ledger {
 	return &Ledger{system: s, cache: make(map[string]*Upload)}
 }
 
-// Create notes an upload. upstream.ErrUnreachable, or the key service's errors.
+// Create notes an upload. storage.ErrUnreachable, or the key service's errors.
 func (l *Ledger) Create(ctx context.Context, u *Upload) error {
 	content, err := json.Marshal(u)
 	if err != nil {
@@ -82,7 +81,7 @@ func (l *Ledger) Create(ctx context.Context, u *Upload) error {
 	}
 	name := uploadName(u.Name(), u.ID)
 	err = l.system.PersistNote(ctx, uploadKind, name, content, nil)
-	if errors.Is(err, upstream.ErrConflict) {
+	if errors.Is(err, system.ErrConflict) {
 		if there, e := l.system.GetNote(ctx, uploadKind, name); e == nil && bytes.Equal(there, content) {
 			err = nil // it was stored, and the answer lost
 		}
@@ -93,7 +92,7 @@ func (l *Ledger) Create(ctx context.Context, u *Upload) error {
 	return nil
 }
 
-// Get returns an upload. ErrNoSuchUpload, upstream.ErrUnreachable, or the key
+// Get returns an upload. ErrNoSuchUpload, storage.ErrUnreachable, or the key
 // service's errors.
 func (l *Ledger) Get(ctx context.Context, object sse.Name, id string) (*Upload, error) {
 	name := uploadName(object, id)
@@ -104,7 +103,7 @@ func (l *Ledger) Get(ctx context.Context, object sse.Name, id string) (*Upload, 
 		return u, nil
 	}
 	content, err := l.system.GetNote(ctx, uploadKind, name)
-	if errors.Is(err, upstream.ErrNotFound) {
+	if errors.Is(err, system.ErrNotFound) {
 		return nil, ErrNoSuchUpload
 	}
 	if err != nil {
@@ -143,7 +142,7 @@ func parseUpload(content []byte) (*Upload, error) {
 func (l *Ledger) AddPart(ctx context.Context, uploadID string, part PartID, facts *sse.PartFacts) error {
 	name := partName(uploadID, part)
 	err := l.system.PersistNote(ctx, partKind, name, facts.Entry(), nil)
-	if errors.Is(err, upstream.ErrConflict) {
+	if errors.Is(err, system.ErrConflict) {
 		err = l.samePart(ctx, name, facts)
 	}
 	if err != nil {
@@ -197,7 +196,7 @@ func partNumber(name, prefix string) int {
 
 // openParts adds what the notes say of parts up to the number last, several at a
 // time: the key service may be remote.
-func (l *Ledger) openParts(ctx context.Context, prefix string, last int, notes []upstream.Note, parts map[PartID]sse.PartFacts) error {
+func (l *Ledger) openParts(ctx context.Context, prefix string, last int, notes []system.Note, parts map[PartID]sse.PartFacts) error {
 	var mu sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)

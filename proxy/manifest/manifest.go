@@ -14,7 +14,6 @@ import (
 	"sync"
 
 	"github.com/bucketseal/bucketseal/proxy/system"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -90,11 +89,11 @@ func New(s *system.Store) *Store {
 // exists already is of the same data: a list of other parts would have another name,
 // unless it differs in the numbers of empty parts alone, which no ETag shows. The
 // first one stays then.
-// upstream.ErrUnreachable, or the key service's errors.
+// storage.ErrUnreachable, or the key service's errors.
 func (s *Store) Put(ctx context.Context, ref Ref, facts sse.Facts, parts *sse.Parts) error {
 	name, content, table := encode(ref, facts, parts)
 	err := s.system.PersistNote(ctx, kind, name, content, table)
-	if errors.Is(err, upstream.ErrConflict) {
+	if errors.Is(err, system.ErrConflict) {
 		err = s.same(ctx, name, content, table)
 	}
 	if err != nil {
@@ -104,7 +103,7 @@ func (s *Store) Put(ctx context.Context, ref Ref, facts sse.Facts, parts *sse.Pa
 }
 
 // Replace writes a manifest in the place of one that does not open.
-// upstream.ErrUnreachable, or the key service's errors.
+// storage.ErrUnreachable, or the key service's errors.
 func (s *Store) Replace(ctx context.Context, ref Ref, facts sse.Facts, parts *sse.Parts) error {
 	name, content, table := encode(ref, facts, parts)
 	if err := s.system.ReplaceNote(ctx, kind, name, content, table); err != nil {
@@ -114,13 +113,13 @@ func (s *Store) Replace(ctx context.Context, ref Ref, facts sse.Facts, parts *ss
 }
 
 // Exists says whether a manifest is there, be it one that opens or not.
-// upstream.ErrUnreachable.
+// storage.ErrUnreachable.
 func (s *Store) Exists(ctx context.Context, ref Ref) (bool, error) {
 	_, err := s.system.GetNote(ctx, kind, ref.objectName())
 	switch {
 	case err == nil, errors.Is(err, system.ErrTampered):
 		return true, nil
-	case errors.Is(err, upstream.ErrNotFound):
+	case errors.Is(err, system.ErrNotFound):
 		return false, nil
 	default:
 		return false, err
@@ -184,7 +183,7 @@ func (s *Store) Parts(ctx context.Context, ref Ref) (*sse.Parts, error) {
 	}
 	ref = s.Actual(ref)
 	table, err := s.system.GetBody(ctx, kind, ref.objectName())
-	if errors.Is(err, upstream.ErrNotFound) {
+	if errors.Is(err, system.ErrNotFound) {
 		return nil, fmt.Errorf("manifest %x: %w", ref.ID, errAbsent)
 	}
 	if err != nil {
@@ -223,7 +222,7 @@ func (s *Store) Known(ref Ref) *sse.Parts {
 	return s.parts[ref]
 }
 
-// Get reads a manifest. ErrMissing, upstream.ErrUnreachable, or the key
+// Get reads a manifest. ErrMissing, storage.ErrUnreachable, or the key
 // service's errors.
 func (s *Store) Get(ctx context.Context, ref Ref) (sse.Facts, error) {
 	ref = s.Actual(ref)
@@ -231,7 +230,7 @@ func (s *Store) Get(ctx context.Context, ref Ref) (sse.Facts, error) {
 		return facts, nil
 	}
 	content, err := s.system.GetNote(ctx, kind, ref.objectName())
-	if errors.Is(err, upstream.ErrNotFound) {
+	if errors.Is(err, system.ErrNotFound) {
 		return sse.Facts{}, fmt.Errorf("manifest %x: %w", ref.ID, errAbsent)
 	}
 	if err != nil {

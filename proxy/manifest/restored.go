@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/bucketseal/bucketseal/proxy/system"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -138,7 +137,7 @@ func maySize(facts sse.Facts, encSize int64) bool {
 }
 
 // candidate opens a manifest of the same upload as ref's, without its table of parts.
-func (s *Store) candidate(ctx context.Context, ref Ref, n upstream.Note) (*candidate, error) {
+func (s *Store) candidate(ctx context.Context, ref Ref, n system.Note) (*candidate, error) {
 	ref.ETag = strings.TrimPrefix(n.Name, ref.idPrefix())
 	if ref.ETag == "" || ref.objectName() != n.Name {
 		return nil, fmt.Errorf("another manifest's name: %w", system.ErrTampered)
@@ -237,11 +236,11 @@ func (s *Store) adopt(ref, own Ref) {
 // other.
 type byID struct {
 	wanted map[string]Ref // by idPrefix
-	notes  map[Ref][]upstream.Note
+	notes  map[Ref][]system.Note
 }
 
 func newByID(wanted map[string]Ref) *byID {
-	b := &byID{wanted: make(map[string]Ref), notes: make(map[Ref][]upstream.Note)}
+	b := &byID{wanted: make(map[string]Ref), notes: make(map[Ref][]system.Note)}
 	for _, ref := range wanted {
 		if ref.ETag != "" {
 			b.wanted[ref.idPrefix()] = ref
@@ -251,7 +250,7 @@ func newByID(wanted map[string]Ref) *byID {
 }
 
 // add keeps a note of an upload that is looked for.
-func (b *byID) add(n upstream.Note) {
+func (b *byID) add(n system.Note) {
 	i := strings.LastIndex(n.Name, separator)
 	if end := i + len(separator) + hex.EncodedLen(len(sse.ManifestID{})) + 1; i >= 0 && end <= len(n.Name) {
 		if ref, ok := b.wanted[n.Name[:end]]; ok {
@@ -262,7 +261,7 @@ func (b *byID) add(n upstream.Note) {
 
 // adoptOnly takes the only manifest of an upload for that of its object, where the
 // sizes allow it and it is not the one whose name fits. What is read of the object must fit it all the same.
-func (s *Store) adoptOnly(ctx context.Context, ref Ref, notes []upstream.Note, encSize int64) (sse.Facts, bool) {
+func (s *Store) adoptOnly(ctx context.Context, ref Ref, notes []system.Note, encSize int64) (sse.Facts, bool) {
 	if len(notes) != 1 {
 		return sse.Facts{}, false
 	}

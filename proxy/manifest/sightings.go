@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/system"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
 const (
@@ -30,7 +29,7 @@ const (
 // written anew is another.
 type sightingKey [16]byte
 
-func keyOf(n upstream.Note) sightingKey {
+func keyOf(n system.Note) sightingKey {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d", n.Name, n.Modified.UnixMilli()))
 	return sightingKey(sum[:])
 }
@@ -69,7 +68,7 @@ func readSightings(ctx context.Context, s *system.Store, now sighting) (*sightin
 func (l *sightings) read(ctx context.Context) (list map[sightingKey]sighting, etag string, err error) {
 	list = make(map[sightingKey]sighting)
 	data, etag, err := l.system.Get(ctx, sightingsKind, sightingsName, "")
-	if errors.Is(err, upstream.ErrNotFound) {
+	if errors.Is(err, system.ErrNotFound) {
 		return list, "", nil
 	}
 	if err != nil {
@@ -89,7 +88,7 @@ func (l *sightings) read(ctx context.Context) (list map[sightingKey]sighting, et
 
 // unneeded notes that nothing needs n, and says whether an earlier pass found that
 // too, at least age ago.
-func (l *sightings) unneeded(n upstream.Note, age time.Duration) bool {
+func (l *sightings) unneeded(n system.Note, age time.Duration) bool {
 	key := keyOf(n)
 	l.seen[key] = true
 	first, ok := l.base[key]
@@ -97,7 +96,7 @@ func (l *sightings) unneeded(n upstream.Note, age time.Duration) bool {
 }
 
 // forget notes that n is needed, or gone.
-func (l *sightings) forget(n upstream.Note) {
+func (l *sightings) forget(n system.Note) {
 	key := keyOf(n)
 	delete(l.seen, key)
 	if _, ok := l.base[key]; ok {
@@ -115,14 +114,14 @@ func (l *sightings) store(ctx context.Context, complete bool) error {
 			return nil
 		}
 		_, err := l.system.Put(ctx, sightingsKind, sightingsName, encodeSightings(next), etag)
-		if !errors.Is(err, upstream.ErrConflict) {
+		if !errors.Is(err, system.ErrConflict) {
 			return err
 		}
 		if current, etag, err = l.read(ctx); err != nil {
 			return err
 		}
 	}
-	return fmt.Errorf("note what this sweep saw: %w", upstream.ErrConflict)
+	return fmt.Errorf("note what this sweep saw: %w", system.ErrConflict)
 }
 
 func (l *sightings) merge(current map[sightingKey]sighting, complete bool) map[sightingKey]sighting {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/system"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -98,14 +97,14 @@ type liveUploads struct {
 func (s *Sweeper) sweepUploads(ctx context.Context) (*liveUploads, error) {
 	live := &liveUploads{parts: make(map[string]bool), manifests: make(map[sse.ManifestID]bool), objects: make(map[string]bool)}
 	for _, root := range []string{"uploads/", "uploads-h/"} {
-		if err := s.each(ctx, root, func(n upstream.Note) error { return s.sweepUpload(ctx, n, live) }); err != nil {
+		if err := s.each(ctx, root, func(n system.Note) error { return s.sweepUpload(ctx, n, live) }); err != nil {
 			return nil, err
 		}
 	}
 	return live, nil
 }
 
-func (s *Sweeper) sweepUpload(ctx context.Context, n upstream.Note, live *liveUploads) error {
+func (s *Sweeper) sweepUpload(ctx context.Context, n system.Note, live *liveUploads) error {
 	content, err := s.System.OpenNote(ctx, uploadKind, n)
 	var u *Upload
 	if err == nil {
@@ -137,7 +136,7 @@ func (s *Sweeper) sweepUpload(ctx context.Context, n upstream.Note, live *liveUp
 	return nil
 }
 
-func (s *Sweeper) drop(ctx context.Context, n upstream.Note, u *Upload) error {
+func (s *Sweeper) drop(ctx context.Context, n system.Note, u *Upload) error {
 	s.Report("upload", u.Bucket+"/"+u.Key+" "+u.ID)
 	s.seen.forget(n)
 	if s.DryRun {
@@ -168,7 +167,7 @@ func digestName(object sse.Name) string {
 
 // sweepParts removes parts that were noted after their upload had ended.
 func (s *Sweeper) sweepParts(ctx context.Context, live *liveUploads) error {
-	return s.each(ctx, "parts/", func(n upstream.Note) error {
+	return s.each(ctx, "parts/", func(n system.Note) error {
 		i := strings.LastIndexByte(n.Name, '/')
 		if live.parts[n.Name[:i+1]] || !s.old(n) {
 			s.seen.forget(n)
@@ -180,19 +179,19 @@ func (s *Sweeper) sweepParts(ctx context.Context, live *liveUploads) error {
 
 // sweepManifests removes manifests that no version of their object names.
 func (s *Sweeper) sweepManifests(ctx context.Context, live *liveUploads) error {
-	mirroredRef := func(n upstream.Note) (Ref, error) { return parseObjectName(n.Name) }
+	mirroredRef := func(n system.Note) (Ref, error) { return parseObjectName(n.Name) }
 	if err := s.sweepManifestsIn(ctx, mirrored, live, mirroredRef); err != nil {
 		return err
 	}
-	return s.sweepManifestsIn(ctx, hashed, live, func(n upstream.Note) (Ref, error) { return s.openHashed(ctx, n) })
+	return s.sweepManifestsIn(ctx, hashed, live, func(n system.Note) (Ref, error) { return s.openHashed(ctx, n) })
 }
 
 // sweepManifestsIn removes what nothing names of the manifests whose names begin
 // with root. refOf tells whose one is; those of which it cannot, because they are not
 // authentic, stay.
-func (s *Sweeper) sweepManifestsIn(ctx context.Context, root string, live *liveUploads, refOf func(upstream.Note) (Ref, error)) error {
+func (s *Sweeper) sweepManifestsIn(ctx context.Context, root string, live *liveUploads, refOf func(system.Note) (Ref, error)) error {
 	var known lookedUp
-	return s.each(ctx, root, func(n upstream.Note) error {
+	return s.each(ctx, root, func(n system.Note) error {
 		if !s.old(n) {
 			return nil
 		}
@@ -232,7 +231,7 @@ type lookedUp struct {
 }
 
 // needed says whether a version of ref's object names it, or may do so.
-func (s *Sweeper) needed(ctx context.Context, known *lookedUp, n upstream.Note, ref Ref) (bool, error) {
+func (s *Sweeper) needed(ctx context.Context, known *lookedUp, n system.Note, ref Ref) (bool, error) {
 	if ref.Name != known.object || known.named == nil {
 		if err := s.lookUp(ctx, known, n, ref.Name); err != nil {
 			return false, err
@@ -273,7 +272,7 @@ func (s *Sweeper) copied(ctx context.Context, known *lookedUp, ref Ref) (bool, e
 		}
 		_, err := s.System.GetNote(ctx, kind, named.objectName())
 		switch {
-		case errors.Is(err, upstream.ErrNotFound), errors.Is(err, system.ErrTampered):
+		case errors.Is(err, system.ErrNotFound), errors.Is(err, system.ErrTampered):
 			return true, nil
 		case err != nil:
 			return false, fmt.Errorf("look up manifest: %w", err)
@@ -283,7 +282,7 @@ func (s *Sweeper) copied(ctx context.Context, known *lookedUp, ref Ref) (bool, e
 }
 
 // lookUp asks for the manifests that an object's versions name.
-func (s *Sweeper) lookUp(ctx context.Context, known *lookedUp, n upstream.Note, object sse.Name) error {
+func (s *Sweeper) lookUp(ctx context.Context, known *lookedUp, n system.Note, object sse.Name) error {
 	refs, failed := s.Lookups.Manifests(ctx, object)
 	if err := s.skip("manifest", n.Name, failed); err != nil {
 		return fmt.Errorf("look up object: %w", err)
@@ -304,12 +303,12 @@ func (s *Sweeper) skip(what, name string, err error) error {
 	return nil
 }
 
-func (s *Sweeper) old(n upstream.Note) bool {
+func (s *Sweeper) old(n system.Note) bool {
 	return !n.Modified.IsZero() && n.Modified.Before(s.Now.Add(-s.Age))
 }
 
 // remove removes a note that nothing needs, if that is not found for the first time.
-func (s *Sweeper) remove(ctx context.Context, what string, n upstream.Note) error {
+func (s *Sweeper) remove(ctx context.Context, what string, n system.Note) error {
 	if !s.seen.unneeded(n, s.Age) {
 		return nil
 	}
@@ -323,7 +322,7 @@ func (s *Sweeper) remove(ctx context.Context, what string, n upstream.Note) erro
 }
 
 // each calls f for every note whose name begins with prefix.
-func (s *Sweeper) each(ctx context.Context, prefix string, f func(upstream.Note) error) error {
+func (s *Sweeper) each(ctx context.Context, prefix string, f func(system.Note) error) error {
 	for after := ""; ; {
 		notes, more, err := s.System.ListNotes(ctx, prefix, after)
 		if err != nil {
@@ -353,7 +352,7 @@ func parseObjectName(name string) (Ref, error) {
 
 // openHashed says whose a manifest is whose name holds a digest of the key only.
 // system.ErrTampered.
-func (s *Sweeper) openHashed(ctx context.Context, n upstream.Note) (Ref, error) {
+func (s *Sweeper) openHashed(ctx context.Context, n system.Note) (Ref, error) {
 	content, err := s.System.OpenNote(ctx, kind, n)
 	if err != nil {
 		return Ref{}, err

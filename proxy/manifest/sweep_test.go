@@ -11,7 +11,6 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/system"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -344,7 +343,7 @@ func TestTwoSweepsAtOnceLoseNoSighting(t *testing.T) {
 	t.Parallel()
 	_, sys := newStore(t)
 	now := sighting{ours: 1000, upstreams: 2000}
-	note := func(name string) upstream.Note { return upstream.Note{Name: name} }
+	note := func(name string) system.Note { return system.Note{Name: name} }
 	lists := make([]*sightings, 3)
 	first, err := readSightings(t.Context(), sys, now)
 	if err != nil {
@@ -463,7 +462,7 @@ func TestAWriteThatFailedAfterItWasStoredIsRepeated(t *testing.T) {
 	if err := New(sys).Put(t.Context(), ref, sse.Facts{Parts: 3}, nil); !errors.Is(err, system.ErrTampered) {
 		t.Errorf("another manifest under that name: %v", err)
 	}
-	if err := ledger.Create(t.Context(), &Upload{Bucket: "b", Key: "k", ID: "u", Manifest: sse.NewManifestID()}); !errors.Is(err, upstream.ErrConflict) {
+	if err := ledger.Create(t.Context(), &Upload{Bucket: "b", Key: "k", ID: "u", Manifest: sse.NewManifestID()}); !errors.Is(err, system.ErrConflict) {
 		t.Errorf("another upload under that name: %v", err)
 	}
 	if got, err := New(sys).Get(t.Context(), ref); err != nil || got.PlainSize != 5 {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/system"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
 // pin is what is known of one KMS key, as it is kept in a note.
@@ -99,7 +98,7 @@ func (k *Keys) loadOnce(ctx context.Context, name string, prior, opened *pin) (*
 		return nil, err
 	}
 	p, err := k.read(ctx, name)
-	if !errors.Is(err, upstream.ErrNotFound) {
+	if !errors.Is(err, system.ErrNotFound) {
 		return p, err
 	}
 	if p, err = k.makeOr(ctx, name, opened); err != nil {
@@ -122,7 +121,7 @@ func (k *Keys) loadOnce(ctx context.Context, name string, prior, opened *pin) (*
 	switch {
 	case readErr == nil:
 		return kept, nil
-	case opened != nil && errors.Is(readErr, upstream.ErrNotFound):
+	case opened != nil && errors.Is(readErr, system.ErrNotFound):
 		k.o.Logger.Warn("the pin of a KMS key cannot be kept; it is remembered until the process ends, and nothing is written under the key before it is",
 			"key", name, "fingerprint", p.fingerprint(), "error", err)
 		p.unkept = true

@@ -22,7 +22,6 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/system"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
 // ErrDamaged says that a pin does not open. It is system.ErrTampered.
@@ -350,7 +349,7 @@ func (k *Keys) Accept(ctx context.Context, name string) (before, after string, e
 		return "", "", err
 	}
 	old, err := k.read(ctx, name)
-	if err != nil && !errors.Is(err, upstream.ErrNotFound) && !errors.Is(err, system.ErrTampered) {
+	if err != nil && !errors.Is(err, system.ErrNotFound) && !errors.Is(err, system.ErrTampered) {
 		return "", "", err
 	}
 	if old != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/keystore/mem"
 	"github.com/bucketseal/bucketseal/proxy/pins"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/system"
 )
 
 // notes is a system bucket. Sealing is tested in package system.
@@ -34,7 +34,7 @@ func (n *notes) PersistNote(_ context.Context, kind, name string, data, _ []byte
 		return n.full
 	}
 	if n.kept[kind+name] != nil {
-		return upstream.ErrConflict
+		return system.ErrConflict
 	}
 	n.kept[kind+name] = bytes.Clone(data)
 	n.puts++
@@ -58,7 +58,7 @@ func (n *notes) GetNote(_ context.Context, kind, name string) ([]byte, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.kept[kind+name] == nil {
-		return nil, upstream.ErrNotFound
+		return nil, system.ErrNotFound
 	}
 	return bytes.Clone(n.kept[kind+name]), nil
 }

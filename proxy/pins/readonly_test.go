@@ -11,7 +11,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/pins"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 )
 
 // readOnly is a key service whose policy lets the proxy open DEKs and make none.
@@ -105,7 +105,7 @@ func TestPinIsKeptWithTheFirstContextThatFits(t *testing.T) {
 		p, other := k.proxy(), k.proxy()
 		k.opens(p, first, long)
 		k.opens(other, first, long)
-		k.notes.full = fmt.Errorf("%w: XMinioStorageFull", upstream.ErrUnreachable)
+		k.notes.full = fmt.Errorf("%w: XMinioStorageFull", storage.ErrUnreachable)
 		k.opens(other, dek, encContext)
 		k.notes.full = nil
 		k.opens(p, dek, encContext)
@@ -137,7 +137,7 @@ func TestKeyIsReadWhileItsPinCannotBeKept(t *testing.T) {
 	eachService(t, func(k *kit) {
 		dek, err := k.service.GenerateDEK(k.Context(), key, encContext)
 		k.must(err)
-		full := fmt.Errorf("%w: XMinioStorageFull", upstream.ErrUnreachable)
+		full := fmt.Errorf("%w: XMinioStorageFull", storage.ErrUnreachable)
 		k.notes.full = full
 		p, other := k.proxy(), k.proxy()
 		for range 2 {

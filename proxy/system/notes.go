@@ -7,11 +7,10 @@ import (
 	"fmt"
 
 	"github.com/bucketseal/bucketseal/kms"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
-// PutNote seals data as the note name, which must not exist: upstream.ErrConflict.
+// PutNote seals data as the note name, which must not exist: ErrConflict.
 // A note is a small object whose content is in its metadata, so that a listing
 // shows it; body is what a listing does not need, and may be nil.
 func (s *Store) PutNote(ctx context.Context, kind, name string, data, body []byte) error {
@@ -55,31 +54,31 @@ func (s *Store) Delete(ctx context.Context, prefix string, keep func(name string
 	return s.o.Service.DeleteNotes(ctx, prefix, keep)
 }
 
-// GetNote reads and opens a note. upstream.ErrNotFound, upstream.ErrUnreachable,
+// GetNote reads and opens a note. ErrNotFound, storage.ErrUnreachable,
 // ErrTampered, or the key service's errors.
 func (s *Store) GetNote(ctx context.Context, kind, name string) ([]byte, error) {
 	value, err := s.o.Service.GetNote(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	return s.OpenNote(ctx, kind, upstream.Note{Name: name, Value: value})
+	return s.OpenNote(ctx, kind, Note{Name: name, Value: value})
 }
 
 // GetNoteIfNew is GetNote for a note that may be known already: it also returns
-// the sealed value, and upstream.ErrNotModified if that is known.
+// the sealed value, and ErrNotModified if that is known.
 func (s *Store) GetNoteIfNew(ctx context.Context, kind, name, known string) (data []byte, value string, err error) {
 	if value, err = s.o.Service.GetNote(ctx, name); err != nil {
 		return nil, "", err
 	}
 	if value == known && known != "" {
-		return nil, "", upstream.ErrNotModified
+		return nil, "", ErrNotModified
 	}
-	data, err = s.OpenNote(ctx, kind, upstream.Note{Name: name, Value: value})
+	data, err = s.OpenNote(ctx, kind, Note{Name: name, Value: value})
 	return data, value, err
 }
 
 // OpenNote opens a note that was listed.
-func (s *Store) OpenNote(ctx context.Context, kind string, n upstream.Note) ([]byte, error) {
+func (s *Store) OpenNote(ctx context.Context, kind string, n Note) ([]byte, error) {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(n.Value)
 	if err != nil {
 		return nil, fmt.Errorf("note %q: %w", n.Name, ErrTampered)
@@ -89,7 +88,7 @@ func (s *Store) OpenNote(ctx context.Context, kind string, n upstream.Note) ([]b
 
 // ListNotes returns up to 1,000 notes whose names begin with prefix and follow
 // after, in order, and whether there are more.
-func (s *Store) ListNotes(ctx context.Context, prefix, after string) (notes []upstream.Note, more bool, err error) {
+func (s *Store) ListNotes(ctx context.Context, prefix, after string) (notes []Note, more bool, err error) {
 	return s.o.Service.ListNotes(ctx, prefix, after)
 }
 

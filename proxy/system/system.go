@@ -9,7 +9,6 @@ import (
 	"fmt"
 
 	"github.com/bucketseal/bucketseal/kms"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
 // ErrTampered says that a system object is not what this deployment stored
@@ -23,18 +22,6 @@ var ErrForeign = fmt.Errorf("%w: it was sealed under other keys, or for another 
 
 // contextName is the reserved entry of the encryption context of system DEKs.
 const contextName = kms.ReservedContextPrefix + "system"
-
-// Objects is the system bucket as upstream.Service offers it.
-type Objects interface {
-	Get(ctx context.Context, name, etag string) (data []byte, newETag string, err error)
-	Put(ctx context.Context, name string, data []byte, etag string) (newETag string, err error)
-	PutNote(ctx context.Context, name, value string, body []byte) error
-	ReplaceNote(ctx context.Context, name, value string, body []byte) error
-	GetNote(ctx context.Context, name string) (value string, err error)
-	GetNoteBody(ctx context.Context, name string) ([]byte, error)
-	DeleteNotes(ctx context.Context, prefix string, keep func(name string) bool) (deleted int, err error)
-	ListNotes(ctx context.Context, prefix, after string) (notes []upstream.Note, more bool, err error)
-}
 
 // Options are a Store's dependencies; all are required.
 type Options struct {
@@ -58,8 +45,8 @@ func New(o Options) (*Store, error) {
 }
 
 // Get reads and opens the object name of the given kind. If etag is not empty
-// and still current it returns upstream.ErrNotModified. upstream.ErrNotFound,
-// upstream.ErrUnreachable, ErrTampered, or the key service's errors.
+// and still current it returns ErrNotModified. ErrNotFound,
+// storage.ErrUnreachable, ErrTampered, or the key service's errors.
 func (s *Store) Get(ctx context.Context, kind, name, etag string) (data []byte, newETag string, err error) {
 	sealed, newETag, err := s.o.Service.Get(ctx, name, etag)
 	if err != nil {
@@ -72,7 +59,7 @@ func (s *Store) Get(ctx context.Context, kind, name, etag string) (data []byte, 
 }
 
 // Put seals and stores the object if the current one has the given ETag; ""
-// means only if there is none. upstream.ErrConflict, upstream.ErrUnreachable, or
+// means only if there is none. ErrConflict, storage.ErrUnreachable, or
 // the key service's errors; after other errors than these and ErrConflict it
 // may have been stored.
 func (s *Store) Put(ctx context.Context, kind, name string, data []byte, etag string) (newETag string, err error) {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/keystore/mem"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 )
 
 // fakeBucket is a system bucket in memory, which a test may tamper with.
@@ -40,9 +40,9 @@ func (b *fakeBucket) Get(_ context.Context, name, etag string) (data []byte, new
 	data, ok := b.objects[name]
 	switch {
 	case !ok:
-		return nil, "", upstream.ErrNotFound
+		return nil, "", ErrNotFound
 	case etag != "" && etag == b.etags[name]:
-		return nil, "", upstream.ErrNotModified
+		return nil, "", ErrNotModified
 	}
 	return bytes.Clone(data), b.etags[name], nil
 }
@@ -51,7 +51,7 @@ func (b *fakeBucket) Put(_ context.Context, name string, data []byte, etag strin
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.etags[name] != etag {
-		return "", upstream.ErrConflict
+		return "", ErrConflict
 	}
 	b.writes++
 	b.objects[name], b.etags[name] = bytes.Clone(data), "e"+strconv.Itoa(b.writes)
@@ -62,7 +62,7 @@ func (b *fakeBucket) PutNote(_ context.Context, name, value string, body []byte)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if _, ok := b.notes[name]; ok {
-		return upstream.ErrConflict
+		return ErrConflict
 	}
 	b.notes[name], b.bodies[name] = value, bytes.Clone(body)
 	return b.failAfter
@@ -80,7 +80,7 @@ func (b *fakeBucket) GetNote(_ context.Context, name string) (string, error) {
 	defer b.mu.Unlock()
 	value, ok := b.notes[name]
 	if !ok {
-		return "", upstream.ErrNotFound
+		return "", ErrNotFound
 	}
 	return value, nil
 }
@@ -90,7 +90,7 @@ func (b *fakeBucket) GetNoteBody(_ context.Context, name string) ([]byte, error)
 	defer b.mu.Unlock()
 	body, ok := b.bodies[name]
 	if !ok {
-		return nil, upstream.ErrNotFound
+		return nil, ErrNotFound
 	}
 	return bytes.Clone(body), nil
 }
@@ -109,15 +109,15 @@ func (b *fakeBucket) DeleteNotes(_ context.Context, prefix string, keep func(str
 	return deleted, nil
 }
 
-func (b *fakeBucket) ListNotes(_ context.Context, prefix, after string) (notes []upstream.Note, more bool, err error) {
+func (b *fakeBucket) ListNotes(_ context.Context, prefix, after string) (notes []Note, more bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for name, value := range b.notes {
 		if strings.HasPrefix(name, prefix) && name > after {
-			notes = append(notes, upstream.Note{Name: name, Value: value})
+			notes = append(notes, Note{Name: name, Value: value})
 		}
 	}
-	slices.SortFunc(notes, func(a, b upstream.Note) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(notes, func(a, b Note) int { return strings.Compare(a.Name, b.Name) })
 	return notes, false, nil
 }
 
@@ -171,23 +171,23 @@ func TestTheBucketsOwnAnswersPass(t *testing.T) {
 	t.Parallel()
 	bucket := newFakeBucket()
 	s := testStore(t, bucket, testKMS(t), "system", "default")
-	if _, _, err := s.Get(t.Context(), "rules", index, ""); !errors.Is(err, upstream.ErrNotFound) {
+	if _, _, err := s.Get(t.Context(), "rules", index, ""); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a missing object: %v", err)
 	}
 	etag, err := s.Put(t.Context(), "rules", index, []byte("x"), "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.Get(t.Context(), "rules", index, etag); !errors.Is(err, upstream.ErrNotModified) {
+	if _, _, err := s.Get(t.Context(), "rules", index, etag); !errors.Is(err, ErrNotModified) {
 		t.Errorf("an unchanged object: %v", err)
 	}
 	for _, other := range []string{"", "another"} {
-		if _, err := s.Put(t.Context(), "rules", index, []byte("y"), other); !errors.Is(err, upstream.ErrConflict) {
+		if _, err := s.Put(t.Context(), "rules", index, []byte("y"), other); !errors.Is(err, ErrConflict) {
 			t.Errorf("over an object that has another ETag than %q: %v", other, err)
 		}
 	}
-	bucket.failAfter = upstream.ErrUnreachable
-	if _, err := s.Put(t.Context(), "rules", index, []byte("z"), etag); !errors.Is(err, upstream.ErrUnreachable) {
+	bucket.failAfter = storage.ErrUnreachable
+	if _, err := s.Put(t.Context(), "rules", index, []byte("z"), etag); !errors.Is(err, storage.ErrUnreachable) {
 		t.Errorf("stored, and no answer: %v", err)
 	}
 	if got, _, err := s.Get(t.Context(), "rules", index, ""); err != nil || string(got) != "z" {
@@ -316,10 +316,10 @@ func TestNotesAndTheirBodies(t *testing.T) {
 	if got, err := s.GetBody(t.Context(), "late", "late/b/k"); err != nil || string(got) != "parts" {
 		t.Errorf("body: %q, %v", got, err)
 	}
-	if err := s.PutNote(t.Context(), "late", "late/b/k", []byte("other"), nil); !errors.Is(err, upstream.ErrConflict) {
+	if err := s.PutNote(t.Context(), "late", "late/b/k", []byte("other"), nil); !errors.Is(err, ErrConflict) {
 		t.Errorf("over a note that exists: %v", err)
 	}
-	if _, err := s.GetNote(t.Context(), "late", "late/b/none"); !errors.Is(err, upstream.ErrNotFound) {
+	if _, err := s.GetNote(t.Context(), "late", "late/b/none"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a missing note: %v", err)
 	}
 	if strings.Contains(bucket.notes["late/b/k"], "facts") || bytes.Contains(bucket.bodies["late/b/k"], []byte("parts")) {
@@ -348,12 +348,12 @@ func TestNotesAreBoundToNameAndKind(t *testing.T) {
 		t.Errorf("as another kind: %v", err)
 	}
 	for _, broken := range []string{"", "!", value + "=", value[1:], value + "A"} {
-		if _, err := s.OpenNote(t.Context(), "late", upstream.Note{Name: "late/b/k", Value: broken}); !errors.Is(err, ErrTampered) {
+		if _, err := s.OpenNote(t.Context(), "late", Note{Name: "late/b/k", Value: broken}); !errors.Is(err, ErrTampered) {
 			t.Errorf("%.20q...: %v", broken, err)
 		}
 	}
 	// A body is no note, and a note no body.
-	if _, _, err := s.Get(t.Context(), "late", "late/b/k", ""); !errors.Is(err, upstream.ErrNotFound) {
+	if _, _, err := s.Get(t.Context(), "late", "late/b/k", ""); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a note as an object: %v", err)
 	}
 	bucket.objects["late/b/k"] = bucket.bodies["late/b/k"]

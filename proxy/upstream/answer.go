@@ -2,36 +2,29 @@ package upstream
 
 import (
 	"encoding/xml"
-	"fmt"
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/storage"
 )
 
 // maxErrorBody bounds how much of an error answer is read, in bytes.
 const maxErrorBody = 64 << 10
 
-// Error is an S3 error that MinIO answered.
-type Error struct {
-	Status  int    `xml:"-"`
+// errorDocument is the document of an S3 error.
+type errorDocument struct {
 	Code    string `xml:"Code"`
 	Message string `xml:"Message"`
-	// Header holds the answer's headers; some errors carry an ETag or a version.
-	Header http.Header `xml:"-"`
-}
-
-// Error returns status, code and message.
-func (e *Error) Error() string {
-	return fmt.Sprintf("upstream answered %d %s: %s", e.Status, e.Code, e.Message)
 }
 
 // ReadError reads an answer whose status is not one of success and closes it.
-func ReadError(resp *http.Response) *Error {
-	defer func() { _ = resp.Body.Close() }()
-	e := &Error{}
+func ReadError(resp *http.Response) *storage.Error {
+	defer resp.Body.Close()
+	var e errorDocument
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	if err == nil && len(body) > 0 {
-		_ = xml.Unmarshal(body, e) // what is no S3 error keeps its status
+		_ = xml.Unmarshal(body, &e) // what is no S3 error keeps its status
 	}
 	if speaksTLS(resp.StatusCode, body) {
 		e.Message = errSpeaksTLS.Error()
@@ -40,8 +33,7 @@ func ReadError(resp *http.Response) *Error {
 		e.Code = resp.Header.Get("X-Minio-Error-Code")
 		e.Message = trimQuotes(resp.Header.Get("X-Minio-Error-Desc"))
 	}
-	e.Status, e.Header = resp.StatusCode, resp.Header
-	return e
+	return &storage.Error{Status: resp.StatusCode, Code: e.Code, Message: e.Message, Header: storage.Metadata(resp.Header)}
 }
 
 func trimQuotes(s string) string {

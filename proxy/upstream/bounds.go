@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/storage"
 )
 
 const (
@@ -78,7 +80,7 @@ type idleBody struct {
 }
 
 // Read reads within idleTimeout; a client that reads slowly does not count. An
-// answer that breaks off is ErrUnreachable, and no kind of end: what was sent of
+// answer that breaks off is storage.ErrUnreachable, and no kind of end: what was sent of
 // it is not known to be wrong.
 func (b *idleBody) Read(p []byte) (int, error) {
 	b.timer.Reset(idleTimeout)
@@ -89,7 +91,7 @@ func (b *idleBody) Read(p []byte) (int, error) {
 	case b.caller.Err() != nil:
 		err = context.Cause(b.caller)
 	default:
-		err = fmt.Errorf("the answer broke off: %w (%v)", ErrUnreachable, err) //nolint:errorlint // io.ErrUnexpectedEOF would be taken for damage
+		err = fmt.Errorf("the answer broke off: %w (%v)", storage.ErrUnreachable, err) //nolint:errorlint // io.ErrUnexpectedEOF would be taken for damage
 	}
 	return n, err
 }

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/storage"
 )
 
 // ErrUnfit says that the storage loses what bucketseal keeps with objects, or does
@@ -43,7 +45,7 @@ type canary struct {
 
 // Check writes objects to the system bucket in each way in which records are
 // written, and reads the records back. ErrUnfit, which says what is lacking;
-// ErrNotFound without the bucket, ErrUnreachable.
+// system.ErrNotFound without the bucket, storage.ErrUnreachable.
 func (s *Service) Check(ctx context.Context) error {
 	c := &canary{service: s, name: canaryPrefix + strconv.FormatInt(time.Now().Unix(), 10) + "-" + strings.ToLower(rand.Text())}
 	defer func() {
@@ -74,7 +76,7 @@ func (s *Service) SweepCanaries(ctx context.Context, before time.Time) (int, err
 }
 
 // HasKMS says whether MinIO has a KMS of its own, and encrypts an object if it is
-// asked to. ErrUnreachable, and the errors of MayWrite.
+// asked to. storage.ErrUnreachable, and the errors of MayWrite.
 func (s *Service) HasKMS(ctx context.Context) (bool, error) {
 	c := &canary{service: s, name: canaryPrefix + strconv.FormatInt(time.Now().Unix(), 10) + "-" + strings.ToLower(rand.Text())}
 	_, err := c.do(ctx, http.MethodPut, "/kms", nil, http.Header{encryptionHeader: {"AES256"}}, []byte("canary"), http.StatusOK)
@@ -82,7 +84,7 @@ func (s *Service) HasKMS(ctx context.Context) (bool, error) {
 		_, _ = s.DeleteNotes(context.WithoutCancel(ctx), c.name, nil)
 		return true, nil
 	}
-	var answer *Error
+	var answer *storage.Error
 	switch {
 	case !errors.As(err, &answer):
 		return false, err
@@ -94,8 +96,8 @@ func (s *Service) HasKMS(ctx context.Context) (bool, error) {
 	return false, asked(answer)
 }
 
-// HasRule says whether a bucket has an encryption rule at MinIO itself. ErrOwnRights,
-// ErrUnreachable.
+// HasRule says whether a bucket has an encryption rule at MinIO itself. system.ErrOwnRights,
+// storage.ErrUnreachable.
 func (s *Service) HasRule(ctx context.Context, bucket string) (bool, error) {
 	resp, err := s.client.Do(ctx, &Request{
 		Method: http.MethodGet, Bucket: bucket, Query: url.Values{"encryption": {""}}, Header: make(http.Header), Credential: &s.cred,
@@ -156,7 +158,7 @@ func (c *canary) copy(ctx context.Context) error {
 		return err
 	}
 	if !bytes.Contains(answer, []byte("CopyObjectResult")) {
-		return fmt.Errorf("a copy of an object onto itself: %w (%.200q)", ErrUnreachable, answer)
+		return fmt.Errorf("a copy of an object onto itself: %w (%.200q)", storage.ErrUnreachable, answer)
 	}
 	return c.kept(ctx, "/put", record, "a copy of an object onto itself")
 }
@@ -192,7 +194,7 @@ func (c *canary) upload(ctx context.Context) error {
 // condition writes where something is already, which the storage must refuse.
 func (c *canary) condition(ctx context.Context) error {
 	_, err := c.do(ctx, http.MethodPut, "/put", nil, http.Header{"If-None-Match": {"*"}}, []byte("another"), http.StatusPreconditionFailed)
-	var answer *Error
+	var answer *storage.Error
 	if errors.As(err, &answer) && answer.Status == http.StatusOK {
 		return c.lacks("it does not obey If-None-Match")
 	}
@@ -207,7 +209,7 @@ func (c *canary) kept(ctx context.Context, suffix, record, how string) error {
 	}
 	defer Discard(resp)
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("look %s up: %w (%w)", how, ErrUnreachable, ReadError(resp))
+		return fmt.Errorf("look %s up: %w (%w)", how, storage.ErrUnreachable, ReadError(resp))
 	}
 	c.encrypted = c.encrypted || resp.Header.Get(encryptionHeader) != ""
 	if values := resp.Header.Values(canaryHeader); len(values) != 1 || values[0] != record {
@@ -217,7 +219,7 @@ func (c *canary) kept(ctx context.Context, suffix, record, how string) error {
 }
 
 // do sends a request and returns the whole answer. For an answer of another status
-// *Error, and what it means besides: the errors of MayWrite.
+// *storage.Error, and what it means besides: the errors of MayWrite.
 func (c *canary) do(ctx context.Context, method, suffix string, query url.Values, header http.Header, body []byte, status int) ([]byte, error) {
 	r := c.service.request(method, c.name+suffix)
 	r.Query = query

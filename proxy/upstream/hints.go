@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/minio/minio-go/v7"
+
+	"github.com/bucketseal/bucketseal/proxy/storage"
 )
 
 // tlsHint says what to do about a handshake that failed, or "".
@@ -40,7 +42,7 @@ var errSpeaksTLS = errors.New("MinIO speaks TLS there: upstream.endpoint must be
 func OwnCredentialHint(err error) string {
 	const where = " (upstream.credentials, or BUCKETSEAL_ROOT_USER and BUCKETSEAL_ROOT_PASSWORD)"
 	code := ""
-	var answer *Error
+	var answer *storage.Error
 	var other minio.ErrorResponse // of minio-go
 	switch {
 	case errors.As(err, &answer):

@@ -9,41 +9,9 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/bucketseal/bucketseal/proxy/storage"
 )
-
-// ListPage is one page of ListObjectsV2 or ListObjectVersions with metadata.
-// Names are as MinIO sent them, URL-encoded.
-type ListPage struct {
-	MaxKeys   string
-	KeyCount  string
-	Truncated bool
-	// NextToken continues ListObjectsV2; NextKeyMarker and NextVersionMarker
-	// continue ListObjectVersions.
-	NextToken, NextKeyMarker, NextVersionMarker string
-	Entries                                     []ListEntry
-	Prefixes                                    []string
-}
-
-// ListEntry is one object, version or delete marker of a page.
-type ListEntry struct {
-	Key, LastModified, ETag, StorageClass string
-	Size                                  int64
-	OwnerID, OwnerName                    string
-	// VersionID and IsLatest are set in lists of versions; DeleteMarker says
-	// that the entry is one.
-	VersionID, IsLatest string
-	DeleteMarker        bool
-	// Metadata is what the object's metadata are; HasMetadata is false where the
-	// caller may not read them.
-	Metadata    []MetaEntry
-	HasMetadata bool
-	UserTags    string
-	// Internal is MinIO's word on its own erasure code, as K and M.
-	InternalK, InternalM string
-}
-
-// MetaEntry is one metadata entry. MinIO keeps names of different case apart.
-type MetaEntry struct{ Name, Value string }
 
 // The bounds of a page: 1,000 keys of 1,024 bytes, URL-encoded, each with a
 // record and metadata, and as many prefixes.
@@ -58,8 +26,8 @@ var errListBounds = errors.New("more entries, metadata or nested elements than a
 
 // List asks for one page with metadata: query says which. Names come
 // URL-encoded: a single control character in one makes the page unreadable
-// otherwise. *Error, ErrUnreachable; ErrListing for a page that does not parse.
-func (c *Client) List(ctx context.Context, r *Request, query url.Values) (*ListPage, error) {
+// otherwise. *storage.Error, storage.ErrUnreachable; storage.ErrListing for a page that does not parse.
+func (c *Client) List(ctx context.Context, r *Request, query url.Values) (*storage.Page, error) {
 	r.Method, r.Query = http.MethodGet, query
 	query.Set("encoding-type", "url")
 	resp, err := c.Do(ctx, r)
@@ -71,17 +39,17 @@ func (c *Client) List(ctx context.Context, r *Request, query url.Values) (*ListP
 	}
 	defer Discard(resp)
 	page, err := ParseList(resp.Body)
-	if errors.Is(err, ErrUnreachable) {
+	if errors.Is(err, storage.ErrUnreachable) {
 		return nil, fmt.Errorf("read listing: %w", err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w (%w)", ErrListing, err)
+		return nil, fmt.Errorf("%w (%w)", storage.ErrListing, err)
 	}
 	return page, nil
 }
 
 // ParseList reads a page. Its strings share one copy of it.
-func ParseList(r io.Reader) (*ListPage, error) {
+func ParseList(r io.Reader) (*storage.Page, error) {
 	var text strings.Builder
 	if n, err := io.Copy(&text, io.LimitReader(r, maxListPage+1)); err != nil {
 		return nil, err
@@ -92,7 +60,7 @@ func ParseList(r io.Reader) (*ListPage, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &pageParser{xml: xml, page: &ListPage{}}
+	p := &pageParser{xml: xml, page: &storage.Page{}}
 	if err := p.run(); err != nil {
 		return nil, err
 	}
@@ -102,10 +70,10 @@ func ParseList(r io.Reader) (*ListPage, error) {
 // pageParser walks a page token by token.
 type pageParser struct {
 	xml   *markup
-	page  *ListPage
+	page  *storage.Page
 	path  []string
 	text  string // of the element that is open, if it has no elements in it
-	entry *ListEntry
+	entry *storage.Entry
 }
 
 func (p *pageParser) run() error {
@@ -146,7 +114,7 @@ func isEntry(name string) bool {
 
 func (p *pageParser) start() {
 	if len(p.path) == 2 && isEntry(p.path[1]) {
-		p.page.Entries = append(p.page.Entries, ListEntry{DeleteMarker: p.path[1] == "DeleteMarker"})
+		p.page.Entries = append(p.page.Entries, storage.Entry{DeleteMarker: p.path[1] == "DeleteMarker"})
 		p.entry = &p.page.Entries[len(p.page.Entries)-1]
 	}
 }
@@ -205,16 +173,16 @@ func (p *pageParser) entryField(path []string, text string) (err error) {
 	case "Owner", "Internal", "UserMetadata":
 		e.HasMetadata = e.HasMetadata || path[0] != "Owner"
 		if len(path) == 2 {
-			e.nested(path[0], path[1], text)
+			nested(e, path[0], path[1], text)
 		}
 	}
 	return err
 }
 
-func (e *ListEntry) nested(group, name, text string) {
+func nested(e *storage.Entry, group, name, text string) {
 	switch {
 	case group == "UserMetadata":
-		e.Metadata = append(e.Metadata, MetaEntry{name, text})
+		e.Metadata = append(e.Metadata, storage.MetaEntry{Name: name, Value: text})
 	case group == "Owner" && name == "ID":
 		e.OwnerID = text
 	case group == "Owner" && name == "DisplayName":

@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/bucketseal/bucketseal/proxy/storage"
 )
 
 const pageV2 = `<?xml version="1.0" encoding="UTF-8"?>
@@ -23,13 +25,13 @@ func TestPageOfObjects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &ListPage{
+	want := &storage.Page{
 		MaxKeys: "2", KeyCount: "3", Truncated: true, NextToken: "dG9rZW4=", Prefixes: []string{"dir%2F"},
-		Entries: []ListEntry{
+		Entries: []storage.Entry{
 			{
 				Key: "a%2Bb+c", LastModified: "2026-03-01T12:00:00.000Z", ETag: `"e1"`, StorageClass: "STANDARD", Size: 131,
 				OwnerID: "id", OwnerName: "minio", HasMetadata: true, UserTags: "a=b&c=d", InternalK: "1", InternalM: "0",
-				Metadata: []MetaEntry{{"X-Amz-Meta-Bucketseal", "record"}, {"content-type", "text/plain"}, {"X-Amz-Meta-Key", "not the key"}},
+				Metadata: []storage.MetaEntry{{Name: "X-Amz-Meta-Bucketseal", Value: "record"}, {Name: "content-type", Value: "text/plain"}, {Name: "X-Amz-Meta-Key", Value: "not the key"}},
 			},
 			{Key: "z", LastModified: "2026-03-01T12:00:01.000Z", ETag: `"e2"`, StorageClass: "STANDARD"},
 		},
@@ -50,11 +52,11 @@ func TestPageOfVersions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &ListPage{
+	want := &storage.Page{
 		MaxKeys: "1000", Truncated: true, NextKeyMarker: "k%2F2", NextVersionMarker: "v2",
-		Entries: []ListEntry{
+		Entries: []storage.Entry{
 			{Key: "k", LastModified: "t", OwnerID: "id", IsLatest: "true", VersionID: "v3", DeleteMarker: true, HasMetadata: true, InternalK: "0", InternalM: "0"},
-			{Key: "k", LastModified: "t", ETag: `"e"`, Size: 33, StorageClass: "STANDARD", IsLatest: "false", VersionID: "v2", HasMetadata: true, Metadata: []MetaEntry{{"X-Amz-Meta-Bucketseal", "r"}}},
+			{Key: "k", LastModified: "t", ETag: `"e"`, Size: 33, StorageClass: "STANDARD", IsLatest: "false", VersionID: "v2", HasMetadata: true, Metadata: []storage.MetaEntry{{Name: "X-Amz-Meta-Bucketseal", Value: "r"}}},
 		},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -77,7 +79,7 @@ func TestMetadataOfEveryCaseIsKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []MetaEntry{{"X-Amz-Meta-Bucketseal", "1"}, {"x-amz-meta-bucketseal", "2"}, {"X-Amz-Meta-Bucketseal", "3"}}; !reflect.DeepEqual(got.Entries[0].Metadata, want) {
+	if want := []storage.MetaEntry{{Name: "X-Amz-Meta-Bucketseal", Value: "1"}, {Name: "x-amz-meta-bucketseal", Value: "2"}, {Name: "X-Amz-Meta-Bucketseal", Value: "3"}}; !reflect.DeepEqual(got.Entries[0].Metadata, want) {
 		t.Errorf("got %v: a second record would go unnoticed", got.Entries[0].Metadata)
 	}
 }
@@ -135,11 +137,11 @@ func TestListTellsAnErrorFromAPageThatDoesNotParse(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, pageV2[:300])
 	})
-	var answered *Error
+	var answered *storage.Error
 	if _, err := client.List(t.Context(), &Request{Bucket: "denied"}, url.Values{}); !errors.As(err, &answered) || answered.Code != "AccessDenied" {
 		t.Errorf("denied: %v", err)
 	}
-	if _, err := client.List(t.Context(), &Request{Bucket: "b"}, url.Values{}); !errors.Is(err, ErrListing) {
+	if _, err := client.List(t.Context(), &Request{Bucket: "b"}, url.Values{}); !errors.Is(err, storage.ErrListing) {
 		t.Errorf("a cut page: %v", err)
 	}
 }

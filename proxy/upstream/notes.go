@@ -12,26 +12,17 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
+
+	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/system"
 )
 
 // noteHeader holds a note's content. It travels in the query string, where MinIO
 // takes up to 32 KiB, and comes back as a header and in listings.
 const noteHeader = "X-Amz-Meta-Sealed"
 
-// Note is a small system object whose content is in its metadata, so that a
-// listing shows it.
-type Note struct {
-	// Name is the object's name in the system bucket.
-	Name string
-	// Value is the content, in letters that need no escaping; "" if upstream lists the
-	// object without it, which is no note's content.
-	Value string
-	// Modified is when upstream stored it; zero if upstream did not say.
-	Modified time.Time
-}
-
-// PutNote stores a note that must not exist yet: ErrConflict. body is what does
-// not fit a listing; it may be empty. ErrUnreachable.
+// PutNote stores a note that must not exist yet: system.ErrConflict. body is what does
+// not fit a listing; it may be empty. storage.ErrUnreachable.
 func (s *Service) PutNote(ctx context.Context, name, value string, body []byte) error {
 	r := s.request(http.MethodPut, name)
 	r.Header.Set("If-None-Match", "*")
@@ -39,7 +30,7 @@ func (s *Service) PutNote(ctx context.Context, name, value string, body []byte) 
 }
 
 // ReplaceNote stores a note whether or not one is there, whose version stays.
-// ErrUnreachable.
+// storage.ErrUnreachable.
 func (s *Service) ReplaceNote(ctx context.Context, name, value string, body []byte) error {
 	return s.putNote(ctx, s.request(http.MethodPut, name), value, body)
 }
@@ -54,16 +45,16 @@ func (s *Service) putNote(ctx context.Context, r *Request, value string, body []
 	}
 	if resp.StatusCode == http.StatusPreconditionFailed {
 		Discard(resp)
-		return fmt.Errorf("write note: %w", ErrConflict)
+		return fmt.Errorf("write note: %w", system.ErrConflict)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("write note: %w (%w)", ErrUnreachable, ReadError(resp))
+		return fmt.Errorf("write note: %w (%w)", storage.ErrUnreachable, ReadError(resp))
 	}
 	Discard(resp)
 	return nil
 }
 
-// GetNoteBody reads a note's body. ErrNotFound, ErrUnreachable.
+// GetNoteBody reads a note's body. system.ErrNotFound, storage.ErrUnreachable.
 func (s *Service) GetNoteBody(ctx context.Context, name string) ([]byte, error) {
 	body, _, err := s.Get(ctx, name, "")
 	return body, err
@@ -110,7 +101,7 @@ func (s *Service) listVersions(ctx context.Context, prefix string, keep func(str
 	return nil
 }
 
-// GetNote reads a note. ErrNotFound, ErrUnreachable.
+// GetNote reads a note. system.ErrNotFound, storage.ErrUnreachable.
 func (s *Service) GetNote(ctx context.Context, name string) (string, error) {
 	resp, err := s.client.Do(ctx, s.request(http.MethodHead, name))
 	if err != nil {
@@ -121,15 +112,15 @@ func (s *Service) GetNote(ctx context.Context, name string) (string, error) {
 	case http.StatusOK:
 		return resp.Header.Get(noteHeader), nil
 	case http.StatusNotFound, http.StatusMethodNotAllowed:
-		return "", fmt.Errorf("read note: %w", ErrNotFound)
+		return "", fmt.Errorf("read note: %w", system.ErrNotFound)
 	default:
-		return "", fmt.Errorf("read note: %w (%w)", ErrUnreachable, ReadError(resp))
+		return "", fmt.Errorf("read note: %w (%w)", storage.ErrUnreachable, ReadError(resp))
 	}
 }
 
 // ListNotes returns up to 1,000 notes whose names begin with prefix and come
 // after the name after, in order, and whether there are more.
-func (s *Service) ListNotes(ctx context.Context, prefix, after string) (notes []Note, more bool, err error) {
+func (s *Service) ListNotes(ctx context.Context, prefix, after string) (notes []system.Note, more bool, err error) {
 	query := url.Values{"list-type": {"2"}, "metadata": {"true"}, "prefix": {prefix}, "start-after": {after}}
 	page, err := s.list(ctx, query)
 	if err != nil {
@@ -141,11 +132,11 @@ func (s *Service) ListNotes(ctx context.Context, prefix, after string) (notes []
 			continue // no name of ours
 		}
 		if name <= after || !strings.HasPrefix(name, prefix) { // who continues behind the last one would never end
-			return nil, false, fmt.Errorf("list notes: %w (%q is listed behind %q)", ErrListing, name, after)
+			return nil, false, fmt.Errorf("list notes: %w (%q is listed behind %q)", storage.ErrListing, name, after)
 		}
 		after = name
 		modified, _ := time.Parse(time.RFC3339, e.LastModified)
-		note := Note{Name: name, Modified: modified}
+		note := system.Note{Name: name, Modified: modified}
 		for _, m := range e.Metadata {
 			if m.Name == noteHeader {
 				note.Value = m.Value
@@ -154,16 +145,16 @@ func (s *Service) ListNotes(ctx context.Context, prefix, after string) (notes []
 		notes = append(notes, note)
 	}
 	if page.Truncated && len(page.Entries) == 0 { // whoever reads on would take it for the end
-		return nil, false, fmt.Errorf("list notes: %w (an empty page, and more)", ErrListing)
+		return nil, false, fmt.Errorf("list notes: %w (an empty page, and more)", storage.ErrListing)
 	}
 	return notes, page.Truncated, nil
 }
 
-// list lists the system bucket. ErrListing, ErrUnreachable, and the errors of MayWrite.
-func (s *Service) list(ctx context.Context, query url.Values) (*ListPage, error) {
+// list lists the system bucket. storage.ErrListing, storage.ErrUnreachable, and the errors of MayWrite.
+func (s *Service) list(ctx context.Context, query url.Values) (*storage.Page, error) {
 	page, err := s.client.List(ctx, s.request(http.MethodGet, ""), query)
-	var answer *Error
-	if errors.As(err, &answer) && !errors.Is(err, ErrUnreachable) {
+	var answer *storage.Error
+	if errors.As(err, &answer) && !errors.Is(err, storage.ErrUnreachable) {
 		return nil, asked(answer)
 	}
 	return page, err

@@ -10,6 +10,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/system"
 )
 
 // serviceOf is the service access to a MinIO that answers with the handler.
@@ -32,7 +35,7 @@ func TestNotesListedWithoutTheirContentAreListed(t *testing.T) {
 <Contents><Key>uploads/b</Key><UserMetadata><X-Amz-Meta-Sealed>text</X-Amz-Meta-Sealed></UserMetadata></Contents></ListBucketResult>`)
 	})
 	notes, more, err := s.ListNotes(t.Context(), "uploads/", "")
-	want := []Note{{Name: "uploads/a", Modified: time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)}, {Name: "uploads/b", Value: "text"}}
+	want := []system.Note{{Name: "uploads/a", Modified: time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)}, {Name: "uploads/b", Value: "text"}}
 	if err != nil || !more || !slices.Equal(notes, want) {
 		t.Errorf("%+v, %v, %v", notes, more, err)
 	}
@@ -43,7 +46,7 @@ func TestAPageOfNotesThatIsEmptyAndNotTheLastIsAnError(t *testing.T) {
 	s := serviceOf(t, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>`)
 	})
-	if notes, _, err := s.ListNotes(t.Context(), "uploads/", ""); !errors.Is(err, ErrListing) {
+	if notes, _, err := s.ListNotes(t.Context(), "uploads/", ""); !errors.Is(err, storage.ErrListing) {
 		t.Errorf("%v, %v", notes, err)
 	}
 }
@@ -51,7 +54,7 @@ func TestAPageOfNotesThatIsEmptyAndNotTheLastIsAnError(t *testing.T) {
 func TestAnswersToTheProxyItselfSayWhatTheyMean(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[string]error{
-		"AccessDenied": ErrOwnRights, "InvalidAccessKeyId": ErrOwnCredential, "NoSuchBucket": ErrNoBucket, "SlowDown": ErrUnreachable,
+		"AccessDenied": system.ErrOwnRights, "InvalidAccessKeyId": system.ErrOwnCredential, "NoSuchBucket": system.ErrNoBucket, "SlowDown": storage.ErrUnreachable,
 	} {
 		s := serviceOf(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusForbidden)

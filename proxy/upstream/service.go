@@ -11,35 +11,20 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
-)
 
-// Sentinels of the system bucket's objects.
-var (
-	ErrNotFound    = errors.New("system object does not exist")
-	ErrNotModified = errors.New("system object is unchanged")
-	ErrConflict    = errors.New("system object was changed by somebody else")
-)
-
-// What MinIO may have against the proxy itself. They come with MinIO's own answer.
-var (
-	// ErrOwnCredential says that MinIO does not know the service credential, or knows
-	// another secret for it.
-	ErrOwnCredential = errors.New("MinIO refuses the proxy's own credential")
-	// ErrOwnRights says that the service credential lacks a right.
-	ErrOwnRights = errors.New("MinIO does not let the proxy's own credential do what it must")
-	// ErrNoBucket says that the system bucket does not exist. It is ErrNotFound too.
-	ErrNoBucket = fmt.Errorf("the system bucket does not exist: %w", ErrNotFound)
+	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/system"
 )
 
 // ownFault returns which of these an error code stands for, and nil for none.
 func ownFault(code string) error {
 	switch code {
 	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessKeyDisabled", "InvalidTokenId", "ExpiredToken":
-		return ErrOwnCredential
+		return system.ErrOwnCredential
 	case "AccessDenied":
-		return ErrOwnRights
+		return system.ErrOwnRights
 	case "NoSuchBucket":
-		return ErrNoBucket
+		return system.ErrNoBucket
 	}
 	return nil
 }
@@ -52,12 +37,12 @@ const maxSystemObject = 64 << 20
 type Service struct {
 	client *Client
 	core   *minio.Core
-	cred   Credential
+	cred   storage.Credential
 	bucket string
 }
 
 // NewService returns the service access to the system bucket named bucket.
-func (c *Client) NewService(cred Credential, bucket string) (*Service, error) {
+func (c *Client) NewService(cred storage.Credential, bucket string) (*Service, error) {
 	core, err := minio.NewCore(c.endpoint.Host, &minio.Options{
 		Creds:        credentials.NewStaticV4(cred.AccessKey, cred.SecretKey, cred.SessionToken),
 		Secure:       c.endpoint.Scheme == "https",
@@ -98,13 +83,13 @@ func (s *Service) CreationDates(ctx context.Context) (map[string]time.Time, erro
 	defer Discard(resp)
 	list, err := ParseBuckets(resp.Body)
 	if err != nil {
-		return nil, fmt.Errorf("list buckets: %w (%w)", ErrUnreachable, err)
+		return nil, fmt.Errorf("list buckets: %w (%w)", storage.ErrUnreachable, err)
 	}
 	dates := make(map[string]time.Time, len(list.Buckets))
 	for _, b := range list.Buckets {
 		created, err := time.Parse(time.RFC3339, b.CreationDate)
 		if err != nil {
-			return nil, fmt.Errorf("creation date of bucket %q: %w (%w)", b.Name, ErrUnreachable, err)
+			return nil, fmt.Errorf("creation date of bucket %q: %w (%w)", b.Name, storage.ErrUnreachable, err)
 		}
 		dates[b.Name] = created
 	}
@@ -112,7 +97,7 @@ func (s *Service) CreationDates(ctx context.Context) (map[string]time.Time, erro
 }
 
 // Get reads a system object. If etag is not empty and still current, it
-// returns ErrNotModified. ErrNotFound, ErrUnreachable.
+// returns system.ErrNotModified. system.ErrNotFound, storage.ErrUnreachable.
 func (s *Service) Get(ctx context.Context, name, etag string) (data []byte, newETag string, err error) {
 	var o minio.GetObjectOptions
 	if etag != "" {
@@ -127,14 +112,14 @@ func (s *Service) Get(ctx context.Context, name, etag string) (data []byte, newE
 	defer func() { _ = body.Close() }()
 	data, err = io.ReadAll(io.LimitReader(body, maxSystemObject+1))
 	if err != nil || len(data) > maxSystemObject || int64(len(data)) != info.Size {
-		return nil, "", fmt.Errorf("read system object: %w (%d of %d bytes, %v)", ErrUnreachable, len(data), info.Size, err)
+		return nil, "", fmt.Errorf("read system object: %w (%d of %d bytes, %v)", storage.ErrUnreachable, len(data), info.Size, err)
 	}
 	return data, info.ETag, nil
 }
 
 // Put stores a system object if the current one has the given ETag; "" means
-// only if there is none. ErrConflict, ErrUnreachable; after any error but
-// ErrConflict the object may have been stored all the same.
+// only if there is none. system.ErrConflict, storage.ErrUnreachable; after any error but
+// system.ErrConflict the object may have been stored all the same.
 func (s *Service) Put(ctx context.Context, name string, data []byte, etag string) (newETag string, err error) {
 	o := minio.PutObjectOptions{ContentType: "application/octet-stream", DisableContentSha256: true}
 	if etag == "" {
@@ -153,15 +138,15 @@ func (s *Service) Put(ctx context.Context, name string, data []byte, etag string
 // none.
 func (s *Service) Hide(ctx context.Context, name string) error {
 	err := serviceError("hide system object", s.core.RemoveObject(ctx, s.bucket, name, minio.RemoveObjectOptions{}))
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, system.ErrNotFound) {
 		return nil
 	}
 	return err
 }
 
 // MayWrite asks whether a system object could be written now, without writing one:
-// the condition is never met. ErrOwnCredential, ErrOwnRights, ErrNoBucket,
-// ErrUnreachable.
+// the condition is never met. system.ErrOwnCredential, system.ErrOwnRights, system.ErrNoBucket,
+// storage.ErrUnreachable.
 func (s *Service) MayWrite(ctx context.Context) error {
 	r := s.request(http.MethodPut, probeName)
 	r.Header.Set("If-Match", `"00000000000000000000000000000000"`)
@@ -182,13 +167,13 @@ func (s *Service) MayWrite(ctx context.Context) error {
 // probeName is an object that never exists.
 const probeName = canaryPrefix + "0-probe"
 
-// asked returns an answer to the proxy itself with what it means; ErrUnreachable
+// asked returns an answer to the proxy itself with what it means; storage.ErrUnreachable
 // for what says nothing.
-func asked(answer *Error) error {
+func asked(answer *storage.Error) error {
 	if fault := ownFault(answer.Code); fault != nil {
 		return fmt.Errorf("%w (%w)", fault, answer)
 	}
-	return fmt.Errorf("%w (%w)", ErrUnreachable, answer)
+	return fmt.Errorf("%w (%w)", storage.ErrUnreachable, answer)
 }
 
 func serviceError(what string, err error) error {
@@ -197,18 +182,18 @@ func serviceError(what string, err error) error {
 	}
 	var answer minio.ErrorResponse
 	if !errors.As(err, &answer) {
-		return fmt.Errorf("%s: %w (%w)", what, ErrUnreachable, err)
+		return fmt.Errorf("%s: %w (%w)", what, storage.ErrUnreachable, err)
 	}
 	fault := ownFault(answer.Code)
 	switch {
 	case answer.StatusCode == http.StatusNotModified:
-		return ErrNotModified
+		return system.ErrNotModified
 	case fault != nil:
 		return fmt.Errorf("%s: %w (%w)", what, fault, err)
 	case answer.Code == minio.NoSuchKey:
-		return fmt.Errorf("%s: %w", what, ErrNotFound)
+		return fmt.Errorf("%s: %w", what, system.ErrNotFound)
 	case answer.StatusCode == http.StatusPreconditionFailed, answer.StatusCode == http.StatusConflict:
-		return fmt.Errorf("%s: %w", what, ErrConflict)
+		return fmt.Errorf("%s: %w", what, system.ErrConflict)
 	default:
 		return fmt.Errorf("%s: %w", what, err)
 	}

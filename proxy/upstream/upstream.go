@@ -6,7 +6,6 @@ package upstream
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -20,15 +19,8 @@ import (
 	"github.com/minio/minio-go/v7/pkg/s3utils"
 
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 )
-
-// ErrUnreachable says that MinIO did not answer: no connection, a broken one,
-// or none of the answer's headers in time. It may pass.
-var ErrUnreachable = errors.New("upstream is unreachable")
-
-// ErrListing says that a listing does not parse: MinIO writes names as they are,
-// and some make its XML unreadable.
-var ErrListing = errors.New("upstream's listing does not parse")
 
 // HopHeader is on every request to MinIO that a client caused. A bucketseal that
 // gets it is somebody's upstream, perhaps its own.
@@ -40,19 +32,6 @@ const ownServer = "bucketseal"
 // UnsignedPayload is the payload hash of requests whose body DARE
 // authenticates already.
 const UnsignedPayload = "UNSIGNED-PAYLOAD"
-
-// Credential signs upstream requests. It prints without its secrets.
-type Credential struct {
-	AccessKey    string
-	SecretKey    string
-	SessionToken string // "" for none
-}
-
-// String hides the secrets.
-func (c Credential) String() string { return c.AccessKey + ":[redacted]" }
-
-// GoString hides the secrets.
-func (c Credential) GoString() string { return c.String() }
 
 // Options configure a Client.
 type Options struct {
@@ -175,7 +154,7 @@ type Request struct {
 	Bucket, Key string
 	Query       url.Values
 	// Told is added to the query for the conditions of MinIO's policies alone; the
-	// Security Token Service, which takes no query, is not told. Do takes it over.
+	// Security Token Service, which takes no query, is not told. Do leaves it as it is.
 	Told url.Values
 	// Header is sent as it is, besides what signing adds. Do takes it over.
 	Header http.Header
@@ -195,7 +174,7 @@ type Request struct {
 	// may change until Body ends, but not their lengths.
 	Trailer http.Header
 	// Credential signs; nil sends the request anonymously.
-	Credential *Credential
+	Credential *storage.Credential
 	// STS signs for the Security Token Service, which takes no session token.
 	// PayloadHash is needed then.
 	STS bool
@@ -205,7 +184,7 @@ type Request struct {
 }
 
 // Do sends the request and returns MinIO's answer, whatever its status. The
-// caller closes the answer's body. ErrUnreachable, or the body's own error if
+// caller closes the answer's body. storage.ErrUnreachable, or the body's own error if
 // reading it failed, or the context's cause. Reading the answer's body has the
 // same errors.
 func (c *Client) Do(ctx context.Context, r *Request) (*http.Response, error) {
@@ -230,7 +209,7 @@ func (c *Client) Do(ctx context.Context, r *Request) (*http.Response, error) {
 		if !sent.failed.Load() { // else it is the body's fault
 			c.epoch.Add(1)
 		}
-		return nil, fmt.Errorf("%s to upstream: %w (%w)", r.Method, ErrUnreachable, err)
+		return nil, fmt.Errorf("%s to upstream: %w (%w)", r.Method, storage.ErrUnreachable, err)
 	}
 	c.noteProgram(resp.Header)
 	if resp.Header.Get("Server") == ownServer {
@@ -242,7 +221,7 @@ func (c *Client) Do(ctx context.Context, r *Request) (*http.Response, error) {
 	resp.Body = &idleBody{body: resp.Body, caller: caller, cancel: cancel, timer: time.AfterFunc(idleTimeout, cancel)}
 	if resp.StatusCode < 300 && sent.missing() {
 		_ = resp.Body.Close()
-		return nil, fmt.Errorf("%s to upstream: it answered %d without having taken the body: %w", r.Method, resp.StatusCode, ErrUnreachable)
+		return nil, fmt.Errorf("%s to upstream: it answered %d without having taken the body: %w", r.Method, resp.StatusCode, storage.ErrUnreachable)
 	}
 	return resp, nil
 }
@@ -295,14 +274,18 @@ func (c *Client) build(ctx context.Context, r *Request) *http.Request {
 
 // query is all of the request's query.
 func (r *Request) query() url.Values {
-	if len(r.Told) == 0 || r.STS {
+	switch {
+	case len(r.Told) == 0 || r.STS:
 		return r.Query
+	case len(r.Query) == 0:
+		return r.Told
 	}
-	maps.Copy(r.Told, r.Query) // what a request means comes first
-	return r.Told
+	all := maps.Clone(r.Told)
+	maps.Copy(all, r.Query) // what a request means comes first
+	return all
 }
 
-// Alive asks MinIO whether it runs. ErrUnreachable.
+// Alive asks MinIO whether it runs. storage.ErrUnreachable.
 func (c *Client) Alive(ctx context.Context) error {
 	resp, err := c.Do(ctx, &Request{Method: http.MethodGet, Bucket: "minio", Key: "health/live"})
 	if err != nil {
@@ -312,17 +295,17 @@ func (c *Client) Alive(ctx context.Context) error {
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 		if speaksTLS(resp.StatusCode, body) {
 			_ = resp.Body.Close()
-			return fmt.Errorf("%w: %w", errSpeaksTLS, ErrUnreachable)
+			return fmt.Errorf("%w: %w", errSpeaksTLS, storage.ErrUnreachable)
 		}
 	}
 	Discard(resp)
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("MinIO's health check answers %d: %w", resp.StatusCode, ErrUnreachable)
+		return fmt.Errorf("MinIO's health check answers %d: %w", resp.StatusCode, storage.ErrUnreachable)
 	}
 	return nil
 }
 
-// Clock returns upstream's time, as its answers tell it. ErrUnreachable.
+// Clock returns upstream's time, as its answers tell it. storage.ErrUnreachable.
 func (c *Client) Clock(ctx context.Context) (time.Time, error) {
 	resp, err := c.Do(ctx, &Request{Method: http.MethodGet, Bucket: "minio", Key: "health/live"})
 	if err != nil {
@@ -331,7 +314,7 @@ func (c *Client) Clock(ctx context.Context) (time.Time, error) {
 	Discard(resp)
 	now, err := http.ParseTime(resp.Header.Get("Date"))
 	if err != nil {
-		return time.Time{}, fmt.Errorf("upstream's clock: %w (%w)", ErrUnreachable, err)
+		return time.Time{}, fmt.Errorf("upstream's clock: %w (%w)", storage.ErrUnreachable, err)
 	}
 	return now, nil
 }

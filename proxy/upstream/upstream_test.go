@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/storage"
 )
 
 // fakeMinIO answers with f, and returns a client of it.
@@ -31,7 +33,7 @@ func fakeMinIO(t *testing.T, f http.HandlerFunc) *Client {
 	return client
 }
 
-var testCredential = &Credential{AccessKey: "access", SecretKey: "topsecret"}
+var testCredential = &storage.Credential{AccessKey: "access", SecretKey: "topsecret"}
 
 func TestNamesReachMinIOByteForByte(t *testing.T) {
 	t.Parallel()
@@ -114,7 +116,7 @@ func TestRequestsAreSignedAsTheCredential(t *testing.T) {
 			t.Errorf("%s: %+v", tt.name, s)
 		}
 	}
-	resp, err := client.Do(t.Context(), &Request{Method: http.MethodGet, Credential: &Credential{AccessKey: "a", SecretKey: "s", SessionToken: "token"}})
+	resp, err := client.Do(t.Context(), &Request{Method: http.MethodGet, Credential: &storage.Credential{AccessKey: "a", SecretKey: "s", SessionToken: "token"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +171,7 @@ func TestShortBodyStoresNothing(t *testing.T) {
 		}
 	})
 	_, err := client.Do(t.Context(), &Request{Method: http.MethodPut, Bucket: "b", Key: "k", Body: io.NopCloser(strings.NewReader("abc")), Length: 4, Credential: testCredential})
-	if !errors.Is(err, ErrUnreachable) {
+	if !errors.Is(err, storage.ErrUnreachable) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -198,10 +200,10 @@ func TestNobodyListeningIsUnreachable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.Do(t.Context(), &Request{Method: http.MethodGet}); !errors.Is(err, ErrUnreachable) {
+	if _, err := client.Do(t.Context(), &Request{Method: http.MethodGet}); !errors.Is(err, storage.ErrUnreachable) {
 		t.Errorf("got %v", err)
 	}
-	if err := client.Alive(t.Context()); !errors.Is(err, ErrUnreachable) {
+	if err := client.Alive(t.Context()); !errors.Is(err, storage.ErrUnreachable) {
 		t.Errorf("health check: %v", err)
 	}
 }
@@ -217,7 +219,7 @@ func TestSilentMinIOIsUnreachable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.Do(t.Context(), &Request{Method: http.MethodGet}); !errors.Is(err, ErrUnreachable) {
+	if _, err := client.Do(t.Context(), &Request{Method: http.MethodGet}); !errors.Is(err, storage.ErrUnreachable) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -235,7 +237,7 @@ func TestCanceledRequestIsTheContextsError(t *testing.T) {
 		cancel()
 	}()
 	_, err := client.Do(ctx, &Request{Method: http.MethodGet})
-	if !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnreachable) {
+	if !errors.Is(err, context.Canceled) || errors.Is(err, storage.ErrUnreachable) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -260,7 +262,7 @@ func TestRedirectsAreAnswersAndNotFollowed(t *testing.T) {
 
 func TestAliveWantsTheHealthPathToSayYes(t *testing.T) {
 	t.Parallel()
-	for status, want := range map[int]error{200: nil, 503: ErrUnreachable, 404: ErrUnreachable, 301: ErrUnreachable} {
+	for status, want := range map[int]error{200: nil, 503: storage.ErrUnreachable, 404: storage.ErrUnreachable, 301: storage.ErrUnreachable} {
 		client := fakeMinIO(t, func(w http.ResponseWriter, r *http.Request) {
 			if r.RequestURI != "/minio/health/live" || r.Header.Get("Authorization") != "" {
 				t.Errorf("asked %s, %v", r.RequestURI, r.Header)
@@ -323,7 +325,7 @@ func TestEndpointsThatAreNone(t *testing.T) {
 
 func TestCredentialsPrintWithoutTheirSecrets(t *testing.T) {
 	t.Parallel()
-	c := Credential{AccessKey: "access", SecretKey: "topsecret", SessionToken: "token"}
+	c := storage.Credential{AccessKey: "access", SecretKey: "topsecret", SessionToken: "token"}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 		for _, text := range []string{fmt.Sprintf(verb, c), fmt.Sprintf(verb, &c)} {
 			if strings.Contains(text, "topsecret") || strings.Contains(text, "token") || !strings.Contains(text, "access") {
@@ -353,7 +355,7 @@ func TestRequestsThatChangeAnythingAreSentOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	service, err := client.NewService(Credential{AccessKey: "a", SecretKey: "secret-of-a"}, "system")
+	service, err := client.NewService(storage.Credential{AccessKey: "a", SecretKey: "secret-of-a"}, "system")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/storage"
 )
 
 const (
@@ -19,7 +21,7 @@ const (
 // PruneVersions removes old versions of the objects whose names begin with prefix:
 // all but the newest 32, and of those only what was stored before a time, unless
 // there are more than a thousand. The current one always stays. removed is called for
-// each; with dryRun it is all that happens. ErrUnreachable, ErrListing.
+// each; with dryRun it is all that happens. storage.ErrUnreachable, storage.ErrListing.
 func (s *Service) PruneVersions(ctx context.Context, prefix string, before time.Time, dryRun bool, removed func(what, name string)) error {
 	key, version := "", ""
 	name, rank := "", 0
@@ -50,18 +52,18 @@ func (s *Service) PruneVersions(ctx context.Context, prefix string, before time.
 		}
 		nextKey, err := url.QueryUnescape(page.NextKeyMarker)
 		if err != nil || nextKey == "" || nextKey == key && page.NextVersionMarker == version {
-			return fmt.Errorf("list versions: marker: %w", ErrListing)
+			return fmt.Errorf("list versions: marker: %w", storage.ErrListing)
 		}
 		key, version = nextKey, page.NextVersionMarker
 	}
 }
 
-func prunable(e *ListEntry, rank int, before time.Time) bool {
+func prunable(e *storage.Entry, rank int, before time.Time) bool {
 	modified, err := time.Parse(time.RFC3339, e.LastModified)
 	return rank > maxVersions || rank > keepVersions && err == nil && modified.Before(before)
 }
 
-func (s *Service) pruneVersion(ctx context.Context, e *ListEntry, dryRun bool, removed func(what, name string)) error {
+func (s *Service) pruneVersion(ctx context.Context, e *storage.Entry, dryRun bool, removed func(what, name string)) error {
 	name, err := url.QueryUnescape(e.Key)
 	if err != nil || e.VersionID == "" || e.VersionID == "null" {
 		return nil // none of ours
@@ -77,7 +79,7 @@ func (s *Service) pruneVersion(ctx context.Context, e *ListEntry, dryRun bool, r
 		return fmt.Errorf("remove version: %w", err)
 	}
 	if resp.StatusCode != http.StatusNoContent && resp.StatusCode != http.StatusNotFound {
-		return fmt.Errorf("remove version: %w (%w)", ErrUnreachable, ReadError(resp))
+		return fmt.Errorf("remove version: %w (%w)", storage.ErrUnreachable, ReadError(resp))
 	}
 	Discard(resp)
 	return nil

@@ -1,0 +1,67 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+)
+
+// What a Backend's calls end with. The first ones match an *Error too.
+var (
+	// ErrPrecondition says that a condition of the request does not hold.
+	ErrPrecondition = errors.New("the storage found a condition not to hold")
+	// ErrNotFound says that there is no such object, bucket or upload: it never was, or is
+	// deleted.
+	ErrNotFound = errors.New("the object does not exist at the storage")
+	// ErrNoSuchBucket says that there is no such bucket.
+	ErrNoSuchBucket = errors.New("the bucket does not exist at the storage")
+	// ErrNoSuchUpload says that an upload ended, or never was.
+	ErrNoSuchUpload = errors.New("the upload does not exist at the storage")
+	// ErrRange says that no byte of a range exists.
+	ErrRange = errors.New("the range lies beyond the object's end")
+	// ErrForbidden says that the actor may not do it.
+	ErrForbidden = errors.New("the storage does not let the caller do this")
+
+	// ErrUnreachable says that the storage did not answer: no connection, a broken one,
+	// none of the answer's headers in time, or an answer that is none. It may pass.
+	ErrUnreachable = errors.New("upstream is unreachable")
+	// ErrLied says that an answer contradicts what the proxy knows to be true of the
+	// object, or does what cannot be done.
+	ErrLied = errors.New("upstream's answer contradicts the object's record")
+	// ErrListing says that a listing does not parse: MinIO writes names as they are, and
+	// some make its XML unreadable.
+	ErrListing = errors.New("upstream's listing does not parse")
+)
+
+// Error is an S3 error that the storage answered.
+type Error struct {
+	// Status is an HTTP status, Code one of S3's error codes.
+	Status  int
+	Code    string
+	Message string
+	// Header holds the answer's headers; some errors carry an ETag or a version.
+	Header Metadata
+}
+
+// Error returns status, code and message.
+func (e *Error) Error() string {
+	return fmt.Sprintf("upstream answered %d %s: %s", e.Status, e.Code, e.Message)
+}
+
+// Is says whether the answer means one of the sentinels.
+func (e *Error) Is(target error) bool {
+	switch target {
+	case ErrPrecondition:
+		return e.Status == 412
+	case ErrNotFound: // 405 is MinIO's answer where a delete marker is named
+		return e.Status == 404 || e.Status == 405
+	case ErrNoSuchBucket:
+		return e.Code == "NoSuchBucket"
+	case ErrNoSuchUpload:
+		return e.Code == "NoSuchUpload"
+	case ErrRange:
+		return e.Status == 416
+	case ErrForbidden:
+		return e.Status == 403
+	}
+	return false
+}

@@ -1,0 +1,50 @@
+package system
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Sentinels of the system bucket's objects.
+var (
+	ErrNotFound    = errors.New("system object does not exist")
+	ErrNotModified = errors.New("system object is unchanged")
+	ErrConflict    = errors.New("system object was changed by somebody else")
+)
+
+// What MinIO may have against the proxy itself. They come with MinIO's own answer.
+var (
+	// ErrOwnCredential says that MinIO does not know the service credential, or knows
+	// another secret for it.
+	ErrOwnCredential = errors.New("MinIO refuses the proxy's own credential")
+	// ErrOwnRights says that the service credential lacks a right.
+	ErrOwnRights = errors.New("MinIO does not let the proxy's own credential do what it must")
+	// ErrNoBucket says that the system bucket does not exist. It is ErrNotFound too.
+	ErrNoBucket = fmt.Errorf("the system bucket does not exist: %w", ErrNotFound)
+)
+
+// Note is a small system object whose content is in its metadata, so that a
+// listing shows it.
+type Note struct {
+	// Name is the object's name in the system bucket.
+	Name string
+	// Value is the content, in letters that need no escaping; "" if upstream lists the
+	// object without it, which is no note's content.
+	Value string
+	// Modified is when upstream stored it; zero if upstream did not say.
+	Modified time.Time
+}
+
+// Objects is the system bucket as upstream.Service offers it.
+type Objects interface {
+	Get(ctx context.Context, name, etag string) (data []byte, newETag string, err error)
+	Put(ctx context.Context, name string, data []byte, etag string) (newETag string, err error)
+	PutNote(ctx context.Context, name, value string, body []byte) error
+	ReplaceNote(ctx context.Context, name, value string, body []byte) error
+	GetNote(ctx context.Context, name string) (value string, err error)
+	GetNoteBody(ctx context.Context, name string) ([]byte, error)
+	DeleteNotes(ctx context.Context, prefix string, keep func(name string) bool) (deleted int, err error)
+	ListNotes(ctx context.Context, prefix, after string) (notes []Note, more bool, err error)
+}
