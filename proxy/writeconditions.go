@@ -17,10 +17,8 @@ func conditionsOf(h http.Header) writeConditions {
 	return writeConditions{list(h, "If-Match"), list(h, "If-None-Match")}
 }
 
-// none says that there are none, existence that they ask at most whether there is
-// an object, which upstream can judge.
-func (c writeConditions) none() bool { return c.match == "" && c.noneMatch == "" }
-
+// existence says that they ask at most whether there is an object, which upstream can
+// judge.
 func (c writeConditions) existence() bool {
 	return (c.match == "" || c.match == "*") && (c.noneMatch == "" || c.noneMatch == "*")
 }
@@ -82,21 +80,6 @@ func (u *upload) pin(ctx context.Context) error {
 		u.match = current.upstream
 	}
 	return nil
-}
-
-// readerConditions judges the conditions of a request that upstream cannot judge:
-// on a DELETE, and on the destination of a copy. As on AWS they take the right to
-// read the object, so upstream is asked as the caller. Best effort: nothing pins
-// the object until upstream acts.
-func (s *Server) readerConditions(ctx context.Context, r *request, asked writeConditions, version string) error {
-	if asked.none() {
-		return nil
-	}
-	current, err := s.etagsOf(ctx, r, r.caller.credential, version)
-	if err != nil {
-		return err
-	}
-	return asked.judge(current)
 }
 
 // etags are the two names of one state of an object.
