@@ -274,6 +274,7 @@ func TestWhatAnswersToQuestionsMean(t *testing.T) {
 		{storage.WriteObject, 404, code("NoSuchBucket"), &storage.Error{}},
 		{storage.WriteObject, 200, "", storage.ErrLied},
 		{storage.WriteObject, 204, "", storage.ErrLied},
+		{storage.WriteObject, 302, "", storage.ErrLied},
 		{storage.SendPart, 404, code("NoSuchUpload"), nil},
 		{storage.SendPart, 403, code("AccessDenied"), &storage.Error{}},
 		{storage.SendPart, 200, "", storage.ErrLied},
@@ -297,6 +298,15 @@ func TestWhatAnswersToQuestionsMean(t *testing.T) {
 		if tt.want == nil || !errors.Is(err, tt.want) {
 			t.Errorf("%d is answered %d %s: %v, want %v", tt.right, tt.status, tt.body, err, tt.want)
 		}
+	}
+}
+
+func TestAnswersThatAreClosedLeaveTheirConnection(t *testing.T) {
+	t.Parallel()
+	body := &trackedBody{Reader: strings.NewReader("the rest")}
+	a := answer{&http.Response{Body: body}}
+	if err := a.Close(); err != nil || !body.closed || body.read != len("the rest") {
+		t.Errorf("closed %v after %d bytes, %v", body.closed, body.read, err)
 	}
 }
 
