@@ -143,11 +143,11 @@ var errorTable = []struct {
 	{form.ErrTooSmall, apiError{400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed object size.", nil}},
 	{form.ErrTooBig, apiError{400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.", nil}},
 
-	{errPlainObject, apiError{403, "InvalidObjectState", "The object is stored without encryption, and the bucket is not listed in the plain_read setting of this bucketseal.", nil}},
-	{errPrecondition, apiError{412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", nil}},
-	{errNoSuchKey, apiError{404, "NoSuchKey", "The specified key does not exist.", nil}},
-	{errChanged, apiError{503, "SlowDown", "The object is being overwritten. Please try again.", nil}},
-	{errNotModified, apiError{304, "NotModified", "", nil}},
+	{vault.ErrPlainObject, apiError{403, "InvalidObjectState", "The object is stored without encryption, and the bucket is not listed in the plain_read setting of this bucketseal.", nil}},
+	{vault.ErrPrecondition, apiError{412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", nil}},
+	{vault.ErrNoSuchKey, apiError{404, "NoSuchKey", "The specified key does not exist.", nil}},
+	{vault.ErrChanged, apiError{503, "SlowDown", "The object is being overwritten. Please try again.", nil}},
+	{vault.ErrNotModified, apiError{304, "NotModified", "", nil}},
 	{errAccessDenied, apiError{403, "AccessDenied", "Access Denied.", nil}},
 	{errServiceRights, apiError{503, "ServiceUnavailable", "The encryption gateway has too few rights at the storage; its log says which.", nil}},
 	{errUpstreamEncrypts, apiError{502, "InternalError", "The storage has a key service of its own and would encrypt objects once more; its operator must turn that off.", nil}},
@@ -162,20 +162,20 @@ var errorTable = []struct {
 	{upstream.ErrUnfit, apiError{503, "ServiceUnavailable", "The storage behind this encryption gateway does not keep what encrypted objects need; its log says what.", nil}},
 	{errPlainHTTP, apiError{400, invalidRequest, "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.", nil}},
 	{keyring.ErrNoCustomerKey, apiError{400, invalidRequest, "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.", nil}},
-	{errCustomerKeyUnused, apiError{400, invalidRequest, "The encryption parameters are not applicable to this object.", nil}},
+	{vault.ErrCustomerKeyUnused, apiError{400, invalidRequest, "The encryption parameters are not applicable to this object.", nil}},
 	{errReadWithMethod, apiError{400, "BadRequest", "400 BadRequest", nil}},
 	{keyring.ErrKeyName, apiError{400, invalidArgument, "The KMS key id is not valid.", nil}},
 	{errEncodingType, apiError{400, invalidArgument, "Invalid Encoding Method specified in Request", nil}},
 	{errStaleCredential, apiError{403, "InvalidAccessKeyId", "The storage does not accept this access key any more: its secret was changed, or it was removed there.", nil}},
 	{errSTSAnswer, apiError{502, "InternalError", "The storage issued a credential that cannot be used here.", nil}},
 	{keyring.ErrOtherS3Key, apiError{500, "InternalError", "The object was encrypted with another key of SSE-S3 than this bucketseal has: its sse_s3.former_keys may lack one.", nil}},
-	{vault.ErrIncompleteBody, apiError{400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.", nil}},
-	{errUpstreamLied, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
+	{storage.ErrLied, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
 
 	{sse.ErrTampered, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
 	{sse.ErrTruncated, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
 	{sse.ErrRecord, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
 	{sse.ErrWrongKey, apiError{403, "AccessDenied", "Access Denied.", nil}},
+	{vault.ErrIncompleteBody, apiError{400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.", nil}},
 	{sse.ErrSource, apiError{400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.", nil}},
 
 	{identity.ErrUnknown, apiError{403, "InvalidAccessKeyId", "The Access Key Id you provided does not exist in our records.", nil}},
@@ -232,15 +232,14 @@ func asAPIError(err error) *apiError {
 	if errors.As(err, &answered) && !proxysOwn(err) {
 		return relayed(answered)
 	}
-	var condition *vault.ConditionError
-	if errors.As(err, &condition) {
-		return conditionAnswer(condition)
-	}
 	var malformed *bucketconfig.InvalidRuleError
 	if errors.As(err, &malformed) {
 		return &apiError{400, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema. (" + malformed.Reason + ")", nil}
 	}
 	if e, ok := formPolicyError(err); ok {
+		return e
+	}
+	if e, ok := vaultError(err); ok {
 		return e
 	}
 	for i := range errorTable {
@@ -282,7 +281,7 @@ func relayed(e *storage.Error) *apiError {
 			return &apiError{503, "SlowDown", "The storage cannot be reached. Please try again.", nil}
 		}
 		if e.Status == http.StatusNotFound {
-			return asAPIError(errNoSuchKey)
+			return asAPIError(vault.ErrNoSuchKey)
 		}
 		if e.Status == http.StatusForbidden {
 			return &apiError{403, "AccessDenied", "Access Denied.", nil}
@@ -296,13 +295,6 @@ func relayed(e *storage.Error) *apiError {
 		}
 	}
 	return out
-}
-
-// conditionAnswer is the answer to a read whose condition does not hold. It says what would.
-func conditionAnswer(e *vault.ConditionError) *apiError {
-	answer := *asAPIError(e.Err)
-	answer.header = http.Header{"Etag": {e.ETag}, "Last-Modified": {e.Modified.UTC().Format(http.TimeFormat)}}
-	return &answer
 }
 
 // errReservedBucket hides the system bucket: it does not exist, and cannot be
