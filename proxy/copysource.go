@@ -23,7 +23,7 @@ func (s *Server) copySourceOf(r *request) (source vault.Read, err error) {
 	if strings.EqualFold(source.Name.Bucket, s.opts.SystemBucket) {
 		return source, errReservedBucket(r.route.op)
 	}
-	source.Conditions = sourceConditions(r.Header)
+	source.Conditions, source.Checksum = sourceConditions(r.Header), true
 	source.Customer, err = s.sourceKey(r)
 	return source, err
 }
