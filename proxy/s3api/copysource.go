@@ -25,7 +25,7 @@ func (s *API) copySourceOf(r *intake.Request) (source vault.Read, err error) {
 	if strings.EqualFold(source.Name.Bucket, s.o.SystemBucket) {
 		return source, errReservedBucket(r.Route.Op)
 	}
-	source.Conditions = sourceConditions(r.Header)
+	source.Conditions, source.Checksum = sourceConditions(r.Header), true
 	source.Customer, err = s.sourceKey(r)
 	return source, err
 }
