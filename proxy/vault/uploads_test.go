@@ -248,18 +248,18 @@ func TestPartsOfUnknownLength(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.caller.Memory = noMemory{}
+	u.caller.Memory = emptyMemory{}
 	_, err = u.tryPart(2, unsized, text(10, 1))
 	wantError(t, "no memory", err, vault.ErrBusy)
 	u.complete(vault.WantedPart{Number: 1, ETag: sent.ETag})
 	u.wants(text(1000, 1))
 }
 
-type noMemory struct{}
+type emptyMemory struct{}
 
-func (noMemory) Take(int64) []byte { return nil }
+func (emptyMemory) Take(int64) []byte { return nil }
 
-func (noMemory) Give([]byte, bool) {}
+func (emptyMemory) Give([]byte, bool) {}
 
 func TestPartOfMoreThanFiveGibibytesIsRefused(t *testing.T) {
 	t.Parallel()
