@@ -51,7 +51,7 @@ var (
 	errPlainObject       = vault.ErrPlainObject
 	errUpstreamLied      = storage.ErrLied
 	errPrecondition      = vault.ErrPrecondition
-	errNotModified       = errors.New("not modified")
+	errNotModified       = vault.ErrNotModified
 	errNoSuchKey         = vault.ErrNoSuchKey
 	errChanged           = vault.ErrChanged
 	errNotReady          = errors.New("the proxy is not set up yet")
@@ -167,13 +167,13 @@ var errorTable = []struct {
 	{errStaleCredential, apiError{403, "InvalidAccessKeyId", "The storage does not accept this access key any more: its secret was changed, or it was removed there.", nil}},
 	{errSTSAnswer, apiError{502, "InternalError", "The storage issued a credential that cannot be used here.", nil}},
 	{keyring.ErrOtherS3Key, apiError{500, "InternalError", "The object was encrypted with another key of SSE-S3 than this bucketseal has: its sse_s3.former_keys may lack one.", nil}},
+	{vault.ErrIncompleteBody, apiError{400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.", nil}},
 	{errUpstreamLied, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
 
 	{sse.ErrTampered, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
 	{sse.ErrTruncated, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
 	{sse.ErrRecord, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
 	{sse.ErrWrongKey, apiError{403, "AccessDenied", "Access Denied.", nil}},
-	{vault.ErrIncompleteBody, apiError{400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.", nil}},
 	{vault.ErrInvalidChecksum, apiError{400, invalidArgument, "Invalid checksum provided.", nil}},
 	{vault.ErrChecksumMismatch, apiError{400, "XAmzContentChecksumMismatch", "The provided 'x-amz-checksum' header does not match what was computed.", nil}},
 	{sse.ErrSource, apiError{400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.", nil}},
@@ -231,6 +231,10 @@ func asAPIError(err error) *apiError {
 	var answered *storage.Error
 	if errors.As(err, &answered) && !proxysOwn(err) {
 		return relayed(answered)
+	}
+	var condition *vault.ConditionError
+	if errors.As(err, &condition) {
+		return conditionAnswer(condition)
 	}
 	var malformed *bucketconfig.InvalidRuleError
 	if errors.As(err, &malformed) {
@@ -295,6 +299,13 @@ func relayed(e *storage.Error) *apiError {
 		}
 	}
 	return out
+}
+
+// conditionAnswer is the answer to a read whose condition does not hold. It says what would.
+func conditionAnswer(e *vault.ConditionError) *apiError {
+	answer := *asAPIError(e.Err)
+	answer.header = http.Header{"Etag": {e.ETag}, "Last-Modified": {e.Modified.UTC().Format(http.TimeFormat)}}
+	return &answer
 }
 
 // errReservedBucket hides the system bucket: it does not exist, and cannot be

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"errors"
-	"net/http"
 	"strconv"
 
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -14,7 +13,6 @@ func uploadError(err error) (*apiError, bool) {
 	var checksum *vault.PartChecksumError
 	var source *vault.SourceRangeError
 	var request *vault.RequestError
-	var condition *vault.ConditionError
 	switch {
 	case errors.As(err, &checksum):
 		return argumentsError(checksum.Name, checksum), true
@@ -22,10 +20,6 @@ func uploadError(err error) (*apiError, bool) {
 		return &apiError{400, invalidArgument, "Range specified is not valid for source object of size: " + strconv.FormatInt(source.Size, 10), nil}, true
 	case errors.As(err, &request):
 		return &apiError{400, invalidRequest, request.Reason, nil}, true
-	case errors.As(err, &condition):
-		answer := *asAPIError(condition.Err)
-		answer.header = http.Header{"Etag": {condition.ETag}, "Last-Modified": {condition.Modified.UTC().Format(http.TimeFormat)}}
-		return &answer, true
 	}
 	return nil, false
 }
