@@ -248,30 +248,18 @@ func TestPartsOfUnknownLength(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-<<<<<<< HEAD
-	u.caller.Memory = uploadNoMemory{}
-=======
 	u.caller.Memory = emptyMemory{}
->>>>>>> wt-vuploads
 	_, err = u.tryPart(2, unsized, text(10, 1))
 	wantError(t, "no memory", err, vault.ErrBusy)
 	u.complete(vault.WantedPart{Number: 1, ETag: sent.ETag})
 	u.wants(text(1000, 1))
 }
 
-<<<<<<< HEAD
-type uploadNoMemory struct{}
-
-func (uploadNoMemory) Take(int64) []byte { return nil }
-
-func (uploadNoMemory) Give([]byte, bool) {}
-=======
 type emptyMemory struct{}
 
 func (emptyMemory) Take(int64) []byte { return nil }
 
 func (emptyMemory) Give([]byte, bool) {}
->>>>>>> wt-vuploads
 
 func TestPartOfMoreThanFiveGibibytesIsRefused(t *testing.T) {
 	t.Parallel()
