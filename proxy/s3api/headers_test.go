@@ -9,7 +9,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/bucketseal/bucketseal/proxy/edge"
+	"github.com/bucketseal/bucketseal/operator/forwarded"
 	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -64,7 +64,7 @@ func TestOnlyStoredHeadersOfAWriteGoUpstream(t *testing.T) {
 		}
 	}
 	h.Set("User-Agent", "client")
-	r := &intake.Request{Request: &http.Request{Header: h}, Origin: edge.Origin{Addr: netip.MustParseAddr("192.0.2.7")}, Tell: tell}
+	r := &intake.Request{Request: &http.Request{Header: h}, Origin: forwarded.Origin{Addr: netip.MustParseAddr("192.0.2.7")}, Tell: tell}
 	got := writeMeta(r)
 	want := map[string]string{
 		"X-Amz-Meta-A": "v", "Content-Type": "v", "Cache-Control": "v", "Content-Disposition": "v", "Content-Language": "v", "Expires": "v",
@@ -92,7 +92,7 @@ func TestReadsSendNothingOfTheClientsHeaders(t *testing.T) {
 	h.Del(sse.HeaderCustomerKey) // by itself it is refused
 	r := &intake.Request{
 		Request: (&http.Request{Method: http.MethodGet, Header: h}).WithContext(t.Context()), Bucket: "b", Key: "k",
-		Origin: edge.Origin{Addr: netip.MustParseAddr("2001:db8::1")}, Tell: tell,
+		Origin: forwarded.Origin{Addr: netip.MustParseAddr("2001:db8::1")}, Tell: tell,
 	}
 	var customer sse.Request
 	read, err := s.parseRead(r, &customer)
