@@ -24,7 +24,7 @@ func testIdentities(t *testing.T, rules ...identity.Rule) *identity.Store {
 		Objects: struct{ identity.Objects }{}, Ready: func(context.Context) error { return nil },
 		Settings: identity.Settings{
 			Credentials: map[string]string{"root": "root-secret", "app": "app-secret"},
-			Access:      identity.Access{Rules: rules, KeyAdmins: []string{"root"}},
+			Access:      identity.Access{Unrestricted: rules == nil, Rules: rules, KeyAdmins: []string{"root"}},
 		},
 	})
 	if err != nil {
