@@ -1,4 +1,4 @@
-package proxy
+package vault_test
 
 import (
 	"bytes"

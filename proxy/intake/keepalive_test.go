@@ -1,4 +1,4 @@
-package proxy
+package intake
 
 import (
 	"encoding/xml"
@@ -22,11 +22,11 @@ func TestKeepAliveComesBeforeTheDocument(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			recorded := httptest.NewRecorder()
-			w := &responseWriter{ResponseWriter: recorded}
-			if err := patiently(w, func() error { time.Sleep(took); return nil }); err != nil {
+			w := &Answer{ResponseWriter: recorded}
+			if err := Patiently(w, func() error { time.Sleep(took); return nil }); err != nil {
 				t.Fatal(err)
 			}
-			writeXML(w, http.StatusOK, []byte(document))
+			WriteDocument(w, http.StatusOK, "application/xml", []byte(document))
 			time.Sleep(time.Minute)
 			if got := recorded.Body.String(); got != want || recorded.Code != http.StatusOK {
 				t.Errorf("after %v: %d %q", took, recorded.Code, got)
@@ -42,7 +42,7 @@ func TestKeepAliveComesBeforeTheDocument(t *testing.T) {
 func TestKeepAliveCutsWhatFails(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		out := &responseWriter{ResponseWriter: w}
+		out := &Answer{ResponseWriter: w}
 		k := out.keepAlive(time.Millisecond, time.Millisecond)
 		for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 			k.mu.Lock()
@@ -56,7 +56,7 @@ func TestKeepAliveCutsWhatFails(t *testing.T) {
 		if !out.started {
 			t.Error("nothing was sent")
 		}
-		panic(http.ErrAbortHandler) // as Server.serve does for an answer that has begun
+		panic(http.ErrAbortHandler) // as Intake.Serve does for an answer that has begun
 	}))
 	defer server.Close()
 	resp, err := http.Get(server.URL) //nolint:noctx // a test's own server

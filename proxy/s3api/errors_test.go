@@ -1,4 +1,4 @@
-package proxy
+package s3api
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
+	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/storage"
@@ -24,6 +25,7 @@ import (
 // mappedElsewhere are the sentinels that have no row in errorTable, and why.
 var mappedElsewhere = map[string]string{
 	"proxy.ErrNothingToReset":    "only the command line gets it",
+	"vault.ErrNothingLost":       "only the command line gets it",
 	"sse.ErrMethod":              "writeHeaderError",
 	"sse.ErrIncompatible":        "writeHeaderError",
 	"sse.ErrCustomerAlgorithm":   "writeHeaderError, readHeaderError",
@@ -50,8 +52,11 @@ var mappedElsewhere = map[string]string{
 	"system.ErrConflict":           "of system objects: RulesBackend translates it",
 }
 
+// unexportedToo are the packages whose own sentinels clients may get.
+var unexportedToo = map[string]bool{"proxy": true, "s3api": true, "intake": true, "route": true, "adminapi": true}
+
 // sentinelsIn returns the package-level variables of a package's source that
-// hold an error of errors.New, as PACKAGE.NAME: of other packages the exported ones.
+// hold an error of errors.New, as PACKAGE.NAME: of packages that answer no client the exported ones.
 func sentinelsIn(t *testing.T, dir string) []string {
 	t.Helper()
 	var names []string
@@ -64,7 +69,7 @@ func sentinelsIn(t *testing.T, dir string) []string {
 			for _, spec := range group.Specs {
 				v := spec.(*ast.ValueSpec)
 				for i, value := range v.Values {
-					if !v.Names[i].IsExported() && file.Name.Name != "proxy" {
+					if !v.Names[i].IsExported() && !unexportedToo[file.Name.Name] {
 						continue
 					}
 					if call, ok := value.(*ast.CallExpr); ok && exprName(call.Fun) == "errors.New" {
@@ -109,19 +114,20 @@ func exprName(e ast.Expr) string {
 	return ""
 }
 
-// namesInErrorTable returns the first element of every row, as it is written, and
-// what it stands for if it is another name of another package's sentinel.
-func namesInErrorTable(t *testing.T) map[string]bool {
+// namesInErrorTable returns the first element of every row of a package's table, as it is
+// written, and what it stands for if it is another name of another package's sentinel.
+func namesInErrorTable(t *testing.T, dir string) (names map[string]bool, rows int) {
 	t.Helper()
 	names, aliases := make(map[string]bool), make(map[string]string)
-	eachSource(t, ".", func(file *ast.File) {
+	eachSource(t, dir, func(file *ast.File) {
 		ast.Inspect(file, func(n ast.Node) bool {
 			spec, ok := n.(*ast.ValueSpec)
 			if !ok || len(spec.Names) != 1 || len(spec.Values) != 1 {
 				return true
 			}
+			own := file.Name.Name + "."
 			if other, ok := spec.Values[0].(*ast.SelectorExpr); ok {
-				aliases["proxy."+spec.Names[0].Name] = exprName(other)
+				aliases[own+spec.Names[0].Name] = exprName(other)
 			}
 			if spec.Names[0].Name != "errorTable" {
 				return true
@@ -129,35 +135,47 @@ func namesInErrorTable(t *testing.T) map[string]bool {
 			for _, row := range spec.Values[0].(*ast.CompositeLit).Elts {
 				name := exprName(row.(*ast.CompositeLit).Elts[0])
 				if !strings.Contains(name, ".") {
-					name = "proxy." + name
+					name = own + name
 				}
 				names[name] = true
+				rows++
 			}
 			return false
 		})
 	})
-	if len(names) != len(errorTable) {
-		t.Fatalf("read %d names from the source of a table of %d rows", len(names), len(errorTable))
+	if len(names) != rows || rows == 0 {
+		t.Fatalf("read %d names from the source of a table of %d rows in %s", len(names), rows, dir)
 	}
 	for alias, name := range aliases {
 		if names[alias] {
 			names[name] = true
 		}
 	}
-	return names
+	return names, rows
 }
 
 func TestEverySentinelHasAnAnswer(t *testing.T) {
 	t.Parallel()
-	mapped := namesInErrorTable(t)
+	mapped, rows := namesInErrorTable(t, ".")
+	if rows != len(errorTable) {
+		t.Fatalf("read %d rows from the source of a table of %d", rows, len(errorTable))
+	}
+	admins, _ := namesInErrorTable(t, "../adminapi") // whose others are described here
 	seen := make(map[string]bool)
-	for _, dir := range []string{".", "upstream", "storage", "objectname", "keyring", "system", "identity", "manifest", "../sse", "../kms", "../bucketconfig"} {
+	for _, dir := range []string{
+		"..", ".", "../intake", "../route", "../adminapi", "../adminpayload", "../upstream", "../storage", "../objectname", "../vault", "../keyring",
+		"../system", "../identity", "../manifest", "../form", "../../sse", "../../kms", "../../bucketconfig",
+	} {
 		for _, name := range sentinelsIn(t, dir) {
 			seen[name] = true
+			mapped := mapped[name]
+			if strings.HasPrefix(name, "adminapi.") || strings.HasPrefix(name, "adminpayload.") {
+				mapped = admins[name]
+			}
 			switch why := mappedElsewhere[name]; {
-			case mapped[name] && why != "":
+			case mapped && why != "":
 				t.Errorf("%s has a row in errorTable, and a reason for having none: %s", name, why)
-			case !mapped[name] && why == "":
+			case !mapped && why == "":
 				t.Errorf("%s has no row in errorTable, so clients get an InternalError; add one, or say here why it needs none", name)
 			}
 		}
@@ -173,7 +191,7 @@ func TestEverySentinelGetsItsOwnRow(t *testing.T) {
 	t.Parallel()
 	for i := range errorTable {
 		row := &errorTable[i]
-		if got := asAPIError(fmt.Errorf("doing something: %w", row.err)); got != &row.is {
+		if got := Describe(fmt.Errorf("doing something: %w", row.err)); got != row.is {
 			t.Errorf("%v is answered by the row of another: %v", row.err, got)
 		}
 	}
@@ -181,27 +199,27 @@ func TestEverySentinelGetsItsOwnRow(t *testing.T) {
 
 func TestEverySignatureErrorHasItsOwnRow(t *testing.T) {
 	t.Parallel()
-	rows := make(map[error]*apiError)
+	rows := make(map[error]*intake.Error)
 	for i := range signatureErrors {
-		rows[signatureErrors[i].err] = &signatureErrors[i].is
+		rows[signatureErrors[i].err] = signatureErrors[i].is
 	}
 	for _, sentinel := range sigv4.Sentinels() {
 		want := rows[sentinel]
 		if want == nil {
 			t.Errorf("%v has no row in signatureErrors", sentinel)
-		} else if got := asAPIError(fmt.Errorf("verify: %w", sentinel)); got != want {
+		} else if got := Describe(fmt.Errorf("verify: %w", sentinel)); got != want {
 			t.Errorf("%v is answered %v", sentinel, got)
 		}
 	}
 	if len(rows) != len(sigv4.Sentinels()) {
 		t.Errorf("%d rows for %d sentinels", len(rows), len(sigv4.Sentinels()))
 	}
-	for _, name := range sentinelsIn(t, "sigv4") {
+	for _, name := range sentinelsIn(t, "../sigv4") {
 		if !strings.HasPrefix(name, "sigv4.Err") {
 			t.Errorf("%s is not one of sigv4.Sentinels()", name)
 		}
 	}
-	if n := len(sentinelsIn(t, "sigv4")); n != len(sigv4.Sentinels()) {
+	if n := len(sentinelsIn(t, "../sigv4")); n != len(sigv4.Sentinels()) {
 		t.Errorf("sigv4 has %d sentinels, of which Sentinels() tells %d", n, len(sigv4.Sentinels()))
 	}
 }
@@ -209,28 +227,28 @@ func TestEverySignatureErrorHasItsOwnRow(t *testing.T) {
 func TestEveryAnswerIsLegal(t *testing.T) {
 	t.Parallel()
 	code := regexp.MustCompile(`^(kms:|KMS\.)?[A-Za-z0-9]+$`)
-	check := func(what error, e *apiError) {
+	check := func(what error, e *intake.Error) {
 		switch {
-		case e.status == http.StatusNotModified:
-			if e.message != "" {
+		case e.Status == http.StatusNotModified:
+			if e.Message != "" {
 				t.Errorf("%v: a 304 has no body, so no message", what)
 			}
-		case e.status < 400 || e.status > 599 || http.StatusText(e.status) == "" && e.status != 499:
-			t.Errorf("%v: status %d", what, e.status)
-		case e.message == "":
+		case e.Status < 400 || e.Status > 599 || http.StatusText(e.Status) == "" && e.Status != 499:
+			t.Errorf("%v: status %d", what, e.Status)
+		case e.Message == "":
 			t.Errorf("%v: no message", what)
 		}
-		if !code.MatchString(e.code) {
-			t.Errorf("%v: code %q", what, e.code)
+		if !code.MatchString(e.Code) {
+			t.Errorf("%v: code %q", what, e.Code)
 		}
 	}
 	for i := range errorTable {
-		check(errorTable[i].err, &errorTable[i].is)
+		check(errorTable[i].err, errorTable[i].is)
 	}
 	for i := range signatureErrors {
-		check(signatureErrors[i].err, &signatureErrors[i].is)
+		check(signatureErrors[i].err, signatureErrors[i].is)
 	}
-	check(errors.New("internal"), &internalError)
+	check(errors.New("internal"), internalError)
 }
 
 func TestInternalDetailStaysInside(t *testing.T) {
@@ -240,30 +258,30 @@ func TestInternalDetailStaysInside(t *testing.T) {
 		errors.New(detail),
 		fmt.Errorf("%s: %w", detail, storage.ErrUnreachable),
 		fmt.Errorf("%s: %w", detail, sse.ErrTampered),
-		fmt.Errorf("%w (%w)", errNotReady, errors.New(detail)),
-		fmt.Errorf("%w (%w)", errNotReady, &storage.Error{Status: 403, Code: "AccessDenied", Message: detail}),
+		fmt.Errorf("%w (%w)", system.ErrNotReady, errors.New(detail)),
+		fmt.Errorf("%w (%w)", system.ErrNotReady, &storage.Error{Status: 403, Code: "AccessDenied", Message: detail}),
 		keyring.Tampered(fmt.Errorf("%w (%s)", sse.ErrWrongKey, detail)),
 	} {
-		got := asAPIError(err)
-		if strings.Contains(got.code+got.message, "10.0.0.7") {
+		got := Describe(err)
+		if strings.Contains(got.Code+got.Message, "10.0.0.7") {
 			t.Errorf("the client is told %v", got)
 		}
 	}
-	if got := asAPIError(errors.New(detail)); got != &internalError {
+	if got := Describe(errors.New(detail)); got != internalError {
 		t.Errorf("an unknown error is %v", got)
 	}
-	if asAPIError(nil) != nil {
+	if Describe(nil) != nil {
 		t.Error("no error has an answer")
 	}
 }
 
 func TestAnswersToTheProxyItselfAreNoRefusalOfTheClient(t *testing.T) {
 	t.Parallel()
-	for _, own := range []error{errNotReady, bucketconfig.ErrUnavailable, system.ErrOwnCredential, system.ErrOwnRights, system.ErrNoBucket, storage.ErrUnreachable} {
+	for _, own := range []error{system.ErrNotReady, bucketconfig.ErrUnavailable, system.ErrOwnCredential, system.ErrOwnRights, system.ErrNoBucket, storage.ErrUnreachable} {
 		for _, code := range []string{"AccessDenied", "InvalidAccessKeyId", "NoSuchBucket"} {
 			err := fmt.Errorf("%w (%w)", own, &storage.Error{Status: 403, Code: code})
-			if got := asAPIError(err); got.status != http.StatusServiceUnavailable || got.code == code {
-				t.Errorf("%v: the client is told %d %v", err, got.status, got)
+			if got := Describe(err); got.Status != http.StatusServiceUnavailable || got.Code == code {
+				t.Errorf("%v: the client is told %d %v", err, got.Status, got)
 			}
 		}
 	}
@@ -271,11 +289,11 @@ func TestAnswersToTheProxyItselfAreNoRefusalOfTheClient(t *testing.T) {
 
 func TestWrongDEKIsDamageAndWrongCustomerKeyIsTheClientsAffair(t *testing.T) {
 	t.Parallel()
-	if got := asAPIError(fmt.Errorf("open: %w", sse.ErrWrongKey)); got.status != http.StatusForbidden {
+	if got := Describe(fmt.Errorf("open: %w", sse.ErrWrongKey)); got.Status != http.StatusForbidden {
 		t.Errorf("a wrong customer key is %v", got)
 	}
 	err := keyring.Tampered(fmt.Errorf("%w (%w)", sse.ErrTampered, sse.ErrWrongKey))
-	if got := asAPIError(err); got.status != http.StatusInternalServerError {
+	if got := Describe(err); got.Status != http.StatusInternalServerError {
 		t.Errorf("a record that its own DEK does not open is %v", got)
 	}
 }
@@ -299,9 +317,9 @@ func TestUpstreamErrorsAreRelayedAndOthersReplaced(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got := asAPIError(fmt.Errorf("ask: %w", &tt.in))
-			if got.status != tt.status || got.code != tt.code {
-				t.Errorf("got %d %s, want %d %s", got.status, got.code, tt.status, tt.code)
+			got := Describe(fmt.Errorf("ask: %w", &tt.in))
+			if got.Status != tt.status || got.Code != tt.code {
+				t.Errorf("got %d %s, want %d %s", got.Status, got.Code, tt.status, tt.code)
 			}
 		})
 	}
@@ -313,7 +331,7 @@ func TestRelayedErrorsCarryChosenHeadersOnly(t *testing.T) {
 		"X-Amz-Delete-Marker": {"true"}, "X-Amz-Version-Id": {"v"}, "Etag": {`"upstream"`},
 		"X-Amz-Meta-Bucketseal": {"record"}, "Set-Cookie": {"x"}, "X-Amz-Request-Id": {"1"},
 	}}
-	got := asAPIError(in).header
+	got := Describe(in).Header
 	if got.Get("X-Amz-Delete-Marker") != "true" || got.Get("X-Amz-Version-Id") != "v" {
 		t.Errorf("the delete marker is lost: %v", got)
 	}
@@ -327,26 +345,26 @@ func TestRelayedErrorsCarryChosenHeadersOnly(t *testing.T) {
 func TestInvalidRuleShowsItsReason(t *testing.T) {
 	t.Parallel()
 	_, err := bucketconfig.ParseXML(strings.NewReader("<no"))
-	got := asAPIError(fmt.Errorf("put rule: %w", err))
-	if got.status != 400 || got.code != "MalformedXML" || !strings.HasSuffix(got.message, ")") {
+	got := Describe(fmt.Errorf("put rule: %w", err))
+	if got.Status != 400 || got.Code != "MalformedXML" || !strings.HasSuffix(got.Message, ")") {
 		t.Errorf("got %v", got)
 	}
 }
 
 func TestWriteHeaderErrorsNameTheObjectAndTheReason(t *testing.T) {
 	t.Parallel()
-	r := &request{bucket: "b", key: "k"}
+	r := &intake.Request{Bucket: "b", Key: "k"}
 	for _, err := range []error{
 		sse.ErrMethod, sse.ErrCustomerAlgorithm, sse.ErrCustomerKey, sse.ErrCustomerKeyMissing,
 		sse.ErrCustomerMD5Missing, sse.ErrCustomerMD5Mismatch, sse.ErrHeaderContext, sse.ErrBucketKeyValue,
 	} {
-		got := asAPIError(writeHeaderError(r, err))
+		got := Describe(writeHeaderError(r, err))
 		want := "Invalid arguments provided for b/k: (" + err.Error() + ")"
-		if got.status != 400 || got.code != "InvalidArgument" || got.message != want {
+		if got.Status != 400 || got.Code != "InvalidArgument" || got.Message != want {
 			t.Errorf("%v is answered %v", err, got)
 		}
 	}
-	if got := asAPIError(writeHeaderError(r, sse.ErrIncompatible)); got.status != 400 || got.message != sse.ErrIncompatible.Error() {
+	if got := Describe(writeHeaderError(r, sse.ErrIncompatible)); got.Status != 400 || got.Message != sse.ErrIncompatible.Error() {
 		t.Errorf("both kinds of encryption are answered %v", got)
 	}
 }
@@ -355,23 +373,23 @@ func TestReadHeaderErrorsTellThemselvesApart(t *testing.T) {
 	t.Parallel()
 	seen := make(map[string]error)
 	for _, err := range []error{sse.ErrCustomerAlgorithm, sse.ErrCustomerKeyMissing, sse.ErrCustomerMD5Missing, sse.ErrCustomerMD5Mismatch} {
-		got := asAPIError(readHeaderError(err))
-		if got.status != 400 || got.code != "InvalidArgument" {
+		got := Describe(readHeaderError(err))
+		if got.Status != 400 || got.Code != "InvalidArgument" {
 			t.Errorf("%v is answered %v", err, got)
 		}
-		if other, ok := seen[got.message]; ok {
+		if other, ok := seen[got.Message]; ok {
 			t.Errorf("%v and %v are answered with the same words", err, other)
 		}
-		seen[got.message] = err
+		seen[got.Message] = err
 	}
 }
 
 func TestCanceledAndTimedOutRequestsAreNotInternalErrors(t *testing.T) {
 	t.Parallel()
-	if got := asAPIError(fmt.Errorf("ask: %w", context.Canceled)); got.status != 499 {
+	if got := Describe(fmt.Errorf("ask: %w", context.Canceled)); got.Status != 499 {
 		t.Errorf("a client that went away is %v", got)
 	}
-	if got := asAPIError(fmt.Errorf("ask: %w", context.DeadlineExceeded)); got.status != 503 {
+	if got := Describe(fmt.Errorf("ask: %w", context.DeadlineExceeded)); got.Status != 503 {
 		t.Errorf("a request that took too long is %v", got)
 	}
 }

@@ -1,4 +1,4 @@
-package proxy
+package intake
 
 import (
 	"bytes"
@@ -17,10 +17,10 @@ import (
 
 func TestBudgetIsKeptAndGivenBack(t *testing.T) {
 	t.Parallel()
-	b := newBufferBudget(64 << 10)
+	b := newBuffers(64 << 10)
 	var held [][]byte
 	for {
-		buffer := b.take(edge.Claim{}, 10_000) // of 16 KiB
+		buffer := b.Take(edge.Claim{}, 10_000) // of 16 KiB
 		if buffer == nil {
 			break
 		}
@@ -32,24 +32,24 @@ func TestBudgetIsKeptAndGivenBack(t *testing.T) {
 	if len(held) != 3 {
 		t.Errorf("one account got %d buffers of 16 KiB of 64", len(held))
 	}
-	held = append(held, b.take(edge.Claim{Who: "another"}, 10_000))
+	held = append(held, b.Take(edge.Claim{Who: "another"}, 10_000))
 	if held[3] == nil {
 		t.Fatal("another account gets nothing")
 	}
-	if b.take(edge.Claim{}, 1) != nil {
+	if b.Take(edge.Claim{}, 1) != nil {
 		t.Error("the budget is used up, and there is a buffer all the same")
 	}
-	b.give(edge.Claim{}, held[0], true)
-	if b.take(edge.Claim{}, 20_000) != nil {
+	b.Give(edge.Claim{}, held[0], true)
+	if b.Take(edge.Claim{}, 20_000) != nil {
 		t.Error("16 KiB are left, and there is a buffer of 32 KiB")
 	}
-	if b.take(edge.Claim{}, 4096) == nil {
+	if b.Take(edge.Claim{}, 4096) == nil {
 		t.Error("a failed attempt used the budget up")
 	}
 	for _, buffer := range held[1:3] {
-		b.give(edge.Claim{}, buffer, false)
+		b.Give(edge.Claim{}, buffer, false)
 	}
-	b.give(edge.Claim{Who: "another"}, held[3], false)
+	b.Give(edge.Claim{Who: "another"}, held[3], false)
 	if free := b.shares.Free(); free != 60<<10 {
 		t.Errorf("%d bytes are free", free)
 	}
@@ -57,18 +57,18 @@ func TestBudgetIsKeptAndGivenBack(t *testing.T) {
 
 func TestBufferOfEverySizeFits(t *testing.T) {
 	t.Parallel()
-	b := newBufferBudget(1 << 40)
+	b := newBuffers(1 << 40)
 	for _, size := range []int64{0, 1, 4095, 4096, 4097, 8192, 8193, 65536, 65537, 8 << 20, 8<<20 + 1} {
-		buffer := b.take(edge.Claim{}, size)
+		buffer := b.Take(edge.Claim{}, size)
 		if int64(len(buffer)) != size || int64(cap(buffer)) >= 2*size && size > minBuffer {
 			t.Errorf("%d bytes get a buffer of %d of %d", size, len(buffer), cap(buffer))
 		}
-		b.give(edge.Claim{}, buffer, true)
+		b.Give(edge.Claim{}, buffer, true)
 		if b.shares.Free() != 1<<40 {
 			t.Fatalf("%d bytes: %d are free", size, b.shares.Free())
 		}
 	}
-	if b.take(edge.Claim{}, 1<<40) != nil {
+	if b.Take(edge.Claim{}, 1<<40) != nil {
 		t.Error("a buffer larger than any class")
 	}
 	if b.shares.Free() != 1<<40 {
@@ -78,12 +78,12 @@ func TestBufferOfEverySizeFits(t *testing.T) {
 
 func TestBuffersComeBackEmpty(t *testing.T) {
 	t.Parallel()
-	b := newBufferBudget(1 << 20)
-	buffer := b.take(edge.Claim{}, 5000)
+	b := newBuffers(1 << 20)
+	buffer := b.Take(edge.Claim{}, 5000)
 	for i := range buffer[:cap(buffer)] {
 		buffer[:cap(buffer)][i] = 'x'
 	}
-	b.give(edge.Claim{}, buffer, true)
+	b.Give(edge.Claim{}, buffer, true)
 	if bytes.ContainsRune(buffer[:cap(buffer)], 'x') {
 		t.Error("plaintext stays in a buffer that nobody uses")
 	}
@@ -92,13 +92,13 @@ func TestBuffersComeBackEmpty(t *testing.T) {
 func TestBudgetHoldsUnderConcurrency(t *testing.T) {
 	t.Parallel()
 	const limit = 256 << 10
-	b := newBufferBudget(limit)
+	b := newBuffers(limit)
 	var used atomic.Int64
 	var wait sync.WaitGroup
 	for range 8 {
 		wait.Go(func() {
 			for range 300 {
-				buffer := b.take(edge.Claim{}, rand.Int64N(100<<10))
+				buffer := b.Take(edge.Claim{}, rand.Int64N(100<<10))
 				if buffer == nil {
 					continue
 				}
@@ -109,7 +109,7 @@ func TestBudgetHoldsUnderConcurrency(t *testing.T) {
 					buffer[i] = 1
 				}
 				used.Add(-int64(cap(buffer)))
-				b.give(edge.Claim{}, buffer, rand.N(2) == 0)
+				b.Give(edge.Claim{}, buffer, rand.N(2) == 0)
 			}
 		})
 	}
@@ -130,7 +130,7 @@ func TestCopyPassesEverythingOn(t *testing.T) {
 		var out bytes.Buffer
 		buffer := make([]byte, 64)
 		n := copy(buffer, text[:7])
-		err := newBufferBudget(0).copy(&out, sticky(wrap(strings.NewReader(text[7:]))), buffer, n)
+		err := move(&out, sticky(wrap(strings.NewReader(text[7:]))), buffer, n)
 		if err != nil || out.String() != text {
 			t.Errorf("%s: %d bytes, %v", name, out.Len(), err)
 		}
@@ -155,32 +155,31 @@ func (s *stickyReader) Read(p []byte) (n int, err error) {
 func TestCopyTellsWhoFailed(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
-	b := newBufferBudget(0)
-	err := b.copy(io.Discard, iotest.ErrReader(broken), make([]byte, 8), 0)
-	if !errors.Is(err, broken) || errors.Is(err, errClientGone) {
+	err := move(io.Discard, iotest.ErrReader(broken), make([]byte, 8), 0)
+	if !errors.Is(err, broken) || errors.Is(err, ErrClientGone) {
 		t.Errorf("a source that fails: %v", err)
 	}
 	pipe, w := io.Pipe()
 	_ = pipe.CloseWithError(broken)
-	if err := b.copy(w, strings.NewReader("x"), make([]byte, 8), 0); !errors.Is(err, errClientGone) {
+	if err := move(w, strings.NewReader("x"), make([]byte, 8), 0); !errors.Is(err, ErrClientGone) {
 		t.Errorf("a client that is gone: %v", err)
 	}
 }
 
 func TestStrangersGetHalfOfTheMemory(t *testing.T) {
 	t.Parallel()
-	b := newBufferBudget(1 << 20)
+	b := newBuffers(1 << 20)
 	got := 0
 	for i := range 100 {
 		from := netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
-		if b.take(edge.Stranger(from), 16<<10) != nil {
+		if b.Take(edge.Stranger(from), 16<<10) != nil {
 			got++
 		}
 	}
 	if got != 32 {
 		t.Errorf("strangers got %d of 64 buffers", got)
 	}
-	if b.take(edge.Claim{Who: "root"}, 256<<10) == nil {
+	if b.Take(edge.Claim{Who: "root"}, 256<<10) == nil {
 		t.Error("nothing is left for others")
 	}
 }

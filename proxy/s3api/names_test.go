@@ -1,4 +1,4 @@
-package proxy
+package s3api
 
 import (
 	"errors"
@@ -6,7 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/objectname"
+	"github.com/bucketseal/bucketseal/proxy/route"
 )
 
 func TestNamesThatNothingIsStoredUnder(t *testing.T) {
@@ -14,20 +16,20 @@ func TestNamesThatNothingIsStoredUnder(t *testing.T) {
 	long := strings.Repeat("a", objectname.MaxKey+1)
 	for _, tt := range []struct {
 		method, key string
-		action      action
+		action      route.Action
 		err         error
 	}{
-		{http.MethodPut, long[1:], translate, nil},
-		{http.MethodPut, long, translate, errKeyTooLong},
-		{http.MethodPost, long, translate, errKeyTooLong},
-		{http.MethodGet, long, translate, nil}, // MinIO has no such object, and says so
-		{http.MethodPut, long, forward, nil},
-		{http.MethodPut, "b//c", translate, objectname.ErrKey},
-		{http.MethodGet, "b//c", translate, objectname.ErrKey},
-		{http.MethodGet, "b//c", forward, nil},
+		{http.MethodPut, long[1:], route.Translate, nil},
+		{http.MethodPut, long, route.Translate, errKeyTooLong},
+		{http.MethodPost, long, route.Translate, errKeyTooLong},
+		{http.MethodGet, long, route.Translate, nil}, // MinIO has no such object, and says so
+		{http.MethodPut, long, route.Forward, nil},
+		{http.MethodPut, "b//c", route.Translate, objectname.ErrKey},
+		{http.MethodGet, "b//c", route.Translate, objectname.ErrKey},
+		{http.MethodGet, "b//c", route.Forward, nil},
 	} {
-		r := &request{Request: &http.Request{Method: tt.method}, scope: scopeObject, key: tt.key, route: &route{action: tt.action}}
-		if err := r.checkKey(); !errors.Is(err, tt.err) {
+		r := &intake.Request{Request: &http.Request{Method: tt.method}, Key: tt.key}
+		if err := checkKey(r, &row{Scope: route.Object, Action: tt.action}); !errors.Is(err, tt.err) {
 			t.Errorf("%s of %.10q: %v, want %v", tt.method, tt.key, err, tt.err)
 		}
 	}
@@ -49,8 +51,8 @@ func TestNamesAreDecodedOnceAndChecked(t *testing.T) {
 		{"escaped leading slash goes", "abc", "%2F%2Fa", "a", nil},
 		{"nothing but a slash", "abc", "/", "", objectname.ErrKey},
 		{"dots after a leading slash", "abc", "/a/../b", "", errDotSegment},
-		{"bad escape", "abc", "a%2", "", errMalformedPath},
-		{"bad escape in the bucket", "ab%zz", "k", "", errMalformedPath},
+		{"bad escape", "abc", "a%2", "", intake.ErrMalformedPath},
+		{"bad escape in the bucket", "ab%zz", "k", "", intake.ErrMalformedPath},
 		{"dots", "abc", "a/../b", "", errDotSegment},
 		{"escaped dots", "abc", "%2e%2e", "", errDotSegment},
 		{"one dot", "abc", "a/.", "", errDotSegment},
@@ -62,13 +64,13 @@ func TestNamesAreDecodedOnceAndChecked(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := &request{}
-			err := r.setName(scopeObject, tt.bucket, tt.key)
+			r := &intake.Request{}
+			err := setName(r, route.Object, tt.bucket, tt.key)
 			if !errors.Is(err, tt.err) {
 				t.Fatalf("error %v, want %v", err, tt.err)
 			}
-			if err == nil && r.key != tt.wantKey {
-				t.Errorf("key %q, want %q", r.key, tt.wantKey)
+			if err == nil && r.Key != tt.wantKey {
+				t.Errorf("key %q, want %q", r.Key, tt.wantKey)
 			}
 		})
 	}

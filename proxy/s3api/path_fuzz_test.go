@@ -1,4 +1,4 @@
-package proxy
+package s3api
 
 import (
 	"bufio"
@@ -9,7 +9,9 @@ import (
 
 	"github.com/minio/minio-go/v7/pkg/s3utils"
 
+	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/objectname"
+	"github.com/bucketseal/bucketseal/proxy/route"
 )
 
 // Whatever stands in a request line: a name that is accepted is the one that goes
@@ -33,13 +35,13 @@ func FuzzPath(f *testing.F) {
 			return
 		}
 		served := 0
-		router := newRouter(func(_ http.ResponseWriter, r *http.Request, sc scope, bucket, key string) {
+		router := newRouter(func(_ http.ResponseWriter, r *http.Request, sc route.Scope, bucket, key string) {
 			served++
-			req := &request{Request: r}
-			if err := req.setName(sc, bucket, key); err != nil || sc == scopeService {
+			req := &intake.Request{Request: r}
+			if err := setName(req, sc, bucket, key); err != nil || sc == route.Service {
 				return
 			}
-			checkAccepted(t, target, sc, req.bucket, req.key)
+			checkAccepted(t, target, sc, req.Bucket, req.Key)
 		})
 		router.ServeHTTP(discardWriter{}, r)
 		if served != 1 {
@@ -48,7 +50,7 @@ func FuzzPath(f *testing.F) {
 	})
 }
 
-func checkAccepted(t *testing.T, target string, sc scope, bucket, key string) {
+func checkAccepted(t *testing.T, target string, sc route.Scope, bucket, key string) {
 	t.Helper()
 	// As the upstream request is built, and as a server on the way reads it.
 	sent := s3utils.EncodePath("/" + bucket + "/" + key)
@@ -59,7 +61,7 @@ func checkAccepted(t *testing.T, target string, sc scope, bucket, key string) {
 	gotBucket, gotKey, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
 	again, err := objectname.Canonical(key)
 	switch {
-	case sc == scopeObject && (err != nil || again != key || strings.HasPrefix(key, "/")):
+	case sc == route.Object && (err != nil || again != key || strings.HasPrefix(key, "/")):
 		t.Errorf("%q: key %q is no canonical one: %q, %v", target, key, again, err)
 	case gotBucket != bucket || gotKey != key:
 		t.Errorf("%q: %q %q goes upstream as %q %q", target, bucket, key, gotBucket, gotKey)
@@ -67,7 +69,7 @@ func checkAccepted(t *testing.T, target string, sc scope, bucket, key string) {
 		t.Errorf("%q: bucket %q", target, bucket)
 	case objectname.HasDotSegment(key) || bucket == "." || bucket == "..":
 		t.Errorf("%q: %q has a dot segment", target, key)
-	case sc == scopeBucket && key != "":
+	case sc == route.Bucket && key != "":
 		t.Errorf("%q: a bucket with key %q", target, key)
 	case bucket == "minio" || bucket == ".minio.sys":
 		t.Errorf("%q: bucket %q is accepted", target, bucket)

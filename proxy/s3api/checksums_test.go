@@ -1,4 +1,4 @@
-package proxy
+package s3api
 
 import (
 	"encoding/xml"

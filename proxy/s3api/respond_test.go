@@ -1,4 +1,4 @@
-package proxy
+package s3api
 
 import (
 	"bytes"
@@ -7,6 +7,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/bucketseal/bucketseal/proxy/intake"
+	"github.com/bucketseal/bucketseal/proxy/route"
 )
 
 func TestEscapeXML(t *testing.T) {
@@ -62,16 +65,16 @@ func notXML(r rune) bool {
 	return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == '\uFFFD' || r == '\uFFFE' || r == '\uFFFF'
 }
 
-func errorAnswer(method, target, bucket, key string, e *apiError) *httptest.ResponseRecorder {
+func errorAnswer(method, target, bucket, key string, e *intake.Error) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
-	r := &request{Request: httptest.NewRequest(method, target, nil), id: "ID", bucket: bucket, key: key}
-	writeError(&responseWriter{ResponseWriter: w}, r, e)
+	r := &intake.Request{Request: httptest.NewRequest(method, target, nil), ID: "ID", Bucket: bucket, Key: key}
+	(&call{scope: route.Object}).WriteError(&intake.Answer{ResponseWriter: w}, r, e)
 	return w
 }
 
 func TestErrorAnswers(t *testing.T) {
 	t.Parallel()
-	w := errorAnswer("GET", "/b/a%3Cb", "b", "a<b", &apiError{404, "NoSuchKey", "It's gone.", http.Header{"X-Amz-Version-Id": {"v"}}})
+	w := errorAnswer("GET", "/b/a%3Cb", "b", "a<b", &intake.Error{Status: 404, Code: "NoSuchKey", Message: "It's gone.", Header: http.Header{"X-Amz-Version-Id": {"v"}}})
 	want := xml.Header + "<Error><Code>NoSuchKey</Code><Message>It&#39;s gone.</Message><Key>a&lt;b</Key><BucketName>b</BucketName>" +
 		"<Resource>/b/a&lt;b</Resource><RequestId>ID</RequestId><HostId></HostId></Error>"
 	if w.Code != 404 || w.Body.String() != want || w.Header().Get("Content-Type") != "application/xml" || w.Header().Get("X-Amz-Version-Id") != "v" {
@@ -81,7 +84,7 @@ func TestErrorAnswers(t *testing.T) {
 
 func TestErrorsOfHEADStandInHeaders(t *testing.T) {
 	t.Parallel()
-	w := errorAnswer("HEAD", "/b/k", "b", "k", &apiError{403, "AccessDenied", `Say "no".`, nil})
+	w := errorAnswer("HEAD", "/b/k", "b", "k", intake.NewError(403, "AccessDenied", `Say "no".`))
 	if w.Code != 403 || w.Body.Len() != 0 || w.Header().Get("X-Minio-Error-Code") != "AccessDenied" || w.Header().Get("X-Minio-Error-Desc") != `"Say \"no\"."` {
 		t.Errorf("got %d %v %q", w.Code, w.Header(), w.Body)
 	}
@@ -90,7 +93,7 @@ func TestErrorsOfHEADStandInHeaders(t *testing.T) {
 func TestNotModifiedHasNoBody(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"GET", "HEAD"} {
-		w := errorAnswer(method, "/b/k", "b", "k", &apiError{304, "NotModified", "", nil})
+		w := errorAnswer(method, "/b/k", "b", "k", intake.NewError(304, "NotModified", ""))
 		if w.Code != 304 || w.Body.Len() != 0 || w.Header().Get("Content-Length") != "" {
 			t.Errorf("%s: %d %v %q", method, w.Code, w.Header(), w.Body)
 		}
@@ -99,23 +102,7 @@ func TestNotModifiedHasNoBody(t *testing.T) {
 
 func TestUnavailableSaysWhenToTryAgain(t *testing.T) {
 	t.Parallel()
-	if w := errorAnswer("GET", "/", "", "", &apiError{503, "SlowDown", "x", nil}); w.Header().Get("Retry-After") == "" {
+	if w := errorAnswer("GET", "/", "", "", intake.NewError(503, "SlowDown", "x")); w.Header().Get("Retry-After") == "" {
 		t.Error("503 without Retry-After")
-	}
-}
-
-func TestAnAnswerBeginsOnce(t *testing.T) {
-	t.Parallel()
-	rec := httptest.NewRecorder()
-	w := &responseWriter{ResponseWriter: rec}
-	if w.started {
-		t.Error("begun before it began")
-	}
-	if _, err := w.Write([]byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	w.WriteHeader(500)
-	if !w.started || w.status != 200 || rec.Code != 200 {
-		t.Errorf("status %d, %d", w.status, rec.Code)
 	}
 }

@@ -1,4 +1,4 @@
-package proxy
+package intake
 
 import (
 	"encoding/xml"
@@ -38,7 +38,7 @@ func TestXMLThatIsMadeToCostIsRefused(t *testing.T) {
 		"an open tag":          {`<a b="`, true},
 		"a lone angle bracket": {"<", true},
 	} {
-		if err := checkXML([]byte(tc.doc)); (err == nil) != tc.ok || err != nil && !errors.Is(err, errMalformedXML) {
+		if err := checkXML([]byte(tc.doc)); (err == nil) != tc.ok || err != nil && !errors.Is(err, ErrMalformedXML) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

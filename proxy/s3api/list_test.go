@@ -1,4 +1,4 @@
-package proxy
+package s3api
 
 import (
 	"net/http"
@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/sse"
@@ -46,7 +47,7 @@ func renderedListing(t *testing.T, l *listing, query string, page *storage.Page,
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.request = &request{bucket: "b", query: values}
+	l.request = &intake.Request{Bucket: "b", Query: values}
 	listed := &vault.Page{Page: page}
 	for _, e := range entries {
 		page.Entries, listed.Known = append(page.Entries, e.Entry), append(listed.Known, vault.Known{Record: e.record})
@@ -154,8 +155,8 @@ func TestListedMetadataIsTheClientsOwn(t *testing.T) {
 
 func TestUnknownEncodingTypeIsRefused(t *testing.T) {
 	t.Parallel()
-	l := &listing{request: &request{Request: &http.Request{}, query: url.Values{"encoding-type": {"base64"}}}}
-	if e := asAPIError(l.serve(nil)); e.status != 400 || e.code != "InvalidArgument" {
+	l := &listing{request: &intake.Request{Request: &http.Request{}, Query: url.Values{"encoding-type": {"base64"}}}}
+	if e := Describe(l.serve(nil)); e.Status != 400 || e.Code != "InvalidArgument" {
 		t.Errorf("got %v", e)
 	}
 }

@@ -1,4 +1,4 @@
-package proxy
+package s3api
 
 import (
 	"errors"
@@ -9,7 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bucketseal/bucketseal/proxy/edge"
+	"github.com/bucketseal/bucketseal/proxy/intake"
+	"github.com/bucketseal/bucketseal/proxy/route"
 )
 
 const goodSTSAnswer = `<?xml version="1.0" encoding="UTF-8"?>
@@ -84,11 +85,11 @@ func TestSTSForm(t *testing.T) {
 		{"", "Action=A&Version=1", url.Values{"Action": {"A"}, "Version": {"1"}}, nil},
 		{"Action=A", "Version=1", url.Values{"Action": {"A"}, "Version": {"1"}}, nil},
 		{"", "a=%26%3D+x", url.Values{"a": {"&= x"}}, nil},
-		{"Action=A", "Action=A", nil, errRepeatedParameter},
-		{"", "a=1&a=2", nil, errRepeatedParameter},
-		{"", "a=%zz", nil, errMalformedQuery},
-		{"", "a=1;b=2", nil, errMalformedQuery},
-		{"", strings.Repeat("&", 100), nil, errMalformedQuery},
+		{"Action=A", "Action=A", nil, route.ErrRepeated},
+		{"", "a=1&a=2", nil, route.ErrRepeated},
+		{"", "a=%zz", nil, intake.ErrMalformedQuery},
+		{"", "a=1;b=2", nil, intake.ErrMalformedQuery},
+		{"", strings.Repeat("&", 100), nil, intake.ErrMalformedQuery},
 	} {
 		got, err := formQuery(tt.query, tt.form)
 		if !errors.Is(err, tt.err) || tt.err == nil && (err != nil || got.Encode() != tt.want.Encode()) {
@@ -138,11 +139,7 @@ func TestWhichRequestsAreSTS(t *testing.T) {
 
 func TestErrorsOfSTSShowNothingOfTheForm(t *testing.T) {
 	t.Parallel()
-	table, err := newRouteTable(routes())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &Server{table: table, identities: testIdentities(t), strangers: edge.NewBudget(8, 8)}
+	s := newAPI(t, nil)
 	for _, form := range []string{
 		"Action=AssumeRoleWithLDAPIdentity&LDAPPassword=hunter2&More=hunter2",
 		"Action=AssumeRoleWithLDAPIdentity&LDAPPassword=hunter2&LDAPPassword=hunter2",
@@ -156,7 +153,7 @@ func TestErrorsOfSTSShowNothingOfTheForm(t *testing.T) {
 	} {
 		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(form))
 		r.Header.Set("Content-Type", formType)
-		err := s.handleSTS(httptest.NewRecorder(), &request{Request: r})
+		err := s.handleSTS(httptest.NewRecorder(), &intake.Request{Request: r, Answer: httptest.NewRecorder()})
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", form, err)
 		}

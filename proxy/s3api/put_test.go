@@ -1,4 +1,4 @@
-package proxy
+package s3api
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/sse"
@@ -30,7 +31,7 @@ func TestDeclaredSize(t *testing.T) {
 		{100, "x", 0, sigv4.ErrIncompleteBody},
 		{100, "99999999999999999999", 0, sigv4.ErrIncompleteBody},
 	} {
-		r := &request{Request: &http.Request{ContentLength: tt.length, Header: http.Header{}}}
+		r := &intake.Request{Request: &http.Request{ContentLength: tt.length, Header: http.Header{}}}
 		if tt.decoded != "" {
 			r.Header.Set("X-Amz-Decoded-Content-Length", tt.decoded)
 		}
@@ -43,7 +44,7 @@ func TestDeclaredSize(t *testing.T) {
 
 func TestWritesAreEncryptedAsTheirHeadersAsk(t *testing.T) {
 	t.Parallel()
-	s := &Server{}
+	s := newAPI(t, nil)
 	for _, tt := range []struct {
 		name   string
 		header map[string]string
@@ -64,15 +65,15 @@ func TestWritesAreEncryptedAsTheirHeadersAsk(t *testing.T) {
 			for name, value := range tt.header {
 				h.Set(name, value)
 			}
-			r := &request{
-				Request: (&http.Request{Header: h}).WithContext(context.Background()), bucket: "b", key: "k",
-				caller: caller{accessKey: "root", identity: &identity.Identity{AccessKey: "root"}},
+			r := &intake.Request{
+				Request: (&http.Request{Header: h}).WithContext(context.Background()), Bucket: "b", Key: "k",
+				Caller: intake.Caller{AccessKey: "root", Identity: &identity.Identity{AccessKey: "root"}},
 			}
 			asked := s.askedOf(r)
 			switch err := asked.Fault; {
 			case tt.status == 0 && err != nil:
 				t.Errorf("refused: %v", err)
-			case tt.status != 0 && (err == nil || asAPIError(err).status != tt.status):
+			case tt.status != 0 && (err == nil || Describe(err).Status != tt.status):
 				t.Errorf("answered %v", err)
 			case tt.status == 0 && asked.Mode != tt.mode:
 				t.Errorf("mode %v", asked.Mode)
