@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 
 	"golang.org/x/sync/errgroup"
@@ -170,7 +169,7 @@ func (l *listing) lookUp(ctx context.Context, e *storage.Entry) error {
 	info, err := l.vault.own(l.caller).Head(ctx, &storage.Get{Name: objectname.Listed(l.list.Bucket, key), Version: e.VersionID})
 	var answer *storage.Error
 	switch {
-	case errors.As(err, &answer) && answer.Status == http.StatusForbidden:
+	case errors.Is(err, storage.ErrForbidden):
 		return fmt.Errorf("look %q up for a listing: %w", e.Key, ErrServiceRights)
 	case errors.As(err, &answer), err == nil && info.ETag != e.ETag:
 		return nil // gone or changed meanwhile: listed as upstream lists it

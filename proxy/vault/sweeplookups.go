@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 
@@ -125,7 +124,7 @@ func (l sweepLookups) Hidden(ctx context.Context, object sse.Name) (bool, error)
 		if err != nil && !errors.As(err, &answer) {
 			return false, err // no answer: it ends the sweep
 		}
-		if err == nil || answer.Status != http.StatusNotFound || answer.Header.Get("X-Amz-Delete-Marker") == "true" {
+		if err == nil || answer.Status != 404 || answer.Header.Get("X-Amz-Delete-Marker") == "true" {
 			return true, nil
 		}
 	}
