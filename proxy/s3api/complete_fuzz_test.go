@@ -55,6 +55,18 @@ func (s *API) parsedList(t *testing.T, body string) (list *completion) {
 	return list
 }
 
+func TestListsOfPartsAreReadAndGuarded(t *testing.T) {
+	t.Parallel()
+	s := newAPI(t, nil)
+	const list = "<CompleteMultipartUpload><Part><PartNumber>2</PartNumber><ETag>e</ETag></Part></CompleteMultipartUpload>"
+	if got := s.parsedList(t, list); got == nil || len(got.Parts) != 1 || got.Parts[0].PartNumber != 2 {
+		t.Errorf("a list of one part is read as %v", got)
+	}
+	if got := s.parsedList(t, "<!DOCTYPE x>"+list); got != nil {
+		t.Errorf("a document type is read as %v", got)
+	}
+}
+
 // A list of parts that is accepted is one that the rest of Complete can rely on,
 // and never one that package intake should have kept out.
 func FuzzCompletionList(f *testing.F) {

@@ -89,6 +89,9 @@ func TestRecordsThatAreNotTheObjectsOwnAreRefused(t *testing.T) {
 	for what, reserved := range map[string][]storage.MetaEntry{
 		"two records":      {{Name: storage.RecordName, Value: record}, {Name: storage.RecordName, Value: record}},
 		"another name":     {{Name: storage.RecordName + "-X", Value: record}},
+		"one too many":     {{Name: storage.RecordName, Value: record}, {Name: storage.RecordName + "2", Value: "x"}},
+		"two in one line":  {{Name: storage.RecordName, Value: record + ", " + record}},
+		"empty":            {{Name: storage.RecordName}},
 		"no record at all": {{Name: storage.RecordName, Value: "nonsense"}},
 	} {
 		if err := r.Storage.Alter(named("a"), "", func(o *memory.Stored) { o.Reserved = reserved }); err != nil {
