@@ -21,11 +21,6 @@ var own = map[string]bool{
 	"proxy/manifest.Store": true, "proxy/manifest.Ledger": true, "bucketconfig.Rules": true, "proxy/vault.SweepOthers": true,
 }
 
-// gives are the functions that give it, and the fields that hold one which does.
-var gives = map[string]bool{
-	"proxy/storage.Own": true, "proxy/upstream.Own": true, "proxy/vault.own": true, "proxy/vault.alone": true,
-}
-
 // keepers lie below the engine, and are what the credential keeps: notes, manifests, rules,
 // pins, identities. What they keep reaches callers through the functions that use them.
 // The others are for tests, and have no MinIO.
@@ -108,9 +103,22 @@ func isOwn(o types.Object) bool {
 	}
 	switch o := o.(type) {
 	case *types.Func:
-		return gives[strings.TrimPrefix(o.Pkg().Path(), ours)+"."+o.Name()]
+		return givesStorage(o)
 	case *types.Var:
 		return own[nameOf(o.Type())] || o.IsField() && o.Name() == "Policy" && isPolicy(o.Type())
+	}
+	return false
+}
+
+// givesStorage says whether a function returns the storage, and not as a caller sees it.
+func givesStorage(f *types.Func) bool {
+	if strings.EqualFold(f.Name(), "as") {
+		return false
+	}
+	for result := range f.Signature().Results().Variables() {
+		if nameOf(result.Type()) == "proxy/storage.Backend" {
+			return true
+		}
 	}
 	return false
 }

@@ -20,7 +20,7 @@ const (
 // Routes is the whole S3 surface. What is not in it is refused; MinIO itself
 // takes unknown sub-resources for plain requests. docs/compatibility.md is
 // checked against it.
-func Routes() []row {
+func Routes() []route.Row[func(*API, http.ResponseWriter, *intake.Request) error] {
 	return slices.Concat(serviceRoutes(), stsRoutes(), bucketRoutes(), objectRoutes())
 }
 
