@@ -78,14 +78,6 @@ func upstreamKeeps(header string) bool {
 	return true // about a checksum, as its type is
 }
 
-// defaultChecksum is what a write gets whose client asks for no checksum, as at AWS.
-const defaultChecksum = checksum.CRC64NVME
-
-// combinable says whether the checksum of a whole follows from those of its parts.
-func combinable(kind sse.ChecksumType) bool {
-	return kind == sse.CRC32 || kind == sse.CRC32C || kind == sse.CRC64NVME
-}
-
 // checksumValues are the checksums in a part's element of a document.
 type checksumValues []struct {
 	XMLName xml.Name

@@ -1,4 +1,4 @@
-package proxy
+package lifecycle
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 
 func TestAQuestionThatNobodyWaitsForIsNoTrouble(t *testing.T) {
 	t.Parallel()
-	r := newAdminStage(t, func(http.ResponseWriter, *http.Request) {}).server.readiness
+	r := readinessBefore(t, func(http.ResponseWriter, *http.Request) {})
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	defer cancel()
 	r.everything(ctx)

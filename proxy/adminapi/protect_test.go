@@ -1,4 +1,4 @@
-package proxy
+package adminapi_test
 
 import (
 	"testing"

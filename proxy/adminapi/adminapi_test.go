@@ -1,13 +1,13 @@
-package proxy
+package adminapi_test
 
 import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
-	"net/url"
-	"slices"
 	"strings"
 	"testing"
+
+	"github.com/bucketseal/bucketseal/proxy/adminapi"
 )
 
 func sha256Hex(b []byte) string {
@@ -48,12 +48,12 @@ func TestAdminRefusesWhatItsTableDoesNotHave(t *testing.T) {
 			t.Errorf("GET %s: %d %s", target, w.Code, w.Body)
 		}
 	}
-	for _, row := range refusedAdminRoutes() {
-		target := "/minio/" + strings.Replace(row.path, "*", "anything", 1) + "?any=parameter"
-		w := stage.ask(testRoot, row.method, target, []byte("x"))
+	for _, row := range adminapi.RefusedRoutes() {
+		target := "/minio/" + strings.Replace(row.Path, "*", "anything", 1) + "?any=parameter"
+		w := stage.ask(testRoot, row.Method, target, []byte("x"))
 		wantAdminError(t, w, http.StatusNotImplemented, "NotImplemented")
-		if !strings.Contains(w.Body.String(), row.why[:20]) {
-			t.Errorf("%s does not say why: %s", row.op, w.Body)
+		if !strings.Contains(w.Body.String(), row.Why[:20]) {
+			t.Errorf("%s does not say why: %s", row.Op, w.Body)
 		}
 	}
 	w := stage.ask(testRoot, "GET", "/minio/admin/v3/get-config-kv?key=kms_secret_key", nil)
@@ -66,13 +66,13 @@ func TestAdminRefusesWhatItsTableDoesNotHave(t *testing.T) {
 func TestAdminNeedsASignatureInTheHeader(t *testing.T) {
 	t.Parallel()
 	stage := newAdminStage(t, answering(200, "{}"))
-	table := adminRoutes()
+	table := adminapi.Routes()
 	for i := range table {
-		if table[i].bearer {
+		if table[i].Bearer {
 			continue
 		}
-		target := "/minio/" + strings.Replace(table[i].path, "*", "x", 1)
-		wantAdminError(t, stage.ask("", table[i].method, target, nil), http.StatusForbidden, "AccessDenied")
+		target := "/minio/" + strings.Replace(table[i].Path, "*", "x", 1)
+		wantAdminError(t, stage.ask("", table[i].Method, target, nil), http.StatusForbidden, "AccessDenied")
 	}
 	if seen := stage.requests(); len(seen) != 0 {
 		t.Errorf("%d requests of nobody reached upstream", len(seen))
@@ -116,64 +116,9 @@ func TestAdminErrorsOfUpstreamComeBackAsTheyAre(t *testing.T) {
 func TestAdminBodiesAreBounded(t *testing.T) {
 	t.Parallel()
 	stage := newAdminStage(t, answering(200, ""))
-	w := stage.ask(testRoot, "PUT", "/minio/admin/v3/add-user?accessKey=u", make([]byte, secretBody+1))
+	w := stage.ask(testRoot, "PUT", "/minio/admin/v3/add-user?accessKey=u", make([]byte, adminapi.SecretBody+1))
 	wantAdminError(t, w, http.StatusBadRequest, "EntityTooLarge")
 	if len(stage.requests()) != 0 {
 		t.Error("upstream was asked")
 	}
-}
-
-func TestAdminTableTakesTheLongestPath(t *testing.T) {
-	t.Parallel()
-	table, err := newAdminTable([]route{
-		{op: "below", method: "GET", path: "a/*", action: forward},
-		{op: "deeper", method: "GET", path: "a/b/*", action: forward},
-		{op: "whole", method: "GET", path: "a/b/c", action: forward},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for path, want := range map[string]string{"a/b/c": "whole", "a/b/d": "deeper", "a/b/": "deeper", "a/x": "below", "a/x/y": "below", "b": "", "a": ""} {
-		found, err := table.find("GET", path, nil)
-		if got := ""; err == nil && found.op != want || err != nil && want != "" {
-			t.Errorf("%s selects %s%v, want %s (%v)", path, got, found, want, err)
-		}
-	}
-}
-
-func FuzzAdminPath(f *testing.F) {
-	for _, seed := range []string{"admin/v3/info", "admin/v3/heal/b/p", "kms/v1/key/list?pattern=*", "admin/v3/../kms", "metrics/v3/api//x", "%61dmin/v3/info"} {
-		f.Add("GET", seed)
-	}
-	table, err := newAdminTable(adminRoutes())
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, method, target string) {
-		u, err := url.Parse("/minio/" + target)
-		if err != nil {
-			return
-		}
-		query, err := url.ParseQuery(u.RawQuery)
-		if err != nil {
-			return
-		}
-		path := strings.TrimPrefix(u.Path, adminRoot)
-		found, err := table.find(method, path, query)
-		if err != nil {
-			return
-		}
-		prefix, open := strings.CutSuffix(found.path, "*")
-		if found.method != method || open && !strings.HasPrefix(path, prefix) || !open && path != found.path {
-			t.Errorf("%s %s selects %s", method, path, found.op)
-		}
-		for name, values := range query {
-			if found.action != refuse && (len(values) > 1 || !slices.Contains(append(slices.Clone(found.sub), found.params...), name)) {
-				t.Errorf("%s takes %q", found.op, name)
-			}
-		}
-		if !isAdminPath(u.Path) {
-			t.Errorf("%s has a route but is no admin path", u.Path)
-		}
-	})
 }

@@ -1,4 +1,4 @@
-package proxy
+package lifecycle
 
 import (
 	"context"
@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/bucketseal/bucketseal/kms"
-	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
 )
 
@@ -27,25 +26,21 @@ func (k *lateKeys) DescribeKey(context.Context, string) (info kms.KeyInfo, err e
 
 func TestKeysThatCameMeanwhileAreNoStrangers(t *testing.T) {
 	t.Parallel()
-	up := serverBefore(t, func(w http.ResponseWriter, _ *http.Request) {
+	_, service := serviceBefore(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Last-Modified", "Mon, 02 Jan 2006 15:04:05 GMT")
 		w.Header().Set("ETag", `"d41d8cd98f00b204e9800998ecf8427e"`)
 		_, _ = io.WriteString(w, "rules")
-	}).opts.Upstream
-	service, err := up.NewService(storage.Credential{AccessKey: testRoot, SecretKey: testRootSecret}, "system")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := newSetup(&lateKeys{}, service, nil, nil)
+	})
+	s := NewSetup(&lateKeys{}, service, nil, nil)
 	before := system.ErrForeign
 	s.stranger.Store(&before)
-	if err := s.admit(); !errors.Is(err, errNotReady) {
+	if err := s.Admit(); !errors.Is(err, system.ErrNotReady) {
 		t.Errorf("strangers are admitted: %v", err)
 	}
-	if err := s.foreign(t.Context()); err != nil {
+	if err := s.Foreign(t.Context()); err != nil {
 		t.Errorf("keys that are there now: %v", err)
 	}
-	if err := s.admit(); err != nil {
+	if err := s.Admit(); err != nil {
 		t.Errorf("they are still strangers: %v", err)
 	}
 }

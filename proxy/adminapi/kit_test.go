@@ -1,4 +1,4 @@
-package proxy
+package adminapi_test
 
 import (
 	"bytes"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/keystore/mem"
+	"github.com/bucketseal/bucketseal/proxy"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -35,7 +36,7 @@ func testCredentials() map[string]string {
 
 // adminStage is a Server in front of a MinIO that a test plays.
 type adminStage struct {
-	server *Server
+	server *proxy.Server
 	keys   *kms.Local
 
 	mu    sync.Mutex
@@ -65,7 +66,7 @@ func newAdminStage(t *testing.T, reply func(http.ResponseWriter, *http.Request))
 	if err := stage.keys.CreateKey(t.Context(), "default-key"); err != nil {
 		t.Fatal(err)
 	}
-	stage.server, err = New(Options{
+	stage.server, err = proxy.New(proxy.Options{
 		Upstream: client, Service: storage.Credential{AccessKey: testRoot, SecretKey: testRootSecret},
 		Identities: identity.Settings{Credentials: testCredentials(), Access: identity.Access{Unrestricted: true, KeyAdmins: []string{testRoot}}},
 		KMS:        stage.keys, DefaultKey: "default-key", AutoEncryption: sse.ModeS3, Logger: slog.New(slog.DiscardHandler),

@@ -1,4 +1,4 @@
-package proxy
+package adminapi_test
 
 import (
 	"encoding/json"
@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/adminapi"
+	"github.com/bucketseal/bucketseal/proxy/lifecycle"
 )
 
 func TestKMSKeysAreCreatedTriedAndListed(t *testing.T) {
@@ -26,19 +28,19 @@ func TestKMSKeysAreCreatedTriedAndListed(t *testing.T) {
 		if err != nil || info.CreatedBy != testRoot {
 			t.Errorf("the key is %+v, %v", info, err)
 		}
-		for name, want := range map[string]keyStatus{
+		for name, want := range map[string]adminapi.KeyStatus{
 			"k2": {KeyID: "k2"}, "": {KeyID: "default-key"},
 			"nobody": {KeyID: "nobody", EncryptionError: "key with given key ID does not exist"},
 		} {
 			w := stage.ask(testRoot, "GET", paths.status+name, nil)
-			var got keyStatus
+			var got adminapi.KeyStatus
 			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != 200 || got != want {
 				t.Errorf("status of %q: %d %s", name, w.Code, w.Body)
 			}
 		}
 		for pattern, want := range map[string]string{"%2A": "default-key k2", "k%2A": "k2", "k2": "k2", "": "default-key k2", "k": ""} {
 			w := stage.ask(testRoot, "GET", "/minio/kms/v1/key/list?pattern="+pattern, nil)
-			var list []listedKey
+			var list []adminapi.ListedKey
 			if err := json.Unmarshal(w.Body.Bytes(), &list); err != nil || w.Code != 200 || list == nil {
 				t.Fatalf("list %q: %d %s", pattern, w.Code, w.Body)
 			}
@@ -130,18 +132,18 @@ func TestOnlyNoKMSOfUpstreamCountsAsYes(t *testing.T) {
 func TestReservedKeysAreOutOfReach(t *testing.T) {
 	t.Parallel()
 	stage := newAdminStage(t, answering(501, noKMS))
-	if err := stage.keys.CreateKey(t.Context(), systemKey); err != nil {
+	if err := stage.keys.CreateKey(t.Context(), lifecycle.SystemKey); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{systemKey, systemReadyKey, "bucketseal-system-more"} {
+	for _, name := range []string{lifecycle.SystemKey, lifecycle.SystemReadyKey, "bucketseal-system-more"} {
 		for _, r := range [][2]string{
 			{"POST", "/minio/kms/v1/key/create?key-id="}, {"GET", "/minio/kms/v1/key/status?key-id="}, {"POST", "/minio/admin/v3/kms/key/create?key-id="},
 		} {
 			wantAdminError(t, stage.ask(testRoot, r[0], r[1]+name, nil), 403, "kms:NotAuthorized")
 		}
 	}
-	for _, pattern := range []string{"%2A", systemKey, "bucketseal%2A"} {
-		if w := stage.ask(testRoot, "GET", "/minio/kms/v1/key/list?pattern="+pattern, nil); strings.Contains(w.Body.String(), systemKey) {
+	for _, pattern := range []string{"%2A", lifecycle.SystemKey, "bucketseal%2A"} {
+		if w := stage.ask(testRoot, "GET", "/minio/kms/v1/key/list?pattern="+pattern, nil); strings.Contains(w.Body.String(), lifecycle.SystemKey) {
 			t.Errorf("list %s: %s", pattern, w.Body)
 		}
 	}
