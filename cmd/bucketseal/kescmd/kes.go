@@ -21,19 +21,19 @@ import (
 	"github.com/bucketseal/bucketseal/kms/identity"
 )
 
-// Name is the command, and the name of a link to this program, under which it
+// kesName is the command, and the name of a link to this program, under which it
 // takes KES's command lines.
-const Name = "kes"
+const kesName = "kes"
 
 // CalledAs says whether the program was called by a link named kes.
 func CalledAs(program string) bool {
-	return strings.EqualFold(strings.TrimSuffix(filepath.Base(program), ".exe"), Name)
+	return strings.EqualFold(strings.TrimSuffix(filepath.Base(program), ".exe"), kesName)
 }
 
 // Command takes KES's command lines, those of its older releases too. Its
 // commands are bucketseal's own, but for those whose arguments differ.
 func Command(a *cli.App) *cobra.Command {
-	kes := cli.Group(Name, "Take the command lines of MinIO KES",
+	kes := cli.Group(kesName, "Take the command lines of MinIO KES",
 		kesServerCommand(a),
 		cli.Group("key", "Manage and use keys",
 			keycmd.CreateCommand(a), kesImportCommand(a), keycmd.ListCommand(a), keycmd.InfoCommand(a), keycmd.RemoveCommand(a),
