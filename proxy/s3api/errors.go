@@ -15,6 +15,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/objectname"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/route"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
@@ -27,7 +28,7 @@ import (
 var (
 	errDotSegment        = errors.New("object name with a dot segment")
 	errKeyTooLong        = errors.New("object key is too long")
-	errMissingLength     = vault.ErrMissingLength
+	errMissingLength     = plaintext.ErrMissingLength
 	errTooLarge          = vault.ErrTooLarge
 	errInvalidRange      = errors.New("range is not satisfiable")
 	errPlainObject       = vault.ErrPlainObject
@@ -41,7 +42,7 @@ var (
 	errReadWithMethod    = errors.New("server-side encryption header on a read")
 	errEncodingType      = errors.New("unknown encoding type")
 	errNoSuchUpload      = manifest.ErrNoSuchUpload
-	errBusy              = vault.ErrBusy
+	errBusy              = plaintext.ErrBusy
 	errPartOrder         = errors.New("parts out of order")
 	errCopySource        = errors.New("malformed copy source")
 	errAccessDenied      = vault.ErrAccessDenied
@@ -144,14 +145,14 @@ var errorTable = []struct {
 	{intake.ErrStaleCredential, intake.NewError(403, "InvalidAccessKeyId", "The storage does not accept this access key any more: its secret was changed, or it was removed there.")},
 	{errSTSAnswer, intake.NewError(502, "InternalError", "The storage issued a credential that cannot be used here.")},
 	{keyring.ErrOtherS3Key, intake.NewError(500, "InternalError", "The object was encrypted with another key of SSE-S3 than this bucketseal has: its sse_s3.former_keys may lack one.")},
-	{vault.ErrIncompleteBody, intake.NewError(400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.")},
+	{plaintext.ErrIncompleteBody, intake.NewError(400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.")},
 	{storage.ErrLied, intake.NewError(500, "InternalError", "The stored object is damaged or was tampered with.")},
 
 	{sse.ErrTampered, intake.NewError(500, "InternalError", "The stored object is damaged or was tampered with.")},
 	{sse.ErrTruncated, intake.NewError(500, "InternalError", "The stored object is damaged or was tampered with.")},
 	{sse.ErrRecord, intake.NewError(500, "InternalError", "The stored object is damaged or was tampered with.")},
 	{sse.ErrWrongKey, intake.NewError(403, "AccessDenied", "Access Denied.")},
-	{vault.ErrIncompleteBody, intake.NewError(400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.")},
+	{plaintext.ErrIncompleteBody, intake.NewError(400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.")},
 	{vault.ErrInvalidChecksum, intake.NewError(400, invalidArgument, "Invalid checksum provided.")},
 	{vault.ErrChecksumMismatch, intake.NewError(400, "XAmzContentChecksumMismatch", "The provided 'x-amz-checksum' header does not match what was computed.")},
 	{sse.ErrSource, intake.NewError(400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.")},

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/bucketseal/bucketseal/proxy/intake"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/vault"
 )
 
@@ -21,7 +22,7 @@ func vaultError(err error) (*intake.Error, bool) {
 		}
 		return &out, true
 	}
-	var beyond *vault.RangeError
+	var beyond *plaintext.RangeError
 	if errors.As(err, &beyond) { // in MinIO's words
 		r := beyond.Range
 		message := fmt.Sprintf("The requested range 'bytes=%d-%d' is not satisfiable", r.First, r.Last)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -46,7 +47,7 @@ func (a *Attributes) ObjectParts(ctx context.Context) ([]storage.ObjectPart, err
 		return nil, err
 	}
 	list := make([]storage.ObjectPart, len(parts.List()))
-	algorithm := Algorithm(parts.Checksum()).String()
+	algorithm := plaintext.Algorithm(parts.Checksum()).String()
 	for i, part := range parts.List() {
 		list[i] = storage.ObjectPart{Number: int(part.Number), Size: part.PlainSize}
 		if parts.Checksum() != 0 {

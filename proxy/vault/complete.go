@@ -8,6 +8,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -156,7 +157,7 @@ func (p *completing) commit(ctx context.Context, pinned storage.Conditions) erro
 	for i, part := range p.chosen {
 		list[i] = storage.CompletePart{Number: part.Number, ETag: part.ETag}
 		if p.upload.record == nil && p.upload.Checksum != 0 {
-			list[i].Algorithm, list[i].Checksum = Algorithm(p.upload.Checksum).String(), base64Std(part.Checksum.Value)
+			list[i].Algorithm, list[i].Checksum = plaintext.Algorithm(p.upload.Checksum).String(), base64Std(part.Checksum.Value)
 		}
 	}
 	stored, err := p.vault.as(p.caller).Complete(ctx, &storage.Complete{Upload: p.upload.at(), Parts: list, Conditions: pinned})

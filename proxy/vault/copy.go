@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -320,7 +321,7 @@ func (k *copying) stream(ctx context.Context) error {
 	known, sums := k.ofStream()
 	u := &writing{
 		vault: k.vault, caller: k.caller, write: &k.copy.Write, asked: k.asked, meta: k.meta, size: k.source.size, copied: true,
-		body: newCopiedBody(plain, known, k.asked.Mode == sse.ModeS3 && known.MD5 == nil, sums),
+		body: plaintext.NewCopied(plain, known, k.asked.Mode == sse.ModeS3 && known.MD5 == nil, sums),
 	}
 	if err := u.store(ctx, sums != nil); err != nil {
 		return err

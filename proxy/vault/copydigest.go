@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -22,9 +23,9 @@ func (k *copying) missing(known *sse.Facts) []checksum.Algorithm {
 	sum := known.Checksum
 	algorithm, ok := k.askedSum()
 	if !ok && sum != nil {
-		algorithm, ok = Algorithm(sum.Type), true
+		algorithm, ok = plaintext.Algorithm(sum.Type), true
 	}
-	if !ok || sum != nil && !sum.Composite && sum.Type == ChecksumType(algorithm) {
+	if !ok || sum != nil && !sum.Composite && sum.Type == plaintext.ChecksumType(algorithm) {
 		return nil
 	}
 	return []checksum.Algorithm{algorithm}
@@ -34,7 +35,7 @@ func (k *copying) missing(known *sse.Facts) []checksum.Algorithm {
 // copy whose source has no checksum gets a CRC64NVME.
 func (k *copying) whileReading(known *sse.Facts) []checksum.Algorithm {
 	if _, asked := k.askedSum(); !asked && known.Checksum == nil {
-		return []checksum.Algorithm{DefaultChecksum}
+		return []checksum.Algorithm{plaintext.DefaultChecksum}
 	}
 	return k.missing(known)
 }
@@ -58,9 +59,9 @@ func (k *copying) combineParts(ctx context.Context) error {
 		return nil
 	}
 	for _, p := range parts.List() {
-		whole = checksum.Combine(Algorithm(kind), whole, p.Checksum, p.PlainSize)
+		whole = checksum.Combine(plaintext.Algorithm(kind), whole, p.Checksum, p.PlainSize)
 	}
-	o.facts.Checksum = &sse.Checksum{Type: kind, Value: checksum.Bytes(Algorithm(kind), whole)}
+	o.facts.Checksum = &sse.Checksum{Type: kind, Value: checksum.Bytes(plaintext.Algorithm(kind), whole)}
 	return nil
 }
 
@@ -81,7 +82,7 @@ func (k *copying) measure(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = plain.Close() }()
-	body := newCopiedBody(plain, *facts, withMD5, k.whileReading(facts))
+	body := plaintext.NewCopied(plain, *facts, withMD5, k.whileReading(facts))
 	if err := k.vault.discard(body); err != nil {
 		return err
 	}
@@ -89,7 +90,7 @@ func (k *copying) measure(ctx context.Context) error {
 		facts.MD5, facts.Parts = sum[:], 0
 	}
 	for algorithm, value := range body.Checksums() {
-		facts.Checksum = &sse.Checksum{Type: ChecksumType(algorithm), Value: value}
+		facts.Checksum = &sse.Checksum{Type: plaintext.ChecksumType(algorithm), Value: value}
 	}
 	return nil
 }

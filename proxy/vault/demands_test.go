@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/bucketpolicy"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -24,7 +25,7 @@ func TestBucketPoliciesBindWhoSigned(t *testing.T) {
 	k.at.Policy = []byte(demanding)
 	j := k.watch()
 	unasked := func(p *vault.Put) {
-		p.Body = func(vault.Digests) (vault.Body, error) {
+		p.Body = func(plaintext.Digests) (plaintext.Body, error) {
 			t.Error("the body is asked for")
 			return nil, nil
 		}
@@ -82,7 +83,7 @@ func TestOnlyAnAnswerAboutThePolicyMeansThatItDemandsNothing(t *testing.T) {
 		}
 		_, err := at.Engine(t).Put(t.Context(), vaulttest.Caller("writer"), &vault.Put{
 			Write: vault.Write{Name: nameOf("k")}, Size: 4,
-			Body: func(vault.Digests) (vault.Body, error) { return vaulttest.NewBody([]byte("data")), nil },
+			Body: func(plaintext.Digests) (plaintext.Body, error) { return vaulttest.NewBody([]byte("data")), nil },
 		})
 		if !errors.Is(err, tt.want) || tt.want == nil && err != nil {
 			t.Errorf("%q, %v: %v", tt.document, tt.err, err)
@@ -100,7 +101,7 @@ func TestAPolicyIsReadOnceForManyWrites(t *testing.T) {
 	put := func() {
 		_, err := e.Put(t.Context(), c, &vault.Put{
 			Write: vault.Write{Name: nameOf("k")}, Size: 4,
-			Body: func(vault.Digests) (vault.Body, error) { return vaulttest.NewBody([]byte("data")), nil },
+			Body: func(plaintext.Digests) (plaintext.Body, error) { return vaulttest.NewBody([]byte("data")), nil },
 		})
 		if err != nil {
 			t.Fatal(err)

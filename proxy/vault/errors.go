@@ -23,9 +23,6 @@ var (
 	ErrPartTooSmall      = errors.New("part too small")
 	ErrPartNumber        = errors.New("part does not exist")
 	ErrTooLarge          = errors.New("body is too large")
-	ErrBusy              = errors.New("no memory left for a body of unknown length")
-	ErrMissingLength     = errors.New("missing content length")
-	ErrIncompleteBody    = errors.New("the body is not as long as was said")
 	ErrInvalidChecksum   = errors.New("invalid checksum")
 	ErrChecksumMismatch  = errors.New("checksum does not match")
 	ErrCopyOntoItself    = errors.New("copy of an object onto itself that changes nothing")
@@ -52,17 +49,6 @@ func (e *ConditionError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the condition.
 func (e *ConditionError) Unwrap() error { return e.Err }
-
-// RangeError says that no byte of a range exists in an object.
-type RangeError struct{ Range Range }
-
-// Error names the range.
-func (e *RangeError) Error() string {
-	if e.Range.Suffix >= 0 {
-		return fmt.Sprintf("the requested range 'bytes=-%d' is not satisfiable", e.Range.Suffix)
-	}
-	return fmt.Sprintf("the requested range 'bytes=%d-%d' is not satisfiable", e.Range.First, e.Range.Last)
-}
 
 // RequestError says what a request asks for that contradicts what is there, in words that
 // its client may see.

@@ -147,20 +147,6 @@ func (v *Vault) doubtUnfit(o *object, err error) {
 	}
 }
 
-// doubtingReader reads an object's plaintext, and doubts its manifest where it does not
-// fit.
-type doubtingReader struct {
-	plain  io.Reader
-	vault  *Vault
-	object *object
-}
-
-func (d *doubtingReader) Read(p []byte) (int, error) {
-	n, err := d.plain.Read(p)
-	d.vault.doubtUnfit(d.object, err)
-	return n, err
-}
-
 // onRestored says, once for each object, that its manifest was found by its data.
 func (v *Vault) onRestored(ref manifest.Ref) {
 	if v.o.OnRestored != nil {

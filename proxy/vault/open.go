@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -17,7 +18,7 @@ type Get struct {
 	// Head asks for what Open says of the object, and for no data.
 	Head bool
 	// Range asks for a range of the plaintext, nil for all of it.
-	Range *Range
+	Range *plaintext.Range
 	// Part asks for a part by its number, 0 for none; then Range is nil. An object that
 	// was not uploaded in parts has one.
 	Part int
@@ -55,7 +56,7 @@ type opening struct {
 	caller *Caller
 	get    *Get
 	// rng is the range that is answered, nil for the whole object.
-	rng *Range
+	rng *plaintext.Range
 	// cold says that what is known beforehand is not to be used.
 	cold bool
 	// known is what was asked for where it was known beforehand, else nil.
@@ -131,7 +132,7 @@ func (o *opening) plan(r *Reader) (err error) {
 	r.Range = sse.Range{Length: r.Size}
 	if o.rng != nil {
 		r.Partial = true
-		if r.Range, err = o.rng.of(r.Size); err != nil {
+		if r.Range, err = o.rng.Of(r.Size); err != nil {
 			return err
 		}
 	}
@@ -235,7 +236,7 @@ func (o *opening) answered(encSize int64) (sse.Range, bool) {
 	case o.known != nil:
 		return o.known.Range, true
 	case o.rng != nil:
-		return o.rng.encrypted(encSize), true
+		return o.rng.Encrypted(encSize), true
 	default:
 		return sse.Range{Length: encSize}, false
 	}

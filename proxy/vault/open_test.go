@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -73,7 +74,7 @@ func TestRangesAcrossEveryEdge(t *testing.T) {
 				t.Parallel()
 				r, name := newReads(t), named("k")
 				r.put(t, name, mode, data, layout...)
-				check := func(rng *vault.Range, want []byte) {
+				check := func(rng *plaintext.Range, want []byte) {
 					g := of(name, mode)
 					g.Range = rng
 					if o := r.wantRead(t, fmt.Sprintf("%+v", *rng), g, want); !o.Partial || o.Size != int64(len(data)) {
@@ -109,7 +110,7 @@ func TestRangeCostsOneRequestWhereItsPlaceIsKnown(t *testing.T) {
 			t.Errorf("%s: %d requests, want %d", what, n, most)
 		}
 	}
-	ranged := func(key string, rng *vault.Range) vault.Get {
+	ranged := func(key string, rng *plaintext.Range) vault.Get {
 		g := of(named(key), sse.ModeKMS)
 		g.Range = rng
 		return g
@@ -196,7 +197,7 @@ func TestConditionsComeBeforeRangesAndAfterRights(t *testing.T) {
 	g := of(named("k"), sse.ModeS3)
 	etag := r.wantRead(t, "all", g, data).ETag
 	g.Range = from(1000)
-	var beyond *vault.RangeError
+	var beyond *plaintext.RangeError
 	if _, err := r.open(t, g); !errors.As(err, &beyond) || beyond.Range != *g.Range {
 		t.Errorf("a range beyond the end: %v", err)
 	}

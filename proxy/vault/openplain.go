@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -23,7 +24,7 @@ func (o *opening) readPlain(ctx context.Context, r *Reader) error {
 	}
 	info := s.info
 	if o.rng != nil && info.Part && info.Total == 0 {
-		return &RangeError{*o.rng}
+		return &plaintext.RangeError{Range: *o.rng}
 	}
 	if info.Size < 0 {
 		return errNoLength
@@ -47,7 +48,7 @@ func (o *opening) isRangeOf(info *storage.Info) bool {
 	if o.rng == nil || !info.Part || info.Total < 0 {
 		return false
 	}
-	at, err := o.rng.of(info.Total)
+	at, err := o.rng.Of(info.Total)
 	return err == nil && at == info.At
 }
 
@@ -58,7 +59,7 @@ func (o *opening) askPlain(ctx context.Context, r *Reader, etag string, rangeVal
 	if o.get.Part > 0 {
 		get.Part = o.get.Part
 	} else if rangeValid {
-		get.Range = o.rng.plain()
+		get.Range = o.rng.Plain()
 	}
 	info, body, err := o.send(ctx, get, o.get.Head)
 	if o.get.Part > 0 && errors.Is(err, storage.ErrRange) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -54,7 +55,7 @@ func TestPlainObjectsAreReadWhereTheyMayBe(t *testing.T) {
 	if o.Record != nil || o.Partial || o.Size != int64(len(data)) || o.Meta.Get("Content-Type") != "text/x" {
 		t.Errorf("%+v", o.Seen)
 	}
-	for rng, want := range map[vault.Range][]byte{
+	for rng, want := range map[plaintext.Range][]byte{
 		*between(5, 9): data[5:10], *from(pkg + 1): data[pkg+1:], *last(7): data[2*pkg-7:], *last(1 << 40): data, *from(0): data, *between(9, 1<<40): data[9:],
 	} {
 		for _, head := range []bool{false, true} {
@@ -105,7 +106,7 @@ func TestEmptyPlainObjectHasNoRange(t *testing.T) {
 	g := vault.Get{Read: vault.Read{Name: plainName}}
 	r.wantRead(t, "all", g, nil)
 	g.Range = last(5)
-	var beyond *vault.RangeError
+	var beyond *plaintext.RangeError
 	if _, err := r.open(t, g); !errors.As(err, &beyond) {
 		t.Errorf("the end of nothing: %v", err)
 	}

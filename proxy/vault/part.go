@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -37,7 +37,7 @@ type Part struct {
 	PartTarget
 	// Body returns the part's content, of which these digests are needed. It is called
 	// once, when the part may be sent.
-	Body func(Digests) (Body, error)
+	Body func(plaintext.Digests) (plaintext.Body, error)
 }
 
 // SentPart is a part that was stored.
@@ -92,7 +92,7 @@ func (v *Vault) Part(ctx context.Context, c *Caller, part *Part) (*SentPart, err
 	}
 	size := body.Size()
 	if size < 0 {
-		whole, n, done, err := v.readUnsized(c, body)
+		whole, n, done, err := plaintext.ReadUnsized(c.Memory, v.o.SmallObject, body)
 		if err != nil {
 			return nil, err
 		}
@@ -142,33 +142,33 @@ func (p *partUpload) md5Known() bool {
 // digests are what is needed of the part's plaintext: what the upload wants of every part,
 // and the client may leave out. One that wants no checksum gets the default of the whole,
 // whatever its parts come with.
-func (p *partUpload) digests() Digests {
-	need := Digests{MD5: p.md5Known()}
+func (p *partUpload) digests() plaintext.Digests {
+	need := plaintext.Digests{MD5: p.md5Known()}
 	switch {
 	case p.upload.Checksum != 0:
-		need.Compute = []checksum.Algorithm{Algorithm(p.upload.Checksum)}
+		need.Compute = []checksum.Algorithm{plaintext.Algorithm(p.upload.Checksum)}
 	case p.upload.record != nil:
-		need.Compute = []checksum.Algorithm{DefaultChecksum}
+		need.Compute = []checksum.Algorithm{plaintext.DefaultChecksum}
 	}
 	return need
 }
 
 // checkAlgorithm refuses a part whose checksum is of another algorithm than the
 // one that was announced for the upload. *PartChecksumError.
-func (p *partUpload) checkAlgorithm(body Body) error {
+func (p *partUpload) checkAlgorithm(body plaintext.Body) error {
 	sent, _, ok := body.DeclaredChecksum()
 	if !ok {
 		sent, ok = body.TrailerChecksum()
 	}
-	if want := p.upload.Checksum; ok && want != 0 && ChecksumType(sent) != want {
-		return &PartChecksumError{p.upload.Name(), Algorithm(want), sent}
+	if want := p.upload.Checksum; ok && want != 0 && plaintext.ChecksumType(sent) != want {
+		return &PartChecksumError{p.upload.Name(), plaintext.Algorithm(want), sent}
 	}
 	return nil
 }
 
 // send encrypts the part, stores it upstream, and notes it in the ledger. A part
 // that is not noted does not exist.
-func (p *partUpload) send(ctx context.Context, body Body, size int64) error {
+func (p *partUpload) send(ctx context.Context, body plaintext.Body, size int64) error {
 	if size > maxPartSize {
 		return ErrTooLarge
 	}
@@ -183,11 +183,7 @@ func (p *partUpload) send(ctx context.Context, body Body, size int64) error {
 	}
 	put.Reader, put.Length, put.Expect = src, length, length >= expectContinueFrom
 	if p.etag, err = p.vault.as(p.caller).PutPart(ctx, put); err != nil {
-		var answer *storage.Error
-		if errors.As(err, &answer) {
-			return err
-		}
-		return bodyError(body, err)
+		return sendError(body, err)
 	}
 	p.learn(body, size)
 	// Noted even if the client has gone: upstream has the part.
@@ -197,12 +193,12 @@ func (p *partUpload) send(ctx context.Context, body Body, size int64) error {
 }
 
 // encrypt returns what goes upstream and how long it is.
-func (p *partUpload) encrypt(body Body, size int64) (io.Reader, int64, error) {
+func (p *partUpload) encrypt(body plaintext.Body, size int64) (io.Reader, int64, error) {
 	if size == 0 {
-		return bytes.NewReader(nil), 0, drain(body)
+		return bytes.NewReader(nil), 0, plaintext.Drain(body)
 	}
 	if p.upload.record == nil {
-		return &sourceReader{src: body, remaining: size}, size, nil
+		return plaintext.HoldLast(body, size), size, nil
 	}
 	p.facts.Nonce = sse.NewStreamNonce()
 	stream := sse.Stream{Key: p.key.Part(uint32(p.number)), Nonce: p.facts.Nonce, PlainSize: size} //nolint:gosec // 1 to 10,000
@@ -212,38 +208,38 @@ func (p *partUpload) encrypt(body Body, size int64) (io.Reader, int64, error) {
 
 // passChecksum has upstream keep a plain part's checksum, which the upload
 // announced: with the part if it is known before that is sent, else behind it.
-func (p *partUpload) passChecksum(put *storage.PutPart, body Body, src io.Reader, length int64) io.Reader {
+func (p *partUpload) passChecksum(put *storage.PutPart, body plaintext.Body, src io.Reader, length int64) io.Reader {
 	kind := p.upload.Checksum
 	if kind == 0 {
 		return src
 	}
-	name := checksumHeader(Algorithm(kind))
-	if sum := knownFacts(body, false).Checksum; sum != nil && sum.Type == kind {
+	name := plaintext.ChecksumHeader(plaintext.Algorithm(kind))
+	if sum := plaintext.Known(body, false).Checksum; sum != nil && sum.Type == kind {
 		put.Meta = storage.Metadata{name: {base64Std(sum.Value)}}
 		return src
 	}
 	put.Trailer = storage.Metadata{name: {base64Std(make([]byte, kind.Size()))}}
-	return &lastBytes{src: src, remaining: length, commit: func() error {
-		sum := knownFacts(body, false).Checksum
+	return plaintext.BeforeEnd(src, length, func() error {
+		sum := plaintext.Known(body, false).Checksum
 		if sum == nil || sum.Type != kind {
 			return ErrInvalidChecksum
 		}
 		put.Trailer.Set(name, base64Std(sum.Value))
 		return nil
-	}}
+	})
 }
 
 func base64Std(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 
 // learn takes over what is known of the part once it has been read. Of an upload that
 // wants no checksum the default is not the part's: clients are told their own.
-func (p *partUpload) learn(body Body, size int64) {
-	p.facts.Facts = knownFacts(body, p.md5Known())
+func (p *partUpload) learn(body plaintext.Body, size int64) {
+	p.facts.Facts = plaintext.Known(body, p.md5Known())
 	p.facts.PlainSize = size
 	if p.upload.Checksum != 0 || p.upload.record == nil {
 		return
 	}
-	p.facts.WholeCRC = body.Checksums()[DefaultChecksum]
+	p.facts.WholeCRC = body.Checksums()[plaintext.DefaultChecksum]
 	_, _, declared := body.DeclaredChecksum()
 	_, trailer := body.TrailerChecksum()
 	if !declared && !trailer {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -15,7 +16,7 @@ type PartCopy struct {
 	Source Read
 	// Range is the piece, nil for the whole object; its Last must be given. RangeFault is
 	// what is wrong with how it is asked for: it is told only to whom may read the source.
-	Range      *Range
+	Range      *plaintext.Range
 	RangeFault error
 	// Long does what may take long while the client is kept waiting; nil does it at once.
 	Long func(do func() error) error
@@ -77,7 +78,7 @@ func (p *partUpload) copy(ctx context.Context, piece *PartCopy) (version string,
 	}
 	defer func() { _ = plain.Close() }()
 	need := p.digests()
-	body := newCopiedBody(plain, sse.Facts{}, need.MD5, need.Compute)
+	body := plaintext.NewCopied(plain, sse.Facts{}, need.MD5, need.Compute)
 	return src.info.Version, patiently(piece.Long, func() error { return p.send(ctx, body, part.Length) })
 }
 

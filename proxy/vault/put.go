@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -28,7 +29,7 @@ type Put struct {
 	Declared storage.Metadata
 	// Body gives the body, once it is known which digests of it are needed. It is called
 	// at most once. Required.
-	Body func(Digests) (Body, error)
+	Body func(plaintext.Digests) (plaintext.Body, error)
 	// Allowed is asked once the size is known, before anything is stored; nil allows every
 	// size.
 	Allowed func(size int64) error
@@ -99,8 +100,8 @@ func (v *Vault) mayKnock(ctx context.Context, c *Caller, bucket string, asked *s
 
 // receive gets the client's body. One of unknown size is read whole first; done gives its
 // memory back.
-func (u *writing) receive(p *Put) (body Body, done func(), err error) {
-	digests := Digests{MD5: u.asked.Mode == sse.ModeS3}
+func (u *writing) receive(p *Put) (body plaintext.Body, done func(), err error) {
+	digests := plaintext.Digests{MD5: u.asked.Mode == sse.ModeS3}
 	if p.Checksum != 0 {
 		digests.Compute = []checksum.Algorithm{p.Checksum}
 	} else {
@@ -110,11 +111,11 @@ func (u *writing) receive(p *Put) (body Body, done func(), err error) {
 		return nil, nil, err
 	}
 	if body.Size() != u.size {
-		return nil, nil, ErrIncompleteBody
+		return nil, nil, plaintext.ErrIncompleteBody
 	}
 	u.body, u.declared, done = body, p.Declared, func() {}
 	if u.size < 0 {
-		u.body, u.size, done, err = u.vault.readUnsized(u.caller, body)
+		u.body, u.size, done, err = plaintext.ReadUnsized(u.caller.Memory, u.vault.o.SmallObject, body)
 	}
 	return body, done, err
 }
@@ -128,5 +129,5 @@ func (u *writing) defaultChecksum(p *Put) checksum.Algorithm {
 	if u.asked.Mode == sse.ModeNone || !small && !manifest {
 		return 0
 	}
-	return DefaultChecksum
+	return plaintext.DefaultChecksum
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -123,7 +124,7 @@ func TestABodyThatFailsStoresNothing(t *testing.T) {
 				before := k.mustPut("k", []byte("before"), sse.ModeS3).ETag
 				_, err := k.put("k", someBytes(t, size), mode, func(p *vault.Put) {
 					whole := p.Body
-					p.Body = func(d vault.Digests) (vault.Body, error) {
+					p.Body = func(d plaintext.Digests) (plaintext.Body, error) {
 						body, err := whole(d)
 						body.(*vaulttest.Body).Fail, body.(*vaulttest.Body).FailAt = broken, int64(at)
 						return body, err
@@ -145,7 +146,7 @@ func TestABodyOfAnotherLengthIsRefused(t *testing.T) {
 	k := newWriteKit(t)
 	for _, size := range []int64{0, 9, 11, -1} {
 		_, err := k.put("k", someBytes(t, 10), sse.ModeS3, func(p *vault.Put) { p.Size = size })
-		if !errors.Is(err, vault.ErrIncompleteBody) {
+		if !errors.Is(err, plaintext.ErrIncompleteBody) {
 			t.Errorf("%d bytes are said, 10 come: %v", size, err)
 		}
 	}
@@ -161,7 +162,7 @@ func TestBodiesOfUnknownLengthAreSmall(t *testing.T) {
 		_, err := k.put("k", data, sse.ModeS3, func(p *vault.Put) {
 			p.Size = -1
 			p.Allowed = func(n int64) error { seen = n; return allowed }
-			p.Body = func(d vault.Digests) (vault.Body, error) {
+			p.Body = func(d plaintext.Digests) (plaintext.Body, error) {
 				body := vaulttest.NewBody(data, d.Default)
 				body.Unsized = true
 				return body, nil
@@ -169,7 +170,7 @@ func TestBodiesOfUnknownLengthAreSmall(t *testing.T) {
 		})
 		return err
 	}
-	if err := put(smallWrite+1, nil); !errors.Is(err, vault.ErrMissingLength) {
+	if err := put(smallWrite+1, nil); !errors.Is(err, plaintext.ErrMissingLength) {
 		t.Errorf("a large one: %v", err)
 	}
 	if err := put(10, tooBig); !errors.Is(err, tooBig) || seen != 10 {
@@ -182,7 +183,7 @@ func TestBodiesOfUnknownLengthAreSmall(t *testing.T) {
 		}
 	}
 	k.c.Memory = noMemory{}
-	if err := put(10, nil); !errors.Is(err, vault.ErrBusy) {
+	if err := put(10, nil); !errors.Is(err, plaintext.ErrBusy) {
 		t.Errorf("without memory: %v", err)
 	}
 }
@@ -252,7 +253,7 @@ func TestNothingIsStoredWithoutItsManifest(t *testing.T) {
 		data := someBytes(t, smallWrite+1)
 		_, err := k.e.Put(ctx, k.c, &vault.Put{
 			Write: vault.Write{Name: nameOf("k"), Asked: asked(sse.ModeS3)}, Size: int64(len(data)),
-			Body: func(vault.Digests) (vault.Body, error) { return vaulttest.NewBody(data), nil },
+			Body: func(plaintext.Digests) (plaintext.Body, error) { return vaulttest.NewBody(data), nil },
 		})
 		if err == nil || ctx.Err() == nil {
 			t.Errorf("step %v: acknowledged: %v", step, err)
@@ -336,7 +337,7 @@ func TestStrangersDoNotGetToTheirBodies(t *testing.T) {
 	for _, mode := range []sse.Mode{sse.ModeS3, sse.ModeKMS, sse.ModeC, sse.ModeNone} {
 		_, err := k.put("k", []byte("data"), mode, func(p *vault.Put) {
 			p.Fault = errors.New("what is wrong with the request")
-			p.Body = func(vault.Digests) (vault.Body, error) {
+			p.Body = func(plaintext.Digests) (plaintext.Body, error) {
 				t.Error("the body is asked for")
 				return nil, nil
 			}
@@ -408,7 +409,7 @@ func TestSlowManifestsDoNotOutliveTheirCaller(t *testing.T) {
 	go func() {
 		_, err := k.e.Put(ctx, k.c, &vault.Put{
 			Write: vault.Write{Name: nameOf("k"), Asked: asked(sse.ModeS3)}, Size: int64(len(data)),
-			Body: func(vault.Digests) (vault.Body, error) { return vaulttest.NewBody(data), nil },
+			Body: func(plaintext.Digests) (plaintext.Body, error) { return vaulttest.NewBody(data), nil },
 		})
 		done <- err
 	}()
@@ -445,7 +446,7 @@ func TestWritesObeyTheBucketsRule(t *testing.T) {
 		}
 		stored, err := k.e.Put(t.Context(), k.c, &vault.Put{
 			Write: vault.Write{Name: nameOf("k"), Asked: asked(tt.asked)}, Size: 4,
-			Body: func(vault.Digests) (vault.Body, error) { return vaulttest.NewBody([]byte("data")), nil },
+			Body: func(plaintext.Digests) (plaintext.Body, error) { return vaulttest.NewBody([]byte("data")), nil },
 		})
 		if err != nil || stored.Record.Mode != tt.mode || stored.Record.KMSKey != tt.key || stored.Record.BucketKey != tt.share {
 			t.Errorf("%+v, asked for %v: %+v, %v", tt.rule, tt.asked, stored, err)

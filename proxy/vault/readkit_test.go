@@ -15,6 +15,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -255,10 +256,10 @@ func of(name sse.Name, mode sse.Mode) vault.Get {
 	return g
 }
 
-func between(first, last int64) *vault.Range {
-	return &vault.Range{First: first, Last: last, Suffix: -1}
+func between(first, last int64) *plaintext.Range {
+	return &plaintext.Range{First: first, Last: last, Suffix: -1}
 }
 
-func from(first int64) *vault.Range { return between(first, -1) }
+func from(first int64) *plaintext.Range { return between(first, -1) }
 
-func last(n int64) *vault.Range { return &vault.Range{Suffix: n} }
+func last(n int64) *plaintext.Range { return &plaintext.Range{Suffix: n} }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/keyring"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -163,7 +164,7 @@ func (s *source) open(ctx context.Context, c *Caller, part sse.Range) (plain io.
 	get := &storage.Get{Name: s.read.Name, Version: s.read.Version, IfMatch: s.info.ETag}
 	partial := need.Length > 0 && need.Length < total
 	if partial {
-		get.Range = exactly(need)
+		get.Range = plaintext.Exactly(need)
 	}
 	got, err := s.vault.as(c).Get(ctx, get)
 	if err != nil {
@@ -175,20 +176,31 @@ func (s *source) open(ctx context.Context, c *Caller, part sse.Range) (plain io.
 	var text io.Reader = got
 	if err == nil && s.object != nil {
 		text, err = parts.Decrypt(&s.object.key, got, part)
-		text = &doubtingReader{text, s.vault, s.object}
 	}
 	if err != nil {
 		s.vault.doubtUnfit(s.object, err)
 		_ = got.Close()
 		return nil, err
 	}
-	return readCloser{text, got}, nil
+	return &sourceReader{text, got, s}, nil
 }
 
-// readCloser reads from one and closes the other.
-type readCloser struct {
-	io.Reader
+// sourceReader reads the plaintext of a source, and doubts its manifest where that does not
+// fit. It is to be closed.
+type sourceReader struct {
+	text io.Reader
 	io.Closer
+	source *source
+}
+
+// Read reads the plaintext. Errors are those of readError.
+func (r *sourceReader) Read(p []byte) (int, error) {
+	n, err := r.text.Read(p)
+	if err != nil && err != io.EOF {
+		err = readError(err)
+		r.source.vault.doubtUnfit(r.source.object, err)
+	}
+	return n, err
 }
 
 // checkAnswer refuses an answer that is not the bytes want of encSize.

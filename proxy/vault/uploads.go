@@ -8,6 +8,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -146,7 +147,7 @@ func (v *Vault) Begin(ctx context.Context, c *Caller, b *Begin) (*Begun, error) 
 			return nil, v.refusal(ctx, c, &b.Write, err)
 		}
 	} else if noted.Checksum != 0 { // of the plaintext: upstream keeps it
-		b.Meta.Set("X-Amz-Checksum-Algorithm", Algorithm(noted.Checksum).String())
+		b.Meta.Set("X-Amz-Checksum-Algorithm", plaintext.Algorithm(noted.Checksum).String())
 		b.Meta.Set("X-Amz-Checksum-Type", checksumKind(noted.Composite))
 	}
 	noted.ID, err = v.as(c).CreateUpload(ctx, &storage.CreateUpload{Name: b.Name, Meta: b.Meta, Record: noted.Record, Conditions: pinned})
@@ -202,7 +203,7 @@ func (b *Begin) setChecksum(noted *manifest.Upload) error {
 	if !ok {
 		return ErrInvalidChecksum
 	}
-	noted.Checksum = ChecksumType(algorithm)
+	noted.Checksum = plaintext.ChecksumType(algorithm)
 	switch strings.ToUpper(b.ChecksumType) {
 	case "":
 		noted.Composite = algorithm != checksum.CRC64NVME

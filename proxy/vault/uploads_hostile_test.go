@@ -8,6 +8,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -240,7 +241,7 @@ func TestPartsAreCopiedFromObjects(t *testing.T) {
 			_, err := piece(tt.change)
 			wantError(t, name+": "+what, err, tt.want)
 		}
-		if _, err := piece(func(p *vault.PartCopy) { p.Range = &vault.Range{Last: int64(len(data)), Suffix: -1} }); !errors.As(err, &range1) || range1.Size != int64(len(data)) {
+		if _, err := piece(func(p *vault.PartCopy) { p.Range = &plaintext.Range{Last: int64(len(data)), Suffix: -1} }); !errors.As(err, &range1) || range1.Size != int64(len(data)) {
 			t.Errorf("%s: beyond the end: %v", name, err)
 		}
 		if len(u.listed()) != 0 {
@@ -249,7 +250,7 @@ func TestPartsAreCopiedFromObjects(t *testing.T) {
 		first, last := int64(sse.PackageSize-1), int64(2*sse.PackageSize)
 		long := 0
 		copied, err := piece(func(p *vault.PartCopy) {
-			p.Range = &vault.Range{First: first, Last: last, Suffix: -1}
+			p.Range = &plaintext.Range{First: first, Last: last, Suffix: -1}
 			p.Long = func(do func() error) error { long++; return do() }
 		})
 		if err != nil || long != 1 {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -68,7 +69,7 @@ func (u *uploader) begin() *uploader {
 func (u *uploader) tryPart(number int, change func(*vaulttest.Body), data []byte) (*vault.SentPart, error) {
 	return u.engine.Part(u.t.Context(), u.caller, &vault.Part{
 		PartTarget: vault.PartTarget{Upload: u.upload(), Number: number, Customer: u.customer()},
-		Body: func(need vault.Digests) (vault.Body, error) {
+		Body: func(need plaintext.Digests) (plaintext.Body, error) {
 			body := vaulttest.NewBody(data, need.Compute...)
 			if change != nil {
 				change(body)

@@ -14,6 +14,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -69,7 +70,7 @@ func TestUploadInPartsIsWhatWasSent(t *testing.T) {
 // wantWhole compares a checksum with that of the data.
 func wantWhole(t *testing.T, sum *sse.Checksum, data []byte) {
 	t.Helper()
-	h := vault.Algorithm(sum.Type).New()
+	h := plaintext.Algorithm(sum.Type).New()
 	_, _ = h.Write(data)
 	if sum.Composite || !bytes.Equal(h.Sum(nil), sum.Value) {
 		t.Errorf("checksum %+v", sum)
@@ -243,14 +244,14 @@ func TestPartsOfUnknownLength(t *testing.T) {
 	u := newUploader(t, i, "k").begin()
 	unsized := func(b *vaulttest.Body) { b.Unsized = true }
 	_, err := u.tryPart(1, unsized, text(1001, 1))
-	wantError(t, "a large one", err, vault.ErrMissingLength)
+	wantError(t, "a large one", err, plaintext.ErrMissingLength)
 	sent, err := u.tryPart(1, unsized, text(1000, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	u.caller.Memory = uploadNoMemory{}
 	_, err = u.tryPart(2, unsized, text(10, 1))
-	wantError(t, "no memory", err, vault.ErrBusy)
+	wantError(t, "no memory", err, plaintext.ErrBusy)
 	u.complete(vault.WantedPart{Number: 1, ETag: sent.ETag})
 	u.wants(text(1000, 1))
 }
@@ -267,7 +268,7 @@ func TestPartOfMoreThanFiveGibibytesIsRefused(t *testing.T) {
 	u := newUploader(t, i, "k").begin()
 	_, err := u.engine.Part(t.Context(), u.caller, &vault.Part{
 		PartTarget: vault.PartTarget{Upload: u.upload(), Number: 1},
-		Body:       func(vault.Digests) (vault.Body, error) { return longBody{vaulttest.NewBody(nil)}, nil },
+		Body:       func(plaintext.Digests) (plaintext.Body, error) { return longBody{vaulttest.NewBody(nil)}, nil },
 	})
 	wantError(t, "5 GiB and a byte", err, vault.ErrTooLarge)
 }
@@ -295,7 +296,7 @@ func TestPartsNeedTheirCustomerKey(t *testing.T) {
 		{"a fault", vault.PartTarget{Upload: without.upload(), Number: 1, Fault: fault}, fault},
 		{"a fault and no upload", vault.PartTarget{Upload: vault.Upload{Name: without.name, ID: "x"}, Number: 1, Fault: fault}, vault.ErrNoSuchUpload},
 	} {
-		_, err := without.engine.Part(t.Context(), without.caller, &vault.Part{PartTarget: tt.target, Body: func(vault.Digests) (vault.Body, error) {
+		_, err := without.engine.Part(t.Context(), without.caller, &vault.Part{PartTarget: tt.target, Body: func(plaintext.Digests) (plaintext.Body, error) {
 			t.Errorf("%s: the body is read", tt.what)
 			return vaulttest.NewBody(nil), nil
 		}})
@@ -309,7 +310,7 @@ func TestPartsNeedTheirCustomerKey(t *testing.T) {
 // everyOperation does everything that can be done with an upload.
 func everyOperation(u *uploader, upload vault.Upload) map[string]error {
 	ctx, t := u.t.Context(), u.t
-	body := func(vault.Digests) (vault.Body, error) {
+	body := func(plaintext.Digests) (plaintext.Body, error) {
 		t.Error("a body is read")
 		return vaulttest.NewBody(nil), nil
 	}
@@ -492,7 +493,7 @@ func TestCompleteChecksWhatIsSaidOfTheObject(t *testing.T) {
 	u.begin()
 	_, err := u.engine.Part(t.Context(), u.caller, &vault.Part{
 		PartTarget: vault.PartTarget{Upload: u.upload(), Number: 1},
-		Body: func(vault.Digests) (vault.Body, error) {
+		Body: func(plaintext.Digests) (plaintext.Body, error) {
 			return saidBody{vaulttest.NewBody(text(10, 1)), checksum.SHA1, make([]byte, 20)}, nil
 		},
 	})

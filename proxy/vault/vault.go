@@ -20,6 +20,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/glob"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/sse"
@@ -98,18 +99,10 @@ type Caller struct {
 	// request: for notes and the log.
 	Name, RequestID string
 	// Memory is the caller's share of the memory for small uploads.
-	Memory Memory
+	Memory plaintext.Memory
 	// Policy returns what a bucket's policy may ask of the request, by the names of package
 	// bucketpolicy. It is asked where there is such a policy; nil knows nothing.
 	Policy func() map[string][]string
-}
-
-// Memory hands out buffers.
-type Memory interface {
-	// Take returns a buffer of size bytes, nil if none is left. It never waits.
-	Take(size int64) []byte
-	// Give takes one back; reuse is false while somebody may still read it.
-	Give(buffer []byte, reuse bool)
 }
 
 // as returns the storage as the caller sees it.

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/proxy/vault/vaulttest"
@@ -84,7 +85,7 @@ func reading(key string, mode sse.Mode) vault.Read {
 // put stores data by the engine that encrypts, unless the mode is none, as changes want it.
 func (k *writeKit) put(key string, data []byte, mode sse.Mode, changes ...func(*vault.Put)) (*vault.Stored, error) {
 	p := &vault.Put{Write: vault.Write{Name: nameOf(key), Asked: asked(mode)}, Size: int64(len(data))}
-	p.Body = func(d vault.Digests) (vault.Body, error) {
+	p.Body = func(d plaintext.Digests) (plaintext.Body, error) {
 		return vaulttest.NewBody(data, append(d.Compute, d.Default)...), nil
 	}
 	for _, change := range changes {

@@ -159,7 +159,7 @@ func NewBody(data []byte, sums ...checksum.Algorithm) *Body {
 	return b
 }
 
-// Read implements vault.Body.
+// Read implements plaintext.Body.
 func (b *Body) Read(p []byte) (int, error) {
 	if b.err != nil {
 		return 0, b.err
@@ -177,15 +177,15 @@ func (b *Body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// MD5 implements vault.Body.
+// MD5 implements plaintext.Body.
 func (b *Body) MD5() (sum [16]byte, ok bool) {
 	return md5.Sum(b.data), b.err == io.EOF //nolint:gosec // see above
 }
 
-// DeclaredMD5 implements vault.Body.
+// DeclaredMD5 implements plaintext.Body.
 func (b *Body) DeclaredMD5() (sum [16]byte, ok bool) { return sum, false }
 
-// Checksums implements vault.Body.
+// Checksums implements plaintext.Body.
 func (b *Body) Checksums() map[checksum.Algorithm][]byte {
 	out := make(map[checksum.Algorithm][]byte)
 	for a := range b.want {
@@ -198,13 +198,13 @@ func (b *Body) Checksums() map[checksum.Algorithm][]byte {
 	return out
 }
 
-// DeclaredChecksum implements vault.Body.
+// DeclaredChecksum implements plaintext.Body.
 func (b *Body) DeclaredChecksum() (checksum.Algorithm, []byte, bool) { return 0, nil, false }
 
-// TrailerChecksum implements vault.Body.
+// TrailerChecksum implements plaintext.Body.
 func (b *Body) TrailerChecksum() (checksum.Algorithm, bool) { return 0, false }
 
-// Size implements vault.Body.
+// Size implements plaintext.Body.
 func (b *Body) Size() int64 {
 	if b.Unsized {
 		return -1
@@ -212,5 +212,5 @@ func (b *Body) Size() int64 {
 	return int64(len(b.data))
 }
 
-// Err implements vault.Body.
+// Err implements plaintext.Body.
 func (b *Body) Err() error { return b.err }

@@ -1,4 +1,4 @@
-package vault
+package plaintext
 
 import (
 	"github.com/bucketseal/bucketseal/proxy/checksum"
