@@ -22,6 +22,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/pins"
 	"github.com/bucketseal/bucketseal/proxy/s3api"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -137,13 +138,18 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 	if o.Metrics != nil {
 		o.Metrics.MustRegister(restored, replaced)
 	}
+	keys := keyring.New(keyring.Options{
+		KMS: o.KMS, Rights: s.identities, AllowAnonymous: o.AllowAnonymous, DefaultKey: o.DefaultKey, S3Key: o.S3Key,
+		FormerS3Keys: o.FormerS3Keys, Reserved: []string{lifecycle.SystemKey, lifecycle.SystemReadyKey}, ShareDEK: o.ShareDEK,
+	})
+	storage, manifests := o.Upstream.Storage(o.Service), manifest.New(s.system)
+	objects, err := sealed.New(sealed.Options{Storage: storage, Keys: keys, Manifests: manifests, Logger: o.Logger, OnRestored: restored.Inc})
+	if err != nil {
+		return err
+	}
 	s.vault, err = vault.New(vault.Options{
-		Storage: o.Upstream.Storage(o.Service), System: s.system, Manifests: manifest.New(s.system), Ledger: manifest.NewLedger(s.system), Rules: rules,
-		Keys: keyring.New(keyring.Options{
-			KMS: o.KMS, Rights: s.identities, AllowAnonymous: o.AllowAnonymous, DefaultKey: o.DefaultKey, S3Key: o.S3Key,
-			FormerS3Keys: o.FormerS3Keys, Reserved: []string{lifecycle.SystemKey, lifecycle.SystemReadyKey}, ShareDEK: o.ShareDEK,
-		}),
-		Ready: s.setup.Ensure, Policy: s.service.Policy, Clock: o.Upstream.Clock, SweepOthers: s.sweepOthers, OnRestored: restored.Inc,
+		Storage: storage, System: s.system, Manifests: manifests, Ledger: manifest.NewLedger(s.system), Rules: rules, Keys: keys, Objects: objects,
+		Ready: s.setup.Ensure, Policy: s.service.Policy, Clock: o.Upstream.Clock, SweepOthers: s.sweepOthers,
 		PlainRead: o.PlainRead, AutoEncryption: o.AutoEncryption, SmallObject: o.SmallObject, Logger: o.Logger,
 	})
 	return err

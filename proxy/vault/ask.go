@@ -4,13 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"io"
 	"sync"
 	"time"
 
-	"github.com/bucketseal/bucketseal/kms"
-	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -32,13 +29,6 @@ func (v *Vault) refusal(ctx context.Context, c *Caller, w *Write, err error) err
 		return denied
 	}
 	return err
-}
-
-// mayPass says whether an error is one of who cannot be reached for now, or of another
-// KMS key than before, and says nothing of an object.
-func mayPass(err error) bool {
-	return errors.Is(err, kms.ErrUnavailable) || errors.Is(err, kms.ErrKeyReplaced) || errors.Is(err, storage.ErrUnreachable) || errors.Is(err, identity.ErrUnavailable) ||
-		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // askedTTL is how long upstream's word holds that a caller may send parts of an

@@ -42,7 +42,7 @@ func (a *Attributes) ObjectParts(ctx context.Context) ([]storage.ObjectPart, err
 	case s.record.Layout != sse.Uploaded:
 		return []storage.ObjectPart{{Number: 1, Size: s.size}}, nil
 	}
-	parts, err := s.vault.layout(ctx, s.object)
+	parts, err := s.vault.o.Objects.Layout(ctx, s.object)
 	if err != nil {
 		return nil, err
 	}

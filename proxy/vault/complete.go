@@ -9,6 +9,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -174,6 +175,6 @@ func (p *completing) commit(ctx context.Context, pinned storage.Conditions) erro
 // done is the object as clients know it.
 func (p *completing) done() *Completed {
 	return &Completed{
-		ETag: clientETag(p.upload.record, &p.facts, p.etag), Version: p.version, Record: p.upload.record, Facts: p.facts,
+		ETag: sealed.ETag(p.upload.record, &p.facts, p.etag), Version: p.version, Record: p.upload.record, Facts: p.facts,
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -38,7 +39,7 @@ func (p *completing) choose(ctx context.Context) error {
 		want := &p.wanted.Parts[i]
 		id := manifest.PartID{Number: want.Number, ETag: current[want.Number]}
 		facts, ok := noted[id]
-		if !ok || id.ETag == "" || strings.Trim(want.ETag, `"`) != strings.Trim(partETag(p.upload.record, id, &facts), `"`) {
+		if !ok || id.ETag == "" || strings.Trim(want.ETag, `"`) != strings.Trim(sealed.PartETag(p.upload.record, id, &facts), `"`) {
 			return ErrInvalidPart
 		}
 		if !want.fits(facts.Checksum) {

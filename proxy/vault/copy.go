@@ -14,6 +14,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -201,7 +202,7 @@ func (k *copying) run(ctx context.Context) error {
 	to := k.asked.Mode
 	wrapped := func(m sse.Mode) bool { return m == sse.ModeS3 || m == sse.ModeKMS }
 	switch {
-	case wrapped(from) && wrapped(to) && !k.source.object.restored:
+	case wrapped(from) && wrapped(to) && !k.source.object.Restored:
 		return k.rewrap(ctx)
 	case from == sse.ModeNone && to == sse.ModeNone:
 		return k.copyUpstream(ctx, "")
@@ -237,12 +238,12 @@ func (k *copying) rewrap(ctx context.Context) error {
 		return v.refusal(ctx, c, write, err)
 	}
 	defer key.Zero()
-	k.facts = k.source.object.facts
+	k.facts = k.source.object.Facts
 	private, err := k.carryLayout(ctx, &key.Record)
 	if err != nil {
 		return err
 	}
-	text, err := key.Seal(&k.source.object.key, private)
+	text, err := key.Seal(&k.source.object.Key, private)
 	if err != nil {
 		return err
 	}
@@ -258,23 +259,23 @@ func (k *copying) rewrap(ctx context.Context) error {
 // object of parts, which upstream's copy no longer shows. It is written first.
 func (k *copying) carryLayout(ctx context.Context, rec *sse.Record) (*sse.Private, error) {
 	o := k.source.object
-	if o.record.Layout == sse.OneStream {
-		rec.PlainSize = o.size
-		private := sse.NewPrivate(o.size, o.nonce)
-		private.Facts = o.facts
+	if o.Record.Layout == sse.OneStream {
+		rec.PlainSize = o.Size
+		private := sse.NewPrivate(o.Size, o.Nonce)
+		private.Facts = o.Facts
 		private.Facts.PlainSize = 0
 		return private, nil
 	}
 	if err := k.mayPut(ctx); err != nil {
 		return nil, err
 	}
-	parts, err := k.vault.layout(ctx, o)
+	parts, err := k.vault.o.Objects.Layout(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	rec.Layout, rec.Manifest = sse.Copied, sse.NewManifestID()
 	ref := manifest.Ref{Name: k.copy.Name, ID: rec.Manifest}
-	return sse.NewPartsPrivate(), k.vault.o.Manifests.Put(ctx, ref, o.facts, parts)
+	return sse.NewPartsPrivate(), k.vault.o.Manifests.Put(ctx, ref, o.Facts, parts)
 }
 
 // copyUpstream has upstream copy the source, if it is still what was looked up, and store
@@ -296,7 +297,7 @@ func (k *copying) copyUpstream(ctx context.Context, record string) (err error) {
 		SourceMatch: k.source.info.ETag, Tagging: k.copy.Tagging, Checksum: algorithm,
 	})
 	if err != nil {
-		return asChanged(err) // the only condition is that on the source
+		return sealed.AsChanged(err) // the only condition is that on the source
 	}
 	k.modified = k.answer.Modified
 	return nil
@@ -371,7 +372,7 @@ func (k *copying) lookUp(ctx context.Context) error {
 func (k *copying) copied() *Copied {
 	return &Copied{
 		Stored: Stored{
-			ETag: clientETag(k.record, &k.facts, k.answer.ETag), Version: k.answer.Version, Meta: k.answer.Meta,
+			ETag: sealed.ETag(k.record, &k.facts, k.answer.ETag), Version: k.answer.Version, Meta: k.answer.Meta,
 			Record: k.record, Facts: k.facts,
 		},
 		Modified:      k.modified,

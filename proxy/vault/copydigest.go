@@ -44,24 +44,24 @@ func (k *copying) whileReading(known *sse.Facts) []checksum.Algorithm {
 // parts' checksums that it follows from: a CRC. No data is read for it.
 func (k *copying) combineParts(ctx context.Context) error {
 	o := k.source.object
-	if o == nil || o.facts.Checksum == nil || !o.facts.Checksum.Composite || !combinable(o.facts.Checksum.Type) {
+	if o == nil || o.Facts.Checksum == nil || !o.Facts.Checksum.Composite || !combinable(o.Facts.Checksum.Type) {
 		return nil
 	}
 	if err := k.mayPut(ctx); err != nil {
 		return err
 	}
-	parts, err := k.vault.layout(ctx, o)
+	parts, err := k.vault.o.Objects.Layout(ctx, o)
 	if err != nil {
 		return err
 	}
-	kind, whole := o.facts.Checksum.Type, uint64(0)
+	kind, whole := o.Facts.Checksum.Type, uint64(0)
 	if parts.Checksum() != kind {
 		return nil
 	}
 	for _, p := range parts.List() {
 		whole = checksum.Combine(plaintext.Algorithm(kind), whole, p.Checksum, p.PlainSize)
 	}
-	o.facts.Checksum = &sse.Checksum{Type: kind, Value: checksum.Bytes(plaintext.Algorithm(kind), whole)}
+	o.Facts.Checksum = &sse.Checksum{Type: kind, Value: checksum.Bytes(plaintext.Algorithm(kind), whole)}
 	return nil
 }
 
@@ -69,7 +69,7 @@ func (k *copying) combineParts(ctx context.Context) error {
 // of an SSE-KMS object that becomes an SSE-S3 one, and a checksum that is asked
 // for. Where nothing is missing it reads nothing.
 func (k *copying) measure(ctx context.Context) error {
-	facts := &k.source.object.facts
+	facts := &k.source.object.Facts
 	withMD5 := k.asked.Mode == sse.ModeS3 && facts.MD5 == nil
 	if !withMD5 && k.missing(facts) == nil {
 		return nil
@@ -99,9 +99,9 @@ func (k *copying) measure(ctx context.Context) error {
 // stream, and what else to compute of it.
 func (k *copying) ofStream() (known sse.Facts, sums []checksum.Algorithm) {
 	if o := k.source.object; o != nil {
-		known.Checksum = o.facts.Checksum
-		if o.facts.Parts == 0 {
-			known.MD5 = o.facts.MD5
+		known.Checksum = o.Facts.Checksum
+		if o.Facts.Parts == 0 {
+			known.MD5 = o.Facts.MD5
 		}
 	}
 	if k.asked.Mode != sse.ModeNone { // else upstream computes none, and takes none after the data

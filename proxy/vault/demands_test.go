@@ -73,7 +73,7 @@ func TestOnlyAnAnswerAboutThePolicyMeansThatItDemandsNothing(t *testing.T) {
 		{demanding[:len(demanding)-1], nil, storage.ErrUnreachable},
 	} {
 		at := vaulttest.New(t, memory.Options{})
-		at.Change = func(o *vault.Options) {
+		at.Change = func(o *vaulttest.Options) {
 			o.Policy = func(context.Context, string) ([]byte, error) {
 				if tt.document == "" {
 					return nil, tt.err
@@ -94,7 +94,7 @@ func TestOnlyAnAnswerAboutThePolicyMeansThatItDemandsNothing(t *testing.T) {
 func TestAPolicyIsReadOnceForManyWrites(t *testing.T) {
 	t.Parallel()
 	at, read := vaulttest.New(t, memory.Options{}), 0
-	at.Change = func(o *vault.Options) {
+	at.Change = func(o *vaulttest.Options) {
 		o.Policy = func(context.Context, string) ([]byte, error) { read++; return nil, nil }
 	}
 	e, c := at.Engine(t), vaulttest.Caller("writer")

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 )
 
@@ -15,8 +16,8 @@ var (
 	ErrPrecondition      = errors.New("precondition failed")
 	ErrNotModified       = errors.New("not modified")
 	ErrNoSuchKey         = errors.New("object does not exist")
-	ErrChanged           = errors.New("the object was overwritten while it was read")
 	ErrCustomerKeyUnused = errors.New("customer key for an object that needs none")
+	ErrChanged           = sealed.ErrChanged
 	ErrNoSuchUpload      = manifest.ErrNoSuchUpload
 	ErrPartNeedsKey      = errors.New("part of an SSE-C upload without its key")
 	ErrInvalidPart       = errors.New("invalid part")

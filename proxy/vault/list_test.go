@@ -342,7 +342,7 @@ func TestDamagedObjectsAreListedAsTheyLie(t *testing.T) {
 			t.Parallel()
 			var log bytes.Buffer
 			s := newShelf(t, memory.Options{}, func(i *vaulttest.Installation) {
-				i.Change = func(o *vault.Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) }
+				i.Change = func(o *vaulttest.Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) }
 			})
 			one := s.stream(t, "one", sse.ModeS3, []byte("one"), false)
 			other := s.stream(t, "other", sse.ModeS3, []byte("one"), true)

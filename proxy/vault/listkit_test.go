@@ -38,7 +38,7 @@ func newShelf(t testing.TB, o memory.Options, change func(*vaulttest.Installatio
 		change(s.Installation)
 	}
 	before := s.Change
-	s.Change = func(o *vault.Options) {
+	s.Change = func(o *vaulttest.Options) {
 		if before != nil {
 			before(o)
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -77,7 +78,7 @@ func (o *opening) try(ctx context.Context) (*Reader, error) {
 	}
 	r := &Reader{source: source{vault: o.vault, read: o.get.Read, info: info}, body: body}
 	if err := o.read(ctx, r); err != nil {
-		o.vault.doubtUnfit(r.source.object, err)
+		o.vault.o.Objects.Doubt(r.source.object, err)
 		_ = r.Close()
 		return nil, err
 	}
@@ -87,7 +88,7 @@ func (o *opening) try(ctx context.Context) (*Reader, error) {
 // read makes r what was asked for, out of upstream's first answer.
 func (o *opening) read(ctx context.Context, r *Reader) (err error) {
 	s := &r.source
-	if s.record, err = recordOf(s.info.Reserved); err != nil {
+	if s.record, err = sealed.RecordOf(s.info.Reserved); err != nil {
 		return err
 	}
 	if err := o.vault.readable(s.record, s.read); err != nil {
@@ -96,11 +97,11 @@ func (o *opening) read(ctx context.Context, r *Reader) (err error) {
 	if s.record == nil {
 		return o.readPlain(ctx, r)
 	}
-	if s.object, err = o.vault.openObject(ctx, o.caller.Keys, s.read.Name, s.record, s.info, s.read.Customer, s.read.Checksum); err != nil {
+	if s.object, err = o.vault.o.Objects.Open(ctx, o.caller.Keys, s.read.Name, s.record, s.info, s.read.Customer, s.read.Checksum); err != nil {
 		return err
 	}
-	s.size = s.object.size
-	if o.known != nil && o.known.ref != manifestRef(s.read.Name, s.record, s.info.ETag) { // another object with the same ETag
+	s.size = s.object.Size
+	if o.known != nil && o.known.ref != sealed.Ref(s.read.Name, s.record, s.info.ETag) { // another object with the same ETag
 		o.cold = true
 		return errAnew
 	}
@@ -160,12 +161,12 @@ func (o *opening) decrypt(ctx context.Context, r *Reader) error {
 	if o.get.Head && o.get.Part == 0 && s.record.Layout != sse.OneStream {
 		return nil // the size is in the manifest; the table of parts is not needed
 	}
-	parts, err := o.vault.layout(ctx, s.object)
+	parts, err := o.vault.o.Objects.Layout(ctx, s.object)
 	if err != nil {
 		return err
 	}
 	if s.record.Layout != sse.OneStream {
-		o.vault.layouts.remember(o.version(), layoutHint{manifestRef(s.read.Name, s.record, s.info.ETag), s.info.ETag})
+		o.vault.layouts.remember(o.version(), layoutHint{sealed.Ref(s.read.Name, s.record, s.info.ETag), s.info.ETag})
 	}
 	if o.get.Part > 0 {
 		if err := o.planPart(r, parts); err != nil {
@@ -173,13 +174,13 @@ func (o *opening) decrypt(ctx context.Context, r *Reader) error {
 		}
 	}
 	if o.get.Head {
-		return checkLength(s.info, parts.EncSize())
+		return sealed.CheckLength(s.info, parts.EncSize())
 	}
 	src, err := o.packages(ctx, r, parts)
 	if err != nil {
 		return err
 	}
-	r.plain, err = parts.Decrypt(&s.object.key, src, r.Range)
+	r.plain, err = parts.Decrypt(&s.object.Key, src, r.Range)
 	return err
 }
 
@@ -209,7 +210,7 @@ func (o *opening) planPart(r *Reader, parts *sse.Parts) error {
 func (o *opening) packages(ctx context.Context, r *Reader, parts *sse.Parts) (io.Reader, error) {
 	encSize := parts.EncSize()
 	got, ranged := o.answered(encSize)
-	if err := checkAnswer(r.source.info, got, encSize, ranged); err != nil {
+	if err := sealed.CheckAnswer(r.source.info, got, encSize, ranged); err != nil {
 		return nil, err
 	}
 	need := parts.Encrypted(r.Range)

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -115,13 +116,13 @@ func (o *opening) askAgain(ctx context.Context, r *Reader, need sse.Range, encSi
 	get.IfMatch, get.Range = r.source.info.ETag, plaintext.Exactly(need)
 	info, body, err := o.send(ctx, get, false)
 	if err != nil {
-		return asChanged(err)
+		return sealed.AsChanged(err)
 	}
 	r.again = body
-	if err := checkAnswer(info, need, encSize, true); err != nil {
+	if err := sealed.CheckAnswer(info, need, encSize, true); err != nil {
 		return err
 	}
-	if !sameRecord(info, r.source.info) { // a copy onto itself: another record, the same ETag
+	if !sealed.SameRecord(info, r.source.info) { // a copy onto itself: another record, the same ETag
 		return ErrChanged
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -66,10 +67,10 @@ func (o *opening) askPlain(ctx context.Context, r *Reader, etag string, rangeVal
 		return ErrPartNumber // an answer to HEAD does not name its error
 	}
 	if err != nil {
-		return asChanged(err)
+		return sealed.AsChanged(err)
 	}
 	r.again, r.source.info = body, info
-	if rec, err := recordOf(info.Reserved); err != nil || rec != nil {
+	if rec, err := sealed.RecordOf(info.Reserved); err != nil || rec != nil {
 		return ErrChanged
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -251,18 +252,5 @@ func (p *partUpload) id() manifest.PartID { return manifest.PartID{Number: p.num
 
 // sent is the part as clients know it.
 func (p *partUpload) sent() *SentPart {
-	return &SentPart{ETag: partETag(p.upload.record, p.id(), &p.facts), Record: p.upload.record, Checksum: p.facts.Checksum}
-}
-
-// partETag is the quoted ETag that clients know a part by: of SSE-S3 the MD5 of
-// its plaintext, of a plain part upstream's, else one that no other part has.
-func partETag(rec *sse.Record, id manifest.PartID, facts *sse.PartFacts) string {
-	switch {
-	case rec == nil:
-		return `"` + id.ETag + `"`
-	case rec.Mode == sse.ModeS3:
-		return fmt.Sprintf(`"%x"`, facts.MD5)
-	default:
-		return fmt.Sprintf(`"%x"`, sse.PartETag(rec.Manifest, uint32(id.Number), facts.Nonce)) //nolint:gosec // 1 to 10,000
-	}
+	return &SentPart{ETag: sealed.PartETag(p.upload.record, p.id(), &p.facts), Record: p.upload.record, Checksum: p.facts.Checksum}
 }

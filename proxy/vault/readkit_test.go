@@ -38,7 +38,7 @@ type reads struct {
 func newReads(t testing.TB) *reads {
 	t.Helper()
 	i := vaulttest.New(t, memory.Options{})
-	i.Change = func(o *vault.Options) { o.PlainRead = []string{plainBucket} }
+	i.Change = func(o *vaulttest.Options) { o.PlainRead = []string{plainBucket} }
 	if err := i.Storage.CreateBucket(plainBucket, memory.Unversioned); err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/objectname"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/sse"
@@ -86,7 +87,7 @@ func (v *Vault) Rescue(ctx context.Context, order Rescue) (*Rescued, error) {
 		return nil, err
 	}
 	return &Rescued{
-		ETag: clientETag(l.record, &l.facts, l.stored), Size: max(l.facts.PlainSize, l.record.PlainSize),
+		ETag: sealed.ETag(l.record, &l.facts, l.stored), Size: max(l.facts.PlainSize, l.record.PlainSize),
 		Parts: l.facts.Parts, Proven: !l.facts.Unproven,
 	}, nil
 }
@@ -115,15 +116,15 @@ func (l *lost) find(ctx context.Context) error {
 		return err
 	}
 	l.stored, l.size = info.ETag, info.Size
-	if l.record, err = recordOf(info.Reserved); err != nil {
+	if l.record, err = sealed.RecordOf(info.Reserved); err != nil {
 		return err
 	}
 	if l.record == nil || l.record.Manifest == (sse.ManifestID{}) {
 		return ErrNothingLost
 	}
 	manifests := l.vault.o.Manifests
-	l.ref = manifestRef(l.name, l.record, l.stored)
-	_, err = manifests.Find(ctx, l.ref, l.vault.dataOf(l.name, info))
+	l.ref = sealed.Ref(l.name, l.record, l.stored)
+	_, err = manifests.Find(ctx, l.ref, l.vault.o.Objects.Data(l.name, info))
 	var parts *sse.Parts
 	if err == nil && l.record.Layout != sse.OneStream {
 		parts, err = manifests.Parts(ctx, l.ref)
@@ -155,7 +156,7 @@ func (l *lost) read(ctx context.Context, f func(io.Reader) error) error {
 		return err
 	}
 	defer func() { _ = got.Close() }()
-	if err := checkAnswer(&got.Info, sse.Range{}, l.size, false); err != nil {
+	if err := sealed.CheckAnswer(&got.Info, sse.Range{}, l.size, false); err != nil {
 		return err
 	}
 	return f(got)
@@ -173,14 +174,14 @@ func (l *lost) check(ctx context.Context, key *sse.ObjectKey) error {
 			return err
 		}
 		if _, err := io.Copy(io.Discard, plain); err != nil {
-			return readError(err)
+			return sealed.ReadError(err)
 		}
 		return nil
 	})
 	if err == nil {
 		return ErrNothingLost
 	}
-	if doesNotFit(err) {
+	if sealed.DoesNotFit(err) {
 		return nil
 	}
 	return err
@@ -199,7 +200,7 @@ func (l *lost) readStream(ctx context.Context, key *sse.ObjectKey, private *sse.
 			return err
 		}
 		if _, err := io.Copy(sum, plain); err != nil {
-			return readError(err)
+			return sealed.ReadError(err)
 		}
 		return nil
 	})
@@ -224,7 +225,7 @@ func (l *lost) readParts(ctx context.Context, key *sse.ObjectKey) error {
 	survey.Begin = sums.begin
 	err = l.read(ctx, func(enc io.Reader) error {
 		if found, err = survey.Run(enc); err != nil {
-			return readError(err)
+			return sealed.ReadError(err)
 		}
 		return nil
 	})

@@ -3,12 +3,12 @@ package vault
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -24,15 +24,6 @@ func whileChanging(do func() error) (err error) {
 		if err = do(); !errors.Is(err, ErrChanged) {
 			return err
 		}
-	}
-	return err
-}
-
-// asChanged is for the error of a request that was pinned to an object that was seen
-// before. ErrChanged if that is no longer the current one.
-func asChanged(err error) error {
-	if errors.Is(err, storage.ErrPrecondition) {
-		return fmt.Errorf("%w (%v)", ErrChanged, err) //nolint:errorlint // not the client's condition
 	}
 	return err
 }
@@ -77,7 +68,7 @@ type source struct {
 	info  *storage.Info
 	// record and object are nil for a plain object.
 	record *sse.Record
-	object *object
+	object *sealed.Object
 	size   int64
 }
 
@@ -88,7 +79,7 @@ func (v *Vault) look(ctx context.Context, c *Caller, read Read) (*source, error)
 		return nil, err
 	}
 	s := &source{vault: v, read: read, info: info, size: info.Size}
-	if s.record, err = recordOf(info.Reserved); err != nil {
+	if s.record, err = sealed.RecordOf(info.Reserved); err != nil {
 		return nil, err
 	}
 	if s.size < 0 {
@@ -97,16 +88,16 @@ func (v *Vault) look(ctx context.Context, c *Caller, read Read) (*source, error)
 	if err := v.readable(s.record, read); err != nil || s.record == nil {
 		return s, err
 	}
-	if s.object, err = v.openObject(ctx, c.Keys, read.Name, s.record, info, read.Customer, read.Checksum); err != nil {
+	if s.object, err = v.o.Objects.Open(ctx, c.Keys, read.Name, s.record, info, read.Customer, read.Checksum); err != nil {
 		return nil, err
 	}
 	if s.record.Layout == sse.OneStream {
-		if err := checkLength(info, sse.EncSize(s.record.PlainSize)); err != nil {
+		if err := sealed.CheckLength(info, sse.EncSize(s.record.PlainSize)); err != nil {
 			s.zero()
 			return nil, err
 		}
 	}
-	s.size = s.object.size
+	s.size = s.object.Size
 	return s, nil
 }
 
@@ -126,16 +117,16 @@ func (v *Vault) readable(rec *sse.Record, read Read) error {
 
 func (s *source) zero() {
 	if s != nil && s.object != nil {
-		s.object.zero()
+		s.object.Zero()
 	}
 }
 
 // etag is the source's ETag as clients know it.
 func (s *source) etag() string {
 	if s.object != nil {
-		return s.object.etag()
+		return s.object.ETag()
 	}
-	return clientETag(nil, nil, s.info.ETag)
+	return sealed.ETag(nil, nil, s.info.ETag)
 }
 
 // seen is the source as clients know it.
@@ -145,7 +136,7 @@ func (s *source) seen() *Seen {
 		Meta: s.info.Meta, Record: s.record,
 	}
 	if s.object != nil {
-		seen.Facts, seen.Restored = s.object.facts, s.object.restored
+		seen.Facts, seen.Restored = s.object.Facts, s.object.Restored
 	}
 	return seen
 }
@@ -156,7 +147,7 @@ func (s *source) open(ctx context.Context, c *Caller, part sse.Range) (plain io.
 	var parts *sse.Parts
 	need, total := part, s.size
 	if s.object != nil {
-		if parts, err = s.vault.layout(ctx, s.object); err != nil {
+		if parts, err = s.vault.o.Objects.Layout(ctx, s.object); err != nil {
 			return nil, err
 		}
 		need, total = parts.Encrypted(part), parts.EncSize()
@@ -168,17 +159,17 @@ func (s *source) open(ctx context.Context, c *Caller, part sse.Range) (plain io.
 	}
 	got, err := s.vault.as(c).Get(ctx, get)
 	if err != nil {
-		return nil, asChanged(err)
+		return nil, sealed.AsChanged(err)
 	}
-	if err = checkAnswer(&got.Info, need, total, partial); err == nil && !sameRecord(&got.Info, s.info) {
+	if err = sealed.CheckAnswer(&got.Info, need, total, partial); err == nil && !sealed.SameRecord(&got.Info, s.info) {
 		err = ErrChanged
 	}
 	var text io.Reader = got
 	if err == nil && s.object != nil {
-		text, err = parts.Decrypt(&s.object.key, got, part)
+		text, err = parts.Decrypt(&s.object.Key, got, part)
 	}
 	if err != nil {
-		s.vault.doubtUnfit(s.object, err)
+		s.vault.o.Objects.Doubt(s.object, err)
 		_ = got.Close()
 		return nil, err
 	}
@@ -193,48 +184,12 @@ type sourceReader struct {
 	source *source
 }
 
-// Read reads the plaintext. Errors are those of readError.
+// Read reads the plaintext. Errors are those of sealed.ReadError.
 func (r *sourceReader) Read(p []byte) (int, error) {
 	n, err := r.text.Read(p)
 	if err != nil && err != io.EOF {
-		err = readError(err)
-		r.source.vault.doubtUnfit(r.source.object, err)
+		err = sealed.ReadError(err)
+		r.source.vault.o.Objects.Doubt(r.source.object, err)
 	}
 	return n, err
-}
-
-// checkAnswer refuses an answer that is not the bytes want of encSize.
-func checkAnswer(got *storage.Info, want sse.Range, encSize int64, partial bool) error {
-	if !partial {
-		if got.Part {
-			return fmt.Errorf("a part without a range: %w", storage.ErrLied)
-		}
-		return checkLength(got, encSize)
-	}
-	if !got.Part || got.Total != encSize || got.At != want {
-		return fmt.Errorf("bytes %d-%d/%d for %d encrypted bytes: %w", got.At.Offset, got.At.Offset+got.At.Length-1, got.Total, encSize, storage.ErrLied)
-	}
-	return checkLength(got, want.Length)
-}
-
-// checkLength refuses an answer whose length does not follow from the record.
-func checkLength(got *storage.Info, want int64) error {
-	if got.Size != want {
-		return fmt.Errorf("upstream answered %d bytes where the record says %d: %w", got.Size, want, storage.ErrLied)
-	}
-	return nil
-}
-
-// readError keeps a cut upstream connection apart from a damaged object.
-func readError(err error) error {
-	if errors.Is(err, sse.ErrTruncated) || errors.Is(err, sse.ErrTampered) {
-		return fmt.Errorf("read object: %w", err)
-	}
-	return fmt.Errorf("read object: %w (%w)", storage.ErrUnreachable, err)
-}
-
-// doesNotFit says whether an error of reading an object may be that of a manifest that
-// is another's.
-func doesNotFit(err error) bool {
-	return errors.Is(err, sse.ErrTampered) || errors.Is(err, sse.ErrTruncated) || errors.Is(err, storage.ErrLied)
 }

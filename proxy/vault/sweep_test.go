@@ -256,7 +256,7 @@ func TestTheBackgroundSweepsWhatElseThereIs(t *testing.T) {
 		var others []vault.SweepOptions
 		var failure error
 		s := newShelf(t, memory.Options{}, func(i *vaulttest.Installation) {
-			i.Change = func(o *vault.Options) {
+			i.Change = func(o *vaulttest.Options) {
 				o.Logger = slog.New(slog.NewTextHandler(&log, nil))
 				o.SweepOthers = func(_ context.Context, o *vault.SweepOptions, now time.Time) error {
 					if !now.Equal(time.Now()) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/objectname"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -142,9 +143,9 @@ func (l sweepLookups) named(ctx context.Context, object sse.Name, version string
 	if err != nil {
 		return ref, false, err
 	}
-	rec, err := recordOf(info.Reserved)
+	rec, err := sealed.RecordOf(info.Reserved)
 	if err != nil || rec == nil || rec.Manifest == (sse.ManifestID{}) {
 		return ref, true, err
 	}
-	return manifestRef(object, rec, info.ETag), true, nil
+	return sealed.Ref(object, rec, info.ETag), true, nil
 }

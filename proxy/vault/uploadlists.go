@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -85,7 +86,7 @@ func (v *Vault) Parts(ctx context.Context, c *Caller, asked *ListParts) (*PartsP
 		id := manifest.PartID{Number: p.PartNumber, ETag: strings.Trim(p.ETag, `"`)}
 		if facts, ok := noted[id]; ok {
 			page.Parts = append(page.Parts, ListedPart{
-				Number: p.PartNumber, LastModified: p.LastModified, ETag: partETag(u.record, id, &facts),
+				Number: p.PartNumber, LastModified: p.LastModified, ETag: sealed.PartETag(u.record, id, &facts),
 				Size: facts.PlainSize, Checksum: facts.Checksum,
 			})
 		}

@@ -80,7 +80,7 @@ func wantWhole(t *testing.T, sum *sse.Checksum, data []byte) {
 func TestPlainUploadsKeepTheirChecksumAtTheStorage(t *testing.T) {
 	t.Parallel()
 	i := vaulttest.New(t, memory.Options{})
-	i.Change = func(o *vault.Options) { o.AutoEncryption, o.PlainRead = sse.ModeNone, []string{"*"} }
+	i.Change = func(o *vaulttest.Options) { o.AutoEncryption, o.PlainRead = sse.ModeNone, []string{"*"} }
 	u := newUploader(t, i, "k")
 	u.asked, u.checksum = vault.Asked{}, "CRC32"
 	data := text(1000, 3)
@@ -240,7 +240,7 @@ func TestPartThatBreaksOffDoesNotExist(t *testing.T) {
 func TestPartsOfUnknownLength(t *testing.T) {
 	t.Parallel()
 	i := vaulttest.New(t, memory.Options{})
-	i.Change = func(o *vault.Options) { o.SmallObject = 1000 }
+	i.Change = func(o *vaulttest.Options) { o.SmallObject = 1000 }
 	u := newUploader(t, i, "k").begin()
 	unsized := func(b *vaulttest.Body) { b.Unsized = true }
 	_, err := u.tryPart(1, unsized, text(1001, 1))

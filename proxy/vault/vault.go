@@ -21,6 +21,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/sse"
@@ -30,8 +31,9 @@ import (
 type Options struct {
 	// Storage is where objects lie. Required.
 	Storage storage.Storage
-	// Keys are the keys of objects. Required.
-	Keys *keyring.Ring
+	// Keys are the keys of objects, and Objects the encrypted ones. Required.
+	Keys    *keyring.Ring
+	Objects *sealed.Objects
 	// System is the system bucket, and Manifests and Ledger what lies there of objects
 	// and uploads. Required.
 	System    *system.Store
@@ -59,9 +61,6 @@ type Options struct {
 	Logger *slog.Logger
 	// SweepOthers is called at the end of each sweep; nil for nothing.
 	SweepOthers SweepOthers
-	// OnRestored is called once for each object whose manifest was found by its data; nil
-	// for nobody.
-	OnRestored func()
 }
 
 // Vault is the object engine. It is safe for concurrent use.
@@ -76,7 +75,7 @@ type Vault struct {
 
 // New checks the options and returns an engine that has asked for nothing yet.
 func New(o Options) (*Vault, error) {
-	if o.Storage == nil || o.Keys == nil || o.System == nil || o.Manifests == nil || o.Ledger == nil || o.Rules == nil ||
+	if o.Storage == nil || o.Keys == nil || o.Objects == nil || o.System == nil || o.Manifests == nil || o.Ledger == nil || o.Rules == nil ||
 		o.Ready == nil || o.Policy == nil || o.Clock == nil {
 		return nil, errors.New("vault: incomplete options")
 	}
@@ -85,7 +84,6 @@ func New(o Options) (*Vault, error) {
 	}
 	v := &Vault{o: o, log: o.Logger}
 	v.copies.New = func() any { return new([copyBuffer]byte) }
-	o.Manifests.OnRestored = v.onRestored
 	return v, nil
 }
 

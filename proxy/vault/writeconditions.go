@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -102,21 +103,21 @@ func (v *Vault) etagsOf(ctx context.Context, c *Caller, at storage.Backend, name
 	if err != nil {
 		return nil, err
 	}
-	rec, err := recordOf(info.Reserved)
-	if err != nil || rec == nil || rec.Mode != sse.ModeS3 && !needsManifest(rec, false) {
-		return &etags{client: clientETag(rec, nil, info.ETag), upstream: info.ETag}, err
+	rec, err := sealed.RecordOf(info.Reserved)
+	if err != nil || rec == nil || rec.Mode != sse.ModeS3 && !sealed.NeedsManifest(rec, false) {
+		return &etags{client: sealed.ETag(rec, nil, info.ETag), upstream: info.ETag}, err
 	}
 	if rec.Mode != sse.ModeS3 { // no key is needed for it
-		ref := manifestRef(name, rec, info.ETag)
-		if _, err := v.o.Manifests.Find(ctx, ref, v.dataOf(name, info)); err != nil && mayPass(err) {
+		ref := sealed.Ref(name, rec, info.ETag)
+		if _, err := v.o.Manifests.Find(ctx, ref, v.o.Objects.Data(name, info)); err != nil && sealed.MayPass(err) {
 			return nil, err
 		}
-		return &etags{client: clientETag(rec, nil, v.ownETag(ref, info.ETag)), upstream: info.ETag}, nil
+		return &etags{client: sealed.ETag(rec, nil, v.o.Objects.OwnETag(ref, info.ETag)), upstream: info.ETag}, nil
 	}
-	o, err := v.openObject(ctx, c.Keys, name, rec, info, nil, false)
+	o, err := v.o.Objects.Open(ctx, c.Keys, name, rec, info, nil, false)
 	if err != nil {
 		return nil, err
 	}
-	o.zero()
-	return &etags{client: o.etag(), upstream: info.ETag}, nil
+	o.Zero()
+	return &etags{client: o.ETag(), upstream: info.ETag}, nil
 }

@@ -31,9 +31,9 @@ type writeKit struct {
 func newWriteKit(t testing.TB) *writeKit {
 	t.Helper()
 	k := &writeKit{TB: t, at: vaulttest.New(t, memory.Options{}), c: vaulttest.Caller("writer")}
-	k.at.Change = func(o *vault.Options) { o.SmallObject, o.PlainRead = smallWrite, []string{vaulttest.Bucket} }
+	k.at.Change = func(o *vaulttest.Options) { o.SmallObject, o.PlainRead = smallWrite, []string{vaulttest.Bucket} }
 	k.e = k.at.Engine(t)
-	k.at.Change = func(o *vault.Options) {
+	k.at.Change = func(o *vaulttest.Options) {
 		o.SmallObject, o.PlainRead, o.AutoEncryption = smallWrite, []string{vaulttest.Bucket}, sse.ModeNone
 	}
 	k.plain = k.at.Engine(t)

@@ -12,6 +12,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -199,7 +200,7 @@ func sendError(body plaintext.Body, err error) error {
 // stored is what clients are told.
 func (u *writing) stored() *Stored {
 	return &Stored{
-		ETag: clientETag(u.record, &u.facts, u.answer.ETag), Version: u.answer.Version, Meta: u.answer.Meta,
+		ETag: sealed.ETag(u.record, &u.facts, u.answer.ETag), Version: u.answer.Version, Meta: u.answer.Meta,
 		Record: u.record, Facts: u.facts,
 	}
 }

@@ -15,9 +15,11 @@ import (
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/keystore/mem"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/glob"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -36,9 +38,22 @@ type Installation struct {
 	// Rights judge callers; nil lets everybody who signed use every key.
 	Rights keyring.Rights
 	// Change, if not nil, changes the options of each engine.
-	Change func(*vault.Options)
+	Change func(*Options)
 	// Policy is the policy of every bucket, nil for none.
 	Policy []byte
+}
+
+// Options are what tests change of an engine.
+type Options struct {
+	// Keys are those of the engine.
+	Keys *keyring.Ring
+	// The rest is as in the options of packages vault and encryption.
+	Policy         func(ctx context.Context, bucket string) ([]byte, error)
+	PlainRead      glob.Patterns
+	AutoEncryption sse.Mode
+	SmallObject    int64
+	Logger         *slog.Logger
+	SweepOthers    vault.SweepOthers
 }
 
 // New returns an installation whose system bucket is ready.
@@ -102,18 +117,25 @@ func (i *Installation) Engine(t testing.TB) *Engine {
 		rights = everybody{}
 	}
 	e := &Engine{Rules: rules, Manifests: manifest.New(store), Ledger: manifest.NewLedger(store)}
-	o := vault.Options{
-		Storage: i.Storage, System: store, Manifests: e.Manifests, Ledger: e.Ledger, Rules: rules,
+	o := Options{
 		Keys:           keyring.New(keyring.Options{KMS: i.KMS, Rights: rights, DefaultKey: "default", S3Key: "s3", Reserved: []string{"system"}}),
-		Ready:          func(context.Context) error { return nil },
 		Policy:         func(context.Context, string) ([]byte, error) { return i.Policy, nil },
-		Clock:          i.Storage.Clock,
 		AutoEncryption: sse.ModeS3, SmallObject: 1 << 20, Logger: quiet,
 	}
 	if i.Change != nil {
 		i.Change(&o)
 	}
-	if e.Vault, err = vault.New(o); err != nil {
+	ready := func(context.Context) error { return nil }
+	objects, err := sealed.New(sealed.Options{Storage: i.Storage, Keys: o.Keys, Manifests: e.Manifests, Logger: o.Logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Vault, err = vault.New(vault.Options{
+		Storage: i.Storage, System: store, Manifests: e.Manifests, Ledger: e.Ledger, Rules: rules, Keys: o.Keys, Objects: objects,
+		Ready: ready, Policy: o.Policy, Clock: i.Storage.Clock, PlainRead: o.PlainRead, AutoEncryption: o.AutoEncryption, SmallObject: o.SmallObject,
+		SweepOthers: o.SweepOthers, Logger: o.Logger,
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	return e
