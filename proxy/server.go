@@ -19,6 +19,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/lifecycle"
+	"github.com/bucketseal/bucketseal/proxy/maintenance"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/pins"
 	"github.com/bucketseal/bucketseal/proxy/s3api"
@@ -40,6 +41,7 @@ type Server struct {
 	system     *system.Store
 	pins       *pins.Keys
 	vault      *vault.Vault
+	keeper     *maintenance.Keeper
 	setup      *lifecycle.Setup
 	fitness    *lifecycle.Fitness
 	readiness  *lifecycle.Readiness
@@ -148,9 +150,16 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 		return err
 	}
 	s.vault, err = vault.New(vault.Options{
-		Storage: storage, System: s.system, Manifests: manifests, Ledger: manifest.NewLedger(s.system), Rules: rules, Keys: keys, Objects: objects,
-		Ready: s.setup.Ensure, Policy: s.service.Policy, Clock: o.Upstream.Clock, SweepOthers: s.sweepOthers,
+		Storage: storage, Manifests: manifests, Ledger: manifest.NewLedger(s.system), Rules: rules, Keys: keys, Objects: objects,
+		Ready: s.setup.Ensure, Policy: s.service.Policy,
 		PlainRead: o.PlainRead, AutoEncryption: o.AutoEncryption, SmallObject: o.SmallObject, Logger: o.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	s.keeper, err = maintenance.New(maintenance.Options{
+		Storage: storage, Keys: keys, Objects: objects, System: s.system, Manifests: manifests, Ready: s.setup.Ensure, Clock: o.Upstream.Clock,
+		SweepOthers: s.sweepOthers, Logger: o.Logger,
 	})
 	return err
 }
@@ -219,6 +228,9 @@ func (s *Server) AcceptKey(ctx context.Context, name string) (before, after stri
 // Identities returns who may sign requests.
 func (s *Server) Identities() *identity.Store { return s.identities }
 
+// Keeper returns what does the maintenance, for commands that work without requests.
+func (s *Server) Keeper() *maintenance.Keeper { return s.keeper }
+
 // Vault returns the object engine, for commands that work without requests.
 func (s *Server) Vault() *vault.Vault { return s.vault }
 
@@ -252,6 +264,6 @@ func (s *Server) Start(ctx context.Context) error {
 	go s.setup.Run(ctx)
 	go s.fitness.Run(ctx)
 	go s.readiness.Run(ctx)
-	go s.vault.SweepInBackground(ctx)
+	go s.keeper.SweepInBackground(ctx)
 	return nil
 }

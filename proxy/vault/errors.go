@@ -30,8 +30,6 @@ var (
 	ErrAccessDenied      = errors.New("the caller may not do this")
 	ErrNoRule            = errors.New("the bucket has no encryption rule")
 	ErrServiceRights     = errors.New("the proxy's own identity at MinIO may not read an object: see its policy in docs/configuration.md")
-	// ErrNothingLost says that an object has its manifest, or needs none.
-	ErrNothingLost = errors.New("nothing is lost: the object has its manifest, or needs none")
 )
 
 // errNoLength says that upstream does not tell how long a plain object is: nothing

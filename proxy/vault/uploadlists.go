@@ -232,7 +232,7 @@ func (l *liveness) fetch(ctx context.Context, from int) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for i, u := range batch {
 		group.Go(func() (err error) {
-			known[i], err = l.vault.uploadExists(ctx, u.Name(), u.ID)
+			known[i], err = storage.HasUpload(ctx, l.vault.alone(), u.Name(), u.ID)
 			var answer *storage.Error
 			if errors.As(err, &answer) && answer.Status < 500 {
 				known[i], err = true, nil // an odd name, say: the ledger's word counts
@@ -248,22 +248,4 @@ func (l *liveness) fetch(ctx context.Context, from int) error {
 	}
 	l.from, l.known = from, known
 	return nil
-}
-
-// uploadExists says whether upstream has an upload, on nobody's behalf.
-// manifest.ErrUncertain for an answer that concerns the one upload.
-func (v *Vault) uploadExists(ctx context.Context, name sse.Name, id string) (bool, error) {
-	_, err := v.alone().ListParts(ctx, &storage.ListParts{
-		Upload: storage.Upload{Name: name, ID: id}, Parameters: map[string]string{"max-parts": "1"},
-	})
-	var answer *storage.Error
-	switch {
-	case err == nil:
-		return true, nil
-	case errors.Is(err, storage.ErrNoSuchUpload), errors.Is(err, storage.ErrNoSuchBucket):
-		return false, nil
-	case errors.As(err, &answer):
-		err = fmt.Errorf("%w (%w)", manifest.ErrUncertain, err)
-	}
-	return false, err
 }

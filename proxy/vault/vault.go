@@ -14,7 +14,6 @@ import (
 	"io"
 	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/proxy/glob"
@@ -23,7 +22,6 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
-	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -34,9 +32,8 @@ type Options struct {
 	// Keys are the keys of objects, and Objects the encrypted ones. Required.
 	Keys    *keyring.Ring
 	Objects *sealed.Objects
-	// System is the system bucket, and Manifests and Ledger what lies there of objects
-	// and uploads. Required.
-	System    *system.Store
+	// Manifests and Ledger are what lies in the system bucket of objects and uploads.
+	// Required.
 	Manifests *manifest.Store
 	Ledger    *manifest.Ledger
 	// Rules are the buckets' default encryption. Required.
@@ -46,8 +43,6 @@ type Options struct {
 	// Policy returns a bucket's policy document, nil if it has none, and ErrForbidden if
 	// the proxy may not read it. Required.
 	Policy func(ctx context.Context, bucket string) ([]byte, error)
-	// Clock returns the storage's time. Required.
-	Clock func(context.Context) (time.Time, error)
 
 	// PlainRead lists the buckets whose objects without a record are readable.
 	PlainRead glob.Patterns
@@ -59,8 +54,6 @@ type Options struct {
 	SmallObject int64
 	// Logger is told what operators should know; nil means slog.Default().
 	Logger *slog.Logger
-	// SweepOthers is called at the end of each sweep; nil for nothing.
-	SweepOthers SweepOthers
 }
 
 // Vault is the object engine. It is safe for concurrent use.
@@ -75,8 +68,8 @@ type Vault struct {
 
 // New checks the options and returns an engine that has asked for nothing yet.
 func New(o Options) (*Vault, error) {
-	if o.Storage == nil || o.Keys == nil || o.Objects == nil || o.System == nil || o.Manifests == nil || o.Ledger == nil || o.Rules == nil ||
-		o.Ready == nil || o.Policy == nil || o.Clock == nil {
+	if o.Storage == nil || o.Keys == nil || o.Objects == nil || o.Manifests == nil || o.Ledger == nil || o.Rules == nil ||
+		o.Ready == nil || o.Policy == nil {
 		return nil, errors.New("vault: incomplete options")
 	}
 	if o.Logger == nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/glob"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
+	"github.com/bucketseal/bucketseal/proxy/maintenance"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
@@ -47,13 +48,13 @@ type Installation struct {
 type Options struct {
 	// Keys are those of the engine.
 	Keys *keyring.Ring
-	// The rest is as in the options of packages vault and encryption.
+	// The rest is as in the options of the packages that make up an engine.
 	Policy         func(ctx context.Context, bucket string) ([]byte, error)
 	PlainRead      glob.Patterns
 	AutoEncryption sse.Mode
 	SmallObject    int64
 	Logger         *slog.Logger
-	SweepOthers    vault.SweepOthers
+	SweepOthers    maintenance.SweepOthers
 }
 
 // New returns an installation whose system bucket is ready.
@@ -90,6 +91,7 @@ func (everybody) MayUse(context.Context, *identity.Identity, string, string, ide
 // Engine is one of the installation's engines with what it was made of.
 type Engine struct {
 	*vault.Vault
+	*maintenance.Keeper
 	Rules     *bucketconfig.Rules
 	Manifests *manifest.Store
 	Ledger    *manifest.Ledger
@@ -131,8 +133,15 @@ func (i *Installation) Engine(t testing.TB) *Engine {
 		t.Fatal(err)
 	}
 	e.Vault, err = vault.New(vault.Options{
-		Storage: i.Storage, System: store, Manifests: e.Manifests, Ledger: e.Ledger, Rules: rules, Keys: o.Keys, Objects: objects,
-		Ready: ready, Policy: o.Policy, Clock: i.Storage.Clock, PlainRead: o.PlainRead, AutoEncryption: o.AutoEncryption, SmallObject: o.SmallObject,
+		Storage: i.Storage, Manifests: e.Manifests, Ledger: e.Ledger, Rules: rules, Keys: o.Keys, Objects: objects,
+		Ready: ready, Policy: o.Policy, PlainRead: o.PlainRead, AutoEncryption: o.AutoEncryption, SmallObject: o.SmallObject,
+		Logger: o.Logger,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Keeper, err = maintenance.New(maintenance.Options{
+		Storage: i.Storage, Keys: o.Keys, Objects: objects, System: store, Manifests: e.Manifests, Ready: ready, Clock: i.Storage.Clock,
 		SweepOthers: o.SweepOthers, Logger: o.Logger,
 	})
 	if err != nil {

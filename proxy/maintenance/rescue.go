@@ -1,4 +1,4 @@
-package vault
+package maintenance
 
 import (
 	"context"
@@ -18,6 +18,9 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/sse"
 )
+
+// ErrNothingLost says that an object has its manifest, or needs none.
+var ErrNothingLost = errors.New("nothing is lost: the object has its manifest, or needs none")
 
 // Rescue is the order to make an object's lost manifest anew.
 type Rescue struct {
@@ -51,19 +54,19 @@ type Rescued struct {
 // what upstream has. Every byte is authenticated; that the parts are those which the
 // client put together nobody vouches for, and the manifest says so. ErrNothingLost,
 // manifest.ErrMissing if one is there that does not open, or the errors of a read.
-func (v *Vault) Rescue(ctx context.Context, order Rescue) (*Rescued, error) {
-	if err := v.o.Ready(ctx); err != nil {
+func (k *Keeper) Rescue(ctx context.Context, order Rescue) (*Rescued, error) {
+	if err := k.o.Ready(ctx); err != nil {
 		return nil, err
 	}
 	name, err := objectname.Of(order.Bucket, order.Key)
 	if err != nil {
 		return nil, err
 	}
-	l := &lost{Rescue: order, vault: v, name: name}
+	l := &lost{Rescue: order, keeper: k, name: name}
 	if err := l.find(ctx); err != nil {
 		return nil, err
 	}
-	key, private, err := v.o.Keys.Open(ctx, keyring.Operator(), l.name, l.record, order.Customer)
+	key, private, err := k.o.Keys.Open(ctx, keyring.Operator(), l.name, l.record, order.Customer)
 	if err != nil {
 		return nil, err
 	}
@@ -79,9 +82,9 @@ func (v *Vault) Rescue(ctx context.Context, order Rescue) (*Rescued, error) {
 	if err != nil {
 		return nil, err
 	}
-	write := v.o.Manifests.Put
+	write := k.o.Manifests.Put
 	if l.broken {
-		write = v.o.Manifests.Replace
+		write = k.o.Manifests.Replace
 	}
 	if err := write(ctx, l.ref, l.facts, l.parts); err != nil {
 		return nil, err
@@ -95,7 +98,7 @@ func (v *Vault) Rescue(ctx context.Context, order Rescue) (*Rescued, error) {
 // lost is an object whose manifest is lost.
 type lost struct {
 	Rescue
-	vault  *Vault
+	keeper *Keeper
 	name   sse.Name
 	record *sse.Record
 	ref    manifest.Ref
@@ -111,7 +114,7 @@ type lost struct {
 
 // find looks the object up, and says whether its manifest is lost.
 func (l *lost) find(ctx context.Context) error {
-	info, err := l.vault.alone().Head(ctx, l.get())
+	info, err := l.keeper.alone().Head(ctx, l.get())
 	if err != nil {
 		return err
 	}
@@ -122,9 +125,9 @@ func (l *lost) find(ctx context.Context) error {
 	if l.record == nil || l.record.Manifest == (sse.ManifestID{}) {
 		return ErrNothingLost
 	}
-	manifests := l.vault.o.Manifests
+	manifests := l.keeper.o.Manifests
 	l.ref = sealed.Ref(l.name, l.record, l.stored)
-	_, err = manifests.Find(ctx, l.ref, l.vault.o.Objects.Data(l.name, info))
+	_, err = manifests.Find(ctx, l.ref, l.keeper.o.Objects.Data(l.name, info))
 	var parts *sse.Parts
 	if err == nil && l.record.Layout != sse.OneStream {
 		parts, err = manifests.Parts(ctx, l.ref)
@@ -151,7 +154,7 @@ func (l *lost) get() *storage.Get { return &storage.Get{Name: l.name, Version: l
 func (l *lost) read(ctx context.Context, f func(io.Reader) error) error {
 	get := l.get()
 	get.IfMatch = l.stored
-	got, err := l.vault.alone().Get(ctx, get)
+	got, err := l.keeper.alone().Get(ctx, get)
 	if err != nil {
 		return err
 	}
@@ -256,7 +259,7 @@ func (l *lost) readParts(ctx context.Context, key *sse.ObjectKey) error {
 
 // knownParts are the numbers and sizes of the parts as upstream says.
 func (l *lost) knownParts(ctx context.Context) ([]sse.Part, error) {
-	listed, err := l.vault.alone().ObjectParts(ctx, l.get())
+	listed, err := l.keeper.alone().ObjectParts(ctx, l.get())
 	if err != nil {
 		return nil, err
 	}
