@@ -15,6 +15,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/proxy/adminapi"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
@@ -41,6 +42,7 @@ type Server struct {
 	system     *system.Store
 	pins       *pins.Keys
 	vault      *vault.Vault
+	encryption *encryption.Settings
 	keeper     *maintenance.Keeper
 	setup      *lifecycle.Setup
 	fitness    *lifecycle.Fitness
@@ -103,7 +105,7 @@ func (s *Server) openSystem() (*bucketconfig.Rules, error) {
 		return nil, err
 	}
 	rules, err := bucketconfig.New(bucketconfig.Options{
-		Backend: vault.RulesBackend{System: s.system}, Buckets: s.service, Home: o.SystemBucket, Lease: o.Lease, Logger: o.Logger,
+		Backend: encryption.RulesBackend{System: s.system}, Buckets: s.service, Home: o.SystemBucket, Lease: o.Lease, Logger: o.Logger,
 		KeepStale: o.AutoEncryption == sse.ModeNone,
 	})
 	if err != nil {
@@ -149,10 +151,15 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 	if err != nil {
 		return err
 	}
+	s.encryption, err = encryption.New(encryption.Options{
+		Storage: storage, Keys: keys, Rules: rules, Ready: s.setup.Ensure, Policy: s.service.Policy, AutoEncryption: o.AutoEncryption, Logger: o.Logger,
+	})
+	if err != nil {
+		return err
+	}
 	s.vault, err = vault.New(vault.Options{
-		Storage: storage, Manifests: manifests, Ledger: manifest.NewLedger(s.system), Rules: rules, Keys: keys, Objects: objects,
-		Ready: s.setup.Ensure, Policy: s.service.Policy,
-		PlainRead: o.PlainRead, AutoEncryption: o.AutoEncryption, SmallObject: o.SmallObject, Logger: o.Logger,
+		Storage: storage, Keys: keys, Objects: objects, Encryption: s.encryption, Manifests: manifests, Ledger: manifest.NewLedger(s.system),
+		Ready: s.setup.Ensure, PlainRead: o.PlainRead, SmallObject: o.SmallObject, Logger: o.Logger,
 	})
 	if err != nil {
 		return err
@@ -184,7 +191,7 @@ func (s *Server) openAPIs(verifier *sigv4.Verifier, counted *adminapi.CountedKey
 		UploadMemory: o.SmallObjectBudget, UpstreamTLS: o.Upstream.TLS(), Own: s3api.Own, Logger: o.Logger, Metrics: o.Metrics,
 	})
 	s.s3, err = s3api.New(s3api.Options{
-		Intake: in, Vault: s.vault, Forwarder: forwarder, Admit: s.fitness.Admit, Ours: s.setup.Admit, SystemBucket: o.SystemBucket,
+		Intake: in, Vault: s.vault, Encryption: s.encryption, Forwarder: forwarder, Admit: s.fitness.Admit, Ours: s.setup.Admit, SystemBucket: o.SystemBucket,
 		SmallObject: o.SmallObject, CustomerKeysOverHTTP: o.CustomerKeysOverHTTP, Logger: o.Logger,
 	})
 	if err != nil {
@@ -231,8 +238,8 @@ func (s *Server) Identities() *identity.Store { return s.identities }
 // Keeper returns what does the maintenance, for commands that work without requests.
 func (s *Server) Keeper() *maintenance.Keeper { return s.keeper }
 
-// Vault returns the object engine, for commands that work without requests.
-func (s *Server) Vault() *vault.Vault { return s.vault }
+// Encryption returns the buckets' settings, for commands that work without requests.
+func (s *Server) Encryption() *encryption.Settings { return s.encryption }
 
 // KnownUpstream says whether upstream accepts a pair: nil, or what it answered.
 func (s *Server) KnownUpstream(ctx context.Context, accessKey, secretKey string) error {

@@ -9,6 +9,7 @@ import (
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/adminpayload"
 	"github.com/bucketseal/bucketseal/proxy/edge"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/form"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/intake"
@@ -45,7 +46,7 @@ var (
 	errBusy              = plaintext.ErrBusy
 	errPartOrder         = errors.New("parts out of order")
 	errCopySource        = errors.New("malformed copy source")
-	errAccessDenied      = vault.ErrAccessDenied
+	errAccessDenied      = encryption.ErrAccessDenied
 	errUpstreamKMS       = errors.New("upstream does not answer as a MinIO without a KMS")
 	errAccountAnswer     = errors.New("upstream's answer names no account that was asked for")
 	errSTSAnswer         = errors.New("what upstream's STS answered is no credential")
@@ -125,7 +126,7 @@ var errorTable = []struct {
 	{vault.ErrNotModified, intake.NewError(304, "NotModified", "")},
 	{errAccessDenied, intake.NewError(403, "AccessDenied", "Access Denied.")},
 	{vault.ErrServiceRights, intake.NewError(503, "ServiceUnavailable", "The encryption gateway has too few rights at the storage; its log says which.")},
-	{vault.ErrNoRule, intake.NewError(404, "ServerSideEncryptionConfigurationNotFoundError", "The server side encryption configuration was not found")},
+	{encryption.ErrNoRule, intake.NewError(404, "ServerSideEncryptionConfigurationNotFoundError", "The server side encryption configuration was not found")},
 	{storage.ErrEncrypts, intake.NewError(502, "InternalError", "The storage has a key service of its own and would encrypt objects once more; its operator must turn that off.")},
 	{errLoop, intake.NewError(400, invalidRequest, "The request comes from an encryption gateway, whose upstream must be the storage itself.")},
 	{errUpstreamKMS, intake.NewError(502, "InternalError", "MinIO did not say whether you may do this: it must not have a KMS of its own.")},

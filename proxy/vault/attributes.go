@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
@@ -13,12 +14,12 @@ import (
 type Attributes struct {
 	Seen
 	source *source
-	caller *Caller
+	caller *caller.Caller
 }
 
 // Attributes looks an object up and opens its record. *ConditionError, ErrPlainObject,
 // ErrCustomerKeyUnused, or storage, keyring, kms, manifest and sse errors.
-func (v *Vault) Attributes(ctx context.Context, c *Caller, read Read) (*Attributes, error) {
+func (v *Vault) Attributes(ctx context.Context, c *caller.Caller, read Read) (*Attributes, error) {
 	s, err := v.look(ctx, c, read)
 	if err != nil {
 		return nil, err

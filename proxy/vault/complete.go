@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
@@ -58,7 +59,7 @@ type Completed struct {
 // completing is a Complete on its way.
 type completing struct {
 	vault  *Vault
-	caller *Caller
+	caller *caller.Caller
 	wanted *Complete
 	upload *openUpload
 
@@ -75,7 +76,7 @@ type completing struct {
 // again, as long as the object is there. ErrNoSuchUpload, ErrNoSuchKey, ErrPrecondition,
 // ErrInvalidPart, ErrPartTooSmall, ErrInvalidChecksum, ErrChecksumMismatch, *RequestError,
 // or those of package keyring.
-func (v *Vault) Complete(ctx context.Context, c *Caller, wanted *Complete) (*Completed, error) {
+func (v *Vault) Complete(ctx context.Context, c *caller.Caller, wanted *Complete) (*Completed, error) {
 	u, err := v.upload(ctx, c, wanted.Upload, storage.CompleteUpload)
 	if errors.Is(err, ErrNoSuchUpload) {
 		return v.repeat(ctx, c, wanted, err)

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
@@ -81,7 +82,7 @@ func (w *WantedPart) fits(noted *sse.Checksum) bool {
 
 // upstreamParts returns the ETag of each part that upstream has of the upload,
 // without quotes, under the proxy's own credential: it only says what is there.
-func (v *Vault) upstreamParts(ctx context.Context, c *Caller, u *openUpload) (map[int]string, error) {
+func (v *Vault) upstreamParts(ctx context.Context, c *caller.Caller, u *openUpload) (map[int]string, error) {
 	parts := make(map[int]string)
 	for marker := 0; ; {
 		page, err := v.own(c).ListParts(ctx, &storage.ListParts{

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
@@ -19,7 +20,7 @@ import (
 // no such upload any more: with the object that is there, if that came from this upload
 // and from this list of parts, since then the answer to an earlier Complete was
 // lost. Else the error is as given.
-func (v *Vault) repeat(ctx context.Context, c *Caller, wanted *Complete, otherwise error) (*Completed, error) {
+func (v *Vault) repeat(ctx context.Context, c *caller.Caller, wanted *Complete, otherwise error) (*Completed, error) {
 	id, err := parseUploadID(wanted.ID)
 	if err != nil {
 		return nil, err
@@ -62,7 +63,7 @@ func current(ctx context.Context, at storage.Backend, name sse.Name) (*storage.I
 
 // repeatPlain is repeat for an object without a record, which does not tell its
 // upload: its ETag must follow from the list, as the caller may see it.
-func (v *Vault) repeatPlain(ctx context.Context, c *Caller, wanted *Complete, otherwise error) (*Completed, error) {
+func (v *Vault) repeatPlain(ctx context.Context, c *caller.Caller, wanted *Complete, otherwise error) (*Completed, error) {
 	info, err := current(ctx, v.as(c), wanted.Name)
 	if err != nil || info == nil {
 		return nil, otherwise

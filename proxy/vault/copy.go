@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
@@ -62,7 +63,7 @@ type Copied struct {
 // copying is a copy on its way.
 type copying struct {
 	vault  *Vault
-	caller *Caller
+	caller *caller.Caller
 	copy   *Copy
 	asked  *sse.Request // as it is decided
 	source *source
@@ -79,8 +80,8 @@ type copying struct {
 // Copy copies an object. Errors are those of encryption, of reading the source and of
 // writing the copy; ErrCopyOntoItself, ErrTooLarge, ErrPrecondition for the copy's
 // conditions, and a *ConditionError for the source's.
-func (v *Vault) Copy(ctx context.Context, c *Caller, what *Copy) (*Copied, error) {
-	asked, err := v.encryption(ctx, c, &what.Write)
+func (v *Vault) Copy(ctx context.Context, c *caller.Caller, what *Copy) (*Copied, error) {
+	asked, err := v.o.Encryption.Of(ctx, c, what.Name, what.Meta, &what.Asked)
 	if err != nil {
 		return nil, err
 	}

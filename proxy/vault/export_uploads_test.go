@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -11,7 +12,7 @@ import (
 const MinPartSize = minPartSize
 
 // Plaintext reads an object whole, for tests of what writes objects.
-func (v *Vault) Plaintext(ctx context.Context, c *Caller, read Read) ([]byte, error) {
+func (v *Vault) Plaintext(ctx context.Context, c *caller.Caller, read Read) ([]byte, error) {
 	s, err := v.look(ctx, c, read)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
@@ -36,7 +37,7 @@ var errAnew = errors.New("the object is to be asked for anew")
 // for the data itself: see Reader.First. *ConditionError, *RangeError, ErrPartNumber,
 // ErrPlainObject, ErrCustomerKeyUnused, ErrChanged, or storage, keyring, kms, manifest and
 // sse errors.
-func (v *Vault) Open(ctx context.Context, c *Caller, g *Get) (*Reader, error) {
+func (v *Vault) Open(ctx context.Context, c *caller.Caller, g *Get) (*Reader, error) {
 	o := &opening{vault: v, caller: c, get: g, rng: g.Range}
 	for tries := 1; ; {
 		r, err := o.try(ctx)
@@ -54,7 +55,7 @@ func (v *Vault) Open(ctx context.Context, c *Caller, g *Get) (*Reader, error) {
 // opening is a Get on its way.
 type opening struct {
 	vault  *Vault
-	caller *Caller
+	caller *caller.Caller
 	get    *Get
 	// rng is the range that is answered, nil for the whole object.
 	rng *plaintext.Range

@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
@@ -66,7 +67,7 @@ func (e *PartChecksumError) Error() string {
 // partUpload is a part on its way.
 type partUpload struct {
 	vault  *Vault
-	caller *Caller
+	caller *caller.Caller
 	upload *openUpload
 	number int
 	key    sse.ObjectKey // unused for plain storage
@@ -78,7 +79,7 @@ type partUpload struct {
 // Part stores a part of an upload, or replaces it. ErrNoSuchUpload, ErrPartNeedsKey,
 // ErrCustomerKeyUnused, ErrTooLarge, ErrBusy, ErrMissingLength, ErrInvalidChecksum,
 // *PartChecksumError, or those of package keyring and of the body.
-func (v *Vault) Part(ctx context.Context, c *Caller, part *Part) (*SentPart, error) {
+func (v *Vault) Part(ctx context.Context, c *caller.Caller, part *Part) (*SentPart, error) {
 	p, err := v.partUpload(ctx, c, &part.PartTarget)
 	if err != nil {
 		return nil, err
@@ -107,7 +108,7 @@ func (v *Vault) Part(ctx context.Context, c *Caller, part *Part) (*SentPart, err
 }
 
 // partUpload begins a part. Its key is to be zeroed.
-func (v *Vault) partUpload(ctx context.Context, c *Caller, to *PartTarget) (*partUpload, error) {
+func (v *Vault) partUpload(ctx context.Context, c *caller.Caller, to *PartTarget) (*partUpload, error) {
 	u, err := v.upload(ctx, c, to.Upload, storage.SendPart)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -40,7 +41,7 @@ func (e *SourceRangeError) Error() string {
 // PartCopy stores a piece of an object as a part of an upload: the source is read and
 // encrypted anew, for every part has its own key. Errors are those of Part and of reading
 // the source, *ConditionError, *SourceRangeError, and ErrChanged.
-func (v *Vault) PartCopy(ctx context.Context, c *Caller, piece *PartCopy) (*CopiedPart, error) {
+func (v *Vault) PartCopy(ctx context.Context, c *caller.Caller, piece *PartCopy) (*CopiedPart, error) {
 	p, err := v.partUpload(ctx, c, &piece.PartTarget)
 	if err != nil {
 		return nil, err

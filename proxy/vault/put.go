@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
@@ -52,8 +53,8 @@ type Stored struct {
 // Put stores an object, encrypted as its client asks, or the bucket. The body is asked for
 // once everything else is decided. Errors are those of encryption and conditions,
 // ErrBusy, ErrMissingLength, ErrIncompleteBody, those of the body, and the storage's.
-func (v *Vault) Put(ctx context.Context, c *Caller, p *Put) (*Stored, error) {
-	asked, err := v.encryption(ctx, c, &p.Write)
+func (v *Vault) Put(ctx context.Context, c *caller.Caller, p *Put) (*Stored, error) {
+	asked, err := v.o.Encryption.Of(ctx, c, p.Name, p.Meta, &p.Asked)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +92,7 @@ func (v *Vault) Put(ctx context.Context, c *Caller, p *Put) (*Stored, error) {
 // mayKnock keeps anonymous callers of other buckets than those of allow_anonymous
 // out before their bodies and anything else are looked at. Of others it depends on
 // the bucket's rule which keys they need: that shows when upstream would be asked.
-func (v *Vault) mayKnock(ctx context.Context, c *Caller, bucket string, asked *sse.Request) error {
+func (v *Vault) mayKnock(ctx context.Context, c *caller.Caller, bucket string, asked *sse.Request) error {
 	if !c.Keys.Anonymous() {
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
@@ -350,7 +351,7 @@ func TestStrangersDoNotGetToTheirBodies(t *testing.T) {
 		t.Errorf("the storage is asked: %v", ops)
 	}
 	_, err := k.put("k", []byte("data"), sse.ModeKMS, func(p *vault.Put) { p.Asked.KMSKeyID = "other" })
-	if !errors.Is(err, vault.ErrAccessDenied) {
+	if !errors.Is(err, encryption.ErrAccessDenied) {
 		t.Errorf("a stranger names a key: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
@@ -73,7 +74,7 @@ type source struct {
 }
 
 // look looks an object up as the caller and opens its record. It is to be zeroed.
-func (v *Vault) look(ctx context.Context, c *Caller, read Read) (*source, error) {
+func (v *Vault) look(ctx context.Context, c *caller.Caller, read Read) (*source, error) {
 	info, err := v.as(c).Head(ctx, &storage.Get{Name: read.Name, Version: read.Version, Checksums: true}) // of plain objects
 	if err != nil {
 		return nil, err
@@ -143,7 +144,7 @@ func (s *source) seen() *Seen {
 
 // open opens a part of the plaintext, pinned to what was looked up. ErrChanged if that is
 // no longer there.
-func (s *source) open(ctx context.Context, c *Caller, part sse.Range) (plain io.ReadCloser, err error) {
+func (s *source) open(ctx context.Context, c *caller.Caller, part sse.Range) (plain io.ReadCloser, err error) {
 	var parts *sse.Parts
 	need, total := part, s.size
 	if s.object != nil {

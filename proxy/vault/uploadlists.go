@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
@@ -55,7 +56,7 @@ type ListedPart struct {
 // Parts lists the parts of an upload: upstream's, of which those that the ledger does not
 // know do not exist, with sizes and ETags of the plaintext. ErrNoSuchUpload, or those of
 // package keyring.
-func (v *Vault) Parts(ctx context.Context, c *Caller, asked *ListParts) (*PartsPage, error) {
+func (v *Vault) Parts(ctx context.Context, c *caller.Caller, asked *ListParts) (*PartsPage, error) {
 	u, err := v.upload(ctx, c, asked.Upload, storage.ReadUpload)
 	if err != nil {
 		return nil, err
@@ -123,7 +124,7 @@ type ListedUpload struct {
 
 // Uploads lists the uploads of a bucket from the ledger: upstream's own list is a memory
 // cache that matches whole keys only. Upstream says whether the caller may list.
-func (v *Vault) Uploads(ctx context.Context, c *Caller, asked *ListUploads) (*UploadsPage, error) {
+func (v *Vault) Uploads(ctx context.Context, c *caller.Caller, asked *ListUploads) (*UploadsPage, error) {
 	err := v.as(c).May(ctx, &storage.Question{Right: storage.ListUploads, Name: sse.Name{Bucket: asked.Bucket, Key: asked.Prefix}})
 	if err != nil {
 		return nil, err

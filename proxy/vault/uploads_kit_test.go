@@ -7,7 +7,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
@@ -20,9 +22,9 @@ import (
 type uploader struct {
 	t      testing.TB
 	engine *vaulttest.Engine
-	caller *vault.Caller
+	caller *caller.Caller
 	name   sse.Name
-	asked  vault.Asked
+	asked  encryption.Asked
 	// checksum and checksumType are what the upload is created with.
 	checksum, checksumType string
 	id                     string
@@ -32,7 +34,7 @@ func newUploader(t testing.TB, i *vaulttest.Installation, key string) *uploader 
 	t.Helper()
 	return &uploader{
 		t: t, engine: i.Engine(t), caller: vaulttest.Caller("app"), name: sse.Name{Bucket: vaulttest.Bucket, Key: key},
-		asked: vault.Asked{Request: sse.Request{Mode: sse.ModeS3}},
+		asked: encryption.Asked{Request: sse.Request{Mode: sse.ModeS3}},
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
@@ -82,7 +83,7 @@ func TestPlainUploadsKeepTheirChecksumAtTheStorage(t *testing.T) {
 	i := vaulttest.New(t, memory.Options{})
 	i.Change = func(o *vaulttest.Options) { o.AutoEncryption, o.PlainRead = sse.ModeNone, []string{"*"} }
 	u := newUploader(t, i, "k")
-	u.asked, u.checksum = vault.Asked{}, "CRC32"
+	u.asked, u.checksum = encryption.Asked{}, "CRC32"
 	data := text(1000, 3)
 	u.begin()
 	part := u.part(1, data)

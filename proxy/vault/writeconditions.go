@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
@@ -36,7 +37,7 @@ func (c WriteConditions) judge(current *etags) error {
 
 // conditions judges a write's conditions, once upstream says that the caller may write:
 // what is there shows in the answer.
-func (v *Vault) conditions(ctx context.Context, c *Caller, w *Write) (storage.Conditions, error) {
+func (v *Vault) conditions(ctx context.Context, c *caller.Caller, w *Write) (storage.Conditions, error) {
 	if !w.Conditions.existence() {
 		if err := v.mayPut(ctx, c, w); err != nil {
 			return storage.Conditions{}, err
@@ -48,7 +49,7 @@ func (v *Vault) conditions(ctx context.Context, c *Caller, w *Write) (storage.Co
 // pin judges the conditions of a caller who may write, on the ETag that the client
 // knows, and returns them as upstream can judge them, by the stored one. The look-up uses
 // the proxy's own credential: who may write need not be one who may read.
-func (v *Vault) pin(ctx context.Context, c *Caller, name sse.Name, asked WriteConditions) (pinned storage.Conditions, err error) {
+func (v *Vault) pin(ctx context.Context, c *caller.Caller, name sse.Name, asked WriteConditions) (pinned storage.Conditions, err error) {
 	if asked.IfNoneMatch == "*" {
 		pinned.IfNoneMatch = "*"
 	}
@@ -73,7 +74,7 @@ func (v *Vault) pin(ctx context.Context, c *Caller, name sse.Name, asked WriteCo
 // on a DELETE, and on the destination of a copy. As on AWS they take the right to
 // read the object, so upstream is asked as the caller. Best effort: nothing pins
 // the object until upstream acts.
-func (v *Vault) readerConditions(ctx context.Context, c *Caller, name sse.Name, asked WriteConditions, version string) error {
+func (v *Vault) readerConditions(ctx context.Context, c *caller.Caller, name sse.Name, asked WriteConditions, version string) error {
 	if asked.none() {
 		return nil
 	}
@@ -86,7 +87,7 @@ func (v *Vault) readerConditions(ctx context.Context, c *Caller, name sse.Name, 
 
 // MayDelete judges the If-Match of a DELETE, which upstream ignores; version is "" for the
 // current one. ErrNoSuchKey, ErrPrecondition.
-func (v *Vault) MayDelete(ctx context.Context, c *Caller, name sse.Name, version, ifMatch string) error {
+func (v *Vault) MayDelete(ctx context.Context, c *caller.Caller, name sse.Name, version, ifMatch string) error {
 	return v.readerConditions(ctx, c, name, WriteConditions{IfMatch: ifMatch}, version)
 }
 
@@ -95,7 +96,7 @@ type etags struct{ client, upstream string }
 
 // etagsOf looks the ETags of one version up, "" for the current one; nil if there is no
 // object.
-func (v *Vault) etagsOf(ctx context.Context, c *Caller, at storage.Backend, name sse.Name, version string) (*etags, error) {
+func (v *Vault) etagsOf(ctx context.Context, c *caller.Caller, at storage.Backend, name sse.Name, version string) (*etags, error) {
 	info, err := at.Head(ctx, &storage.Get{Name: name, Version: version})
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, nil

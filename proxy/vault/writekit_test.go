@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -25,7 +27,7 @@ type writeKit struct {
 	testing.TB
 	at       *vaulttest.Installation
 	e, plain *vaulttest.Engine
-	c        *vault.Caller
+	c        *caller.Caller
 }
 
 func newWriteKit(t testing.TB) *writeKit {
@@ -64,8 +66,8 @@ var (
 )
 
 // asked is how an object of a mode is asked for.
-func asked(mode sse.Mode) vault.Asked {
-	a := vault.Asked{Request: sse.Request{Mode: mode}}
+func asked(mode sse.Mode) encryption.Asked {
+	a := encryption.Asked{Request: sse.Request{Mode: mode}}
 	if mode == sse.ModeC {
 		a.CustomerKey, a.CustomerKeyMD5 = oneKey, "md5"
 	}

@@ -8,7 +8,9 @@ import (
 	"maps"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
@@ -17,10 +19,20 @@ import (
 	"github.com/bucketseal/bucketseal/sse"
 )
 
+// Write says which object is written, and how.
+type Write struct {
+	Name sse.Name
+	// Asked is how the client asks for it to be encrypted.
+	Asked encryption.Asked
+	// Meta is what the storage keeps with the object, by its headers' names.
+	Meta       storage.Metadata
+	Conditions WriteConditions
+}
+
 // writing is an object on its way to the storage.
 type writing struct {
 	vault  *Vault
-	caller *Caller
+	caller *caller.Caller
 	write  *Write
 	asked  *sse.Request // as it is decided
 	// meta is what the storage keeps with the object, which takes it over.

@@ -228,9 +228,9 @@ type Calls struct {
 }
 
 // Watch looks at what is asked about a bucket from now on.
-func (s *Shelf) Watch(bucket string, fail func(*memory.Call) error) *Calls {
+func (i *Installation) Watch(bucket string, fail func(*memory.Call) error) *Calls {
 	w := &Calls{Fail: fail}
-	s.Storage.SetFaults(w.hook(bucket))
+	i.Storage.SetFaults(w.hook(bucket))
 	return w
 }
 

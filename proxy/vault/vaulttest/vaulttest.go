@@ -14,7 +14,9 @@ import (
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/keystore/mem"
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/glob"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
@@ -29,6 +31,9 @@ import (
 
 // Bucket exists in every installation, without versions.
 const Bucket = "bucket"
+
+// Name names an object of Bucket.
+func Name(key string) sse.Name { return sse.Name{Bucket: Bucket, Key: key} }
 
 // Installation is a storage in memory with a key service that has the keys "s3",
 // "default", "other" and "system".
@@ -91,6 +96,7 @@ func (everybody) MayUse(context.Context, *identity.Identity, string, string, ide
 // Engine is one of the installation's engines with what it was made of.
 type Engine struct {
 	*vault.Vault
+	*encryption.Settings
 	*maintenance.Keeper
 	Rules     *bucketconfig.Rules
 	Manifests *manifest.Store
@@ -106,7 +112,7 @@ func (i *Installation) Engine(t testing.TB) *Engine {
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	rules, err := bucketconfig.New(bucketconfig.Options{
-		Backend: vault.RulesBackend{System: store}, Buckets: i.System, Home: i.System.Bucket(), Lease: 10 * time.Millisecond, Logger: quiet,
+		Backend: encryption.RulesBackend{System: store}, Buckets: i.System, Home: i.System.Bucket(), Lease: 10 * time.Millisecond, Logger: quiet,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -132,10 +138,15 @@ func (i *Installation) Engine(t testing.TB) *Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
+	e.Settings, err = encryption.New(encryption.Options{
+		Storage: i.Storage, Keys: o.Keys, Rules: rules, Ready: ready, Policy: o.Policy, AutoEncryption: o.AutoEncryption, Logger: o.Logger,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	e.Vault, err = vault.New(vault.Options{
-		Storage: i.Storage, Manifests: e.Manifests, Ledger: e.Ledger, Rules: rules, Keys: o.Keys, Objects: objects,
-		Ready: ready, Policy: o.Policy, PlainRead: o.PlainRead, AutoEncryption: o.AutoEncryption, SmallObject: o.SmallObject,
-		Logger: o.Logger,
+		Storage: i.Storage, Manifests: e.Manifests, Ledger: e.Ledger, Keys: o.Keys, Objects: objects, Encryption: e.Settings,
+		Ready: ready, PlainRead: o.PlainRead, SmallObject: o.SmallObject, Logger: o.Logger,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -151,8 +162,8 @@ func (i *Installation) Engine(t testing.TB) *Engine {
 }
 
 // Caller returns a caller of this name with a signature; "" is one without.
-func Caller(name string) *vault.Caller {
-	c := &vault.Caller{Name: name, RequestID: "test", Memory: heap{}}
+func Caller(name string) *caller.Caller {
+	c := &caller.Caller{Name: name, RequestID: "test", Memory: heap{}}
 	if name != "" {
 		c.Keys = keyring.As(&identity.Identity{AccessKey: name, Kind: identity.Configured})
 	}

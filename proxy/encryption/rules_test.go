@@ -1,4 +1,4 @@
-package vault_test
+package encryption_test
 
 import (
 	"errors"
@@ -9,11 +9,12 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/caller"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
-	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/proxy/vault/vaulttest"
 )
 
@@ -39,7 +40,7 @@ func TestARuleIsObeyedByEveryEngineOnceItIsSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := vaulttest.NewShelf(t, memory.Options{}, nil)
 		other, ctx, read := s.Installation.Engine(t), t.Context(), false
-		if _, err := other.Rule(ctx, vaulttest.Caller("alice"), vaulttest.Bucket); !errors.Is(err, vault.ErrNoRule) {
+		if _, err := other.Rule(ctx, vaulttest.Caller("alice"), vaulttest.Bucket); !errors.Is(err, encryption.ErrNoRule) {
 			t.Fatalf("before there is one: %v", err)
 		}
 		for _, rule := range []bucketconfig.Rule{kmsRule("other"), {Algorithm: bucketconfig.AES256}, kmsRule("arn:aws:kms:default")} {
@@ -114,16 +115,16 @@ func TestWhoMayNotChangeARuleLearnsNothing(t *testing.T) {
 	if err := s.SetRule(t.Context(), vaulttest.Caller("alice"), vaulttest.Bucket, ruleOf(kmsRule("other"), &read)); err != nil {
 		t.Fatal(err)
 	}
-	operations := map[string]func(c *vault.Caller) error{
-		"set": func(c *vault.Caller) error {
+	operations := map[string]func(c *caller.Caller) error{
+		"set": func(c *caller.Caller) error {
 			return s.SetRule(t.Context(), c, vaulttest.Bucket, ruleOf(kmsRule("default"), &read))
 		},
-		"get":  func(c *vault.Caller) error { _, err := s.Rule(t.Context(), c, vaulttest.Bucket); return err },
-		"drop": func(c *vault.Caller) error { return s.DropRule(t.Context(), c, vaulttest.Bucket) },
+		"get":  func(c *caller.Caller) error { _, err := s.Rule(t.Context(), c, vaulttest.Bucket); return err },
+		"drop": func(c *caller.Caller) error { return s.DropRule(t.Context(), c, vaulttest.Bucket) },
 	}
 	for _, tt := range []struct {
 		name   string
-		caller *vault.Caller
+		caller *caller.Caller
 		judge  error // of keys
 		answer error // of the storage
 		want   map[string]error
