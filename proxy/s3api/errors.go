@@ -8,6 +8,7 @@ import (
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/adminpayload"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/form"
@@ -34,9 +35,9 @@ var (
 	errInvalidRange      = errors.New("range is not satisfiable")
 	errPlainObject       = vault.ErrPlainObject
 	errUpstreamLied      = storage.ErrLied
-	errPrecondition      = vault.ErrPrecondition
-	errNotModified       = vault.ErrNotModified
-	errNoSuchKey         = vault.ErrNoSuchKey
+	errPrecondition      = conditions.ErrPrecondition
+	errNotModified       = conditions.ErrNotModified
+	errNoSuchKey         = conditions.ErrNoSuchKey
 	errChanged           = vault.ErrChanged
 	errPlainHTTP         = errors.New("customer keys over plain http")
 	errCustomerKeyUnused = vault.ErrCustomerKeyUnused
@@ -120,10 +121,10 @@ var errorTable = []struct {
 	{form.ErrTooBig, intake.NewError(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.")},
 
 	{vault.ErrPlainObject, intake.NewError(403, "InvalidObjectState", "The object is stored without encryption, and the bucket is not listed in the plain_read setting of this bucketseal.")},
-	{vault.ErrPrecondition, intake.NewError(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")},
-	{vault.ErrNoSuchKey, intake.NewError(404, "NoSuchKey", "The specified key does not exist.")},
+	{conditions.ErrPrecondition, intake.NewError(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")},
+	{conditions.ErrNoSuchKey, intake.NewError(404, "NoSuchKey", "The specified key does not exist.")},
 	{vault.ErrChanged, intake.NewError(503, "SlowDown", "The object is being overwritten. Please try again.")},
-	{vault.ErrNotModified, intake.NewError(304, "NotModified", "")},
+	{conditions.ErrNotModified, intake.NewError(304, "NotModified", "")},
 	{errAccessDenied, intake.NewError(403, "AccessDenied", "Access Denied.")},
 	{vault.ErrServiceRights, intake.NewError(503, "ServiceUnavailable", "The encryption gateway has too few rights at the storage; its log says which.")},
 	{encryption.ErrNoRule, intake.NewError(404, "ServerSideEncryptionConfigurationNotFoundError", "The server side encryption configuration was not found")},
@@ -257,7 +258,7 @@ func relayed(e *storage.Error) *intake.Error {
 			return intake.NewError(503, "SlowDown", "The storage cannot be reached. Please try again.")
 		}
 		if e.Status == http.StatusNotFound {
-			return Describe(vault.ErrNoSuchKey)
+			return Describe(conditions.ErrNoSuchKey)
 		}
 		if e.Status == http.StatusForbidden {
 			return intake.NewError(403, "AccessDenied", "Access Denied.")

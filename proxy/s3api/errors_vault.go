@@ -5,15 +5,15 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
-	"github.com/bucketseal/bucketseal/proxy/vault"
 )
 
 // vaultError returns what a client sees of an engine's error that says more than a
 // sentinel.
 func vaultError(err error) (*intake.Error, bool) {
-	var condition *vault.ConditionError
+	var condition *conditions.Error
 	if errors.As(err, &condition) {
 		out := *Describe(condition.Err)
 		out.Header = http.Header{ // what would hold

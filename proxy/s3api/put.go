@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
@@ -46,8 +47,8 @@ func (s *API) writeOf(r *intake.Request) vault.Write {
 }
 
 // writeConditionsOf are a write's If-Match and If-None-Match.
-func writeConditionsOf(h http.Header) vault.WriteConditions {
-	return vault.WriteConditions{IfMatch: list(h, "If-Match"), IfNoneMatch: list(h, "If-None-Match")}
+func writeConditionsOf(h http.Header) conditions.Write {
+	return conditions.Write{IfMatch: list(h, "If-Match"), IfNoneMatch: list(h, "If-None-Match")}
 }
 
 // declaredSize returns the plaintext size that the request declares.

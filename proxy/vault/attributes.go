@@ -17,7 +17,7 @@ type Attributes struct {
 	caller *caller.Caller
 }
 
-// Attributes looks an object up and opens its record. *ConditionError, ErrPlainObject,
+// Attributes looks an object up and opens its record. *conditions.Error, ErrPlainObject,
 // ErrCustomerKeyUnused, or storage, keyring, kms, manifest and sse errors.
 func (v *Vault) Attributes(ctx context.Context, c *caller.Caller, read Read) (*Attributes, error) {
 	s, err := v.look(ctx, c, read)
@@ -25,7 +25,7 @@ func (v *Vault) Attributes(ctx context.Context, c *caller.Caller, read Read) (*A
 		return nil, err
 	}
 	a := &Attributes{Seen: *s.seen(), source: s, caller: c}
-	if err := read.Conditions.check(a.ETag, a.Modified); err != nil {
+	if err := read.Conditions.Check(a.ETag, a.Modified); err != nil {
 		a.Close()
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/proxy/vault/vaulttest"
@@ -58,9 +59,9 @@ func TestAttributesAreRefusedAsReadsAre(t *testing.T) {
 	somebody := vaulttest.Caller("somebody")
 	for _, layout := range [][]int{nil, {4, 6}} {
 		r.put(t, named("k"), sse.ModeKMS, content(10, 51), layout...)
-		read := vault.Read{Name: named("k"), Conditions: vault.ReadConditions{IfMatch: `"other"`}}
-		var failed *vault.ConditionError
-		if _, err := r.Attributes(t.Context(), somebody, read); !errors.As(err, &failed) || !errors.Is(err, vault.ErrPrecondition) {
+		read := vault.Read{Name: named("k"), Conditions: conditions.Read{IfMatch: `"other"`}}
+		var failed *conditions.Error
+		if _, err := r.Attributes(t.Context(), somebody, read); !errors.As(err, &failed) || !errors.Is(err, conditions.ErrPrecondition) {
 			t.Errorf("If-Match: %v", err)
 		}
 		if _, err := r.Attributes(t.Context(), nobody, read); !errors.Is(err, keyring.ErrAccess) {

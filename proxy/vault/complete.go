@@ -8,6 +8,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
@@ -20,7 +21,7 @@ type Complete struct {
 	Upload
 	// Parts are the object's: at least one and at most 10,000, in ascending order.
 	Parts      []WantedPart
-	Conditions WriteConditions
+	Conditions conditions.Write
 	// ObjectSize, ChecksumType and Checksums are what the client says of the whole object,
 	// as S3 writes it; "" and none for nothing.
 	ObjectSize, ChecksumType string
@@ -108,7 +109,7 @@ func (v *Vault) Complete(ctx context.Context, c *caller.Caller, wanted *Complete
 // failedCondition says whether the proxy or upstream found a condition not to
 // hold.
 func failedCondition(err error) bool {
-	return errors.Is(err, ErrPrecondition) || errors.Is(err, storage.ErrPrecondition)
+	return errors.Is(err, conditions.ErrPrecondition) || errors.Is(err, storage.ErrPrecondition)
 }
 
 func (p *completing) run(ctx context.Context) error {

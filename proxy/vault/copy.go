@@ -79,7 +79,7 @@ type copying struct {
 
 // Copy copies an object. Errors are those of encryption, of reading the source and of
 // writing the copy; ErrCopyOntoItself, ErrTooLarge, ErrPrecondition for the copy's
-// conditions, and a *ConditionError for the source's.
+// conditions, and a *conditions.Error for the source's.
 func (v *Vault) Copy(ctx context.Context, c *caller.Caller, what *Copy) (*Copied, error) {
 	asked, err := v.o.Encryption.Of(ctx, c, what.Name, what.Meta, &what.Asked)
 	if err != nil {
@@ -110,7 +110,7 @@ func (k *copying) begin(ctx context.Context) (err error) {
 	if k.source, err = k.vault.look(ctx, k.caller, read); err != nil {
 		return err
 	}
-	if err := k.checkSource(); err != nil {
+	if err := k.copy.Source.Conditions.CheckSource(k.source.etag(), k.source.info.Modified); err != nil {
 		return err
 	}
 	if err := k.vault.readerConditions(ctx, k.caller, k.copy.Name, k.copy.Conditions, ""); err != nil {
@@ -118,17 +118,6 @@ func (k *copying) begin(ctx context.Context) (err error) {
 	}
 	k.setMeta()
 	return patiently(k.copy.Long, func() error { return k.run(ctx) })
-}
-
-// checkSource judges the source's conditions. They fail as a precondition, also where a
-// read were not modified. *ConditionError.
-func (k *copying) checkSource() error {
-	err := k.copy.Source.Conditions.check(k.source.etag(), k.source.info.Modified)
-	var failed *ConditionError
-	if errors.As(err, &failed) {
-		failed.Err = ErrPrecondition
-	}
-	return err
 }
 
 func (k *copying) onto() bool { return k.copy.Source.Name == k.copy.Name }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
@@ -160,26 +161,26 @@ func TestConditionsOfCopies(t *testing.T) {
 	k.mustPut("there", []byte("there"), sse.ModeS3)
 	later := time.Now().Add(time.Hour)
 	for _, tt := range []struct {
-		source vault.ReadConditions
-		copy   vault.WriteConditions
+		source conditions.Read
+		copy   conditions.Write
 		to     string
 		want   error
 	}{
-		{vault.ReadConditions{IfMatch: etag}, vault.WriteConditions{}, "new", nil},
-		{vault.ReadConditions{IfMatch: `"a"`}, vault.WriteConditions{}, "new", vault.ErrPrecondition},
-		{vault.ReadConditions{IfNoneMatch: etag}, vault.WriteConditions{}, "new", vault.ErrPrecondition},
-		{vault.ReadConditions{IfModifiedSince: later}, vault.WriteConditions{}, "new", vault.ErrPrecondition},
-		{vault.ReadConditions{}, vault.WriteConditions{IfNoneMatch: "*"}, "new", nil},
-		{vault.ReadConditions{}, vault.WriteConditions{IfNoneMatch: "*"}, "there", vault.ErrPrecondition},
-		{vault.ReadConditions{}, vault.WriteConditions{IfMatch: `"a"`}, "there", vault.ErrPrecondition},
-		{vault.ReadConditions{}, vault.WriteConditions{IfMatch: `"a"`}, "none", vault.ErrNoSuchKey},
+		{conditions.Read{IfMatch: etag}, conditions.Write{}, "new", nil},
+		{conditions.Read{IfMatch: `"a"`}, conditions.Write{}, "new", conditions.ErrPrecondition},
+		{conditions.Read{IfNoneMatch: etag}, conditions.Write{}, "new", conditions.ErrPrecondition},
+		{conditions.Read{IfModifiedSince: later}, conditions.Write{}, "new", conditions.ErrPrecondition},
+		{conditions.Read{}, conditions.Write{IfNoneMatch: "*"}, "new", nil},
+		{conditions.Read{}, conditions.Write{IfNoneMatch: "*"}, "there", conditions.ErrPrecondition},
+		{conditions.Read{}, conditions.Write{IfMatch: `"a"`}, "there", conditions.ErrPrecondition},
+		{conditions.Read{}, conditions.Write{IfMatch: `"a"`}, "none", conditions.ErrNoSuchKey},
 	} {
 		_, err := k.copy(reading("k", sse.ModeS3), tt.to, sse.ModeS3, func(c *vault.Copy) { c.Source.Conditions, c.Conditions = tt.source, tt.copy })
 		if !errors.Is(err, tt.want) || tt.want == nil && err != nil {
 			t.Errorf("%+v, %+v, %s: %v", tt.source, tt.copy, tt.to, err)
 		}
-		var failed *vault.ConditionError
-		if tt.want != nil && tt.copy == (vault.WriteConditions{}) && (!errors.As(err, &failed) || failed.ETag != etag) {
+		var failed *conditions.Error
+		if tt.want != nil && tt.copy == (conditions.Write{}) && (!errors.As(err, &failed) || failed.ETag != etag) {
 			t.Errorf("%+v: what would hold is not said: %v", tt.source, err)
 		}
 		if tt.to == "new" {

@@ -3,7 +3,6 @@ package vault
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
@@ -13,9 +12,6 @@ import (
 // Sentinels. What a client sees of them is s3api's affair.
 var (
 	ErrPlainObject       = errors.New("object is stored without encryption, in a bucket that plain_read does not list")
-	ErrPrecondition      = errors.New("precondition failed")
-	ErrNotModified       = errors.New("not modified")
-	ErrNoSuchKey         = errors.New("object does not exist")
 	ErrCustomerKeyUnused = errors.New("customer key for an object that needs none")
 	ErrChanged           = sealed.ErrChanged
 	ErrNoSuchUpload      = manifest.ErrNoSuchUpload
@@ -33,19 +29,6 @@ var (
 // errNoLength says that upstream does not tell how long a plain object is: nothing
 // else could tell a client that its answer was cut off.
 var errNoLength = fmt.Errorf("upstream answered without a length: %w", storage.ErrLied)
-
-// ConditionError is ErrPrecondition or ErrNotModified of a read, with what would hold.
-type ConditionError struct {
-	Err      error
-	ETag     string
-	Modified time.Time
-}
-
-// Error is the condition's.
-func (e *ConditionError) Error() string { return e.Err.Error() }
-
-// Unwrap returns the condition.
-func (e *ConditionError) Unwrap() error { return e.Err }
 
 // RequestError says what a request asks for that contradicts what is there, in words that
 // its client may see.

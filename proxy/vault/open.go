@@ -34,7 +34,7 @@ var errAnew = errors.New("the object is to be asked for anew")
 
 // Open opens an object for a caller who may read it, or says what Get asks of it. Before
 // it succeeds, what the storage answers is known to be what the object's record says, but
-// for the data itself: see Reader.First. *ConditionError, *RangeError, ErrPartNumber,
+// for the data itself: see Reader.First. *conditions.Error, *plaintext.RangeError, ErrPartNumber,
 // ErrPlainObject, ErrCustomerKeyUnused, ErrChanged, or storage, keyring, kms, manifest and
 // sse errors.
 func (v *Vault) Open(ctx context.Context, c *caller.Caller, g *Get) (*Reader, error) {
@@ -118,11 +118,11 @@ func (o *opening) read(ctx context.Context, r *Reader) (err error) {
 
 // judge judges the conditions on the object. errAnew if its range does not hold.
 func (o *opening) judge(r *Reader) error {
-	conditions := &o.get.Conditions
-	if err := conditions.check(r.ETag, r.Modified); err != nil {
+	asks := &o.get.Conditions
+	if err := asks.Check(r.ETag, r.Modified); err != nil {
 		return err
 	}
-	if o.rng != nil && !conditions.rangeStillValid(r.ETag, r.Modified) {
+	if o.rng != nil && !asks.RangeHolds(r.ETag, r.Modified) {
 		o.rng = nil
 		return errAnew
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
@@ -202,14 +203,14 @@ func TestConditionsComeBeforeRangesAndAfterRights(t *testing.T) {
 		t.Errorf("a range beyond the end: %v", err)
 	}
 	g.Conditions.IfNoneMatch = etag
-	var failed *vault.ConditionError
-	if _, err := r.open(t, g); !errors.Is(err, vault.ErrNotModified) || !errors.As(err, &failed) || failed.ETag != etag || failed.Modified.IsZero() {
+	var failed *conditions.Error
+	if _, err := r.open(t, g); !errors.Is(err, conditions.ErrNotModified) || !errors.As(err, &failed) || failed.ETag != etag || failed.Modified.IsZero() {
 		t.Errorf("with a condition: %v", err)
 	}
-	g.Range, g.Conditions = from(10), vault.ReadConditions{IfMatch: `"other"`}
-	r.wantError(t, "If-Match", g, vault.ErrPrecondition)
-	g.Conditions = vault.ReadConditions{IfUnmodifiedSince: time.Unix(1, 0)}
-	r.wantError(t, "If-Unmodified-Since", g, vault.ErrPrecondition)
+	g.Range, g.Conditions = from(10), conditions.Read{IfMatch: `"other"`}
+	r.wantError(t, "If-Match", g, conditions.ErrPrecondition)
+	g.Conditions = conditions.Read{IfUnmodifiedSince: time.Unix(1, 0)}
+	r.wantError(t, "If-Unmodified-Since", g, conditions.ErrPrecondition)
 
 	wrong := sse.Secret{9}
 	r.put(t, named("c"), sse.ModeC, data)
@@ -234,7 +235,7 @@ func TestRangeOfAnotherVersionThanIfRangeIsTheWhole(t *testing.T) {
 				t.Errorf("%s: the whole is answered as a part", key)
 			}
 		}
-		g.Conditions = vault.ReadConditions{IfRangeSince: time.Unix(1, 0)}
+		g.Conditions = conditions.Read{IfRangeSince: time.Unix(1, 0)}
 		r.wantRead(t, key+": another time", g, data)
 	}
 }

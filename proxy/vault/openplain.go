@@ -15,11 +15,11 @@ import (
 func (o *opening) readPlain(ctx context.Context, r *Reader) error {
 	s := &r.source
 	etag, modified := s.etag(), s.info.Modified
-	if err := o.get.Conditions.check(etag, modified); err != nil {
+	if err := o.get.Conditions.Check(etag, modified); err != nil {
 		return err
 	}
 	if (o.rng != nil || o.get.Part > 0) && !o.isRangeOf(s.info) {
-		if err := o.askPlain(ctx, r, etag, o.get.Conditions.rangeStillValid(etag, modified)); err != nil {
+		if err := o.askPlain(ctx, r, etag, o.get.Conditions.RangeHolds(etag, modified)); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
@@ -73,9 +74,9 @@ func TestPlainObjectsAreReadWhereTheyMayBe(t *testing.T) {
 	if o := r.wantRead(t, "If-Range of another", g, data); o.Partial {
 		t.Error("the whole is answered as a part")
 	}
-	g.Conditions = vault.ReadConditions{IfNoneMatch: "*"}
-	r.wantError(t, "If-None-Match", g, vault.ErrNotModified)
-	g.Range, g.Conditions = from(1<<40), vault.ReadConditions{}
+	g.Conditions = conditions.Read{IfNoneMatch: "*"}
+	r.wantError(t, "If-None-Match", g, conditions.ErrNotModified)
+	g.Range, g.Conditions = from(1<<40), conditions.Read{}
 	r.wantError(t, "beyond the end", g, storage.ErrRange)
 	g.Range, g.Customer = nil, &sse.Secret{1}
 	r.wantError(t, "with a customer key", g, vault.ErrCustomerKeyUnused)

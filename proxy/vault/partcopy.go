@@ -40,7 +40,7 @@ func (e *SourceRangeError) Error() string {
 
 // PartCopy stores a piece of an object as a part of an upload: the source is read and
 // encrypted anew, for every part has its own key. Errors are those of Part and of reading
-// the source, *ConditionError, *SourceRangeError, and ErrChanged.
+// the source, *conditions.Error, *SourceRangeError, and ErrChanged.
 func (v *Vault) PartCopy(ctx context.Context, c *caller.Caller, piece *PartCopy) (*CopiedPart, error) {
 	p, err := v.partUpload(ctx, c, &piece.PartTarget)
 	if err != nil {
@@ -66,8 +66,8 @@ func (p *partUpload) copy(ctx context.Context, piece *PartCopy) (version string,
 		return "", err
 	}
 	defer src.zero()
-	if err := piece.Source.Conditions.check(src.etag(), src.info.Modified); err != nil {
-		return "", &ConditionError{ErrPrecondition, src.etag(), src.info.Modified} // also where a read were not modified
+	if err := piece.Source.Conditions.CheckSource(src.etag(), src.info.Modified); err != nil {
+		return "", err
 	}
 	part, err := piece.within(src.size)
 	if err != nil {

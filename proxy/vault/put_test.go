@@ -11,6 +11,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
@@ -268,7 +269,7 @@ func TestOneOfManyRivalsWins(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{10, smallWrite + 1} {
 		k := newWriteKit(t)
-		race := func(c vault.WriteConditions) (won int) {
+		race := func(c conditions.Write) (won int) {
 			var wg sync.WaitGroup
 			var mu sync.Mutex
 			for range 16 {
@@ -278,7 +279,7 @@ func TestOneOfManyRivalsWins(t *testing.T) {
 					defer mu.Unlock()
 					if err == nil {
 						won++
-					} else if !errors.Is(err, storage.ErrPrecondition) && !errors.Is(err, vault.ErrPrecondition) {
+					} else if !errors.Is(err, storage.ErrPrecondition) && !errors.Is(err, conditions.ErrPrecondition) {
 						t.Errorf("a rival fails with %v", err)
 					}
 				})
@@ -286,11 +287,11 @@ func TestOneOfManyRivalsWins(t *testing.T) {
 			wg.Wait()
 			return won
 		}
-		if won := race(vault.WriteConditions{IfNoneMatch: "*"}); won != 1 {
+		if won := race(conditions.Write{IfNoneMatch: "*"}); won != 1 {
 			t.Errorf("%d of 16 rivals created the object", won)
 		}
 		etag := k.mustPut("k", []byte("now"), sse.ModeS3).ETag
-		if won := race(vault.WriteConditions{IfMatch: etag}); won != 1 {
+		if won := race(conditions.Write{IfMatch: etag}); won != 1 {
 			t.Errorf("%d of 16 rivals replaced one state of the object", won)
 		}
 	}
@@ -302,18 +303,18 @@ func TestConditionsOfWritesAreAboutTheETagThatClientsKnow(t *testing.T) {
 	etag := k.mustPut("k", []byte("now"), sse.ModeS3).ETag
 	for _, tt := range []struct {
 		key  string
-		c    vault.WriteConditions
+		c    conditions.Write
 		want error
 	}{
-		{"k", vault.WriteConditions{IfMatch: etag}, nil},
-		{"k", vault.WriteConditions{IfMatch: `"a", ` + etag}, nil},
-		{"k", vault.WriteConditions{IfMatch: "*"}, nil},
-		{"k", vault.WriteConditions{IfNoneMatch: `"a"`}, nil},
-		{"k", vault.WriteConditions{IfMatch: `"a"`}, vault.ErrPrecondition},
-		{"k", vault.WriteConditions{IfNoneMatch: etag}, vault.ErrPrecondition},
-		{"k", vault.WriteConditions{IfNoneMatch: "*"}, storage.ErrPrecondition},
-		{"none", vault.WriteConditions{IfMatch: etag}, vault.ErrNoSuchKey},
-		{"none", vault.WriteConditions{IfMatch: "*"}, storage.ErrNotFound},
+		{"k", conditions.Write{IfMatch: etag}, nil},
+		{"k", conditions.Write{IfMatch: `"a", ` + etag}, nil},
+		{"k", conditions.Write{IfMatch: "*"}, nil},
+		{"k", conditions.Write{IfNoneMatch: `"a"`}, nil},
+		{"k", conditions.Write{IfMatch: `"a"`}, conditions.ErrPrecondition},
+		{"k", conditions.Write{IfNoneMatch: etag}, conditions.ErrPrecondition},
+		{"k", conditions.Write{IfNoneMatch: "*"}, storage.ErrPrecondition},
+		{"none", conditions.Write{IfMatch: etag}, conditions.ErrNoSuchKey},
+		{"none", conditions.Write{IfMatch: "*"}, storage.ErrNotFound},
 	} {
 		_, err := k.put(tt.key, []byte("now"), sse.ModeS3, func(p *vault.Put) { p.Conditions = tt.c })
 		if !errors.Is(err, tt.want) || tt.want == nil && err != nil {
@@ -323,7 +324,7 @@ func TestConditionsOfWritesAreAboutTheETagThatClientsKnow(t *testing.T) {
 	for _, tt := range []struct {
 		key, match string
 		want       error
-	}{{"k", "", nil}, {"k", etag, nil}, {"k", `"a"`, vault.ErrPrecondition}, {"none", etag, vault.ErrNoSuchKey}} {
+	}{{"k", "", nil}, {"k", etag, nil}, {"k", `"a"`, conditions.ErrPrecondition}, {"none", etag, conditions.ErrNoSuchKey}} {
 		if err := k.e.MayDelete(t.Context(), k.c, nameOf(tt.key), "", tt.match); !errors.Is(err, tt.want) || tt.want == nil && err != nil {
 			t.Errorf("delete %s, %s: %v", tt.key, tt.match, err)
 		}

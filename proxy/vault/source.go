@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/caller"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
@@ -36,7 +37,7 @@ type Read struct {
 	// Customer is the key of SSE-C, nil if none is given.
 	Customer *sse.Secret
 	// Conditions are judged on what clients know of the object.
-	Conditions ReadConditions
+	Conditions conditions.Read
 	// Checksum says that the caller wants to know the object's checksum.
 	Checksum bool
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
@@ -233,10 +234,10 @@ func TestPartsAreCopiedFromObjects(t *testing.T) {
 			want   error
 		}{
 			"no such range":     {func(p *vault.PartCopy) { p.RangeFault = fault }, fault},
-			"If-Match":          {func(p *vault.PartCopy) { p.Source.Conditions.IfMatch = `"x"` }, vault.ErrPrecondition},
-			"If-None-Match":     {func(p *vault.PartCopy) { p.Source.Conditions.IfNoneMatch = done.ETag }, vault.ErrPrecondition},
+			"If-Match":          {func(p *vault.PartCopy) { p.Source.Conditions.IfMatch = `"x"` }, conditions.ErrPrecondition},
+			"If-None-Match":     {func(p *vault.PartCopy) { p.Source.Conditions.IfNoneMatch = done.ETag }, conditions.ErrPrecondition},
 			"no object":         {func(p *vault.PartCopy) { p.Source.Name.Key = "none" }, storage.ErrNotFound},
-			"no condition wins": {func(p *vault.PartCopy) { p.RangeFault, p.Source.Conditions.IfMatch = fault, `"x"` }, vault.ErrPrecondition},
+			"no condition wins": {func(p *vault.PartCopy) { p.RangeFault, p.Source.Conditions.IfMatch = fault, `"x"` }, conditions.ErrPrecondition},
 		} {
 			_, err := piece(tt.change)
 			wantError(t, name+": "+what, err, tt.want)

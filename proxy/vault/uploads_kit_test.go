@@ -9,6 +9,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
@@ -48,7 +49,7 @@ func (u *uploader) customer() *sse.Secret {
 
 func (u *uploader) upload() vault.Upload { return vault.Upload{Name: u.name, ID: u.id} }
 
-func (u *uploader) tryBegin(conditions vault.WriteConditions) error {
+func (u *uploader) tryBegin(conditions conditions.Write) error {
 	begun, err := u.engine.Begin(u.t.Context(), u.caller, &vault.Begin{
 		Write:             vault.Write{Name: u.name, Asked: u.asked, Meta: storage.Metadata{"Content-Type": {"text/plain"}}, Conditions: conditions},
 		ChecksumAlgorithm: u.checksum, ChecksumType: u.checksumType,
@@ -61,7 +62,7 @@ func (u *uploader) tryBegin(conditions vault.WriteConditions) error {
 
 func (u *uploader) begin() *uploader {
 	u.t.Helper()
-	if err := u.tryBegin(vault.WriteConditions{}); err != nil {
+	if err := u.tryBegin(conditions.Write{}); err != nil {
 		u.t.Fatal(err)
 	}
 	return u

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
@@ -180,7 +181,7 @@ func uploadWithAFault(t *testing.T, number int, step memory.Step) (failed bool) 
 			t.Fatalf("call %d: %s again: %v", number, what, err)
 		}
 	}
-	retry("Begin", func() error { return u.tryBegin(vault.WriteConditions{}) })
+	retry("Begin", func() error { return u.tryBegin(conditions.Write{}) })
 	var part *vault.SentPart
 	retry("Part", func() (err error) { part, err = u.tryPart(1, nil, data); return err })
 	retry("Complete", func() error { _, err := u.tryComplete(vault.WantedPart{Number: 1, ETag: part.ETag}); return err })
@@ -358,8 +359,8 @@ func TestUploadsTellNothingToWhoMayNot(t *testing.T) {
 	if asked.own != 0 {
 		t.Error("the ledger was read for a stranger")
 	}
-	wantError(t, "Begin", stranger.tryBegin(vault.WriteConditions{}), storage.ErrForbidden)
-	wantError(t, "Begin on a condition", stranger.tryBegin(vault.WriteConditions{IfMatch: `"x"`}), storage.ErrForbidden)
+	wantError(t, "Begin", stranger.tryBegin(conditions.Write{}), storage.ErrForbidden)
+	wantError(t, "Begin on a condition", stranger.tryBegin(conditions.Write{IfMatch: `"x"`}), storage.ErrForbidden)
 }
 
 // noKeys lets nobody use a key.
@@ -383,7 +384,7 @@ func TestUploadsNeedTheRightToTheirKey(t *testing.T) {
 		_, sent := u.tryPart(1, nil, text(10, 2))
 		_, completed := u.tryComplete(part)
 		_, listed := u.engine.Parts(t.Context(), u.caller, &vault.ListParts{Upload: u.upload()})
-		begun := u.tryBegin(vault.WriteConditions{})
+		begun := u.tryBegin(conditions.Write{})
 		for op, err := range map[string]error{"Part": sent, "Complete": completed, "Parts": listed, "Begin": begun} {
 			if !errors.Is(err, keyring.ErrAccess) && !errors.Is(err, kms.ErrNotPermitted) {
 				t.Errorf("%s: %s: %v", name, op, err)
@@ -439,23 +440,23 @@ func TestUploadsAreBegunOnTheirConditions(t *testing.T) {
 	t.Parallel()
 	i := vaulttest.New(t, memory.Options{})
 	u := newUploader(t, i, "k")
-	wantError(t, "If-Match without an object", u.tryBegin(vault.WriteConditions{IfMatch: `"x"`}), vault.ErrNoSuchKey)
+	wantError(t, "If-Match without an object", u.tryBegin(conditions.Write{IfMatch: `"x"`}), conditions.ErrNoSuchKey)
 	done := u.put(text(10, 1))
-	wantError(t, "If-Match of another", u.tryBegin(vault.WriteConditions{IfMatch: `"x"`}), vault.ErrPrecondition)
-	wantError(t, "If-None-Match of it", u.tryBegin(vault.WriteConditions{IfNoneMatch: done.ETag}), vault.ErrPrecondition)
-	wantError(t, "If-None-Match *", u.tryBegin(vault.WriteConditions{IfNoneMatch: "*"}), storage.ErrPrecondition)
-	if err := u.tryBegin(vault.WriteConditions{IfMatch: done.ETag}); err != nil {
+	wantError(t, "If-Match of another", u.tryBegin(conditions.Write{IfMatch: `"x"`}), conditions.ErrPrecondition)
+	wantError(t, "If-None-Match of it", u.tryBegin(conditions.Write{IfNoneMatch: done.ETag}), conditions.ErrPrecondition)
+	wantError(t, "If-None-Match *", u.tryBegin(conditions.Write{IfNoneMatch: "*"}), storage.ErrPrecondition)
+	if err := u.tryBegin(conditions.Write{IfMatch: done.ETag}); err != nil {
 		t.Fatal(err)
 	}
 	part := u.part(1, text(10, 2))
-	complete := func(c vault.WriteConditions) error {
+	complete := func(c conditions.Write) error {
 		_, err := u.engine.Complete(t.Context(), u.caller, &vault.Complete{Upload: u.upload(), Parts: []vault.WantedPart{part}, Conditions: c})
 		return err
 	}
-	wantError(t, "Complete with If-None-Match *", complete(vault.WriteConditions{IfNoneMatch: "*"}), storage.ErrPrecondition)
-	wantError(t, "Complete with If-Match of another", complete(vault.WriteConditions{IfMatch: `"x"`}), vault.ErrPrecondition)
+	wantError(t, "Complete with If-None-Match *", complete(conditions.Write{IfNoneMatch: "*"}), storage.ErrPrecondition)
+	wantError(t, "Complete with If-Match of another", complete(conditions.Write{IfMatch: `"x"`}), conditions.ErrPrecondition)
 	for range 2 { // repeated, the condition does not hold any more, for it was fulfilled
-		if err := complete(vault.WriteConditions{IfMatch: done.ETag}); err != nil {
+		if err := complete(conditions.Write{IfMatch: done.ETag}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -481,7 +482,7 @@ func TestChecksumsThatUploadsCannotHave(t *testing.T) {
 		{"CRC32", "HALF", false},
 	} {
 		u.checksum, u.checksumType = tt.algorithm, tt.kind
-		if err := u.tryBegin(vault.WriteConditions{}); (err == nil) != tt.ok || err != nil && !errors.Is(err, vault.ErrInvalidChecksum) {
+		if err := u.tryBegin(conditions.Write{}); (err == nil) != tt.ok || err != nil && !errors.Is(err, vault.ErrInvalidChecksum) {
 			t.Errorf("%s %s: %v", tt.algorithm, tt.kind, err)
 		}
 	}

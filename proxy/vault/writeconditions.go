@@ -5,40 +5,16 @@ import (
 	"errors"
 
 	"github.com/bucketseal/bucketseal/proxy/caller"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
-// WriteConditions are a write's If-Match and If-None-Match: lists of ETags, or "*".
-type WriteConditions struct{ IfMatch, IfNoneMatch string }
-
-// none says that there are none, existence that they ask at most whether there is
-// an object, which upstream can judge.
-func (c WriteConditions) none() bool { return c.IfMatch == "" && c.IfNoneMatch == "" }
-
-func (c WriteConditions) existence() bool {
-	return (c.IfMatch == "" || c.IfMatch == "*") && (c.IfNoneMatch == "" || c.IfNoneMatch == "*")
-}
-
-// judge says whether the conditions hold for the object that is there, nil for
-// none. ErrNoSuchKey, ErrPrecondition.
-func (c WriteConditions) judge(current *etags) error {
-	switch {
-	case current == nil && c.IfMatch != "":
-		return ErrNoSuchKey
-	case current == nil:
-		return nil
-	case c.IfMatch != "" && !etagListed(c.IfMatch, current.client), c.IfNoneMatch != "" && etagListed(c.IfNoneMatch, current.client):
-		return ErrPrecondition
-	}
-	return nil
-}
-
 // conditions judges a write's conditions, once upstream says that the caller may write:
 // what is there shows in the answer.
 func (v *Vault) conditions(ctx context.Context, c *caller.Caller, w *Write) (storage.Conditions, error) {
-	if !w.Conditions.existence() {
+	if !w.Conditions.Existence() {
 		if err := v.mayPut(ctx, c, w); err != nil {
 			return storage.Conditions{}, err
 		}
@@ -49,11 +25,11 @@ func (v *Vault) conditions(ctx context.Context, c *caller.Caller, w *Write) (sto
 // pin judges the conditions of a caller who may write, on the ETag that the client
 // knows, and returns them as upstream can judge them, by the stored one. The look-up uses
 // the proxy's own credential: who may write need not be one who may read.
-func (v *Vault) pin(ctx context.Context, c *caller.Caller, name sse.Name, asked WriteConditions) (pinned storage.Conditions, err error) {
+func (v *Vault) pin(ctx context.Context, c *caller.Caller, name sse.Name, asked conditions.Write) (pinned storage.Conditions, err error) {
 	if asked.IfNoneMatch == "*" {
 		pinned.IfNoneMatch = "*"
 	}
-	if asked.existence() {
+	if asked.Existence() {
 		pinned.IfMatch = asked.IfMatch
 		return pinned, nil
 	}
@@ -61,7 +37,7 @@ func (v *Vault) pin(ctx context.Context, c *caller.Caller, name sse.Name, asked 
 	if err != nil {
 		return pinned, err
 	}
-	if err := asked.judge(current); err != nil {
+	if err := asked.Check(current.known()); err != nil {
 		return pinned, err
 	}
 	if current != nil {
@@ -74,25 +50,33 @@ func (v *Vault) pin(ctx context.Context, c *caller.Caller, name sse.Name, asked 
 // on a DELETE, and on the destination of a copy. As on AWS they take the right to
 // read the object, so upstream is asked as the caller. Best effort: nothing pins
 // the object until upstream acts.
-func (v *Vault) readerConditions(ctx context.Context, c *caller.Caller, name sse.Name, asked WriteConditions, version string) error {
-	if asked.none() {
+func (v *Vault) readerConditions(ctx context.Context, c *caller.Caller, name sse.Name, asked conditions.Write, version string) error {
+	if asked.None() {
 		return nil
 	}
 	current, err := v.etagsOf(ctx, c, v.as(c), name, version)
 	if err != nil {
 		return err
 	}
-	return asked.judge(current)
+	return asked.Check(current.known())
 }
 
 // MayDelete judges the If-Match of a DELETE, which upstream ignores; version is "" for the
 // current one. ErrNoSuchKey, ErrPrecondition.
 func (v *Vault) MayDelete(ctx context.Context, c *caller.Caller, name sse.Name, version, ifMatch string) error {
-	return v.readerConditions(ctx, c, name, WriteConditions{IfMatch: ifMatch}, version)
+	return v.readerConditions(ctx, c, name, conditions.Write{IfMatch: ifMatch}, version)
 }
 
 // etags are the two names of one state of an object.
 type etags struct{ client, upstream string }
+
+// known is the one that clients know, "" if there is no object.
+func (e *etags) known() string {
+	if e == nil {
+		return ""
+	}
+	return e.client
+}
 
 // etagsOf looks the ETags of one version up, "" for the current one; nil if there is no
 // object.

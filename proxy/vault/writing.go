@@ -10,6 +10,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
@@ -26,7 +27,7 @@ type Write struct {
 	Asked encryption.Asked
 	// Meta is what the storage keeps with the object, by its headers' names.
 	Meta       storage.Metadata
-	Conditions WriteConditions
+	Conditions conditions.Write
 }
 
 // writing is an object on its way to the storage.
