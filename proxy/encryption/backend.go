@@ -9,9 +9,9 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/system"
 )
 
+// RulesKind and RulesName are the kind and the name of the index of bucket rules in the
+// system bucket.
 const (
-	// RulesKind and RulesName are the kind and the name of the index of bucket rules in the
-	// system bucket.
 	RulesKind = "bucket-rules"
 	RulesName = "rules/index"
 )

@@ -28,36 +28,29 @@ import (
 
 // Sentinels of this package.
 var (
-	errDotSegment        = errors.New("object name with a dot segment")
-	errKeyTooLong        = errors.New("object key is too long")
-	errMissingLength     = plaintext.ErrMissingLength
-	errTooLarge          = vault.ErrTooLarge
-	errInvalidRange      = errors.New("range is not satisfiable")
-	errPlainObject       = vault.ErrPlainObject
-	errUpstreamLied      = storage.ErrLied
-	errPrecondition      = conditions.ErrPrecondition
-	errNotModified       = conditions.ErrNotModified
-	errNoSuchKey         = conditions.ErrNoSuchKey
-	errChanged           = vault.ErrChanged
-	errPlainHTTP         = errors.New("customer keys over plain http")
-	errCustomerKeyUnused = vault.ErrCustomerKeyUnused
-	errReadWithMethod    = errors.New("server-side encryption header on a read")
-	errEncodingType      = errors.New("unknown encoding type")
-	errNoSuchUpload      = manifest.ErrNoSuchUpload
-	errBusy              = plaintext.ErrBusy
-	errPartOrder         = errors.New("parts out of order")
-	errCopySource        = errors.New("malformed copy source")
-	errAccessDenied      = encryption.ErrAccessDenied
-	errUpstreamKMS       = errors.New("upstream does not answer as a MinIO without a KMS")
-	errAccountAnswer     = errors.New("upstream's answer names no account that was asked for")
-	errSTSAnswer         = errors.New("what upstream's STS answered is no credential")
-	errNoSuchVersion     = errors.New("no such version")
-	errFormToObject      = errors.New("a form is sent to a bucket, not to an object; its field key names that")
-	errUnsignedForm      = errors.New("a form without a signature, and nobody without one may do this")
-	errFormCut           = errors.New("the form breaks off")
-	errFormWithoutKey    = errors.New("form without a key")
-	errLoop              = errors.New("the request comes from a bucketseal: this one, or one whose upstream this is")
-	errPartAndRange      = errors.New("both a part number and a range")
+	errDotSegment     = errors.New("object name with a dot segment")
+	errKeyTooLong     = errors.New("object key is too long")
+	errMissingLength  = plaintext.ErrMissingLength
+	errTooLarge       = vault.ErrTooLarge
+	errInvalidRange   = errors.New("range is not satisfiable")
+	errPlainHTTP      = errors.New("customer keys over plain http")
+	errReadWithMethod = errors.New("server-side encryption header on a read")
+	errEncodingType   = errors.New("unknown encoding type")
+	errNoSuchUpload   = manifest.ErrNoSuchUpload
+	errBusy           = plaintext.ErrBusy
+	errPartOrder      = errors.New("parts out of order")
+	errCopySource     = errors.New("malformed copy source")
+	errAccessDenied   = encryption.ErrAccessDenied
+	errUpstreamKMS    = errors.New("upstream does not answer as a MinIO without a KMS")
+	errAccountAnswer  = errors.New("upstream's answer names no account that was asked for")
+	errSTSAnswer      = errors.New("what upstream's STS answered is no credential")
+	errNoSuchVersion  = errors.New("no such version")
+	errFormToObject   = errors.New("a form is sent to a bucket, not to an object; its field key names that")
+	errUnsignedForm   = errors.New("a form without a signature, and nobody without one may do this")
+	errFormCut        = errors.New("the form breaks off")
+	errFormWithoutKey = errors.New("form without a key")
+	errLoop           = errors.New("the request comes from a bucketseal: this one, or one whose upstream this is")
+	errPartAndRange   = errors.New("both a part number and a range")
 )
 
 // statusClientGone is MinIO's status for a client that went away.

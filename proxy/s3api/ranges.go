@@ -58,13 +58,3 @@ func parseOffset(s string) (int64, error) {
 func contentRange(r sse.Range, size int64) string {
 	return fmt.Sprintf("bytes %d-%d/%d", r.Offset, r.Offset+r.Length-1, size)
 }
-
-// parseContentRange reads upstream's Content-Range header.
-func parseContentRange(header string) (r sse.Range, size int64, ok bool) {
-	var first, last int64
-	n, err := fmt.Sscanf(header, "bytes %d-%d/%d", &first, &last, &size)
-	if err != nil || n != 3 || first < 0 || size < 0 || size == 0 && last != -1 || last < first-1 || last >= size && size > 0 || contentRange(sse.Range{Offset: first, Length: last - first + 1}, size) != header {
-		return sse.Range{}, 0, false
-	}
-	return sse.Range{Offset: first, Length: last - first + 1}, size, true
-}

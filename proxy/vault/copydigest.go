@@ -8,11 +8,6 @@ import (
 	"github.com/bucketseal/bucketseal/sse"
 )
 
-// combinable says whether the checksum of a whole follows from those of its parts.
-func combinable(kind sse.ChecksumType) bool {
-	return kind == sse.CRC32 || kind == sse.CRC32C || kind == sse.CRC64NVME
-}
-
 // askedSum is the checksum that the request asks the copy to have.
 func (k *copying) askedSum() (checksum.Algorithm, bool) { return checksum.Parse(k.copy.Checksum) }
 
@@ -44,7 +39,7 @@ func (k *copying) whileReading(known *sse.Facts) []checksum.Algorithm {
 // parts' checksums that it follows from: a CRC. No data is read for it.
 func (k *copying) combineParts(ctx context.Context) error {
 	o := k.source.object
-	if o == nil || o.Facts.Checksum == nil || !o.Facts.Checksum.Composite || !combinable(o.Facts.Checksum.Type) {
+	if o == nil || o.Facts.Checksum == nil || !o.Facts.Checksum.Composite || !plaintext.Algorithm(o.Facts.Checksum.Type).Combinable() {
 		return nil
 	}
 	if err := k.mayPut(ctx); err != nil {

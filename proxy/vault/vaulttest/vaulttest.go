@@ -89,6 +89,7 @@ func New(t testing.TB, o memory.Options) *Installation {
 // everybody lets everybody who signed use every key.
 type everybody struct{}
 
+// MayUse implements keyring.Rights.
 func (everybody) MayUse(context.Context, *identity.Identity, string, string, identity.Use) error {
 	return nil
 }
@@ -173,8 +174,10 @@ func Caller(name string) *caller.Caller {
 // heap is memory without a bound.
 type heap struct{}
 
+// Take implements plaintext.Memory.
 func (heap) Take(size int64) []byte { return make([]byte, size) }
 
+// Give implements plaintext.Memory.
 func (heap) Give([]byte, bool) {}
 
 // Body is a client's body.
