@@ -125,11 +125,11 @@ func TestMetadataAndTagsOfCopies(t *testing.T) {
 			})
 			look := func(key string) (meta storage.Metadata, tags map[string]string) {
 				at := k.at.Storage.Own(storage.Actor{})
-				info, err := at.Head(t.Context(), &storage.Get{Name: nameOf(key)})
+				info, err := at.Head(t.Context(), &storage.Get{Name: vaulttest.Name(key)})
 				if err != nil {
 					t.Fatal(err)
 				}
-				if tags, err = at.Tags(t.Context(), &storage.Get{Name: nameOf(key)}); err != nil {
+				if tags, err = at.Tags(t.Context(), &storage.Get{Name: vaulttest.Name(key)}); err != nil {
 					t.Fatal(err)
 				}
 				return info.Meta, tags
@@ -184,7 +184,7 @@ func TestConditionsOfCopies(t *testing.T) {
 			t.Errorf("%+v: what would hold is not said: %v", tt.source, err)
 		}
 		if tt.to == "new" {
-			_, _ = k.at.Storage.Own(storage.Actor{}).Delete(t.Context(), &storage.Delete{Name: nameOf("new")})
+			_, _ = k.at.Storage.Own(storage.Actor{}).Delete(t.Context(), &storage.Delete{Name: vaulttest.Name("new")})
 		}
 	}
 }
@@ -202,7 +202,7 @@ func TestCopiesNeedTheKeyOfTheirSource(t *testing.T) {
 		want     error
 	}{{"c", nil, keyring.ErrNoCustomerKey}, {"c", &wrong, sse.ErrWrongKey}, {"s3", &wrong, keyring.ErrNoCustomerKey}, {"plain", &wrong, vault.ErrCustomerKeyUnused}} {
 		for _, to := range allModes {
-			_, err := k.copy(vault.Read{Name: nameOf(tt.key), Customer: tt.customer}, "copy", to)
+			_, err := k.copy(vault.Read{Name: vaulttest.Name(tt.key), Customer: tt.customer}, "copy", to)
 			if !errors.Is(err, tt.want) {
 				t.Errorf("%s to %v: %v", tt.key, to, err)
 			}
@@ -283,18 +283,18 @@ func TestCopiesOfWhatIsOverwritten(t *testing.T) {
 func TestCopiesOfDamagedSourcesLeaveNothing(t *testing.T) {
 	t.Parallel()
 	for name, harm := range map[string]func(k *writeKit) error{
-		"flipped": func(k *writeKit) error { return k.at.Storage.Flip(nameOf("k"), 70_000) },
-		"swapped": func(k *writeKit) error { return k.at.Storage.Swap(nameOf("k"), nameOf("other")) },
+		"flipped": func(k *writeKit) error { return k.at.Storage.Flip(vaulttest.Name("k"), 70_000) },
+		"swapped": func(k *writeKit) error { return k.at.Storage.Swap(vaulttest.Name("k"), vaulttest.Name("other")) },
 		"cut": func(k *writeKit) error {
-			return k.at.Storage.Alter(nameOf("k"), "", func(o *memory.Stored) { o.Data = o.Data[:len(o.Data)-1] })
+			return k.at.Storage.Alter(vaulttest.Name("k"), "", func(o *memory.Stored) { o.Data = o.Data[:len(o.Data)-1] })
 		},
 		"planted": func(k *writeKit) error {
-			return k.at.Storage.Alter(nameOf("k"), "", func(o *memory.Stored) { o.Reserved[0].Value += "x" })
+			return k.at.Storage.Alter(vaulttest.Name("k"), "", func(o *memory.Stored) { o.Reserved[0].Value += "x" })
 		},
 		"two records": func(k *writeKit) error {
-			return k.at.Storage.Alter(nameOf("k"), "", func(o *memory.Stored) { o.Reserved = append(o.Reserved, o.Reserved[0]) })
+			return k.at.Storage.Alter(vaulttest.Name("k"), "", func(o *memory.Stored) { o.Reserved = append(o.Reserved, o.Reserved[0]) })
 		},
-		"hidden": func(k *writeKit) error { return k.at.Storage.Hide(nameOf("k"), true) },
+		"hidden": func(k *writeKit) error { return k.at.Storage.Hide(vaulttest.Name("k"), true) },
 	} {
 		for _, from := range []sse.Mode{sse.ModeS3, sse.ModeKMS, sse.ModeC} {
 			k := newWriteKit(t)
@@ -326,7 +326,7 @@ func TestCopiesOfWhatIsRolledBackAreOfOneState(t *testing.T) {
 	old := someBytes(t, 10)
 	k.mustPut("k", old, sse.ModeS3)
 	k.mustPut("k", someBytes(t, 10), sse.ModeS3)
-	if err := k.at.Storage.RollBack(nameOf("k"), 1); err != nil {
+	if err := k.at.Storage.RollBack(vaulttest.Name("k"), 1); err != nil {
 		t.Fatal(err)
 	}
 	k.wantData("k", sse.ModeS3, old)

@@ -26,7 +26,7 @@ func TestObjectsOfEverySizeAreRead(t *testing.T) {
 	for _, mode := range modes {
 		for _, size := range []int{0, 1, pkg - 1, pkg, pkg + 1, 2*pkg + 1} {
 			what := fmt.Sprintf("%v of %d bytes", mode, size)
-			name, data := named(what), content(size, 1)
+			name, data := vaulttest.Name(what), vaulttest.Data(size, 1)
 			stored := r.put(t, name, mode, data)
 			o := r.wantRead(t, what, of(name, mode), data)
 			sum := md5.Sum(data) //nolint:gosec // see above
@@ -68,12 +68,12 @@ func edges() (at []int64) {
 
 func TestRangesAcrossEveryEdge(t *testing.T) {
 	t.Parallel()
-	data := content(sum(sizesOfParts), 2)
+	data := vaulttest.Data(sum(sizesOfParts), 2)
 	for _, mode := range modes {
 		for _, layout := range [][]int{nil, sizesOfParts} {
 			t.Run(fmt.Sprint(mode, len(layout)), func(t *testing.T) {
 				t.Parallel()
-				r, name := newReads(t), named("k")
+				r, name := newReads(t), vaulttest.Name("k")
 				r.put(t, name, mode, data, layout...)
 				check := func(rng *plaintext.Range, want []byte) {
 					g := of(name, mode)
@@ -100,9 +100,9 @@ func TestRangesAcrossEveryEdge(t *testing.T) {
 func TestRangeCostsOneRequestWhereItsPlaceIsKnown(t *testing.T) {
 	t.Parallel()
 	r := newReads(t)
-	data := content(sum(sizesOfParts), 3)
-	r.put(t, named("stream"), sse.ModeKMS, data)
-	r.put(t, named("parts"), sse.ModeKMS, data, sizesOfParts...)
+	data := vaulttest.Data(sum(sizesOfParts), 3)
+	r.put(t, vaulttest.Name("stream"), sse.ModeKMS, data)
+	r.put(t, vaulttest.Name("parts"), sse.ModeKMS, data, sizesOfParts...)
 	calls := r.watch(vaulttest.Bucket, nil)
 	count := func(what string, g vault.Get, want []byte, most int) {
 		t.Helper()
@@ -112,18 +112,18 @@ func TestRangeCostsOneRequestWhereItsPlaceIsKnown(t *testing.T) {
 		}
 	}
 	ranged := func(key string, rng *plaintext.Range) vault.Get {
-		g := of(named(key), sse.ModeKMS)
+		g := of(vaulttest.Name(key), sse.ModeKMS)
 		g.Range = rng
 		return g
 	}
-	part := of(named("parts"), sse.ModeKMS)
+	part := of(vaulttest.Name("parts"), sse.ModeKMS)
 	part.Part = 5
 	at := sizesOfParts[0] + sizesOfParts[1]
 	count("of one stream", ranged("stream", between(pkg+5, 2*pkg)), data[pkg+5:2*pkg+1], 1)
 	count("of parts, cold", ranged("parts", between(2*pkg, 2*pkg+9)), data[2*pkg:2*pkg+10], 2)
 	count("of parts, known", ranged("parts", between(2*pkg, 2*pkg+9)), data[2*pkg:2*pkg+10], 1)
 	count("a part, known", part, data[at:at+pkg], 1)
-	count("all of it", of(named("parts"), sse.ModeKMS), data, 1)
+	count("all of it", of(vaulttest.Name("parts"), sse.ModeKMS), data, 1)
 	part.Head = true
 	if o, err := r.open(t, part); err != nil || o.Range.Length != pkg || calls() != 1 {
 		t.Errorf("HEAD of a part: %v", err)
@@ -132,13 +132,13 @@ func TestRangeCostsOneRequestWhereItsPlaceIsKnown(t *testing.T) {
 
 func TestPartsAreReadByTheirNumbers(t *testing.T) {
 	t.Parallel()
-	data := content(sum(sizesOfParts), 4)
+	data := vaulttest.Data(sum(sizesOfParts), 4)
 	for _, head := range []bool{false, true} {
 		r := newReads(t)
-		r.put(t, named("parts"), sse.ModeS3, data, sizesOfParts...)
-		r.put(t, named("stream"), sse.ModeS3, data[:9])
+		r.put(t, vaulttest.Name("parts"), sse.ModeS3, data, sizesOfParts...)
+		r.put(t, vaulttest.Name("stream"), sse.ModeS3, data[:9])
 		ask := func(key string, number int) vault.Get {
-			g := of(named(key), sse.ModeS3)
+			g := of(vaulttest.Name(key), sse.ModeS3)
 			g.Part, g.Head, g.Checksum = number, head, true
 			return g
 		}
@@ -159,7 +159,7 @@ func TestPartsAreReadByTheirNumbers(t *testing.T) {
 			if !o.Partial || o.Range.Offset != int64(offset) || o.Parts != len(sizesOfParts) || o.Size != int64(len(data)) {
 				t.Errorf("part %d: %+v of %d parts", 2*i+1, o.Range, o.Parts)
 			}
-			if o.Checksum == nil || o.Checksum.Type != sse.CRC32C || string(o.Checksum.Value) != string(content(4, uint64(i))) {
+			if o.Checksum == nil || o.Checksum.Type != sse.CRC32C || string(o.Checksum.Value) != string(vaulttest.Data(4, uint64(i))) {
 				t.Errorf("part %d: checksum %+v", 2*i+1, o.Checksum)
 			}
 			offset += size
@@ -175,9 +175,9 @@ func TestPartsAreReadByTheirNumbers(t *testing.T) {
 
 func TestChecksumIsToldOfAllThatIsAnswered(t *testing.T) {
 	t.Parallel()
-	r, data := newReads(t), content(100, 5)
-	r.put(t, named("k"), sse.ModeKMS, data)
-	g := of(named("k"), sse.ModeKMS)
+	r, data := newReads(t), vaulttest.Data(100, 5)
+	r.put(t, vaulttest.Name("k"), sse.ModeKMS, data)
+	g := of(vaulttest.Name("k"), sse.ModeKMS)
 	if o := r.wantRead(t, "unasked", g, data); o.Checksum != nil {
 		t.Error("a checksum that nobody asked for")
 	}
@@ -193,9 +193,9 @@ func TestChecksumIsToldOfAllThatIsAnswered(t *testing.T) {
 
 func TestConditionsComeBeforeRangesAndAfterRights(t *testing.T) {
 	t.Parallel()
-	r, data := newReads(t), content(100, 6)
-	r.put(t, named("k"), sse.ModeS3, data)
-	g := of(named("k"), sse.ModeS3)
+	r, data := newReads(t), vaulttest.Data(100, 6)
+	r.put(t, vaulttest.Name("k"), sse.ModeS3, data)
+	g := of(vaulttest.Name("k"), sse.ModeS3)
 	etag := r.wantRead(t, "all", g, data).ETag
 	g.Range = from(1000)
 	var beyond *plaintext.RangeError
@@ -213,19 +213,19 @@ func TestConditionsComeBeforeRangesAndAfterRights(t *testing.T) {
 	r.wantError(t, "If-Unmodified-Since", g, conditions.ErrPrecondition)
 
 	wrong := sse.Secret{9}
-	r.put(t, named("c"), sse.ModeC, data)
-	secret := of(named("c"), sse.ModeC)
+	r.put(t, vaulttest.Name("c"), sse.ModeC, data)
+	secret := of(vaulttest.Name("c"), sse.ModeC)
 	secret.Customer, secret.Conditions.IfMatch = &wrong, `"other"`
 	r.wantError(t, "a wrong key and a condition", secret, sse.ErrWrongKey)
 }
 
 func TestRangeOfAnotherVersionThanIfRangeIsTheWhole(t *testing.T) {
 	t.Parallel()
-	r, data := newReads(t), content(sum(sizesOfParts), 7)
-	r.put(t, named("stream"), sse.ModeS3, data)
-	r.put(t, named("parts"), sse.ModeS3, data, sizesOfParts...)
+	r, data := newReads(t), vaulttest.Data(sum(sizesOfParts), 7)
+	r.put(t, vaulttest.Name("stream"), sse.ModeS3, data)
+	r.put(t, vaulttest.Name("parts"), sse.ModeS3, data, sizesOfParts...)
 	for _, key := range []string{"stream", "parts"} {
-		g := of(named(key), sse.ModeS3)
+		g := of(vaulttest.Name(key), sse.ModeS3)
 		etag := r.wantRead(t, key, g, data).ETag
 		for range 2 { // the place of parts is known the second time
 			g.Range, g.Conditions.IfRange = from(pkg), etag
@@ -246,14 +246,14 @@ func TestVersionsAreRead(t *testing.T) {
 	if err := r.Storage.SetVersioning(vaulttest.Bucket, memory.Versioned); err != nil {
 		t.Fatal(err)
 	}
-	old, young := content(10, 8), content(sum(sizesOfParts), 9)
-	r.put(t, named("k"), sse.ModeS3, old)
-	first := r.wantRead(t, "the first", of(named("k"), sse.ModeS3), old)
-	r.put(t, named("k"), sse.ModeS3, young, sizesOfParts...)
-	if o := r.wantRead(t, "the current one", of(named("k"), sse.ModeS3), young); o.Version == "" || o.Version == first.Version {
+	old, young := vaulttest.Data(10, 8), vaulttest.Data(sum(sizesOfParts), 9)
+	r.put(t, vaulttest.Name("k"), sse.ModeS3, old)
+	first := r.wantRead(t, "the first", of(vaulttest.Name("k"), sse.ModeS3), old)
+	r.put(t, vaulttest.Name("k"), sse.ModeS3, young, sizesOfParts...)
+	if o := r.wantRead(t, "the current one", of(vaulttest.Name("k"), sse.ModeS3), young); o.Version == "" || o.Version == first.Version {
 		t.Errorf("version %q after %q", o.Version, first.Version)
 	}
-	g := of(named("k"), sse.ModeS3)
+	g := of(vaulttest.Name("k"), sse.ModeS3)
 	g.Version = first.Version
 	r.wantRead(t, "the first, by its id", g, old)
 }
@@ -261,16 +261,16 @@ func TestVersionsAreRead(t *testing.T) {
 func TestOverwrittenObjectIsReadAnew(t *testing.T) {
 	t.Parallel()
 	r := newReads(t)
-	old, young := content(sum(sizesOfParts), 10), content(sum(sizesOfParts), 11)
-	r.put(t, named("k"), sse.ModeKMS, old, sizesOfParts...)
-	next := r.seal(t, named("k"), sse.ModeKMS, young, sizesOfParts...)
-	g := of(named("k"), sse.ModeKMS)
+	old, young := vaulttest.Data(sum(sizesOfParts), 10), vaulttest.Data(sum(sizesOfParts), 11)
+	r.put(t, vaulttest.Name("k"), sse.ModeKMS, old, sizesOfParts...)
+	next := r.seal(t, vaulttest.Name("k"), sse.ModeKMS, young, sizesOfParts...)
+	g := of(vaulttest.Name("k"), sse.ModeKMS)
 	g.Range = from(2 * pkg)
 	done := false
 	r.watch(vaulttest.Bucket, func(c *memory.Call) error {
 		if get, ok := c.Request.(*storage.Get); ok && get.IfMatch != "" && !done && c.Step == memory.Arrived {
 			done = true // between the first look and the bytes
-			r.describe(t, named("k"), r.store(t, named("k"), next.record, next.data), next)
+			r.describe(t, vaulttest.Name("k"), r.store(t, vaulttest.Name("k"), next.record, next.data), next)
 		}
 		return nil
 	})
@@ -283,9 +283,9 @@ func TestOverwrittenObjectIsReadAnew(t *testing.T) {
 func TestObjectThatIsAlwaysOverwrittenIsNotReadForEver(t *testing.T) {
 	t.Parallel()
 	r := newReads(t)
-	data := content(sum(sizesOfParts), 12)
-	r.put(t, named("k"), sse.ModeKMS, data, sizesOfParts...)
-	g := of(named("k"), sse.ModeKMS)
+	data := vaulttest.Data(sum(sizesOfParts), 12)
+	r.put(t, vaulttest.Name("k"), sse.ModeKMS, data, sizesOfParts...)
+	g := of(vaulttest.Name("k"), sse.ModeKMS)
 	g.Range = from(2 * pkg)
 	calls := r.watch(vaulttest.Bucket, func(c *memory.Call) error {
 		if get, ok := c.Request.(*storage.Get); ok && get.IfMatch != "" {
@@ -302,33 +302,33 @@ func TestObjectThatIsAlwaysOverwrittenIsNotReadForEver(t *testing.T) {
 func TestAnotherObjectWithTheSameETagIsReadByItsOwnRecord(t *testing.T) {
 	t.Parallel()
 	r := newReads(t)
-	old, young := content(sum(sizesOfParts), 13), content(sum(sizesOfParts), 14)
-	etag := r.put(t, named("k"), sse.ModeKMS, old, sizesOfParts...)
-	g := of(named("k"), sse.ModeKMS)
+	old, young := vaulttest.Data(sum(sizesOfParts), 13), vaulttest.Data(sum(sizesOfParts), 14)
+	etag := r.put(t, vaulttest.Name("k"), sse.ModeKMS, old, sizesOfParts...)
+	g := of(vaulttest.Name("k"), sse.ModeKMS)
 	g.Range = between(pkg, 2*pkg)
 	r.wantRead(t, "before", g, old[pkg:2*pkg+1])
 	other := []int{5, 2*pkg - 1, 0, pkg, 17, pkg + 1}
-	next := r.seal(t, named("k"), sse.ModeKMS, young, other...)
-	r.describe(t, named("k"), etag, next)
-	if err := r.Storage.Alter(named("k"), "", func(o *memory.Stored) {
+	next := r.seal(t, vaulttest.Name("k"), sse.ModeKMS, young, other...)
+	r.describe(t, vaulttest.Name("k"), etag, next)
+	if err := r.Storage.Alter(vaulttest.Name("k"), "", func(o *memory.Stored) {
 		o.Data, o.Reserved = next.data, []storage.MetaEntry{{Name: storage.RecordName, Value: next.record}}
 	}); err != nil {
 		t.Fatal(err)
 	}
 	r.wantRead(t, "after", g, young[pkg:2*pkg+1])
-	r.wantRead(t, "all", of(named("k"), sse.ModeKMS), young)
+	r.wantRead(t, "all", of(vaulttest.Name("k"), sse.ModeKMS), young)
 }
 
 func TestObjectThatGrewBehindItsRangeIsToBeAskedForAgain(t *testing.T) {
 	t.Parallel()
 	r := newReads(t)
-	r.put(t, named("k"), sse.ModeKMS, content(10, 15))
-	big := r.seal(t, named("k"), sse.ModeKMS, content(3*pkg, 16))
-	g := of(named("k"), sse.ModeKMS)
+	r.put(t, vaulttest.Name("k"), sse.ModeKMS, vaulttest.Data(10, 15))
+	big := r.seal(t, vaulttest.Name("k"), sse.ModeKMS, vaulttest.Data(3*pkg, 16))
+	g := of(vaulttest.Name("k"), sse.ModeKMS)
 	g.Range = from(2 * pkg)
 	r.watch(vaulttest.Bucket, func(c *memory.Call) error {
 		if c.Op == memory.Head && c.Step == memory.Arrived {
-			r.store(t, named("k"), big.record, big.data)
+			r.store(t, vaulttest.Name("k"), big.record, big.data)
 		}
 		return nil
 	})

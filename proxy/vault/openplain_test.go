@@ -10,6 +10,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/vault"
+	"github.com/bucketseal/bucketseal/proxy/vault/vaulttest"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -47,10 +48,10 @@ func plainReads(t testing.TB, data []byte, sizes ...int) *reads {
 
 func TestPlainObjectsAreReadWhereTheyMayBe(t *testing.T) {
 	t.Parallel()
-	data := content(2*pkg, 40)
+	data := vaulttest.Data(2*pkg, 40)
 	r := plainReads(t, data)
-	r.store(t, named("k"), "", data)
-	r.wantError(t, "a bucket that plain_read does not list", vault.Get{Read: vault.Read{Name: named("k")}}, vault.ErrPlainObject)
+	r.store(t, vaulttest.Name("k"), "", data)
+	r.wantError(t, "a bucket that plain_read does not list", vault.Get{Read: vault.Read{Name: vaulttest.Name("k")}}, vault.ErrPlainObject)
 	g := vault.Get{Read: vault.Read{Name: plainName}}
 	o := r.wantRead(t, "all", g, data)
 	if o.Record != nil || o.Partial || o.Size != int64(len(data)) || o.Meta.Get("Content-Type") != "text/x" {
@@ -84,7 +85,7 @@ func TestPlainObjectsAreReadWhereTheyMayBe(t *testing.T) {
 
 func TestPartsOfPlainObjectsAreRead(t *testing.T) {
 	t.Parallel()
-	data := content(100, 41)
+	data := vaulttest.Data(100, 41)
 	r := plainReads(t, data, 60, 40)
 	ask := func(n int) vault.Get { return vault.Get{Read: vault.Read{Name: plainName}, Part: n} }
 	if o := r.wantRead(t, "part 1", ask(1), data[:60]); !o.Partial || o.Meta.Get("X-Amz-Mp-Parts-Count") != "2" {
@@ -115,8 +116,8 @@ func TestEmptyPlainObjectHasNoRange(t *testing.T) {
 
 func TestPlainObjectThatIsEncryptedMeanwhileIsReadAnew(t *testing.T) {
 	t.Parallel()
-	data := content(100, 42)
-	r := plainReads(t, content(200, 43))
+	data := vaulttest.Data(100, 42)
+	r := plainReads(t, vaulttest.Data(200, 43))
 	done := false
 	r.watch(plainBucket, func(c *memory.Call) error {
 		if get, ok := c.Request.(*storage.Get); ok && get.IfMatch != "" && !done && c.Step == memory.Arrived {
@@ -134,7 +135,7 @@ func TestPlainObjectThatIsEncryptedMeanwhileIsReadAnew(t *testing.T) {
 
 func TestPlainObjectWithoutALengthIsRefused(t *testing.T) {
 	t.Parallel()
-	r := plainReads(t, content(10, 44))
+	r := plainReads(t, vaulttest.Data(10, 44))
 	r.watch(plainBucket, func(c *memory.Call) error {
 		switch said := c.Answer.(type) {
 		case *storage.Object:
@@ -157,7 +158,7 @@ func TestPlainObjectWithoutALengthIsRefused(t *testing.T) {
 // look-up as if it had been asked for it.
 func TestRefusedRangeIsNotAnsweredByALie(t *testing.T) {
 	t.Parallel()
-	r := plainReads(t, content(10, 45))
+	r := plainReads(t, vaulttest.Data(10, 45))
 	g := vault.Get{Read: vault.Read{Name: plainName}, Range: from(5)}
 	r.watch(plainBucket, func(c *memory.Call) error {
 		if c.Op == memory.Get && c.Step == memory.Arrived {

@@ -254,7 +254,7 @@ func TestNothingIsStoredWithoutItsManifest(t *testing.T) {
 		})
 		data := someBytes(t, smallWrite+1)
 		_, err := k.e.Put(ctx, k.c, &vault.Put{
-			Write: vault.Write{Name: nameOf("k"), Asked: asked(sse.ModeS3)}, Size: int64(len(data)),
+			Write: vault.Write{Name: vaulttest.Name("k"), Asked: asked(sse.ModeS3)}, Size: int64(len(data)),
 			Body: func(plaintext.Digests) (plaintext.Body, error) { return vaulttest.NewBody(data), nil },
 		})
 		if err == nil || ctx.Err() == nil {
@@ -325,7 +325,7 @@ func TestConditionsOfWritesAreAboutTheETagThatClientsKnow(t *testing.T) {
 		key, match string
 		want       error
 	}{{"k", "", nil}, {"k", etag, nil}, {"k", `"a"`, conditions.ErrPrecondition}, {"none", etag, conditions.ErrNoSuchKey}} {
-		if err := k.e.MayDelete(t.Context(), k.c, nameOf(tt.key), "", tt.match); !errors.Is(err, tt.want) || tt.want == nil && err != nil {
+		if err := k.e.MayDelete(t.Context(), k.c, vaulttest.Name(tt.key), "", tt.match); !errors.Is(err, tt.want) || tt.want == nil && err != nil {
 			t.Errorf("delete %s, %s: %v", tt.key, tt.match, err)
 		}
 	}
@@ -410,7 +410,7 @@ func TestSlowManifestsDoNotOutliveTheirCaller(t *testing.T) {
 	data := someBytes(t, smallWrite+1)
 	go func() {
 		_, err := k.e.Put(ctx, k.c, &vault.Put{
-			Write: vault.Write{Name: nameOf("k"), Asked: asked(sse.ModeS3)}, Size: int64(len(data)),
+			Write: vault.Write{Name: vaulttest.Name("k"), Asked: asked(sse.ModeS3)}, Size: int64(len(data)),
 			Body: func(plaintext.Digests) (plaintext.Body, error) { return vaulttest.NewBody(data), nil },
 		})
 		done <- err
@@ -447,7 +447,7 @@ func TestWritesObeyTheBucketsRule(t *testing.T) {
 			}
 		}
 		stored, err := k.e.Put(t.Context(), k.c, &vault.Put{
-			Write: vault.Write{Name: nameOf("k"), Asked: asked(tt.asked)}, Size: 4,
+			Write: vault.Write{Name: vaulttest.Name("k"), Asked: asked(tt.asked)}, Size: 4,
 			Body: func(plaintext.Digests) (plaintext.Body, error) { return vaulttest.NewBody([]byte("data")), nil },
 		})
 		if err != nil || stored.Record.Mode != tt.mode || stored.Record.KMSKey != tt.key || stored.Record.BucketKey != tt.share {

@@ -131,15 +131,6 @@ func (u *uploader) wants(data []byte) {
 	}
 }
 
-// text is plaintext of a size that looks like no other of another seed.
-func text(size int, seed byte) []byte {
-	data := make([]byte, size)
-	for i := range data {
-		data[i] = seed + byte(i*7) + byte(i>>8)
-	}
-	return data
-}
-
 // saidBody is a body with a checksum that its client says.
 type saidBody struct {
 	*vaulttest.Body

@@ -33,7 +33,7 @@ var uploadModes = map[string]sse.Request{
 
 func TestUploadInPartsIsWhatWasSent(t *testing.T) {
 	t.Parallel()
-	first, second := text(vault.MinPartSize, 1), text(sse.PackageSize+1, 2)
+	first, second := vaulttest.Data(vault.MinPartSize, 1), vaulttest.Data(sse.PackageSize+1, 2)
 	whole := slices.Concat(first, second)
 	for name, asked := range uploadModes {
 		for _, sum := range []struct{ algorithm, kind string }{{"", ""}, {"CRC32C", "FULL_OBJECT"}, {"SHA256", ""}} {
@@ -85,7 +85,7 @@ func TestPlainUploadsKeepTheirChecksumAtTheStorage(t *testing.T) {
 	i.Change = func(o *vaulttest.Options) { o.AutoEncryption, o.PlainRead = sse.ModeNone, []string{"*"} }
 	u := newUploader(t, i, "k")
 	u.asked, u.checksum = encryption.Asked{}, "CRC32"
-	data := text(1000, 3)
+	data := vaulttest.Data(1000, 3)
 	u.begin()
 	part := u.part(1, data)
 	part.Checksums = []vault.SaidChecksum{{Algorithm: checksum.CRC32, Value: "AAAAAA=="}}
@@ -111,7 +111,7 @@ func TestRepeatedCompleteIsOfTheSameListAndObjectOnly(t *testing.T) {
 		u := newUploader(t, i, "k")
 		u.asked.Request = asked
 		u.begin()
-		before, part := u.part(1, text(10, 1)), u.part(1, text(10, 2))
+		before, part := u.part(1, vaulttest.Data(10, 1)), u.part(1, vaulttest.Data(10, 2))
 		done := u.complete(part)
 		for what, list := range map[string][]vault.WantedPart{
 			"a part of before": {before}, "another number": {{Number: 2, ETag: part.ETag}}, "one more": {part, {Number: 2, ETag: part.ETag}},
@@ -124,7 +124,7 @@ func TestRepeatedCompleteIsOfTheSameListAndObjectOnly(t *testing.T) {
 			t.Errorf("%s: repeated: %+v", name, again)
 		}
 		other := newUploader(t, i, "k")
-		other.put(text(10, 2))
+		other.put(vaulttest.Data(10, 2))
 		_, err := u.tryComplete(part)
 		wantError(t, name+": another object", err, vault.ErrNoSuchUpload)
 		gone := *u
@@ -156,7 +156,7 @@ func TestUploadSurvivesFaultsAtEveryStep(t *testing.T) {
 // whether there was such a call.
 func uploadWithAFault(t *testing.T, number int, step memory.Step) (failed bool) {
 	t.Helper()
-	i, data := vaulttest.New(t, memory.Options{}), text(100, 4)
+	i, data := vaulttest.New(t, memory.Options{}), vaulttest.Data(100, 4)
 	u := newUploader(t, i, "k")
 	number += i.Storage.Calls()
 	broken := make(chan struct{}, 1)
@@ -194,7 +194,7 @@ func TestCompleteThatIsCarriedOutLateSucceedsWhenItIsRepeated(t *testing.T) {
 	t.Parallel()
 	i := vaulttest.New(t, memory.Options{})
 	u := newUploader(t, i, "k").begin()
-	part := u.part(1, text(10, 1))
+	part := u.part(1, vaulttest.Data(10, 1))
 	i.Storage.SetFaults(at(memory.Complete, memory.Arrived, once(func(c *memory.Call) error { c.Postpone(); return nil })))
 	_, err := u.tryComplete(part)
 	wantError(t, "postponed", err, storage.ErrUnreachable)
@@ -202,7 +202,7 @@ func TestCompleteThatIsCarriedOutLateSucceedsWhenItIsRepeated(t *testing.T) {
 		t.Fatal("nothing was postponed")
 	}
 	u.complete(part)
-	u.wants(text(10, 1))
+	u.wants(vaulttest.Data(10, 1))
 }
 
 // TestCompleteGoesOnWithoutItsClient ends the client's request while upstream puts the
@@ -211,20 +211,20 @@ func TestCompleteGoesOnWithoutItsClient(t *testing.T) {
 	t.Parallel()
 	i := vaulttest.New(t, memory.Options{})
 	u := newUploader(t, i, "k").begin()
-	part := u.part(1, text(10, 1))
+	part := u.part(1, vaulttest.Data(10, 1))
 	ctx, cancel := context.WithCancel(t.Context())
 	i.Storage.SetFaults(at(memory.Complete, memory.Arrived, func(*memory.Call) error { cancel(); return nil }))
 	if _, err := u.engine.Complete(ctx, u.caller, &vault.Complete{Upload: u.upload(), Parts: []vault.WantedPart{part}}); err != nil {
 		t.Error(err)
 	}
-	u.wants(text(10, 1))
+	u.wants(vaulttest.Data(10, 1))
 }
 
 func TestPartThatBreaksOffDoesNotExist(t *testing.T) {
 	t.Parallel()
 	i := vaulttest.New(t, memory.Options{})
 	u := newUploader(t, i, "k").begin()
-	gone, data := errors.New("the client is gone"), text(3*sse.PackageSize, 1)
+	gone, data := errors.New("the client is gone"), vaulttest.Data(3*sse.PackageSize, 1)
 	for _, at := range []int64{0, 1, sse.PackageSize, 3*sse.PackageSize - 1, 3 * sse.PackageSize} {
 		_, err := u.tryPart(1, func(b *vaulttest.Body) { b.Fail, b.FailAt = gone, at }, data)
 		wantError(t, fmt.Sprintf("cut after %d bytes", at), err, gone)
@@ -245,17 +245,17 @@ func TestPartsOfUnknownLength(t *testing.T) {
 	i.Change = func(o *vaulttest.Options) { o.SmallObject = 1000 }
 	u := newUploader(t, i, "k").begin()
 	unsized := func(b *vaulttest.Body) { b.Unsized = true }
-	_, err := u.tryPart(1, unsized, text(1001, 1))
+	_, err := u.tryPart(1, unsized, vaulttest.Data(1001, 1))
 	wantError(t, "a large one", err, plaintext.ErrMissingLength)
-	sent, err := u.tryPart(1, unsized, text(1000, 1))
+	sent, err := u.tryPart(1, unsized, vaulttest.Data(1000, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	u.caller.Memory = uploadNoMemory{}
-	_, err = u.tryPart(2, unsized, text(10, 1))
+	_, err = u.tryPart(2, unsized, vaulttest.Data(10, 1))
 	wantError(t, "no memory", err, plaintext.ErrBusy)
 	u.complete(vault.WantedPart{Number: 1, ETag: sent.ETag})
-	u.wants(text(1000, 1))
+	u.wants(vaulttest.Data(1000, 1))
 }
 
 type uploadNoMemory struct{}
@@ -330,8 +330,8 @@ func TestUploadsTellNothingToWhoMayNot(t *testing.T) {
 	t.Parallel()
 	i := vaulttest.New(t, memory.Options{})
 	u, ended := newUploader(t, i, "k").begin(), newUploader(t, i, "ended")
-	u.part(1, text(10, 1))
-	ended.put(text(10, 1))
+	u.part(1, vaulttest.Data(10, 1))
+	ended.put(vaulttest.Data(10, 1))
 	stranger := *u
 	stranger.caller = vaulttest.Caller("stranger")
 	i.Storage.SetRights(func(c *memory.Call) error {
@@ -376,12 +376,12 @@ func TestUploadsNeedTheRightToTheirKey(t *testing.T) {
 		i := vaulttest.New(t, memory.Options{})
 		u := newUploader(t, i, "k")
 		u.asked.Request = asked
-		part := u.begin().part(1, text(10, 1))
+		part := u.begin().part(1, vaulttest.Data(10, 1))
 		i.Rights = noKeys{}
 		u.engine = i.Engine(t)
 		seen := new(calls)
 		i.Storage.SetFaults(seen.hook)
-		_, sent := u.tryPart(1, nil, text(10, 2))
+		_, sent := u.tryPart(1, nil, vaulttest.Data(10, 2))
 		_, completed := u.tryComplete(part)
 		_, listed := u.engine.Parts(t.Context(), u.caller, &vault.ListParts{Upload: u.upload()})
 		begun := u.tryBegin(conditions.Write{})
@@ -405,7 +405,7 @@ func TestStorageIsAskedOnceWhetherManyPartsMayBeSent(t *testing.T) {
 	asked := new(calls)
 	i.Storage.SetFaults(asked.hook)
 	for n := range 5 {
-		u.part(n+1, text(10, byte(n)))
+		u.part(n+1, vaulttest.Data(10, uint64(n)))
 	}
 	if n := asked.count(memory.May); n != 1 {
 		t.Errorf("asked %d times", n)
@@ -416,7 +416,7 @@ func TestAbortEndsAnUpload(t *testing.T) {
 	t.Parallel()
 	i := vaulttest.New(t, memory.Options{})
 	u := newUploader(t, i, "k").begin()
-	part := u.part(1, text(10, 1))
+	part := u.part(1, vaulttest.Data(10, 1))
 	if err := u.engine.Abort(t.Context(), u.caller, u.upload()); err != nil {
 		t.Fatal(err)
 	}
@@ -441,14 +441,14 @@ func TestUploadsAreBegunOnTheirConditions(t *testing.T) {
 	i := vaulttest.New(t, memory.Options{})
 	u := newUploader(t, i, "k")
 	wantError(t, "If-Match without an object", u.tryBegin(conditions.Write{IfMatch: `"x"`}), conditions.ErrNoSuchKey)
-	done := u.put(text(10, 1))
+	done := u.put(vaulttest.Data(10, 1))
 	wantError(t, "If-Match of another", u.tryBegin(conditions.Write{IfMatch: `"x"`}), conditions.ErrPrecondition)
 	wantError(t, "If-None-Match of it", u.tryBegin(conditions.Write{IfNoneMatch: done.ETag}), conditions.ErrPrecondition)
 	wantError(t, "If-None-Match *", u.tryBegin(conditions.Write{IfNoneMatch: "*"}), storage.ErrPrecondition)
 	if err := u.tryBegin(conditions.Write{IfMatch: done.ETag}); err != nil {
 		t.Fatal(err)
 	}
-	part := u.part(1, text(10, 2))
+	part := u.part(1, vaulttest.Data(10, 2))
 	complete := func(c conditions.Write) error {
 		_, err := u.engine.Complete(t.Context(), u.caller, &vault.Complete{Upload: u.upload(), Parts: []vault.WantedPart{part}, Conditions: c})
 		return err
@@ -460,7 +460,7 @@ func TestUploadsAreBegunOnTheirConditions(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	u.wants(text(10, 2))
+	u.wants(vaulttest.Data(10, 2))
 }
 
 func TestChecksumsThatUploadsCannotHave(t *testing.T) {
@@ -496,14 +496,14 @@ func TestCompleteChecksWhatIsSaidOfTheObject(t *testing.T) {
 	_, err := u.engine.Part(t.Context(), u.caller, &vault.Part{
 		PartTarget: vault.PartTarget{Upload: u.upload(), Number: 1},
 		Body: func(plaintext.Digests) (plaintext.Body, error) {
-			return saidBody{vaulttest.NewBody(text(10, 1)), checksum.SHA1, make([]byte, 20)}, nil
+			return saidBody{vaulttest.NewBody(vaulttest.Data(10, 1)), checksum.SHA1, make([]byte, 20)}, nil
 		},
 	})
 	var other *vault.PartChecksumError
 	if !errors.As(err, &other) || other.Error() != `checksum missing, want "CRC32", got "SHA1"` {
 		t.Errorf("a part with another checksum: %v", err)
 	}
-	part := u.part(1, text(10, 1))
+	part := u.part(1, vaulttest.Data(10, 1))
 	for _, tt := range []struct {
 		what   string
 		wanted vault.Complete
@@ -531,18 +531,18 @@ func TestCompleteChecksWhatIsSaidOfTheObject(t *testing.T) {
 func TestListsOfPartsThatDoNotFit(t *testing.T) {
 	t.Parallel()
 	u := newUploader(t, vaulttest.New(t, memory.Options{}), "k").begin()
-	first, second := u.part(1, text(10, 1)), u.part(2, text(10, 2))
+	first, second := u.part(1, vaulttest.Data(10, 1)), u.part(2, vaulttest.Data(10, 2))
 	_, err := u.tryComplete(first, second)
 	wantError(t, "a small part before the last", err, vault.ErrPartTooSmall)
 	_, err = u.tryComplete(vault.WantedPart{Number: 1, ETag: second.ETag})
 	wantError(t, "another part's ETag", err, vault.ErrInvalidPart)
 	_, err = u.tryComplete(vault.WantedPart{Number: 3, ETag: first.ETag})
 	wantError(t, "a part that was not sent", err, vault.ErrInvalidPart)
-	u.part(1, text(10, 3))
+	u.part(1, vaulttest.Data(10, 3))
 	_, err = u.tryComplete(first)
 	wantError(t, "a part that was replaced", err, vault.ErrInvalidPart)
 	u.complete(second)
-	u.wants(text(10, 2))
+	u.wants(vaulttest.Data(10, 2))
 }
 
 func TestListOfUploadsInPages(t *testing.T) {

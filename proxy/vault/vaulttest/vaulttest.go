@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/md5" //nolint:gosec // S3's ETags are MD5
+	"encoding/binary"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -34,6 +36,15 @@ const Bucket = "bucket"
 
 // Name names an object of Bucket.
 func Name(key string) sse.Name { return sse.Name{Bucket: Bucket, Key: key} }
+
+// Data are size bytes that a seed tells.
+func Data(size int, seed uint64) []byte {
+	data := make([]byte, size)
+	var key [32]byte
+	binary.BigEndian.PutUint64(key[:], seed)
+	_, _ = rand.NewChaCha8(key).Read(data)
+	return data
+}
 
 // Installation is a storage in memory with a key service that has the keys "s3",
 // "default", "other" and "system".
@@ -160,6 +171,16 @@ func (i *Installation) Engine(t testing.TB) *Engine {
 		t.Fatal(err)
 	}
 	return e
+}
+
+// Plaintext reads an object whole.
+func (e *Engine) Plaintext(ctx context.Context, c *caller.Caller, read vault.Read) ([]byte, error) {
+	r, err := e.Open(ctx, c, &vault.Get{Read: read})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = r.Close() }()
+	return io.ReadAll(r)
 }
 
 // Caller returns a caller of this name with a signature; "" is one without.
