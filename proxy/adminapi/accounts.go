@@ -255,8 +255,11 @@ func (a *API) addServiceAccount(w http.ResponseWriter, r *intake.Request) error 
 		return err
 	}
 	resp, err := a.askAdminWith(r, body)
-	if err != nil || !learn {
-		return a.forwardUnless(w, r, resp, err)
+	if err != nil {
+		return err
+	}
+	if !learn {
+		return a.in.PassBack(w, r, resp)
 	}
 	made, answer, err := a.readCredentials(r, resp, asked.accountCredentials)
 	if err != nil {
@@ -372,8 +375,11 @@ func (a *API) updateServiceAccount(w http.ResponseWriter, r *intake.Request) err
 		}
 	}
 	resp, err := a.askAdminWith(r, body)
-	if err != nil || !learn {
-		return a.forwardUnless(w, r, resp, err)
+	if err != nil {
+		return err
+	}
+	if !learn {
+		return a.in.PassBack(w, r, resp)
 	}
 	if asked.SecretKey == "" {
 		err = a.extend(r, next)

@@ -167,7 +167,7 @@ func (a *API) Handle(w *intake.Answer, r *intake.Request) error {
 		return unknown
 	}
 	r.Route = found.Route()
-	if a.namesSystemBucket(r) { // as everywhere, it does not exist
+	if namesSystemBucket(r, a.o.SystemBucket) { // as everywhere, it does not exist
 		return intake.NewError(http.StatusNotFound, "NoSuchBucket", "The specified bucket does not exist")
 	}
 	if err := a.o.Admit(r.Context(), http.MethodGet); err != nil {
@@ -200,12 +200,12 @@ func (a *API) authenticate(r *intake.Request) (err error) {
 }
 
 // namesSystemBucket says whether an admin request is about the system bucket.
-func (a *API) namesSystemBucket(r *intake.Request) bool {
+func namesSystemBucket(r *intake.Request, systemBucket string) bool {
 	named := r.Query.Get("bucket")
 	if rest, ok := strings.CutPrefix(r.Key, "admin/v3/heal/"); ok {
 		named, _, _ = strings.Cut(rest, "/")
 	}
-	return strings.EqualFold(strings.Trim(path.Clean(named), "/"), a.o.SystemBucket) // MinIO cleans such names
+	return strings.EqualFold(strings.Trim(path.Clean(named), "/"), systemBucket) // MinIO cleans such names
 }
 
 // forwardAdmin passes an admin request on, signed anew as its caller, and the
@@ -240,14 +240,6 @@ func (a *API) askAdmin(r *intake.Request) (*upstream.Answer, error) {
 // askAdminWith is askAdmin for a request whose body was read already.
 func (a *API) askAdminWith(r *intake.Request, body []byte) (*upstream.Answer, error) {
 	return a.in.Ask(r, upstream.Admin, body)
-}
-
-// forwardUnless passes an answer back unless there is none.
-func (a *API) forwardUnless(w http.ResponseWriter, r *intake.Request, answer *upstream.Answer, err error) error {
-	if err != nil {
-		return err
-	}
-	return a.in.PassBack(w, r, answer)
 }
 
 // flushingWriter hands on at once what is written to it.

@@ -40,7 +40,7 @@ func (a *API) keyAdministrator(r *intake.Request) error {
 
 // isReserved says whether a KMS key is the proxy's own: nobody may create, use
 // or see it over MinIO's API.
-func (a *API) isReserved(name string) bool { return strings.HasPrefix(name, a.o.Reserved) }
+func isReserved(prefix, name string) bool { return strings.HasPrefix(name, prefix) }
 
 // keyName returns the KMS key that a request names, "" being the default key.
 func (a *API) keyName(r *intake.Request) (string, error) {
@@ -48,7 +48,7 @@ func (a *API) keyName(r *intake.Request) (string, error) {
 	if name == "" {
 		return a.o.DefaultKey, nil
 	}
-	if a.isReserved(name) {
+	if isReserved(a.o.Reserved, name) {
 		return "", fmt.Errorf("KMS key %q is reserved: %w", name, kms.ErrNotPermitted)
 	}
 	return name, kms.ValidateKeyName(name)
@@ -135,7 +135,7 @@ func (a *API) kmsListKeys(w http.ResponseWriter, r *intake.Request) error {
 	}
 	list := make([]listedKey, 0, len(names))
 	for _, name := range names {
-		if !a.isReserved(name) && (open || pattern == "" || name == pattern) {
+		if !isReserved(a.o.Reserved, name) && (open || pattern == "" || name == pattern) {
 			list = append(list, listedKey{Name: name})
 		}
 	}

@@ -81,5 +81,8 @@ func (a *API) changePolicies(w http.ResponseWriter, r *intake.Request) error {
 // forwardAdminWith is forwardAdmin for a request whose body was read already.
 func (a *API) forwardAdminWith(w http.ResponseWriter, r *intake.Request, body []byte) error {
 	resp, err := a.askAdminWith(r, body)
-	return a.forwardUnless(w, r, resp, err)
+	if err != nil {
+		return err
+	}
+	return a.in.PassBack(w, r, resp)
 }

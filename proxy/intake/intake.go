@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/operator/forwarded"
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
@@ -29,7 +30,7 @@ type Options struct {
 	// Forwarder passes requests on. Required.
 	Forwarder *upstream.Forwarder
 	// Trust says which proxies before this one are believed.
-	Trust edge.Trust
+	Trust forwarded.Trust
 	// Gate limits how many requests are served at once; nil means any number.
 	Gate *edge.Gate
 	// MaxHeader is the size in bytes of a request's line and headers beyond which it

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bucketseal/bucketseal/operator/forwarded"
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
@@ -22,7 +23,7 @@ type Request struct {
 	*http.Request
 	// ID names the request in answers and in the log.
 	ID     string
-	Origin edge.Origin
+	Origin forwarded.Origin
 	// Route is what the request asks for; nil until that is known.
 	Route *Route
 	// Bucket and Key are what it is about, by their canonical names.

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/objectname"
@@ -26,7 +24,7 @@ func (s *API) copySourceOf(r *intake.Request) (source vault.Read, err error) {
 	if strings.EqualFold(source.Name.Bucket, s.o.SystemBucket) {
 		return source, errReservedBucket(r.Route.Op)
 	}
-	source.Conditions = sourceConditions(r.Header)
+	source.Conditions, source.Checksum = sourceConditions(r.Header), true
 	source.Customer, err = s.sourceKey(r)
 	return source, err
 }
@@ -56,11 +54,31 @@ func parseSourceName(header string) (name sse.Name, version string, err error) {
 	// As at MinIO the first one counts, other parameters do not, and an id that none
 	// can be is that of no version.
 	if version = values.Get("versionId"); version != "" && version != "null" {
-		if _, err := uuid.Parse(version); err != nil {
+		if !isVersionID(version) {
 			return name, "", errNoSuchVersion
 		}
 	}
 	return name, version, nil
+}
+
+// isVersionID says whether text can be a version's id: MinIO's are UUIDs as RFC 9562
+// writes them, in hex digits of either case.
+func isVersionID(text string) bool {
+	if len(text) != 36 {
+		return false
+	}
+	for i := range len(text) {
+		switch c := text[i]; {
+		case i == 8 || i == 13 || i == 18 || i == 23:
+			if c != '-' {
+				return false
+			}
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'f', c >= 'A' && c <= 'F':
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // sourceKey reads the customer key of a copy's source, nil for none. Its headers are those

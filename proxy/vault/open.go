@@ -218,8 +218,7 @@ func (o *opening) packages(ctx context.Context, r *Reader, parts *sse.Parts) (io
 	if need.Length == 0 {
 		return strings.NewReader(""), nil
 	}
-	whole := !ranged && r.body != nil && (need.Offset == 0 || need.Length*2 >= encSize)
-	if ranged && need.Offset >= got.Offset && need.Offset+need.Length <= got.Offset+got.Length || whole {
+	if r.body != nil && need.Offset >= got.Offset && need.Offset+need.Length <= got.Offset+got.Length {
 		if _, err := io.CopyN(io.Discard, r.body, need.Offset-got.Offset); err != nil {
 			return nil, fmt.Errorf("skip to the first package: %w (%w)", storage.ErrUnreachable, err)
 		}

@@ -97,6 +97,23 @@ func TestRangesAcrossEveryEdge(t *testing.T) {
 	}
 }
 
+// TestRangesWhosePlaceIsNotKnown asks each time an engine that has read nothing so far.
+func TestRangesWhosePlaceIsNotKnown(t *testing.T) {
+	t.Parallel()
+	r, name, data := newReads(t), vaulttest.Name("k"), vaulttest.Data(sum(sizesOfParts), 17)
+	r.put(t, name, sse.ModeKMS, data, sizesOfParts...)
+	for _, a := range edges() {
+		for _, b := range edges() {
+			if b >= a {
+				r.Engine = r.Installation.Engine(t)
+				g := of(name, sse.ModeKMS)
+				g.Range = between(a, b)
+				r.wantRead(t, fmt.Sprintf("%+v", *g.Range), g, data[a:b+1])
+			}
+		}
+	}
+}
+
 func TestRangeCostsOneRequestWhereItsPlaceIsKnown(t *testing.T) {
 	t.Parallel()
 	r := newReads(t)
@@ -127,6 +144,46 @@ func TestRangeCostsOneRequestWhereItsPlaceIsKnown(t *testing.T) {
 	part.Head = true
 	if o, err := r.open(t, part); err != nil || o.Range.Length != pkg || calls() != 1 {
 		t.Errorf("HEAD of a part: %v", err)
+	}
+	r.Engine = r.Installation.Engine(t)
+	r.watch(vaulttest.Bucket, func(c *memory.Call) error {
+		if get := c.Request.(*storage.Get); c.Op == memory.Get && get.Range == nil {
+			t.Error("the whole object is asked for, where its parts are not known yet")
+		}
+		return nil
+	})
+	part.Head = false
+	r.wantRead(t, "a part, cold", part, data[at:at+pkg])
+}
+
+func TestKnownPlaceOfAnObjectThatIsNoMore(t *testing.T) {
+	t.Parallel()
+	r := newReads(t)
+	old, young := vaulttest.Data(sum(sizesOfParts), 18), vaulttest.Data(3*pkg, 19)
+	g := of(vaulttest.Name("k"), sse.ModeKMS)
+	g.Range = from(2 * pkg)
+	for what, layout := range map[string][]int{"by one stream": nil, "by other parts": {pkg, 2 * pkg}} {
+		r.watch(vaulttest.Bucket, nil)
+		r.put(t, vaulttest.Name("k"), sse.ModeKMS, old, sizesOfParts...)
+		r.wantRead(t, "before", g, old[2*pkg:])
+		r.put(t, vaulttest.Name("k"), sse.ModeKMS, young, layout...)
+		calls := r.watch(vaulttest.Bucket, nil)
+		r.wantRead(t, "overwritten "+what, g, young[2*pkg:])
+		if n := calls(); n != 2 {
+			t.Errorf("overwritten %s: %d requests", what, n)
+		}
+		r.wantRead(t, "again", g, young[2*pkg:])
+		if n := calls(); n != 1 {
+			t.Errorf("overwritten %s: %d requests the second time", what, n)
+		}
+	}
+	r.put(t, vaulttest.Name("k"), sse.ModeKMS, old, sizesOfParts...)
+	r.wantRead(t, "before", g, old[2*pkg:])
+	short := vaulttest.Data(10, 20)
+	r.put(t, vaulttest.Name("k"), sse.ModeKMS, short)
+	var beyond *plaintext.RangeError
+	if _, err := r.open(t, g); !errors.As(err, &beyond) {
+		t.Errorf("overwritten by a short one: %v", err)
 	}
 }
 
@@ -302,12 +359,12 @@ func TestObjectThatIsAlwaysOverwrittenIsNotReadForEver(t *testing.T) {
 func TestAnotherObjectWithTheSameETagIsReadByItsOwnRecord(t *testing.T) {
 	t.Parallel()
 	r := newReads(t)
-	old, young := vaulttest.Data(sum(sizesOfParts), 13), vaulttest.Data(sum(sizesOfParts), 14)
+	old, young := vaulttest.Data(sum(sizesOfParts), 13), vaulttest.Data(sum(sizesOfParts)-1, 14)
 	etag := r.put(t, vaulttest.Name("k"), sse.ModeKMS, old, sizesOfParts...)
 	g := of(vaulttest.Name("k"), sse.ModeKMS)
-	g.Range = between(pkg, 2*pkg)
-	r.wantRead(t, "before", g, old[pkg:2*pkg+1])
-	other := []int{5, 2*pkg - 1, 0, pkg, 17, pkg + 1}
+	g.Range = from(pkg)
+	r.wantRead(t, "before", g, old[pkg:])
+	other := []int{4, 2*pkg - 1, 0, pkg, 17, pkg + 1}
 	next := r.seal(t, vaulttest.Name("k"), sse.ModeKMS, young, other...)
 	r.describe(t, vaulttest.Name("k"), etag, next)
 	if err := r.Storage.Alter(vaulttest.Name("k"), "", func(o *memory.Stored) {
@@ -315,8 +372,28 @@ func TestAnotherObjectWithTheSameETagIsReadByItsOwnRecord(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	r.wantRead(t, "after", g, young[pkg:2*pkg+1])
+	r.wantRead(t, "after", g, young[pkg:])
 	r.wantRead(t, "all", of(vaulttest.Name("k"), sse.ModeKMS), young)
+}
+
+func TestRecordThatChangesUnderTheSameETagIsReadAnew(t *testing.T) {
+	t.Parallel()
+	r := newReads(t)
+	old, young := vaulttest.Data(sum(sizesOfParts), 15), vaulttest.Data(sum(sizesOfParts), 16)
+	etag := r.put(t, vaulttest.Name("k"), sse.ModeKMS, old, sizesOfParts...)
+	next := r.seal(t, vaulttest.Name("k"), sse.ModeKMS, young, sizesOfParts...)
+	r.describe(t, vaulttest.Name("k"), etag, next)
+	g := of(vaulttest.Name("k"), sse.ModeKMS)
+	g.Range = from(2 * pkg)
+	r.watch(vaulttest.Bucket, func(c *memory.Call) error {
+		if get, ok := c.Request.(*storage.Get); ok && get.IfMatch != "" && c.Step == memory.Arrived {
+			return r.Storage.Alter(vaulttest.Name("k"), "", func(o *memory.Stored) {
+				o.Data, o.Reserved = next.data, []storage.MetaEntry{{Name: storage.RecordName, Value: next.record}}
+			})
+		}
+		return nil
+	})
+	r.wantRead(t, "changed between two requests", g, young[2*pkg:])
 }
 
 func TestObjectThatGrewBehindItsRangeIsToBeAskedForAgain(t *testing.T) {

@@ -89,6 +89,9 @@ func TestRecordsThatAreNotTheObjectsOwnAreRefused(t *testing.T) {
 	for what, reserved := range map[string][]storage.MetaEntry{
 		"two records":      {{Name: storage.RecordName, Value: record}, {Name: storage.RecordName, Value: record}},
 		"another name":     {{Name: storage.RecordName + "-X", Value: record}},
+		"one too many":     {{Name: storage.RecordName, Value: record}, {Name: storage.RecordName + "2", Value: "x"}},
+		"two in one line":  {{Name: storage.RecordName, Value: record + ", " + record}},
+		"empty":            {{Name: storage.RecordName}},
 		"no record at all": {{Name: storage.RecordName, Value: "nonsense"}},
 	} {
 		if err := r.Storage.Alter(vaulttest.Name("a"), "", func(o *memory.Stored) { o.Reserved = reserved }); err != nil {
@@ -129,19 +132,46 @@ func TestAnswersThatContradictTheRecordAreRefused(t *testing.T) {
 			r.put(t, vaulttest.Name("k"), sse.ModeKMS, data, layout...)
 			g := of(vaulttest.Name("k"), sse.ModeKMS)
 			g.Range = from(2 * pkg)
-			for _, place := range []string{"cold", "known"} {
+			lieIn := func(place string, n int) {
+				seen := 0
 				r.watch(vaulttest.Bucket, func(c *memory.Call) error {
 					if o, ok := c.Answer.(*storage.Object); ok && c.Step == memory.Done {
-						lie(o)
+						if seen++; seen == n {
+							lie(o)
+						}
 					}
 					return nil
 				})
-				r.wantError(t, fmt.Sprintf("%s, %d parts, %s", what, len(layout), place), g, storage.ErrLied)
+				r.wantError(t, fmt.Sprintf("%s, %d parts, %s, answer %d", what, len(layout), place, n), g, storage.ErrLied)
 				r.Storage.SetFaults(nil)
-				r.wantRead(t, "the truth", g, data[2*pkg:]) // and the place is known
 			}
+			lieIn("cold", 1)
+			if layout != nil {
+				r.Engine = r.Installation.Engine(t)
+				lieIn("cold", 2)
+			}
+			r.wantRead(t, "the truth", g, data[2*pkg:])
+			lieIn("known", 1)
 		}
 	}
+}
+
+func TestLengthInAnAnswerToHEADIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	r := newReads(t)
+	r.put(t, vaulttest.Name("k"), sse.ModeKMS, vaulttest.Data(100, 33))
+	r.watch(vaulttest.Bucket, func(c *memory.Call) error {
+		if info, ok := c.Answer.(*storage.Info); ok {
+			info.Size++
+		}
+		return nil
+	})
+	g := of(vaulttest.Name("k"), sse.ModeKMS)
+	if _, err := r.Attributes(t.Context(), vaulttest.Caller("somebody"), g.Read); !errors.Is(err, storage.ErrLied) {
+		t.Errorf("attributes: %v", err)
+	}
+	g.Head = true
+	r.wantError(t, "HEAD", g, storage.ErrLied)
 }
 
 func TestBodyThatBreaksOffIsNoEnd(t *testing.T) {

@@ -133,6 +133,34 @@ func TestPlainObjectThatIsEncryptedMeanwhileIsReadAnew(t *testing.T) {
 	}
 }
 
+func TestPlainObjectThatGetsARecordIsReadAnew(t *testing.T) {
+	t.Parallel()
+	data := vaulttest.Data(100, 46)
+	r := plainReads(t, vaulttest.Data(200, 47))
+	next := r.seal(t, plainName, sse.ModeKMS, data)
+	r.watch(plainBucket, func(c *memory.Call) error {
+		if get, ok := c.Request.(*storage.Get); ok && get.IfMatch != "" && c.Step == memory.Arrived {
+			return r.Storage.Alter(plainName, "", func(o *memory.Stored) { // under the same ETag
+				o.Data, o.Reserved = next.data, []storage.MetaEntry{{Name: storage.RecordName, Value: next.record}}
+			})
+		}
+		return nil
+	})
+	r.wantRead(t, "with a record", vault.Get{Read: vault.Read{Name: plainName}, Range: from(60)}, data[60:])
+}
+
+func TestPlainObjectThatEndsEarlyIsNotWhole(t *testing.T) {
+	t.Parallel()
+	r := plainReads(t, vaulttest.Data(10, 48))
+	r.watch(plainBucket, func(c *memory.Call) error {
+		if said, ok := c.Answer.(*storage.Object); ok {
+			said.Size = 15
+		}
+		return nil
+	})
+	r.wantError(t, "ten bytes of fifteen", vault.Get{Read: vault.Read{Name: plainName}}, storage.ErrUnreachable)
+}
+
 func TestPlainObjectWithoutALengthIsRefused(t *testing.T) {
 	t.Parallel()
 	r := plainReads(t, vaulttest.Data(10, 44))

@@ -251,18 +251,18 @@ func TestPartsOfUnknownLength(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.caller.Memory = uploadNoMemory{}
+	u.caller.Memory = emptyMemory{}
 	_, err = u.tryPart(2, unsized, vaulttest.Data(10, 1))
 	wantError(t, "no memory", err, plaintext.ErrBusy)
 	u.complete(vault.WantedPart{Number: 1, ETag: sent.ETag})
 	u.wants(vaulttest.Data(1000, 1))
 }
 
-type uploadNoMemory struct{}
+type emptyMemory struct{}
 
-func (uploadNoMemory) Take(int64) []byte { return nil }
+func (emptyMemory) Take(int64) []byte { return nil }
 
-func (uploadNoMemory) Give([]byte, bool) {}
+func (emptyMemory) Give([]byte, bool) {}
 
 func TestPartOfMoreThanFiveGibibytesIsRefused(t *testing.T) {
 	t.Parallel()
