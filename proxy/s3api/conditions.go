@@ -5,13 +5,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bucketseal/bucketseal/proxy/vault"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 )
 
 // readConditionsOf returns the conditions of a read. What should be a date and is none is
 // no condition, but for If-Range, which is an ETag then.
-func readConditionsOf(h http.Header) vault.ReadConditions {
-	c := vault.ReadConditions{
+func readConditionsOf(h http.Header) conditions.Read {
+	c := conditions.Read{
 		IfMatch: list(h, "If-Match"), IfNoneMatch: list(h, "If-None-Match"),
 		IfModifiedSince: dateOf(h, "If-Modified-Since"), IfUnmodifiedSince: dateOf(h, "If-Unmodified-Since"),
 		IfRangeSince: dateOf(h, "If-Range"),

@@ -8,11 +8,14 @@ import (
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/adminpayload"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/edge"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/form"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/objectname"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/route"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
@@ -25,17 +28,17 @@ import (
 var (
 	errDotSegment     = errors.New("object name with a dot segment")
 	errKeyTooLong     = errors.New("object key is too long")
-	errMissingLength  = vault.ErrMissingLength
+	errMissingLength  = plaintext.ErrMissingLength
 	errTooLarge       = vault.ErrTooLarge
 	errInvalidRange   = errors.New("range is not satisfiable")
 	errPlainHTTP      = errors.New("customer keys over plain http")
 	errReadWithMethod = errors.New("server-side encryption header on a read")
 	errEncodingType   = errors.New("unknown encoding type")
 	errNoSuchUpload   = vault.ErrNoSuchUpload
-	errBusy           = vault.ErrBusy
+	errBusy           = plaintext.ErrBusy
 	errPartOrder      = errors.New("parts out of order")
 	errCopySource     = errors.New("malformed copy source")
-	errAccessDenied   = vault.ErrAccessDenied
+	errAccessDenied   = encryption.ErrAccessDenied
 	errUpstreamKMS    = errors.New("upstream does not answer as a MinIO without a KMS")
 	errAccountAnswer  = errors.New("upstream's answer names no account that was asked for")
 	errSTSAnswer      = errors.New("what upstream's STS answered is no credential")
@@ -110,13 +113,13 @@ var errorTable = []struct {
 	{form.ErrTooBig, intake.NewError(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.")},
 
 	{vault.ErrPlainObject, intake.NewError(403, "InvalidObjectState", "The object is stored without encryption, and the bucket is not listed in the plain_read setting of this bucketseal.")},
-	{vault.ErrPrecondition, intake.NewError(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")},
-	{vault.ErrNoSuchKey, intake.NewError(404, "NoSuchKey", "The specified key does not exist.")},
+	{conditions.ErrPrecondition, intake.NewError(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")},
+	{conditions.ErrNoSuchKey, intake.NewError(404, "NoSuchKey", "The specified key does not exist.")},
 	{vault.ErrChanged, intake.NewError(503, "SlowDown", "The object is being overwritten. Please try again.")},
-	{vault.ErrNotModified, intake.NewError(304, "NotModified", "")},
+	{conditions.ErrNotModified, intake.NewError(304, "NotModified", "")},
 	{errAccessDenied, intake.NewError(403, "AccessDenied", "Access Denied.")},
 	{vault.ErrServiceRights, intake.NewError(503, "ServiceUnavailable", "The encryption gateway has too few rights at the storage; its log says which.")},
-	{vault.ErrNoRule, intake.NewError(404, "ServerSideEncryptionConfigurationNotFoundError", "The server side encryption configuration was not found")},
+	{encryption.ErrNoRule, intake.NewError(404, "ServerSideEncryptionConfigurationNotFoundError", "The server side encryption configuration was not found")},
 	{storage.ErrEncrypts, intake.NewError(502, "InternalError", "The storage has a key service of its own and would encrypt objects once more; its operator must turn that off.")},
 	{errLoop, intake.NewError(400, invalidRequest, "The request comes from an encryption gateway, whose upstream must be the storage itself.")},
 	{errUpstreamKMS, intake.NewError(502, "InternalError", "MinIO did not say whether you may do this: it must not have a KMS of its own.")},
@@ -136,7 +139,7 @@ var errorTable = []struct {
 	{intake.ErrStaleCredential, intake.NewError(403, "InvalidAccessKeyId", "The storage does not accept this access key any more: its secret was changed, or it was removed there.")},
 	{errSTSAnswer, intake.NewError(502, "InternalError", "The storage issued a credential that cannot be used here.")},
 	{vault.ErrOtherS3Key, intake.NewError(500, "InternalError", "The object was encrypted with another key of SSE-S3 than this bucketseal has: its sse_s3.former_keys may lack one.")},
-	{vault.ErrIncompleteBody, intake.NewError(400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.")},
+	{plaintext.ErrIncompleteBody, intake.NewError(400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.")},
 	{storage.ErrLied, intake.NewError(500, "InternalError", "The stored object is damaged or was tampered with.")},
 
 	{sse.ErrTampered, intake.NewError(500, "InternalError", "The stored object is damaged or was tampered with.")},
@@ -246,7 +249,7 @@ func relayed(e *storage.Error) *intake.Error {
 			return intake.NewError(503, "SlowDown", "The storage cannot be reached. Please try again.")
 		}
 		if e.Status == http.StatusNotFound {
-			return Describe(vault.ErrNoSuchKey)
+			return Describe(conditions.ErrNoSuchKey)
 		}
 		if e.Status == http.StatusForbidden {
 			return intake.NewError(403, "AccessDenied", "Access Denied.")

@@ -5,13 +5,13 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/bucketseal/bucketseal/proxy/vault"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
 // parseRange reads a Range header. Like MinIO it ignores what is not one range
 // of bytes: nil, nil means the whole object. errInvalidRange.
-func parseRange(header string) (*vault.Range, error) {
+func parseRange(header string) (*plaintext.Range, error) {
 	spec, ok := strings.CutPrefix(header, "bytes=")
 	if !ok || strings.Contains(spec, ",") {
 		return nil, nil
@@ -28,14 +28,14 @@ func parseRange(header string) (*vault.Range, error) {
 		if n == 0 {
 			return nil, errInvalidRange
 		}
-		return &vault.Range{Suffix: n}, nil
+		return &plaintext.Range{Suffix: n}, nil
 	}
 	first, err := parseOffset(from)
 	if err != nil {
 		return nil, nil
 	}
 	if to == "" {
-		return &vault.Range{First: first, Last: -1, Suffix: -1}, nil
+		return &plaintext.Range{First: first, Last: -1, Suffix: -1}, nil
 	}
 	last, err := parseOffset(to)
 	if err != nil {
@@ -44,7 +44,7 @@ func parseRange(header string) (*vault.Range, error) {
 	if last < first {
 		return nil, errInvalidRange
 	}
-	return &vault.Range{First: first, Last: last, Suffix: -1}, nil
+	return &plaintext.Range{First: first, Last: last, Suffix: -1}, nil
 }
 
 func parseOffset(s string) (int64, error) {

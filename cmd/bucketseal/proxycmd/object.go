@@ -10,7 +10,7 @@ import (
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/cli"
 	"github.com/bucketseal/bucketseal/proxy/config"
-	"github.com/bucketseal/bucketseal/proxy/vault"
+	"github.com/bucketseal/bucketseal/proxy/maintenance"
 )
 
 // ObjectCommand is `bucketseal object`.
@@ -46,7 +46,7 @@ the clocks of MinIO and of this machine. A running server does the same every fe
 	}
 	cli.ConfigFlags(cmd)
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would be removed")
-	cmd.Flags().DurationVar(&age, "older-than", vault.SweepAge, "leave alone what is younger, or was first found later")
+	cmd.Flags().DurationVar(&age, "older-than", maintenance.SweepAge, "leave alone what is younger, or was first found later")
 	cmd.Flags().BoolVar(&force, "force", false, "allow --older-than below 1h: where nothing writes")
 	return cmd
 }
@@ -62,7 +62,7 @@ func sweep(ctx context.Context, a *cli.App, c *config.Config, age time.Duration,
 	if dryRun {
 		verb = "would remove"
 	}
-	waiting, err := server.Vault().Sweep(ctx, vault.SweepOptions{
+	waiting, err := server.Keeper().Sweep(ctx, maintenance.SweepOptions{
 		Age: age, DryRun: dryRun,
 		Removed: func(what, name string) {
 			removed++

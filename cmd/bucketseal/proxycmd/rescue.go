@@ -13,14 +13,14 @@ import (
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/cli"
 	"github.com/bucketseal/bucketseal/proxy/config"
+	"github.com/bucketseal/bucketseal/proxy/maintenance"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/system"
-	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
 func objectRescueCommand(a *cli.App) *cobra.Command {
-	var order vault.Rescue
+	var order maintenance.Rescue
 	var keyFile string
 	cmd := &cobra.Command{
 		Use:   "rescue BUCKET/KEY",
@@ -80,13 +80,13 @@ func readCustomerKey(path string) (*sse.Secret, error) {
 	return &key, nil
 }
 
-func rescue(ctx context.Context, a *cli.App, c *config.Config, order vault.Rescue) error {
+func rescue(ctx context.Context, a *cli.App, c *config.Config, order maintenance.Rescue) error {
 	server, done, err := build.OpenServer(ctx, a, c)
 	if err != nil {
 		return err
 	}
 	defer done()
-	made, err := server.Vault().Rescue(ctx, order)
+	made, err := server.Keeper().Rescue(ctx, order)
 	if errors.Is(err, manifest.ErrMissing) || !order.Replace && errors.Is(err, system.ErrTampered) {
 		return fmt.Errorf("%w; it is there: --replace writes another in its place", err)
 	}

@@ -74,7 +74,7 @@ get no rule.`,
 				return err
 			}
 			return build.WithServer(a, cmd, func(ctx context.Context, _ *config.Config, server *proxy.Server) error {
-				missing, err := server.Vault().ImportRules(ctx, rules)
+				missing, err := server.Encryption().ImportRules(ctx, rules)
 				for _, bucket := range missing {
 					fmt.Fprintf(a.Stderr, "no such bucket: %s\n", bucket)
 				}

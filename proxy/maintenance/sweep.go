@@ -1,4 +1,4 @@
-package vault
+package maintenance
 
 import (
 	"context"
@@ -41,26 +41,26 @@ type SweepOthers func(ctx context.Context, o *SweepOptions, now time.Time) error
 // Sweep removes from the system bucket what ended uploads, overwritten objects
 // and crashed writes left there, and what Options.SweepOthers removes. It returns how much
 // it found that waits for a later sweep: one look is no proof.
-func (v *Vault) Sweep(ctx context.Context, o SweepOptions) (waiting int, err error) {
-	if err := v.o.Ready(ctx); err != nil {
+func (k *Keeper) Sweep(ctx context.Context, o SweepOptions) (waiting int, err error) {
+	if err := k.o.Ready(ctx); err != nil {
 		return 0, err
 	}
-	now, err := v.o.Clock(ctx)
+	now, err := k.o.Clock(ctx)
 	if err != nil {
 		return 0, err
 	}
 	sweeper := manifest.Sweeper{
-		System: v.o.System, Lookups: sweepLookups{v}, Age: o.Age, Now: now, Ours: time.Now(),
+		System: k.o.System, Lookups: lookups{k}, Age: o.Age, Now: now, Ours: time.Now(),
 		DryRun: o.DryRun, Report: o.Removed, Skip: o.Skipped,
 	}
-	if waiting, err = sweeper.Run(ctx); err != nil || v.o.SweepOthers == nil {
+	if waiting, err = sweeper.Run(ctx); err != nil || k.o.SweepOthers == nil {
 		return waiting, err
 	}
-	return waiting, v.o.SweepOthers(ctx, &o, now)
+	return waiting, k.o.SweepOthers(ctx, &o, now)
 }
 
 // SweepInBackground sweeps again and again until ctx ends.
-func (v *Vault) SweepInBackground(ctx context.Context) {
+func (k *Keeper) SweepInBackground(ctx context.Context) {
 	for {
 		wait := sweepInterval + time.Duration(rand.Int64N(int64(sweepInterval/2))) //nolint:gosec // no secret
 		select {
@@ -68,23 +68,23 @@ func (v *Vault) SweepInBackground(ctx context.Context) {
 			return
 		case <-time.After(wait):
 		}
-		v.sweepAndLog(ctx)
+		k.sweepAndLog(ctx)
 	}
 }
 
-func (v *Vault) sweepAndLog(ctx context.Context) {
+func (k *Keeper) sweepAndLog(ctx context.Context) {
 	removed, skipped := 0, 0
-	waiting, err := v.Sweep(ctx, SweepOptions{
+	waiting, err := k.Sweep(ctx, SweepOptions{
 		Age: SweepAge, Removed: func(string, string) { removed++ },
 		Skipped: func(what, name string, err error) {
 			if skipped++; skipped <= maxSkipsLogged {
-				v.log.Warn("the sweep of the system bucket leaves what it cannot judge", "what", what, "name", name, "error", err)
+				k.o.Logger.Warn("the sweep of the system bucket leaves what it cannot judge", "what", what, "name", name, "error", err)
 			}
 		},
 	})
 	if err != nil && ctx.Err() == nil {
-		v.log.Warn("sweep of the system bucket ended early", "removed", removed, "skipped", skipped, "error", err)
+		k.o.Logger.Warn("sweep of the system bucket ended early", "removed", removed, "skipped", skipped, "error", err)
 		return
 	}
-	v.log.Info("swept the system bucket", "removed", removed, "waiting", waiting, "skipped", skipped)
+	k.o.Logger.Info("swept the system bucket", "removed", removed, "waiting", waiting, "skipped", skipped)
 }

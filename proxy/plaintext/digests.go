@@ -1,4 +1,4 @@
-package vault
+package plaintext
 
 import (
 	"net/textproto"
@@ -17,10 +17,10 @@ type Digests struct {
 	Default checksum.Algorithm
 }
 
-// knownFacts returns what is known of a body now: computed, if it was read, or
+// Known returns what is known of a body now: computed, if it was read, or
 // declared, and then verified before its last byte goes upstream. withMD5 is for
 // SSE-S3: other ETags are upstream's.
-func knownFacts(body Body, withMD5 bool) sse.Facts {
+func Known(body Body, withMD5 bool) sse.Facts {
 	var f sse.Facts
 	sum, ok := body.MD5()
 	if !ok {
@@ -41,7 +41,7 @@ func knownFacts(body Body, withMD5 bool) sse.Facts {
 	return f
 }
 
-// checksumHeader is the canonical name of the metadata that carries a checksum.
-func checksumHeader(algorithm checksum.Algorithm) string {
+// ChecksumHeader is the canonical name of the metadata that carries a checksum.
+func ChecksumHeader(algorithm checksum.Algorithm) string {
 	return textproto.CanonicalMIMEHeaderKey(algorithm.HeaderName())
 }

@@ -1,4 +1,4 @@
-package vault
+package sealed
 
 import (
 	"encoding/hex"
@@ -28,7 +28,7 @@ func TestETagsThatClientsSee(t *testing.T) {
 		{"SSE-C never shows an MD5", &sse.Record{Mode: sse.ModeC}, md5, stored},
 	} {
 		for _, upstream := range []string{stored, stored[1 : len(stored)-1]} { // answers quote, some listings do not
-			if got := clientETag(tt.rec, &sse.Facts{MD5: tt.md5}, upstream); got != tt.want {
+			if got := ETag(tt.rec, &sse.Facts{MD5: tt.md5}, upstream); got != tt.want {
 				t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 			}
 		}

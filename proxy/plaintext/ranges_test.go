@@ -1,4 +1,4 @@
-package vault
+package plaintext
 
 import (
 	"errors"
@@ -33,7 +33,7 @@ func TestRangeWithinAnObject(t *testing.T) {
 		{open(0), 0, beyond},
 		{closed(0, 0), 0, beyond},
 	} {
-		got, err := tt.rng.of(tt.size)
+		got, err := tt.rng.Of(tt.size)
 		var refused *RangeError
 		if errors.As(err, &refused) {
 			got = beyond
@@ -53,7 +53,7 @@ func TestUnsatisfiableRangeIsNamed(t *testing.T) {
 		{First: 20, Last: 30, Suffix: -1}: "the requested range 'bytes=20-30' is not satisfiable",
 		{Suffix: 5}:                       "the requested range 'bytes=-5' is not satisfiable",
 	} {
-		if _, err := rng.of(0); fmt.Sprint(err) != want {
+		if _, err := rng.Of(0); fmt.Sprint(err) != want {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -64,9 +64,9 @@ func TestUnsatisfiableRangeIsNamed(t *testing.T) {
 // has bytes.
 func checkFetched(t *testing.T, b *Range, size int64) {
 	t.Helper()
-	r, err := b.of(size)
+	r, err := b.Of(size)
 	encSize := sse.EncSize(size)
-	got := b.encrypted(encSize)
+	got := b.Encrypted(encSize)
 	if err != nil {
 		if refused := new(RangeError); !errors.As(err, &refused) || b.First < size {
 			t.Fatalf("%+v of %d bytes: %v", b, size, err)

@@ -1,4 +1,4 @@
-package vault
+package encryption
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/bucketpolicy"
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -92,25 +93,25 @@ func (b *bucketDemands) set(known bucketpolicy.Demands, asked time.Time, err err
 }
 
 // bucketDemands returns what the policy of a bucket demands of encryption.
-func (v *Vault) bucketDemands(ctx context.Context, bucket string) (bucketpolicy.Demands, error) {
-	b := v.demands.of(bucket)
+func (s *Settings) bucketDemands(ctx context.Context, bucket string) (bucketpolicy.Demands, error) {
+	b := s.demands.of(bucket)
 	known, ok, ahead := b.fresh()
 	if ahead {
 		go func() {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), demandsLease)
 			defer cancel()
-			_, _ = v.readDemands(ctx, bucket, b) // who needs it asks again
+			_, _ = s.readDemands(ctx, bucket, b) // who needs it asks again
 		}()
 	}
 	if ok {
 		return known, nil
 	}
-	return v.readDemands(ctx, bucket, b)
+	return s.readDemands(ctx, bucket, b)
 }
 
-func (v *Vault) readDemands(ctx context.Context, bucket string, b *bucketDemands) (bucketpolicy.Demands, error) {
+func (s *Settings) readDemands(ctx context.Context, bucket string, b *bucketDemands) (bucketpolicy.Demands, error) {
 	asked := time.Now()
-	known, err := v.readPolicy(ctx, bucket)
+	known, err := s.readPolicy(ctx, bucket)
 	b.set(known, asked, err)
 	return known, err
 }
@@ -118,11 +119,11 @@ func (v *Vault) readDemands(ctx context.Context, bucket string, b *bucketDemands
 // readPolicy returns what the policy of a bucket demands. One that the storage does not
 // let the proxy read demands nothing, and the log says so. storage.ErrUnreachable for a
 // policy that does not say what is demanded.
-func (v *Vault) readPolicy(ctx context.Context, bucket string) (bucketpolicy.Demands, error) {
-	document, err := v.o.Policy(ctx, bucket)
+func (s *Settings) readPolicy(ctx context.Context, bucket string) (bucketpolicy.Demands, error) {
+	document, err := s.o.Policy(ctx, bucket)
 	if errors.Is(err, storage.ErrForbidden) {
-		if v.demands.warnOnce() {
-			v.log.Warn("bucket policies do not bind signed callers in what they demand of encryption: MinIO does not let the proxy's own credential read them",
+		if s.demands.warnOnce() {
+			s.o.Logger.Warn("bucket policies do not bind signed callers in what they demand of encryption: MinIO does not let the proxy's own credential read them",
 				"bucket", bucket, "upstream", "AccessDenied", "todo", "give it s3:GetBucketPolicy")
 		}
 		return nil, nil
@@ -139,12 +140,12 @@ func (v *Vault) readPolicy(ctx context.Context, bucket string) (bucketpolicy.Dem
 
 // obeys says whether a write of a signed caller is encrypted as the bucket's policy
 // demands. ErrAccessDenied.
-func (v *Vault) obeys(ctx context.Context, c *Caller, name sse.Name) error {
+func (s *Settings) obeys(ctx context.Context, c *caller.Caller, name sse.Name) error {
 	id := c.Keys.Identity()
 	if id == nil {
 		return nil // MinIO judges
 	}
-	known, err := v.bucketDemands(ctx, name.Bucket)
+	known, err := s.bucketDemands(ctx, name.Bucket)
 	if err != nil || len(known) == 0 {
 		return err
 	}
@@ -162,8 +163,8 @@ func (v *Vault) obeys(ctx context.Context, c *Caller, name sse.Name) error {
 // the new one, nil if it was removed. If the new one demands something of encryption, it
 // returns when every proxy obeys it; of one that was removed others may go on demanding
 // for a lease.
-func (v *Vault) PolicyChanged(ctx context.Context, bucket string, document []byte) {
-	v.demands.forget(bucket)
+func (s *Settings) PolicyChanged(ctx context.Context, bucket string, document []byte) {
+	s.demands.forget(bucket)
 	if document == nil {
 		return
 	}

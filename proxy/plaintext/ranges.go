@@ -1,6 +1,8 @@
-package vault
+package plaintext
 
 import (
+	"fmt"
+
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -13,10 +15,10 @@ type Range struct {
 	Suffix int64
 }
 
-// of returns the range within an object of size bytes, or a *RangeError.
+// Of returns the range within an object of size bytes, or a *RangeError.
 // As at AWS, an empty object has no range at all: MinIO answers its end with the
 // Content-Range "bytes 0--1/0", which clients cannot read.
-func (b *Range) of(size int64) (sse.Range, error) {
+func (b *Range) Of(size int64) (sse.Range, error) {
 	switch {
 	case b.Suffix >= 0 && size == 0:
 		return sse.Range{}, &RangeError{*b}
@@ -32,9 +34,9 @@ func (b *Range) of(size int64) (sse.Range, error) {
 	}
 }
 
-// upstream returns the range that fetches the packages of the range, whatever the
+// Packages returns the range that fetches the packages of the range, whatever the
 // object's size: a suffix may begin inside a package.
-func (b *Range) upstream() *storage.Range {
+func (b *Range) Packages() *storage.Range {
 	switch {
 	case b.Suffix >= 0:
 		packages := min(b.Suffix, sse.MaxPlainSize)/sse.PackageSize + 2
@@ -48,10 +50,10 @@ func (b *Range) upstream() *storage.Range {
 	}
 }
 
-// encrypted is what upstream answers to b.upstream, of an object of encSize encrypted
+// Encrypted is what upstream answers to b.Packages, of an object of encSize encrypted
 // bytes.
-func (b *Range) encrypted(encSize int64) sse.Range {
-	asked := b.upstream()
+func (b *Range) Encrypted(encSize int64) sse.Range {
+	asked := b.Packages()
 	switch {
 	case asked.First < 0:
 		n := min(-asked.First, encSize)
@@ -63,15 +65,26 @@ func (b *Range) encrypted(encSize int64) sse.Range {
 	}
 }
 
-// exactly asks for a range whose place is known.
-func exactly(r sse.Range) *storage.Range {
+// Exactly asks for a range whose place is known.
+func Exactly(r sse.Range) *storage.Range {
 	return &storage.Range{First: r.Offset, Last: r.Offset + r.Length - 1}
 }
 
-// plain asks for the range itself, of a plain object.
-func (b *Range) plain() *storage.Range {
+// Plain asks for the range itself, of a plain object.
+func (b *Range) Plain() *storage.Range {
 	if b.Suffix >= 0 {
 		return &storage.Range{First: -b.Suffix, Last: -1}
 	}
 	return &storage.Range{First: b.First, Last: b.Last}
+}
+
+// RangeError says that no byte of a range exists in an object.
+type RangeError struct{ Range Range }
+
+// Error names the range.
+func (e *RangeError) Error() string {
+	if e.Range.Suffix >= 0 {
+		return fmt.Sprintf("the requested range 'bytes=-%d' is not satisfiable", e.Range.Suffix)
+	}
+	return fmt.Sprintf("the requested range 'bytes=%d-%d' is not satisfiable", e.Range.First, e.Range.Last)
 }

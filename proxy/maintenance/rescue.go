@@ -1,4 +1,4 @@
-package vault
+package maintenance
 
 import (
 	"context"
@@ -13,10 +13,14 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/objectname"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/sse"
 )
+
+// ErrNothingLost says that an object has its manifest, or needs none.
+var ErrNothingLost = errors.New("nothing is lost: the object has its manifest, or needs none")
 
 // Rescue is the order to make an object's lost manifest anew.
 type Rescue struct {
@@ -50,19 +54,19 @@ type Rescued struct {
 // what upstream has. Every byte is authenticated; that the parts are those which the
 // client put together nobody vouches for, and the manifest says so. ErrNothingLost,
 // manifest.ErrMissing if one is there that does not open, or the errors of a read.
-func (v *Vault) Rescue(ctx context.Context, order Rescue) (*Rescued, error) {
-	if err := v.o.Ready(ctx); err != nil {
+func (k *Keeper) Rescue(ctx context.Context, order Rescue) (*Rescued, error) {
+	if err := k.o.Ready(ctx); err != nil {
 		return nil, err
 	}
 	name, err := objectname.Of(order.Bucket, order.Key)
 	if err != nil {
 		return nil, err
 	}
-	l := &lost{Rescue: order, vault: v, name: name}
+	l := &lost{Rescue: order, keeper: k, name: name}
 	if err := l.find(ctx); err != nil {
 		return nil, err
 	}
-	key, private, err := v.o.Keys.Open(ctx, keyring.Operator(), l.name, l.record, order.Customer)
+	key, private, err := k.o.Keys.Open(ctx, keyring.Operator(), l.name, l.record, order.Customer)
 	if err != nil {
 		return nil, err
 	}
@@ -78,15 +82,15 @@ func (v *Vault) Rescue(ctx context.Context, order Rescue) (*Rescued, error) {
 	if err != nil {
 		return nil, err
 	}
-	write := v.o.Manifests.Put
+	write := k.o.Manifests.Put
 	if l.broken {
-		write = v.o.Manifests.Replace
+		write = k.o.Manifests.Replace
 	}
 	if err := write(ctx, l.ref, l.facts, l.parts); err != nil {
 		return nil, err
 	}
 	return &Rescued{
-		ETag: clientETag(l.record, &l.facts, l.stored), Size: max(l.facts.PlainSize, l.record.PlainSize),
+		ETag: sealed.ETag(l.record, &l.facts, l.stored), Size: max(l.facts.PlainSize, l.record.PlainSize),
 		Parts: l.facts.Parts, Proven: !l.facts.Unproven,
 	}, nil
 }
@@ -94,7 +98,7 @@ func (v *Vault) Rescue(ctx context.Context, order Rescue) (*Rescued, error) {
 // lost is an object whose manifest is lost.
 type lost struct {
 	Rescue
-	vault  *Vault
+	keeper *Keeper
 	name   sse.Name
 	record *sse.Record
 	ref    manifest.Ref
@@ -110,20 +114,20 @@ type lost struct {
 
 // find looks the object up, and says whether its manifest is lost.
 func (l *lost) find(ctx context.Context) error {
-	info, err := l.vault.alone().Head(ctx, l.get())
+	info, err := l.keeper.alone().Head(ctx, l.get())
 	if err != nil {
 		return err
 	}
 	l.stored, l.size = info.ETag, info.Size
-	if l.record, err = recordOf(info.Reserved); err != nil {
+	if l.record, err = sealed.RecordOf(info.Reserved); err != nil {
 		return err
 	}
 	if l.record == nil || l.record.Manifest == (sse.ManifestID{}) {
 		return ErrNothingLost
 	}
-	manifests := l.vault.o.Manifests
-	l.ref = manifestRef(l.name, l.record, l.stored)
-	_, err = manifests.Find(ctx, l.ref, l.vault.dataOf(l.name, info))
+	manifests := l.keeper.o.Manifests
+	l.ref = sealed.Ref(l.name, l.record, l.stored)
+	_, err = manifests.Find(ctx, l.ref, l.keeper.o.Objects.Data(l.name, info))
 	var parts *sse.Parts
 	if err == nil && l.record.Layout != sse.OneStream {
 		parts, err = manifests.Parts(ctx, l.ref)
@@ -150,12 +154,12 @@ func (l *lost) get() *storage.Get { return &storage.Get{Name: l.name, Version: l
 func (l *lost) read(ctx context.Context, f func(io.Reader) error) error {
 	get := l.get()
 	get.IfMatch = l.stored
-	got, err := l.vault.alone().Get(ctx, get)
+	got, err := l.keeper.alone().Get(ctx, get)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = got.Close() }()
-	if err := checkAnswer(&got.Info, sse.Range{}, l.size, false); err != nil {
+	if err := sealed.CheckAnswer(&got.Info, sse.Range{}, l.size, false); err != nil {
 		return err
 	}
 	return f(got)
@@ -173,14 +177,14 @@ func (l *lost) check(ctx context.Context, key *sse.ObjectKey) error {
 			return err
 		}
 		if _, err := io.Copy(io.Discard, plain); err != nil {
-			return readError(err)
+			return sealed.ReadError(err)
 		}
 		return nil
 	})
 	if err == nil {
 		return ErrNothingLost
 	}
-	if doesNotFit(err) {
+	if sealed.DoesNotFit(err) {
 		return nil
 	}
 	return err
@@ -199,7 +203,7 @@ func (l *lost) readStream(ctx context.Context, key *sse.ObjectKey, private *sse.
 			return err
 		}
 		if _, err := io.Copy(sum, plain); err != nil {
-			return readError(err)
+			return sealed.ReadError(err)
 		}
 		return nil
 	})
@@ -224,7 +228,7 @@ func (l *lost) readParts(ctx context.Context, key *sse.ObjectKey) error {
 	survey.Begin = sums.begin
 	err = l.read(ctx, func(enc io.Reader) error {
 		if found, err = survey.Run(enc); err != nil {
-			return readError(err)
+			return sealed.ReadError(err)
 		}
 		return nil
 	})
@@ -255,7 +259,7 @@ func (l *lost) readParts(ctx context.Context, key *sse.ObjectKey) error {
 
 // knownParts are the numbers and sizes of the parts as upstream says.
 func (l *lost) knownParts(ctx context.Context) ([]sse.Part, error) {
-	listed, err := l.vault.alone().ObjectParts(ctx, l.get())
+	listed, err := l.keeper.alone().ObjectParts(ctx, l.get())
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package vault
+package maintenance
 
 import (
 	"context"
@@ -9,12 +9,13 @@ import (
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/objectname"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
-// sweepLookups asks upstream under the service identity.
-type sweepLookups struct{ vault *Vault }
+// lookups implements manifest.Lookups: it asks upstream under the service identity.
+type lookups struct{ keeper *Keeper }
 
 // uncertain marks an answer of upstream's that concerns the one object, so that the
 // sweep goes on with others. No answer at all is another matter.
@@ -27,22 +28,14 @@ func uncertain(err error) error {
 }
 
 // UploadExists implements manifest.Lookups.
-func (l sweepLookups) UploadExists(ctx context.Context, object sse.Name, id string) (bool, error) {
-	_, err := l.vault.alone().ListParts(ctx, &storage.ListParts{
-		Upload: storage.Upload{Name: object, ID: id}, Parameters: map[string]string{"max-parts": "1"},
-	})
-	if err == nil {
-		return true, nil
-	}
-	if errors.Is(err, storage.ErrNoSuchUpload) || errors.Is(err, storage.ErrNoSuchBucket) {
-		return false, nil
-	}
-	return false, uncertain(err)
+func (l lookups) UploadExists(ctx context.Context, object sse.Name, id string) (bool, error) {
+	there, err := storage.HasUpload(ctx, l.keeper.alone(), object, id)
+	return there, uncertain(err)
 }
 
 // Manifests implements manifest.Lookups: of all versions that upstream lists, and
 // of the current one, which it is asked for by name.
-func (l sweepLookups) Manifests(ctx context.Context, object sse.Name) (refs []manifest.Ref, err error) {
+func (l lookups) Manifests(ctx context.Context, object sse.Name) (refs []manifest.Ref, err error) {
 	refs, err = l.manifests(ctx, objectname.Listed(object.Bucket, object.Key)) // it may lie under a name of before
 	for i := range refs {
 		refs[i].Name = object
@@ -50,7 +43,7 @@ func (l sweepLookups) Manifests(ctx context.Context, object sse.Name) (refs []ma
 	return refs, err
 }
 
-func (l sweepLookups) manifests(ctx context.Context, object sse.Name) ([]manifest.Ref, error) {
+func (l lookups) manifests(ctx context.Context, object sse.Name) ([]manifest.Ref, error) {
 	versions, err := l.versions(ctx, object)
 	if err != nil {
 		return nil, uncertain(err)
@@ -73,14 +66,14 @@ func (l sweepLookups) manifests(ctx context.Context, object sse.Name) ([]manifes
 // versions returns the ids of an object's versions but delete markers, none if
 // there is no such bucket. No metadata is asked for: some names of it make a page
 // unreadable.
-func (l sweepLookups) versions(ctx context.Context, object sse.Name) (ids []string, err error) {
+func (l lookups) versions(ctx context.Context, object sse.Name) (ids []string, err error) {
 	key, version := "", ""
 	for {
 		list := &storage.List{Bucket: object.Bucket, Versions: true, Parameters: map[string]string{"prefix": object.Key}}
 		if key != "" {
 			list.Parameters["key-marker"], list.Parameters["version-id-marker"] = key, version
 		}
-		page, err := l.vault.alone().List(ctx, list)
+		page, err := l.keeper.alone().List(ctx, list)
 		if errors.Is(err, storage.ErrNoSuchBucket) {
 			return nil, nil
 		}
@@ -110,7 +103,7 @@ func (l sweepLookups) versions(ctx context.Context, object sse.Name) (ids []stri
 // Hidden implements manifest.Lookups. Below a key that exists MinIO lists nothing,
 // not even below one of which a delete marker is left, and odd things where a name is
 // built as its own folders' are.
-func (l sweepLookups) Hidden(ctx context.Context, object sse.Name) (bool, error) {
+func (l lookups) Hidden(ctx context.Context, object sse.Name) (bool, error) {
 	key := objectname.Listed(object.Bucket, object.Key).Key
 	if strings.Contains(key, objectname.DirSuffix) || objectname.HasEmptySegment(key) {
 		return true, nil
@@ -119,7 +112,7 @@ func (l sweepLookups) Hidden(ctx context.Context, object sse.Name) (bool, error)
 		if key[i] != '/' {
 			continue
 		}
-		_, err := l.vault.alone().Head(ctx, &storage.Get{Name: sse.Name{Bucket: object.Bucket, Key: key[:i]}})
+		_, err := l.keeper.alone().Head(ctx, &storage.Get{Name: sse.Name{Bucket: object.Bucket, Key: key[:i]}})
 		var answer *storage.Error
 		if err != nil && !errors.As(err, &answer) {
 			return false, err // no answer: it ends the sweep
@@ -133,17 +126,17 @@ func (l sweepLookups) Hidden(ctx context.Context, object sse.Name) (bool, error)
 
 // named returns the manifest that one version of an object names, "" for the
 // current one; the zero Ref if it names none. there says whether there is one.
-func (l sweepLookups) named(ctx context.Context, object sse.Name, version string) (ref manifest.Ref, there bool, err error) {
-	info, err := l.vault.alone().Head(ctx, &storage.Get{Name: object, Version: version})
+func (l lookups) named(ctx context.Context, object sse.Name, version string) (ref manifest.Ref, there bool, err error) {
+	info, err := l.keeper.alone().Head(ctx, &storage.Get{Name: object, Version: version})
 	if errors.Is(err, storage.ErrNotFound) {
 		return ref, false, nil
 	}
 	if err != nil {
 		return ref, false, err
 	}
-	rec, err := recordOf(info.Reserved)
+	rec, err := sealed.RecordOf(info.Reserved)
 	if err != nil || rec == nil || rec.Manifest == (sse.ManifestID{}) {
 		return ref, true, err
 	}
-	return manifestRef(object, rec, info.ETag), true, nil
+	return sealed.Ref(object, rec, info.ETag), true, nil
 }

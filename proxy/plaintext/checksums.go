@@ -1,6 +1,8 @@
-package vault
+package plaintext
 
 import (
+	"iter"
+
 	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -20,6 +22,17 @@ var checksumTypes = [...]struct {
 	{checksum.XXHASH64, sse.XXHASH64},
 	{checksum.XXHASH3, sse.XXHASH3},
 	{checksum.XXHASH128, sse.XXHASH128},
+}
+
+// Checksums returns the checksums that S3 knows, as clients and as records name them.
+func Checksums() iter.Seq2[checksum.Algorithm, sse.ChecksumType] {
+	return func(yield func(checksum.Algorithm, sse.ChecksumType) bool) {
+		for _, t := range checksumTypes {
+			if !yield(t.wire, t.sealed) {
+				return
+			}
+		}
+	}
 }
 
 // Algorithm returns the algorithm of a record's checksum, 0 for none. Every type that a

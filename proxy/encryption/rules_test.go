@@ -1,4 +1,4 @@
-package vault_test
+package encryption_test
 
 import (
 	"errors"
@@ -9,11 +9,12 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/caller"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
-	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/proxy/vault/vaulttest"
 )
 
@@ -37,17 +38,17 @@ func ruleOf(rule bucketconfig.Rule, read *bool) func() (bucketconfig.Rule, error
 func TestARuleIsObeyedByEveryEngineOnceItIsSet(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := newShelf(t, memory.Options{}, nil)
+		s := vaulttest.NewShelf(t, memory.Options{}, nil)
 		other, ctx, read := s.Installation.Engine(t), t.Context(), false
-		if _, err := other.Rule(ctx, signer(), vaulttest.Bucket); !errors.Is(err, vault.ErrNoRule) {
+		if _, err := other.Rule(ctx, vaulttest.Caller("alice"), vaulttest.Bucket); !errors.Is(err, encryption.ErrNoRule) {
 			t.Fatalf("before there is one: %v", err)
 		}
 		for _, rule := range []bucketconfig.Rule{kmsRule("other"), {Algorithm: bucketconfig.AES256}, kmsRule("arn:aws:kms:default")} {
-			if err := s.SetRule(ctx, signer(), vaulttest.Bucket, ruleOf(rule, &read)); err != nil || !read {
+			if err := s.SetRule(ctx, vaulttest.Caller("alice"), vaulttest.Bucket, ruleOf(rule, &read)); err != nil || !read {
 				t.Fatalf("%v: %v", rule, err)
 			}
 			// The copy that the other has is younger than its lease, or it has none.
-			if got, err := other.Rule(ctx, signer(), vaulttest.Bucket); err != nil || got != rule {
+			if got, err := other.Rule(ctx, vaulttest.Caller("alice"), vaulttest.Bucket); err != nil || got != rule {
 				t.Errorf("another engine has %v, %v; want %v", got, err, rule)
 			}
 			if got, ok, err := other.Rules.Effective(ctx, vaulttest.Bucket); err != nil || !ok || got != rule {
@@ -59,7 +60,7 @@ func TestARuleIsObeyedByEveryEngineOnceItIsSet(t *testing.T) {
 			t.Fatalf("exported %v, %v", exported, err)
 		}
 		for range 2 { // the second time there is none
-			if err := s.DropRule(ctx, signer(), vaulttest.Bucket); err != nil {
+			if err := s.DropRule(ctx, vaulttest.Caller("alice"), vaulttest.Bucket); err != nil {
 				t.Fatal(err)
 			}
 			if _, ok, err := other.Rules.Effective(ctx, vaulttest.Bucket); ok || err != nil {
@@ -69,7 +70,7 @@ func TestARuleIsObeyedByEveryEngineOnceItIsSet(t *testing.T) {
 		if missing, err := s.ImportRules(ctx, append(exported, ruled("nowhere", kmsRule("other")))); err != nil || !slices.Equal(missing, []string{"nowhere"}) {
 			t.Errorf("import: %q, %v", missing, err)
 		}
-		if _, err := other.Rule(ctx, signer(), vaulttest.Bucket); err != nil {
+		if _, err := other.Rule(ctx, vaulttest.Caller("alice"), vaulttest.Bucket); err != nil {
 			t.Errorf("imported: %v", err)
 		}
 		if err := s.Storage.DeleteBucket(vaulttest.Bucket); err != nil {
@@ -87,9 +88,9 @@ func TestARuleIsObeyedByEveryEngineOnceItIsSet(t *testing.T) {
 
 func TestRulesNeedKeysThatExist(t *testing.T) {
 	t.Parallel()
-	s, read := newShelf(t, memory.Options{}, nil), false
+	s, read := vaulttest.NewShelf(t, memory.Options{}, nil), false
 	for key, want := range map[string]error{"missing": kms.ErrKeyNotFound, "a b": keyring.ErrKeyName, "system": kms.ErrNotPermitted} {
-		if err := s.SetRule(t.Context(), signer(), vaulttest.Bucket, ruleOf(kmsRule(key), &read)); !errors.Is(err, want) {
+		if err := s.SetRule(t.Context(), vaulttest.Caller("alice"), vaulttest.Bucket, ruleOf(kmsRule(key), &read)); !errors.Is(err, want) {
 			t.Errorf("%q: %v, want %v", key, err, want)
 		}
 		rules := []bucketconfig.BucketRule{ruled(vaulttest.Bucket, kmsRule("other")), ruled("b", kmsRule(key))}
@@ -101,39 +102,39 @@ func TestRulesNeedKeysThatExist(t *testing.T) {
 		}
 	}
 	broken := errors.New("the document is none")
-	if err := s.SetRule(t.Context(), signer(), vaulttest.Bucket, func() (bucketconfig.Rule, error) { return bucketconfig.Rule{}, broken }); !errors.Is(err, broken) {
+	if err := s.SetRule(t.Context(), vaulttest.Caller("alice"), vaulttest.Bucket, func() (bucketconfig.Rule, error) { return bucketconfig.Rule{}, broken }); !errors.Is(err, broken) {
 		t.Errorf("a document that cannot be read: %v", err)
 	}
 }
 
 func TestWhoMayNotChangeARuleLearnsNothing(t *testing.T) {
 	t.Parallel()
-	judge := &rights{}
-	s := newShelf(t, memory.Options{}, func(i *vaulttest.Installation) { i.Rights = judge })
+	judge := &vaulttest.Rights{}
+	s := vaulttest.NewShelf(t, memory.Options{}, func(i *vaulttest.Installation) { i.Rights = judge })
 	read := false
-	if err := s.SetRule(t.Context(), signer(), vaulttest.Bucket, ruleOf(kmsRule("other"), &read)); err != nil {
+	if err := s.SetRule(t.Context(), vaulttest.Caller("alice"), vaulttest.Bucket, ruleOf(kmsRule("other"), &read)); err != nil {
 		t.Fatal(err)
 	}
-	operations := map[string]func(c *vault.Caller) error{
-		"set": func(c *vault.Caller) error {
+	operations := map[string]func(c *caller.Caller) error{
+		"set": func(c *caller.Caller) error {
 			return s.SetRule(t.Context(), c, vaulttest.Bucket, ruleOf(kmsRule("default"), &read))
 		},
-		"get":  func(c *vault.Caller) error { _, err := s.Rule(t.Context(), c, vaulttest.Bucket); return err },
-		"drop": func(c *vault.Caller) error { return s.DropRule(t.Context(), c, vaulttest.Bucket) },
+		"get":  func(c *caller.Caller) error { _, err := s.Rule(t.Context(), c, vaulttest.Bucket); return err },
+		"drop": func(c *caller.Caller) error { return s.DropRule(t.Context(), c, vaulttest.Bucket) },
 	}
 	for _, tt := range []struct {
 		name   string
-		caller *vault.Caller
+		caller *caller.Caller
 		judge  error // of keys
 		answer error // of the storage
 		want   map[string]error
 	}{
 		{"nobody signed", vaulttest.Caller(""), nil, nil, map[string]error{"set": keyring.ErrAccess, "get": keyring.ErrAccess, "drop": keyring.ErrAccess}},
-		{"no right there", signer(), nil, memory.Forbidden(), map[string]error{"set": storage.ErrForbidden, "get": storage.ErrForbidden, "drop": storage.ErrForbidden}},
-		{"a storage that encrypts", signer(), nil, storage.ErrEncrypts, map[string]error{"set": storage.ErrEncrypts, "get": storage.ErrEncrypts, "drop": storage.ErrEncrypts}},
-		{"no right to the key", signer(), identity.ErrNotAllowed, nil, map[string]error{"set": kms.ErrNotPermitted, "get": nil, "drop": keyring.ErrAccess}},
+		{"no right there", vaulttest.Caller("alice"), nil, memory.Forbidden(), map[string]error{"set": storage.ErrForbidden, "get": storage.ErrForbidden, "drop": storage.ErrForbidden}},
+		{"a storage that encrypts", vaulttest.Caller("alice"), nil, storage.ErrEncrypts, map[string]error{"set": storage.ErrEncrypts, "get": storage.ErrEncrypts, "drop": storage.ErrEncrypts}},
+		{"no right to the key", vaulttest.Caller("alice"), identity.ErrNotAllowed, nil, map[string]error{"set": kms.ErrNotPermitted, "get": nil, "drop": keyring.ErrAccess}},
 	} {
-		judge.judge = func(string) error { return tt.judge }
+		judge.Judge = func(string) error { return tt.judge }
 		s.Storage.SetRights(func(c *memory.Call) error {
 			if !c.Own && slices.Contains([]memory.Op{memory.ReadRule, memory.WriteRule, memory.RemoveRule}, c.Op) {
 				return tt.answer
@@ -142,11 +143,11 @@ func TestWhoMayNotChangeARuleLearnsNothing(t *testing.T) {
 		})
 		for name, operation := range operations {
 			read = false
-			system := s.watchCalls(s.System.Bucket(), nil)
+			system := s.Watch(s.System.Bucket(), nil)
 			if err := operation(tt.caller); !errors.Is(err, tt.want[name]) {
 				t.Errorf("%s, %s: %v, want %v", tt.name, name, err, tt.want[name])
 			}
-			if calls := system.took(); tt.want[name] != nil && len(calls) > 0 {
+			if calls := system.Took(); tt.want[name] != nil && len(calls) > 0 {
 				t.Errorf("%s, %s: the system bucket was asked by %q", tt.name, name, calls)
 			}
 			if refused := tt.judge == nil; read && refused {
@@ -154,16 +155,16 @@ func TestWhoMayNotChangeARuleLearnsNothing(t *testing.T) {
 			}
 		}
 	}
-	judge.judge = nil
+	judge.Judge = nil
 	s.Storage.SetRights(nil)
-	if rule, err := s.Rule(t.Context(), signer(), vaulttest.Bucket); err != nil || rule != kmsRule("other") {
+	if rule, err := s.Rule(t.Context(), vaulttest.Caller("alice"), vaulttest.Bucket); err != nil || rule != kmsRule("other") {
 		t.Errorf("the rule is %v, %v", rule, err)
 	}
 }
 
 func TestRulesUsingAKey(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t, memory.Options{}, nil)
+	s := vaulttest.NewShelf(t, memory.Options{}, nil)
 	rules := []bucketconfig.BucketRule{
 		ruled("a", bucketconfig.Rule{Algorithm: bucketconfig.AES256}), ruled("b", kmsRule("")),
 		ruled("c", kmsRule("arn:aws:kms:other")), ruled("d", kmsRule("other")), ruled("e", kmsRule("a b")),

@@ -1,4 +1,4 @@
-package vault
+package plaintext
 
 import (
 	"bytes"
@@ -64,13 +64,13 @@ func TestCutPlainBodyIsShort(t *testing.T) {
 
 func TestDrainWantsTheEnd(t *testing.T) {
 	t.Parallel()
-	if err := drain(strings.NewReader("")); err != nil {
+	if err := Drain(strings.NewReader("")); err != nil {
 		t.Errorf("an empty body: %v", err)
 	}
-	if err := drain(strings.NewReader("x")); !errors.Is(err, ErrIncompleteBody) {
+	if err := Drain(strings.NewReader("x")); !errors.Is(err, ErrIncompleteBody) {
 		t.Errorf("a body that goes on: %v", err)
 	}
-	if err := drain(iotest.ErrReader(errDigest)); !errors.Is(err, errDigest) {
+	if err := Drain(iotest.ErrReader(errDigest)); !errors.Is(err, errDigest) {
 		t.Errorf("a body that does not verify: %v", err)
 	}
 }
@@ -83,7 +83,7 @@ func testStream(size int64) *sse.Stream {
 func TestSmallBodyCanBeSentAgain(t *testing.T) {
 	t.Parallel()
 	plain := bytes.Repeat([]byte("abc"), 30_000)
-	g, err := newGuardedBody(testStream(int64(len(plain))), plain)
+	g, err := NewGuarded(testStream(int64(len(plain))), plain)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,11 +91,11 @@ func TestSmallBodyCanBeSentAgain(t *testing.T) {
 	if _, err := io.ReadFull(g, first[:]); err != nil {
 		t.Fatal(err)
 	}
-	second, err := g.again()
+	second, err := g.Again()
 	if err != nil {
 		t.Fatal(err)
 	}
-	third, err := g.again()
+	third, err := g.Again()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,24 +115,24 @@ func TestSmallBodyCanBeSentAgain(t *testing.T) {
 
 func TestSmallBodyIsFreeWhenItsLastReaderIsClosed(t *testing.T) {
 	t.Parallel()
-	g, err := newGuardedBody(testStream(3), []byte("abc"))
+	g, err := NewGuarded(testStream(3), []byte("abc"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if g.wasClosed() {
+	if g.Closed() {
 		t.Error("closed before it was")
 	}
-	again, err := g.again()
+	again, err := g.Again()
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = g.Close()
 	_ = g.Close() // counts once
-	if g.wasClosed() {
+	if g.Closed() {
 		t.Error("a second reader may still read the buffer")
 	}
 	_ = again.Close()
-	if !g.wasClosed() {
+	if !g.Closed() {
 		t.Error("nobody reads the buffer any more")
 	}
 }

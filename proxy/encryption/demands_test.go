@@ -1,4 +1,4 @@
-package vault_test
+package encryption_test
 
 import (
 	"context"
@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/bucketpolicy"
+	"github.com/bucketseal/bucketseal/proxy/caller"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -18,39 +21,60 @@ import (
 // demanding is a policy that denies writes without a header that asks for encryption.
 const demanding = `{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"*","Condition":{"Null":{"s3:x-amz-server-side-encryption":"true"}}}}`
 
+// put writes an object for which SSE-S3 is asked, as changes want it.
+func put(t testing.TB, e *vaulttest.Engine, c *caller.Caller, changes ...func(*vault.Put)) error {
+	t.Helper()
+	p := &vault.Put{
+		Write: vault.Write{Name: vaulttest.Name("k"), Asked: encryption.Asked{Request: sse.Request{Mode: sse.ModeS3}}}, Size: 4,
+		Body: func(plaintext.Digests) (plaintext.Body, error) { return vaulttest.NewBody([]byte("data")), nil },
+	}
+	for _, change := range changes {
+		change(p)
+	}
+	_, err := e.Put(t.Context(), c, p)
+	return err
+}
+
 func TestBucketPoliciesBindWhoSigned(t *testing.T) {
 	t.Parallel()
-	k := newWriteKit(t)
-	k.at.Policy = []byte(demanding)
-	j := k.watch()
+	at, c := vaulttest.New(t, memory.Options{}), vaulttest.Caller("writer")
+	at.Policy = []byte(demanding)
+	e, calls := at.Engine(t), at.Watch(vaulttest.Bucket, nil)
 	unasked := func(p *vault.Put) {
-		p.Body = func(vault.Digests) (vault.Body, error) {
+		p.Asked = encryption.Asked{}
+		p.Body = func(plaintext.Digests) (plaintext.Body, error) {
 			t.Error("the body is asked for")
 			return nil, nil
 		}
 	}
-	if _, err := k.put("k", []byte("data"), sse.ModeS3, unasked); !errors.Is(err, vault.ErrAccessDenied) {
+	if err := put(t, e, c, unasked); !errors.Is(err, encryption.ErrAccessDenied) {
 		t.Errorf("a write that says nothing of encryption: %v", err)
 	}
-	if ops := j.ops(); !slices.Equal(ops, []string{"May"}) {
-		t.Errorf("the storage is asked %v", ops)
+	if calls := calls.Took(); !slices.Equal(calls, []string{"caller May"}) {
+		t.Errorf("the storage is asked %v", calls)
 	}
-	k.c.Policy = func() map[string][]string { return map[string][]string{bucketpolicy.Method: {"AES256"}} }
-	if _, err := k.put("k", []byte("data"), sse.ModeS3); err != nil {
+	c.Policy = func() map[string][]string { return map[string][]string{bucketpolicy.Method: {"AES256"}} }
+	if err := put(t, e, c); err != nil {
 		t.Errorf("a write that asks for encryption: %v", err)
 	}
 }
 
 func TestWhoMayNotWriteIsToldSoByTheStorage(t *testing.T) {
 	t.Parallel()
-	k := newWriteKit(t)
-	k.at.Policy = []byte(demanding)
-	k.forbidding(memory.Put)
-	if _, err := k.put("k", []byte("data"), sse.ModeS3); !errors.Is(err, storage.ErrForbidden) {
+	at, c := vaulttest.New(t, memory.Options{}), vaulttest.Caller("writer")
+	at.Policy = []byte(demanding)
+	e := at.Engine(t)
+	at.Storage.SetRights(func(c *memory.Call) error {
+		if c.Op == memory.Put && !c.Own {
+			return memory.Forbidden()
+		}
+		return nil
+	})
+	if err := put(t, e, c); !errors.Is(err, storage.ErrForbidden) {
 		t.Errorf("who may not write: %v", err)
 	}
-	k.at.Storage.SetRights(nil)
-	_, err := k.put("k", []byte("data"), sse.ModeS3, func(p *vault.Put) { p.Name.Bucket = "missing" })
+	at.Storage.SetRights(nil)
+	err := put(t, e, c, func(p *vault.Put) { p.Name.Bucket = "missing" })
 	if !errors.Is(err, storage.ErrNoSuchBucket) {
 		t.Errorf("a bucket that does not exist: %v", err)
 	}
@@ -72,7 +96,7 @@ func TestOnlyAnAnswerAboutThePolicyMeansThatItDemandsNothing(t *testing.T) {
 		{demanding[:len(demanding)-1], nil, storage.ErrUnreachable},
 	} {
 		at := vaulttest.New(t, memory.Options{})
-		at.Change = func(o *vault.Options) {
+		at.Change = func(o *vaulttest.Options) {
 			o.Policy = func(context.Context, string) ([]byte, error) {
 				if tt.document == "" {
 					return nil, tt.err
@@ -80,10 +104,7 @@ func TestOnlyAnAnswerAboutThePolicyMeansThatItDemandsNothing(t *testing.T) {
 				return []byte(tt.document), tt.err
 			}
 		}
-		_, err := at.Engine(t).Put(t.Context(), vaulttest.Caller("writer"), &vault.Put{
-			Write: vault.Write{Name: nameOf("k")}, Size: 4,
-			Body: func(vault.Digests) (vault.Body, error) { return vaulttest.NewBody([]byte("data")), nil },
-		})
+		err := put(t, at.Engine(t), vaulttest.Caller("writer"), func(p *vault.Put) { p.Asked = encryption.Asked{} })
 		if !errors.Is(err, tt.want) || tt.want == nil && err != nil {
 			t.Errorf("%q, %v: %v", tt.document, tt.err, err)
 		}
@@ -93,16 +114,12 @@ func TestOnlyAnAnswerAboutThePolicyMeansThatItDemandsNothing(t *testing.T) {
 func TestAPolicyIsReadOnceForManyWrites(t *testing.T) {
 	t.Parallel()
 	at, read := vaulttest.New(t, memory.Options{}), 0
-	at.Change = func(o *vault.Options) {
+	at.Change = func(o *vaulttest.Options) {
 		o.Policy = func(context.Context, string) ([]byte, error) { read++; return nil, nil }
 	}
 	e, c := at.Engine(t), vaulttest.Caller("writer")
 	put := func() {
-		_, err := e.Put(t.Context(), c, &vault.Put{
-			Write: vault.Write{Name: nameOf("k")}, Size: 4,
-			Body: func(vault.Digests) (vault.Body, error) { return vaulttest.NewBody([]byte("data")), nil },
-		})
-		if err != nil {
+		if err := put(t, e, c); err != nil {
 			t.Fatal(err)
 		}
 	}

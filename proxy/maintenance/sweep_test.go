@@ -1,4 +1,4 @@
-package vault_test
+package maintenance_test
 
 import (
 	"bytes"
@@ -12,13 +12,21 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/maintenance"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
-	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/proxy/vault/vaulttest"
 	"github.com/bucketseal/bucketseal/sse"
 )
+
+// shelf is an installation whose objects a test puts there by hand.
+type shelf struct{ *vaulttest.Shelf }
+
+func newShelf(t testing.TB, o memory.Options, change func(*vaulttest.Installation)) *shelf {
+	t.Helper()
+	return &shelf{vaulttest.NewShelf(t, o, change)}
+}
 
 // swept are the names of what one sweep removed, and of what it skipped.
 type swept struct{ removed, skipped []string }
@@ -26,8 +34,8 @@ type swept struct{ removed, skipped []string }
 func (s *shelf) sweep(t testing.TB, dryRun bool) (swept, int, error) {
 	t.Helper()
 	var out swept
-	waiting, err := s.Sweep(t.Context(), vault.SweepOptions{
-		Age: vault.SweepAge, DryRun: dryRun,
+	waiting, err := s.Sweep(t.Context(), maintenance.SweepOptions{
+		Age: maintenance.SweepAge, DryRun: dryRun,
 		Removed: func(what, name string) { out.removed = append(out.removed, what+" "+name) },
 		Skipped: func(what, name string, _ error) { out.skipped = append(out.skipped, what+" "+name) },
 	})
@@ -39,7 +47,7 @@ func (s *shelf) begin(t testing.TB, key string) storage.Upload {
 	t.Helper()
 	u := storage.Upload{Name: sse.Name{Bucket: vaulttest.Bucket, Key: key}}
 	id := sse.NewManifestID()
-	_, text := s.seal(t, u.Name, sse.ModeS3, sse.NewPartsPrivate(), func(r *sse.Record) { r.Layout, r.Manifest = sse.Uploaded, id })
+	_, text := s.Seal(t, u.Name, sse.ModeS3, sse.NewPartsPrivate(), func(r *sse.Record) { r.Layout, r.Manifest = sse.Uploaded, id })
 	var err error
 	if u.ID, err = s.Storage.Own(storage.Actor{}).CreateUpload(t.Context(), &storage.CreateUpload{Name: u.Name, Record: text}); err != nil {
 		t.Fatal(err)
@@ -59,9 +67,9 @@ func (s *shelf) remove(t testing.TB, name sse.Name) {
 }
 
 // left says whether a manifest is there.
-func (s *shelf) left(t testing.TB, o *shelved) bool {
+func (s *shelf) left(t testing.TB, o *vaulttest.Shelved) bool {
 	t.Helper()
-	there, err := s.Manifests.Exists(t.Context(), o.ref)
+	there, err := s.Manifests.Exists(t.Context(), o.Ref)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,16 +85,16 @@ func TestASweepRemovesWhatNothingNeeds(t *testing.T) {
 		if err := s.Storage.SetVersioning(vaulttest.Bucket, memory.Versioned); err != nil {
 			t.Fatal(err)
 		}
-		versions := []*shelved{
-			s.parts(t, "a/kept", sse.ModeKMS, "one"), s.parts(t, "a/kept", sse.ModeS3, "two"), s.stream(t, "a/kept", sse.ModeS3, []byte("three"), true),
+		versions := []*vaulttest.Shelved{
+			s.PutParts(t, "a/kept", sse.ModeKMS, "one"), s.PutParts(t, "a/kept", sse.ModeS3, "two"), s.PutStream(t, "a/kept", sse.ModeS3, []byte("three"), true),
 		}
-		s.remove(t, versions[0].name) // leaves a marker
+		s.remove(t, versions[0].Name) // leaves a marker
 		if err := s.Storage.SetVersioning(vaulttest.Bucket, memory.Suspended); err != nil {
 			t.Fatal(err)
 		}
-		gone := []*shelved{s.parts(t, "b/gone", sse.ModeS3, "one"), s.stream(t, "c/over", sse.ModeS3, []byte("old"), true)}
-		kept := append(versions, s.stream(t, "c/over", sse.ModeS3, []byte("new"), true))
-		s.remove(t, gone[0].name)
+		gone := []*vaulttest.Shelved{s.PutParts(t, "b/gone", sse.ModeS3, "one"), s.PutStream(t, "c/over", sse.ModeS3, []byte("old"), true)}
+		kept := append(versions, s.PutStream(t, "c/over", sse.ModeS3, []byte("new"), true))
+		s.remove(t, gone[0].Name)
 		live, ended := s.begin(t, "d/live"), s.begin(t, "d/ended")
 		if err := s.Storage.Own(storage.Actor{}).Abort(t.Context(), &ended); err != nil {
 			t.Fatal(err)
@@ -108,12 +116,12 @@ func TestASweepRemovesWhatNothingNeeds(t *testing.T) {
 		sweep(false, 3, 0)
 		for _, o := range gone {
 			if s.left(t, o) {
-				t.Errorf("the manifest of %q is left", o.name.Key)
+				t.Errorf("the manifest of %q is left", o.Name.Key)
 			}
 		}
 		for i, o := range kept {
 			if !s.left(t, o) {
-				t.Errorf("the manifest of %q, version %d, is gone", o.name.Key, i)
+				t.Errorf("the manifest of %q, version %d, is gone", o.Name.Key, i)
 			}
 		}
 		other := s.Installation.Engine(t)
@@ -135,14 +143,14 @@ func TestASweepLeavesWhatAStorageMayHide(t *testing.T) {
 		stays     bool
 	}{
 		{"nothing above it", "x/y/z", func(*testing.T, *shelf) {}, false},
-		{"an object above it", "x/y/z", func(t *testing.T, s *shelf) { s.write(t, sse.Name{Bucket: vaulttest.Bucket, Key: "x"}, "", nil) }, true},
-		{"an object right above it", "x/y/z", func(t *testing.T, s *shelf) { s.write(t, sse.Name{Bucket: vaulttest.Bucket, Key: "x/y"}, "", nil) }, true},
+		{"an object above it", "x/y/z", func(t *testing.T, s *shelf) { s.PutAsIs(t, sse.Name{Bucket: vaulttest.Bucket, Key: "x"}, "", nil) }, true},
+		{"an object right above it", "x/y/z", func(t *testing.T, s *shelf) { s.PutAsIs(t, sse.Name{Bucket: vaulttest.Bucket, Key: "x/y"}, "", nil) }, true},
 		{"a marker above it", "x/y/z", func(t *testing.T, s *shelf) {
 			if err := s.Storage.SetVersioning(vaulttest.Bucket, memory.Versioned); err != nil {
 				t.Fatal(err)
 			}
 			above := sse.Name{Bucket: vaulttest.Bucket, Key: "x"}
-			s.write(t, above, "", nil)
+			s.PutAsIs(t, above, "", nil)
 			s.remove(t, above)
 		}, true},
 		{"a name as of a folder", "x__XLDIR__/z", func(*testing.T, *shelf) {}, true},
@@ -156,8 +164,8 @@ func TestASweepLeavesWhatAStorageMayHide(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				s := newShelf(t, memory.Options{}, nil)
-				o := s.stream(t, tt.key, sse.ModeS3, []byte("data"), true)
-				s.remove(t, o.name)
+				o := s.PutStream(t, tt.key, sse.ModeS3, []byte("data"), true)
+				s.remove(t, o.Name)
 				tt.prepare(t, s)
 				for range 3 {
 					time.Sleep(day + time.Minute)
@@ -194,10 +202,10 @@ func TestASweepRemovesNothingOnADoubt(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				s := newShelf(t, memory.Options{}, nil)
-				doubt, sure := s.stream(t, "doubt", sse.ModeS3, []byte("data"), true), s.stream(t, "sure", sse.ModeS3, []byte("data"), true)
-				s.remove(t, doubt.name)
-				s.remove(t, sure.name)
-				s.watchCalls(vaulttest.Bucket, func(c *memory.Call) error {
+				doubt, sure := s.PutStream(t, "doubt", sse.ModeS3, []byte("data"), true), s.PutStream(t, "sure", sse.ModeS3, []byte("data"), true)
+				s.remove(t, doubt.Name)
+				s.remove(t, sure.Name)
+				s.Watch(vaulttest.Bucket, func(c *memory.Call) error {
 					if c.Op == tt.op && c.Name.Key == "doubt" {
 						return tt.answer
 					}
@@ -223,7 +231,7 @@ func TestASweepOfUploadsAsksForEach(t *testing.T) {
 		s := newShelf(t, memory.Options{}, nil)
 		s.begin(t, "doubt")
 		answer := error(memory.Forbidden())
-		s.watchCalls(vaulttest.Bucket, func(c *memory.Call) error {
+		s.Watch(vaulttest.Bucket, func(c *memory.Call) error {
 			if c.Op == memory.ListParts {
 				return answer
 			}
@@ -263,11 +271,11 @@ func TestTheBackgroundSweepsWhatElseThereIs(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				var log bytes.Buffer
-				var others []vault.SweepOptions
+				var others []maintenance.SweepOptions
 				s := newShelf(t, memory.Options{}, func(i *vaulttest.Installation) {
-					i.Change = func(o *vault.Options) {
+					i.Change = func(o *vaulttest.Options) {
 						o.Logger = slog.New(slog.NewTextHandler(&log, nil))
-						o.SweepOthers = func(_ context.Context, o *vault.SweepOptions, now time.Time) error {
+						o.SweepOthers = func(_ context.Context, o *maintenance.SweepOptions, now time.Time) error {
 							if !now.Equal(time.Now()) {
 								t.Errorf("the storage's time is %v", now)
 							}
@@ -277,14 +285,14 @@ func TestTheBackgroundSweepsWhatElseThereIs(t *testing.T) {
 						}
 					}
 				})
-				o := s.stream(t, "gone", sse.ModeS3, []byte("data"), true)
-				s.remove(t, o.name)
+				o := s.PutStream(t, "gone", sse.ModeS3, []byte("data"), true)
+				s.remove(t, o.Name)
 				ctx, cancel := context.WithCancel(t.Context())
 				go s.SweepInBackground(ctx)
 				time.Sleep(3 * day)
 				cancel()
 				synctest.Wait()
-				if len(others) < 8 || len(others) > 12 || others[0].Age != vault.SweepAge || others[0].DryRun || s.left(t, o) {
+				if len(others) < 8 || len(others) > 12 || others[0].Age != maintenance.SweepAge || others[0].DryRun || s.left(t, o) {
 					t.Errorf("%d sweeps in three days; left: %v", len(others), s.left(t, o))
 				}
 				if !strings.Contains(log.String(), tt.says) {
@@ -303,16 +311,16 @@ func TestASweepFollowsTheVersionsOfAnObject(t *testing.T) {
 		if err := s.Storage.SetVersioning(vaulttest.Bucket, memory.Versioned); err != nil {
 			t.Fatal(err)
 		}
-		first := s.stream(t, "k", sse.ModeS3, []byte("data"), true)
+		first := s.PutStream(t, "k", sse.ModeS3, []byte("data"), true)
 		for i := range 1000 {
-			s.write(t, first.name, "", fmt.Append(nil, i))
+			s.PutAsIs(t, first.Name, "", fmt.Append(nil, i))
 		}
-		watch := s.watchCalls(vaulttest.Bucket, nil)
+		watch := s.Watch(vaulttest.Bucket, nil)
 		time.Sleep(day + time.Minute)
 		if got, waiting, err := s.sweep(t, false); err != nil || waiting > 0 || len(got.skipped) > 0 {
 			t.Fatalf("%+v, %d wait, %v", got, waiting, err)
 		}
-		calls := watch.took()
+		calls := watch.Took()
 		if lists := slices.DeleteFunc(calls, func(c string) bool { return c != "own List" }); len(lists) != 2 {
 			t.Errorf("%d pages were asked for", len(lists))
 		}

@@ -1,4 +1,4 @@
-package vault_test
+package maintenance_test
 
 import (
 	"errors"
@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bucketseal/bucketseal/proxy/maintenance"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/objectname"
 	"github.com/bucketseal/bucketseal/proxy/storage"
@@ -16,8 +17,8 @@ import (
 	"github.com/bucketseal/bucketseal/sse"
 )
 
-func orderFor(o *shelved) vault.Rescue {
-	return vault.Rescue{Bucket: o.name.Bucket, Key: o.name.Key}
+func orderFor(o *vaulttest.Shelved) maintenance.Rescue {
+	return maintenance.Rescue{Bucket: o.Name.Bucket, Key: o.Name.Key}
 }
 
 func TestRescueMakesAManifestOfWhatIsThere(t *testing.T) {
@@ -26,35 +27,35 @@ func TestRescueMakesAManifestOfWhatIsThere(t *testing.T) {
 	long := strings.Repeat("long ", 30_000)
 	for _, tt := range []struct {
 		name   string
-		object *shelved
-		change func(*vault.Rescue)
+		object *vaulttest.Shelved
+		change func(*maintenance.Rescue)
 		parts  int
 		proven bool
 	}{
-		{"parts", s.parts(t, "a", sse.ModeS3, long, long, "end"), nil, 3, false},
-		{"parts of SSE-KMS", s.parts(t, "b", sse.ModeKMS, long, "end"), nil, 2, false},
-		{"parts of SSE-C", s.parts(t, "c", sse.ModeC, long, "end"), func(r *vault.Rescue) { r.Customer = s.customer() }, 2, false},
-		{"parts that are found in the data", s.parts(t, "d", sse.ModeS3, long, "end"), func(r *vault.Rescue) { r.Sequential = true }, 2, false},
-		{"one part", s.parts(t, "e", sse.ModeS3, "one"), nil, 1, false},
-		{"an empty part", s.parts(t, "f", sse.ModeS3, ""), nil, 1, false},
-		{"one stream", s.stream(t, "g", sse.ModeS3, []byte(long), true), nil, 0, true},
-		{"an empty one", s.stream(t, "h", sse.ModeS3, nil, true), nil, 0, true},
+		{"parts", s.PutParts(t, "a", sse.ModeS3, long, long, "end"), nil, 3, false},
+		{"parts of SSE-KMS", s.PutParts(t, "b", sse.ModeKMS, long, "end"), nil, 2, false},
+		{"parts of SSE-C", s.PutParts(t, "c", sse.ModeC, long, "end"), func(r *maintenance.Rescue) { r.Customer = s.Customer() }, 2, false},
+		{"parts that are found in the data", s.PutParts(t, "d", sse.ModeS3, long, "end"), func(r *maintenance.Rescue) { r.Sequential = true }, 2, false},
+		{"one part", s.PutParts(t, "e", sse.ModeS3, "one"), nil, 1, false},
+		{"an empty part", s.PutParts(t, "f", sse.ModeS3, ""), nil, 1, false},
+		{"one stream", s.PutStream(t, "g", sse.ModeS3, []byte(long), true), nil, 0, true},
+		{"an empty one", s.PutStream(t, "h", sse.ModeS3, nil, true), nil, 0, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			e, order := s.lose(t, tt.object), orderFor(tt.object)
+			e, order := s.Lose(t, tt.object), orderFor(tt.object)
 			if tt.change != nil {
 				tt.change(&order)
 			}
-			want := vault.Rescued{ETag: tt.object.etag, Size: int64(len(tt.object.data)), Parts: tt.parts, Proven: tt.proven}
+			want := maintenance.Rescued{ETag: tt.object.ETag, Size: int64(len(tt.object.Data)), Parts: tt.parts, Proven: tt.proven}
 			if made, err := e.Rescue(t.Context(), order); err != nil || *made != want {
 				t.Fatalf("made %+v, %v; want %+v", made, err, want)
 			}
-			page, err := s.Installation.Engine(t).List(t.Context(), signer(), &vault.List{Bucket: vaulttest.Bucket, Parameters: map[string]string{"prefix": order.Key}})
+			page, err := s.Installation.Engine(t).List(t.Context(), vaulttest.Caller("alice"), &vault.List{Bucket: vaulttest.Bucket, Parameters: map[string]string{"prefix": order.Key}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			wantListed(t, page, []*shelved{tt.object})
-			if _, err := e.Rescue(t.Context(), order); !errors.Is(err, vault.ErrNothingLost) {
+			vaulttest.WantListed(t, page, []*vaulttest.Shelved{tt.object})
+			if _, err := e.Rescue(t.Context(), order); !errors.Is(err, maintenance.ErrNothingLost) {
 				t.Errorf("once more: %v", err)
 			}
 		})
@@ -64,22 +65,22 @@ func TestRescueMakesAManifestOfWhatIsThere(t *testing.T) {
 func TestNothingIsRescuedWhereNothingIsLost(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t, memory.Options{}, nil)
-	plain := &shelved{name: sse.Name{Bucket: vaulttest.Bucket, Key: "plain"}}
-	s.write(t, plain.name, "", nil)
-	gone := &shelved{name: sse.Name{Bucket: vaulttest.Bucket, Key: "gone"}}
+	plain := &vaulttest.Shelved{Name: sse.Name{Bucket: vaulttest.Bucket, Key: "plain"}}
+	s.PutAsIs(t, plain.Name, "", nil)
+	gone := &vaulttest.Shelved{Name: sse.Name{Bucket: vaulttest.Bucket, Key: "gone"}}
 	for _, tt := range []struct {
-		object *shelved
+		object *vaulttest.Shelved
 		want   error
 	}{
-		{plain, vault.ErrNothingLost},
-		{s.stream(t, "small", sse.ModeS3, []byte("data"), false), vault.ErrNothingLost},
-		{s.parts(t, "parts", sse.ModeS3, "data"), vault.ErrNothingLost},
+		{plain, maintenance.ErrNothingLost},
+		{s.PutStream(t, "small", sse.ModeS3, []byte("data"), false), maintenance.ErrNothingLost},
+		{s.PutParts(t, "parts", sse.ModeS3, "data"), maintenance.ErrNothingLost},
 		{gone, storage.ErrNotFound},
-		{&shelved{name: sse.Name{Bucket: "b", Key: "k"}}, objectname.ErrBucket},
-		{&shelved{name: sse.Name{Bucket: vaulttest.Bucket, Key: "a//b"}}, objectname.ErrKey},
+		{&vaulttest.Shelved{Name: sse.Name{Bucket: "b", Key: "k"}}, objectname.ErrBucket},
+		{&vaulttest.Shelved{Name: sse.Name{Bucket: vaulttest.Bucket, Key: "a//b"}}, objectname.ErrKey},
 	} {
 		if _, err := s.Rescue(t.Context(), orderFor(tt.object)); !errors.Is(err, tt.want) {
-			t.Errorf("%q: %v, want %v", tt.object.name.Key, err, tt.want)
+			t.Errorf("%q: %v, want %v", tt.object.Name.Key, err, tt.want)
 		}
 	}
 }
@@ -96,24 +97,24 @@ func TestRescueWritesNothingOnADoubt(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name string
-		make func(t *testing.T, s *shelf) *shelved
-		harm func(s *shelf, o *shelved) error
+		make func(t *testing.T, s *shelf) *vaulttest.Shelved
+		harm func(s *shelf, o *vaulttest.Shelved) error
 		fail func(*memory.Call) error
 		want error
 	}{
-		{"a byte is another", parted(long), func(s *shelf, o *shelved) error { return s.Storage.Flip(o.name, 100_000) }, nil, sse.ErrTampered},
-		{"a byte of a stream is another", streamed(long), func(s *shelf, o *shelved) error { return s.Storage.Flip(o.name, 100_000) }, nil, sse.ErrTampered},
-		{"the end is missing", parted(long), func(s *shelf, o *shelved) error {
-			return s.Storage.Alter(o.name, "", func(o *memory.Stored) { o.Data = o.Data[:len(o.Data)-1] })
+		{"a byte is another", parted(long), func(s *shelf, o *vaulttest.Shelved) error { return s.Storage.Flip(o.Name, 100_000) }, nil, sse.ErrTampered},
+		{"a byte of a stream is another", streamed(long), func(s *shelf, o *vaulttest.Shelved) error { return s.Storage.Flip(o.Name, 100_000) }, nil, sse.ErrTampered},
+		{"the end is missing", parted(long), func(s *shelf, o *vaulttest.Shelved) error {
+			return s.Storage.Alter(o.Name, "", func(o *memory.Stored) { o.Data = o.Data[:len(o.Data)-1] })
 		}, nil, sse.ErrTruncated},
-		{"the end of a stream is missing", streamed(long), func(s *shelf, o *shelved) error {
-			return s.Storage.Alter(o.name, "", func(o *memory.Stored) { o.Data = o.Data[:len(o.Data)-1] })
+		{"the end of a stream is missing", streamed(long), func(s *shelf, o *vaulttest.Shelved) error {
+			return s.Storage.Alter(o.Name, "", func(o *memory.Stored) { o.Data = o.Data[:len(o.Data)-1] })
 		}, nil, storage.ErrLied},
-		{"another ETag", parted(long), func(s *shelf, o *shelved) error {
-			return s.Storage.Alter(o.name, "", func(o *memory.Stored) { o.ETag = strings.Repeat("a", 32) + "-2" })
+		{"another ETag", parted(long), func(s *shelf, o *vaulttest.Shelved) error {
+			return s.Storage.Alter(o.Name, "", func(o *memory.Stored) { o.ETag = strings.Repeat("a", 32) + "-2" })
 		}, nil, storage.ErrLied},
-		{"another object's data", parted(long), func(s *shelf, o *shelved) error {
-			return s.Storage.Swap(o.name, sse.Name{Bucket: vaulttest.Bucket, Key: "other"})
+		{"another object's data", parted(long), func(s *shelf, o *vaulttest.Shelved) error {
+			return s.Storage.Swap(o.Name, sse.Name{Bucket: vaulttest.Bucket, Key: "other"})
 		}, nil, sse.ErrTampered},
 		{"the body is cut off", parted(long), nil, cut, storage.ErrUnreachable},
 		{"the body of a stream is cut off", streamed(long), nil, cut, storage.ErrUnreachable},
@@ -133,15 +134,15 @@ func TestRescueWritesNothingOnADoubt(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := newShelf(t, memory.Options{}, nil)
-			s.parts(t, "other", sse.ModeS3, long, "end")
+			s.PutParts(t, "other", sse.ModeS3, long, "end")
 			o := tt.make(t, s)
-			e := s.lose(t, o)
+			e := s.Lose(t, o)
 			if tt.harm != nil {
 				if err := tt.harm(s, o); err != nil {
 					t.Fatal(err)
 				}
 			}
-			s.watchCalls(vaulttest.Bucket, tt.fail)
+			s.Watch(vaulttest.Bucket, tt.fail)
 			if made, err := e.Rescue(t.Context(), orderFor(o)); !errors.Is(err, tt.want) {
 				t.Errorf("made %+v, %v; want %v", made, err, tt.want)
 			}
@@ -152,19 +153,21 @@ func TestRescueWritesNothingOnADoubt(t *testing.T) {
 	}
 }
 
-func parted(long string) func(*testing.T, *shelf) *shelved {
-	return func(t *testing.T, s *shelf) *shelved { return s.parts(t, "k", sse.ModeS3, long, "end") }
+func parted(long string) func(*testing.T, *shelf) *vaulttest.Shelved {
+	return func(t *testing.T, s *shelf) *vaulttest.Shelved { return s.PutParts(t, "k", sse.ModeS3, long, "end") }
 }
 
-func streamed(long string) func(*testing.T, *shelf) *shelved {
-	return func(t *testing.T, s *shelf) *shelved { return s.stream(t, "k", sse.ModeS3, []byte(long), true) }
+func streamed(long string) func(*testing.T, *shelf) *vaulttest.Shelved {
+	return func(t *testing.T, s *shelf) *vaulttest.Shelved {
+		return s.PutStream(t, "k", sse.ModeS3, []byte(long), true)
+	}
 }
 
 func TestRescueNeedsTheCustomersKey(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t, memory.Options{}, nil)
-	o := s.parts(t, "k", sse.ModeC, "one", "two")
-	e, order := s.lose(t, o), orderFor(o)
+	o := s.PutParts(t, "k", sse.ModeC, "one", "two")
+	e, order := s.Lose(t, o), orderFor(o)
 	order.Customer = &sse.Secret{1: 8}
 	if _, err := e.Rescue(t.Context(), order); !errors.Is(err, sse.ErrWrongKey) {
 		t.Errorf("another key: %v", err)
@@ -178,7 +181,7 @@ func TestRescueNeedsTheCustomersKey(t *testing.T) {
 func TestRescueReplacesOnDemand(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t, memory.Options{}, nil)
-	o := s.parts(t, "k", sse.ModeS3, "one", "two")
+	o := s.PutParts(t, "k", sse.ModeS3, "one", "two")
 	notes, _, err := s.System.ListNotes(t.Context(), "late/", "")
 	if err != nil || len(notes) != 1 {
 		t.Fatalf("%v, %v", notes, err)
@@ -191,7 +194,7 @@ func TestRescueReplacesOnDemand(t *testing.T) {
 		t.Errorf("not on demand: %v", err)
 	}
 	order.Replace = true
-	if made, err := e.Rescue(t.Context(), order); err != nil || made.ETag != o.etag {
+	if made, err := e.Rescue(t.Context(), order); err != nil || made.ETag != o.ETag {
 		t.Errorf("on demand: %+v, %v", made, err)
 	}
 }
@@ -200,26 +203,26 @@ func TestRescueReplacesOnDemand(t *testing.T) {
 func TestRescueOfACopyBelievesTheDataAlone(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t, memory.Options{}, nil)
-	o := s.parts(t, "k", sse.ModeS3, "one", "two")
-	raw, err := s.Storage.Raw(o.name, "")
+	o := s.PutParts(t, "k", sse.ModeS3, "one", "two")
+	raw, err := s.Storage.Raw(o.Name, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.write(t, o.name, raw.Reserved[0].Value, raw.Data)
+	s.PutAsIs(t, o.Name, raw.Reserved[0].Value, raw.Data)
 	e, order := s.Installation.Engine(t), orderFor(o)
-	if _, err := e.Rescue(t.Context(), order); !errors.Is(err, vault.ErrNothingLost) {
+	if _, err := e.Rescue(t.Context(), order); !errors.Is(err, maintenance.ErrNothingLost) {
 		t.Errorf("a copy whose upload's manifest is there: %v", err)
 	}
-	e = s.lose(t, o)
+	e = s.Lose(t, o)
 	if _, err := e.Rescue(t.Context(), order); !errors.Is(err, sse.ErrTampered) { // its one part is none of the upload's
 		t.Errorf("a copy that is not said to be one: %v", err)
 	}
-	watch := s.watchCalls(vaulttest.Bucket, nil)
+	watch := s.Watch(vaulttest.Bucket, nil)
 	order.Copied = true
-	if made, err := e.Rescue(t.Context(), order); err != nil || made.ETag != o.etag || made.Parts != 2 {
+	if made, err := e.Rescue(t.Context(), order); err != nil || made.ETag != o.ETag || made.Parts != 2 {
 		t.Errorf("a copy: %+v, %v", made, err)
 	}
-	if calls := watch.took(); slices.Contains(calls, "own ObjectParts") {
+	if calls := watch.Took(); slices.Contains(calls, "own ObjectParts") {
 		t.Errorf("asked by %q", calls)
 	}
 }
