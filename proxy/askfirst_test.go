@@ -123,7 +123,7 @@ func givesStorage(f *types.Func) bool {
 	return false
 }
 
-// isPolicy says whether a field's type is that of vault.Options.Policy: a function that
+// isPolicy says whether a field's type is that of encryption.Options.Policy: a function that
 // reads a document, and may fail.
 func isPolicy(kind types.Type) bool {
 	f, ok := kind.(*types.Signature)
@@ -150,16 +150,19 @@ func nameOf(kind types.Type) string {
 
 func TestANewUseOfTheServiceCredentialIsFound(t *testing.T) {
 	t.Parallel()
-	with, without := usesIn(t, typesOf(t, "vault", "testdata/newuses.go")), usesIn(t, typesOf(t, "vault"))
 	var found []string
-	for _, name := range with {
-		if !slices.Contains(without, name) {
-			found = append(found, name)
+	for dir, added := range map[string]string{"vault": "testdata/newuses.go", "encryption": "testdata/newpolicy.go"} {
+		with, without := usesIn(t, typesOf(t, dir, added)), usesIn(t, typesOf(t, dir))
+		for _, name := range with {
+			if !slices.Contains(without, name) {
+				found = append(found, name)
+			}
 		}
 	}
 	slices.Sort(found)
 	want := []string{
-		"vault.Vault.looksAlone", "vault.Vault.looksForCaller", "vault.Vault.readsLedger", "vault.Vault.readsThePolicy", "vault.Vault.takesStorage",
+		"encryption.Settings.readsThePolicy",
+		"vault.Vault.looksAlone", "vault.Vault.looksForCaller", "vault.Vault.readsLedger", "vault.Vault.takesStorage",
 		"vault.lookFromAVariable", "vault.readsGivenLedger",
 	}
 	if !slices.Equal(found, want) {
