@@ -14,8 +14,6 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/form"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/intake"
-	"github.com/bucketseal/bucketseal/proxy/keyring"
-	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/objectname"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/route"
@@ -36,7 +34,7 @@ var (
 	errPlainHTTP      = errors.New("customer keys over plain http")
 	errReadWithMethod = errors.New("server-side encryption header on a read")
 	errEncodingType   = errors.New("unknown encoding type")
-	errNoSuchUpload   = manifest.ErrNoSuchUpload
+	errNoSuchUpload   = vault.ErrNoSuchUpload
 	errBusy           = plaintext.ErrBusy
 	errPartOrder      = errors.New("parts out of order")
 	errCopySource     = errors.New("malformed copy source")
@@ -129,18 +127,18 @@ var errorTable = []struct {
 	{adminpayload.ErrNotAuthentic, intake.NewError(400, "XMinioAdminConfigBadJSON", "JSON configuration provided is of incorrect format")},
 	{adminpayload.ErrUnsupported, intake.NewError(501, "NotImplemented", "Requests that are sealed as FIPS 140 builds do it are not supported.")},
 	{errAccountAnswer, intake.NewError(502, "InternalError", "MinIO's answer cannot be used: the account that it may have made is not known here.")},
-	{keyring.ErrAccess, intake.NewError(403, "AccessDenied", "Access Denied.")},
+	{vault.ErrKeyAccess, intake.NewError(403, "AccessDenied", "Access Denied.")},
 	{system.ErrNotReady, intake.NewError(503, "ServiceUnavailable", "The encryption gateway is not set up yet. Please try again.")},
 	{upstream.ErrUnfit, intake.NewError(503, "ServiceUnavailable", "The storage behind this encryption gateway does not keep what encrypted objects need; its log says what.")},
 	{errPlainHTTP, intake.NewError(400, invalidRequest, "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.")},
-	{keyring.ErrNoCustomerKey, intake.NewError(400, invalidRequest, "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.")},
+	{vault.ErrNoCustomerKey, intake.NewError(400, invalidRequest, "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.")},
 	{vault.ErrCustomerKeyUnused, intake.NewError(400, invalidRequest, "The encryption parameters are not applicable to this object.")},
 	{errReadWithMethod, intake.NewError(400, "BadRequest", "400 BadRequest")},
-	{keyring.ErrKeyName, intake.NewError(400, invalidArgument, "The KMS key id is not valid.")},
+	{vault.ErrKeyName, intake.NewError(400, invalidArgument, "The KMS key id is not valid.")},
 	{errEncodingType, intake.NewError(400, invalidArgument, "Invalid Encoding Method specified in Request")},
 	{intake.ErrStaleCredential, intake.NewError(403, "InvalidAccessKeyId", "The storage does not accept this access key any more: its secret was changed, or it was removed there.")},
 	{errSTSAnswer, intake.NewError(502, "InternalError", "The storage issued a credential that cannot be used here.")},
-	{keyring.ErrOtherS3Key, intake.NewError(500, "InternalError", "The object was encrypted with another key of SSE-S3 than this bucketseal has: its sse_s3.former_keys may lack one.")},
+	{vault.ErrOtherS3Key, intake.NewError(500, "InternalError", "The object was encrypted with another key of SSE-S3 than this bucketseal has: its sse_s3.former_keys may lack one.")},
 	{plaintext.ErrIncompleteBody, intake.NewError(400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.")},
 	{storage.ErrLied, intake.NewError(500, "InternalError", "The stored object is damaged or was tampered with.")},
 
@@ -162,7 +160,7 @@ var errorTable = []struct {
 	{identity.ErrInvalid, intake.NewError(500, "InternalError", "The storage issued a credential that cannot be used here.")},
 	{identity.ErrFull, intake.NewError(507, "XMinioStorageFull", "There is no room for another learned credential.")},
 
-	{manifest.ErrMissing, intake.NewError(500, "InternalError", "The stored object is damaged or was tampered with.")},
+	{vault.ErrNoManifest, intake.NewError(500, "InternalError", "The stored object is damaged or was tampered with.")},
 	{system.ErrTampered, intake.NewError(500, "InternalError", "The stored object is damaged or was tampered with.")},
 
 	{kms.ErrKeyNotFound, intake.NewError(404, "kms:KeyNotFound", "key with given key ID does not exist")},
@@ -179,7 +177,7 @@ var errorTable = []struct {
 	{bucketconfig.ErrNoSuchBucket, intake.NewError(404, "NoSuchBucket", "The specified bucket does not exist")},
 
 	{system.ErrNoBucket, intake.NewError(503, "ServiceUnavailable", "The encryption gateway's own bucket is gone from the storage; its log says more.")},
-	{manifest.ErrUncertain, intake.NewError(503, "SlowDown", "The storage cannot be reached. Please try again.")},
+	{vault.ErrUncertain, intake.NewError(503, "SlowDown", "The storage cannot be reached. Please try again.")},
 	{storage.ErrListing, intake.NewError(500, "InternalError", "The storage's listing cannot be read.")},
 	{storage.ErrUnreachable, intake.NewError(503, "SlowDown", "The storage cannot be reached. Please try again.")},
 	{intake.ErrClientGone, intake.NewError(499, "ClientDisconnected", "Client disconnected before response was ready")},

@@ -116,7 +116,7 @@ func TestReadsSendNothingOfTheClientsHeaders(t *testing.T) {
 
 func TestOnlyCopiesTellPoliciesOfASource(t *testing.T) {
 	t.Parallel()
-	all := routes()
+	all := Routes()
 	if _, err := newRouteTable(all); err != nil {
 		t.Fatal(err)
 	}

@@ -63,7 +63,7 @@ type API struct {
 
 // New returns the API. The error is one of its table.
 func New(o Options) (*API, error) {
-	table, err := newRouteTable(routes())
+	table, err := newRouteTable(Routes())
 	if err != nil {
 		return nil, err
 	}

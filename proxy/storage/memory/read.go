@@ -133,4 +133,5 @@ func (b *objectBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Close implements io.Closer; there is nothing to free.
 func (b *objectBody) Close() error { return nil }
