@@ -18,7 +18,7 @@ import (
 // A storage.Credential that is a value, and no pointer to a caller's, is the proxy's.
 var own = map[string]bool{
 	"proxy/storage.Credential": true, "proxy/upstream.Service": true, "proxy/upstream.canary": true, "proxy/system.Store": true,
-	"proxy/manifest.Store": true, "proxy/manifest.Ledger": true, "bucketconfig.Rules": true, "proxy/vault.SweepOthers": true,
+	"proxy/manifest.Store": true, "proxy/manifest.Ledger": true, "bucketconfig.Rules": true, "proxy/maintenance.SweepOthers": true,
 }
 
 // keepers lie below the engine, and are what the credential keeps: notes, manifests, rules,
@@ -68,7 +68,7 @@ func sees(t *testing.T, folder string) bool {
 		}
 		for _, i := range tree.Imports {
 			path := strings.TrimPrefix(strings.Trim(i.Path.Value, `"`), ours)
-			if slices.Contains([]string{"proxy/storage", "proxy/upstream", "proxy/system", "proxy/manifest", "bucketconfig", "proxy/vault"}, path) {
+			if slices.Contains([]string{"proxy/storage", "proxy/upstream", "proxy/system", "proxy/manifest", "bucketconfig", "proxy/vault", "proxy/sealed", "proxy/encryption", "proxy/maintenance"}, path) {
 				return true
 			}
 		}
@@ -123,7 +123,7 @@ func givesStorage(f *types.Func) bool {
 	return false
 }
 
-// isPolicy says whether a field's type is that of vault.Options.Policy: a function that
+// isPolicy says whether a field's type is that of encryption.Options.Policy: a function that
 // reads a document, and may fail.
 func isPolicy(kind types.Type) bool {
 	f, ok := kind.(*types.Signature)

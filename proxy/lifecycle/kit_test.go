@@ -14,7 +14,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
-	"github.com/bucketseal/bucketseal/proxy/vault"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 )
 
 // serviceBefore returns a client of a MinIO that a test plays, and the proxy's own view
@@ -55,7 +55,7 @@ func readinessBefore(t *testing.T, minio http.HandlerFunc) *Readiness {
 		t.Fatal(err)
 	}
 	rules, err := bucketconfig.New(bucketconfig.Options{
-		Backend: vault.RulesBackend{System: notes}, Buckets: service, Home: service.Bucket(), Lease: time.Second, Logger: log,
+		Backend: encryption.RulesBackend{System: notes}, Buckets: service, Home: service.Bucket(), Lease: time.Second, Logger: log,
 	})
 	if err != nil {
 		t.Fatal(err)
