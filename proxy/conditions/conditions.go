@@ -101,6 +101,16 @@ func (c Write) Existence() bool {
 	return (c.IfMatch == "" || c.IfMatch == "*") && (c.IfNoneMatch == "" || c.IfNoneMatch == "*")
 }
 
+// Absent says that there must be no object, whatever else is listed beside the "*".
+func (c Write) Absent() bool {
+	for item := range strings.SplitSeq(c.IfNoneMatch, ",") {
+		if strings.TrimSpace(item) == "*" {
+			return true
+		}
+	}
+	return false
+}
+
 // Check judges the conditions on the ETag that the client knows of the object that is
 // there, "" for none. ErrNoSuchKey, ErrPrecondition.
 func (c Write) Check(etag string) error {

@@ -11,10 +11,10 @@ import (
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/keystore/mem"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
-	"github.com/bucketseal/bucketseal/proxy/encryption"
 )
 
 // serviceBefore returns a client of a MinIO that a test plays, and the proxy's own view

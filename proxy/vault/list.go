@@ -147,14 +147,14 @@ func reservedOnly(all []storage.MetaEntry) []storage.MetaEntry {
 // lookUps bounds the look-ups of one listing that run at a time.
 const lookUps = 16
 
-// lookUpEach gets the records of a page one by one, under the service identity: for pages
-// that upstream cannot write with metadata.
+// lookUpEach gets the records of a page that it lacks one by one, under the service
+// identity: for pages that upstream cannot write with metadata.
 func (l *listing) lookUpEach(ctx context.Context, page *storage.Page) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(lookUps)
 	for i := range page.Entries {
 		e := &page.Entries[i]
-		if e.DeleteMarker {
+		if e.DeleteMarker || e.HasMetadata {
 			continue
 		}
 		group.Go(func() error { return l.lookUp(ctx, e) })
@@ -172,7 +172,9 @@ func (l *listing) lookUp(ctx context.Context, e *storage.Entry) error {
 	switch {
 	case errors.Is(err, storage.ErrForbidden):
 		return fmt.Errorf("look %q up for a listing: %w", e.Key, ErrServiceRights)
-	case errors.As(err, &answer), err == nil && info.ETag != e.ETag:
+	case errors.As(err, &answer) && answer.Status >= 500: // which says nothing of the object
+		return fmt.Errorf("look %q up for a listing: %w (%v)", e.Key, storage.ErrUnreachable, err) //nolint:errorlint // it was an answer to the proxy
+	case answer != nil, err == nil && info.ETag != e.ETag:
 		return nil // gone or changed meanwhile: listed as upstream lists it
 	case err != nil:
 		return err

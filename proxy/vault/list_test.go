@@ -195,6 +195,7 @@ func TestObjectsOfUnreadablePagesAreLookedUp(t *testing.T) {
 	}{
 		{"no right", memory.Forbidden(), vault.ErrServiceRights, ""},
 		{"no answer", storage.ErrUnreachable, storage.ErrUnreachable, ""},
+		{"an answer that says nothing of it", &storage.Error{Status: 503}, storage.ErrUnreachable, ""},
 		{"gone", &storage.Error{Status: 404}, nil, objects[1].Stored},
 	} {
 		watch.Fail = func(c *memory.Call) error {
@@ -216,6 +217,32 @@ func TestObjectsOfUnreadablePagesAreLookedUp(t *testing.T) {
 	}
 	if _, err := s.List(t.Context(), vaulttest.Caller("alice"), &vault.List{Bucket: vaulttest.Bucket}); !errors.Is(err, storage.ErrListing) {
 		t.Errorf("unreadable without metadata, too: %v", err)
+	}
+}
+
+func TestOnlyWhatAPageLacksIsLookedUp(t *testing.T) {
+	t.Parallel()
+	s := vaulttest.NewShelf(t, memory.Options{}, nil)
+	objects := oneOfEach(t, s)
+	s.Storage.SetRights(func(c *memory.Call) error {
+		if !c.Own && c.Op == memory.Get && c.Name == objects[1].Name {
+			return memory.Forbidden()
+		}
+		return nil
+	})
+	watch := s.Watch(vaulttest.Bucket, func(c *memory.Call) error {
+		if !c.Own {
+			return nil
+		}
+		return unreadable(c)
+	})
+	page, err := s.List(t.Context(), vaulttest.Caller("alice"), &vault.List{Bucket: vaulttest.Bucket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	vaulttest.WantListed(t, page, objects)
+	if calls := watch.Took(); !slices.Equal(calls, []string{"caller List", "own Head", "own List"}) {
+		t.Errorf("asked by %q", calls)
 	}
 }
 

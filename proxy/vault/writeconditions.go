@@ -26,7 +26,7 @@ func (v *Vault) conditions(ctx context.Context, c *caller.Caller, w *Write) (sto
 // knows, and returns them as upstream can judge them, by the stored one. The look-up uses
 // the proxy's own credential: who may write need not be one who may read.
 func (v *Vault) pin(ctx context.Context, c *caller.Caller, name sse.Name, asked conditions.Write) (pinned storage.Conditions, err error) {
-	if asked.IfNoneMatch == "*" {
+	if asked.Absent() {
 		pinned.IfNoneMatch = "*"
 	}
 	if asked.Existence() {

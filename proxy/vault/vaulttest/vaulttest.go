@@ -198,7 +198,7 @@ type heap struct{}
 // Take implements plaintext.Memory.
 func (heap) Take(size int64) []byte { return make([]byte, size) }
 
-// Give does nothing: the garbage collector takes buffers back.
+// Give implements plaintext.Memory.
 func (heap) Give([]byte, bool) {}
 
 // Body is a client's body.
