@@ -18,7 +18,7 @@ import (
 // A storage.Credential that is a value, and no pointer to a caller's, is the proxy's.
 var own = map[string]bool{
 	"proxy/storage.Credential": true, "proxy/upstream.Service": true, "proxy/upstream.canary": true, "proxy/system.Store": true,
-	"proxy/manifest.Store": true, "proxy/manifest.Ledger": true, "bucketconfig.Rules": true, "proxy/maintenance.SweepOthers": true,
+	"proxy/manifest.Store": true, "proxy/manifest.Ledger": true, "bucketconfig.Rules": true, "proxy/vault.SweepOthers": true,
 }
 
 // keepers lie below the engine, and are what the credential keeps: notes, manifests, rules,
@@ -68,7 +68,7 @@ func sees(t *testing.T, folder string) bool {
 		}
 		for _, i := range tree.Imports {
 			path := strings.TrimPrefix(strings.Trim(i.Path.Value, `"`), ours)
-			if slices.Contains([]string{"proxy/storage", "proxy/upstream", "proxy/system", "proxy/manifest", "bucketconfig", "proxy/vault", "proxy/sealed", "proxy/encryption", "proxy/maintenance"}, path) {
+			if slices.Contains([]string{"proxy/storage", "proxy/upstream", "proxy/system", "proxy/manifest", "bucketconfig", "proxy/vault"}, path) {
 				return true
 			}
 		}
@@ -150,16 +150,19 @@ func nameOf(kind types.Type) string {
 
 func TestANewUseOfTheServiceCredentialIsFound(t *testing.T) {
 	t.Parallel()
-	with, without := usesIn(t, typesOf(t, "vault", "testdata/newuses.go")), usesIn(t, typesOf(t, "vault"))
 	var found []string
-	for _, name := range with {
-		if !slices.Contains(without, name) {
-			found = append(found, name)
+	for dir, added := range map[string]string{"vault": "testdata/newuses.go", "encryption": "testdata/newpolicy.go"} {
+		with, without := usesIn(t, typesOf(t, dir, added)), usesIn(t, typesOf(t, dir))
+		for _, name := range with {
+			if !slices.Contains(without, name) {
+				found = append(found, name)
+			}
 		}
 	}
 	slices.Sort(found)
 	want := []string{
-		"vault.Vault.looksAlone", "vault.Vault.looksForCaller", "vault.Vault.readsLedger", "vault.Vault.readsThePolicy", "vault.Vault.takesStorage",
+		"encryption.Settings.readsThePolicy",
+		"vault.Vault.looksAlone", "vault.Vault.looksForCaller", "vault.Vault.readsLedger", "vault.Vault.takesStorage",
 		"vault.lookFromAVariable", "vault.readsGivenLedger",
 	}
 	if !slices.Equal(found, want) {

@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
@@ -15,7 +16,7 @@ func (v *Vault) looksAlone(ctx context.Context, name sse.Name) (*storage.Info, e
 	return v.alone().Head(ctx, &storage.Get{Name: name})
 }
 
-func (v *Vault) looksForCaller(ctx context.Context, c *Caller, name sse.Name) (*storage.Info, error) {
+func (v *Vault) looksForCaller(ctx context.Context, c *caller.Caller, name sse.Name) (*storage.Info, error) {
 	at := v.own
 	return at(c).Head(ctx, &storage.Get{Name: name})
 }
@@ -34,15 +35,10 @@ func readsGivenLedger(ctx context.Context, noted *manifest.Ledger, name sse.Name
 	return noted.Get(ctx, name, id)
 }
 
-func (v *Vault) readsThePolicy(ctx context.Context, bucket string) ([]byte, error) {
-	read := v.o.Policy
-	return read(ctx, bucket)
-}
-
 var lookFromAVariable = func(ctx context.Context, v *Vault, name sse.Name) (*storage.Info, error) {
 	return v.alone().Head(ctx, &storage.Get{Name: name})
 }
 
-func (v *Vault) asksAsTheCaller(ctx context.Context, c *Caller, name sse.Name) (*storage.Info, error) {
+func (v *Vault) asksAsTheCaller(ctx context.Context, c *caller.Caller, name sse.Name) (*storage.Info, error) {
 	return v.as(c).Head(ctx, &storage.Get{Name: name})
 }

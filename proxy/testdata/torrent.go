@@ -40,7 +40,7 @@ func (s *API) torrentOfTheProxy(_ http.ResponseWriter, r *intake.Request) error 
 }
 
 func (s *API) torrentWithItsKey(_ http.ResponseWriter, r *intake.Request) error {
-	_, err := s.vault.openObject(r.Context(), s.reader(r).Keys, name(r), nil, nil, nil, false) // want "unexported method"
+	_, err := s.vault.o.Objects.Open(r.Context(), s.reader(r).Keys, name(r), nil, nil, nil, false) // want "unexported field"
 	return err
 }
 
