@@ -63,9 +63,9 @@ func TestCopiesAskTheStorageForNoMoreThanTheyNeed(t *testing.T) {
 		{sse.ModeS3, sse.ModeNone, "", []string{"Head", "May", "Get", "Put", "own Head"}},
 	} {
 		k.mustPut("k", someBytes(t, 10), tt.from)
-		j := k.watch()
+		j := k.at.Watch(vaulttest.Bucket, nil)
 		_, err := k.copy(reading("k", tt.from), "copy", tt.to, func(c *vault.Copy) { c.Checksum = tt.checksum })
-		if ops := j.ops(); err != nil || !slices.Equal(ops, tt.ops) {
+		if ops := j.Ops(); err != nil || !slices.Equal(ops, tt.ops) {
 			t.Errorf("%v to %v, %s: %v: %v, want %v", tt.from, tt.to, tt.checksum, err, ops, tt.ops)
 		}
 	}
@@ -97,7 +97,7 @@ func TestACopyOntoItselfChangesSomething(t *testing.T) {
 		if _, err := k.copy(reading("k", mode), "k", mode); !errors.Is(err, vault.ErrCopyOntoItself) {
 			t.Errorf("%v: a copy that changes nothing: %v", mode, err)
 		}
-		j := k.watch()
+		j := k.at.Watch(vaulttest.Bucket, nil)
 		_, err := k.copy(reading("k", mode), "k", mode, func(c *vault.Copy) {
 			c.Changes, c.Replace, c.Meta = true, true, storage.Metadata{"X-Amz-Meta-Colour": {"red"}}
 		})
@@ -105,8 +105,8 @@ func TestACopyOntoItselfChangesSomething(t *testing.T) {
 			t.Errorf("%v: %v", mode, err)
 			continue
 		}
-		for i := range j.calls { // else a PUT that comes between gets this copy's metadata
-			if c, ok := j.calls[i].Request.(*storage.Copy); ok && c.Checksum == "" {
+		for i := range j.All() { // else a PUT that comes between gets this copy's metadata
+			if c, ok := j.All()[i].Request.(*storage.Copy); ok && c.Checksum == "" {
 				t.Errorf("%v: data and metadata are not written together", mode)
 			}
 		}
@@ -226,19 +226,19 @@ func TestWhoMayNotWriteACopyReadsNoSource(t *testing.T) {
 	k.forbidding(memory.Put, memory.Copy)
 	for _, from := range allModes {
 		for _, to := range allModes {
-			j := k.watch()
+			j := k.at.Watch(vaulttest.Bucket, nil)
 			_, err := k.copy(reading(from.String(), from), "copy", to)
-			if !errors.Is(err, storage.ErrForbidden) || slices.Contains(j.ops(), "Get") || slices.Contains(j.ops(), "Tags") {
-				t.Errorf("%v to %v: %v after %v", from, to, err, j.ops())
+			if !errors.Is(err, storage.ErrForbidden) || slices.Contains(j.Ops(), "Get") || slices.Contains(j.Ops(), "Tags") {
+				t.Errorf("%v to %v: %v after %v", from, to, err, j.Ops())
 			}
 		}
 	}
 	k.forbidding(memory.Head)
 	for _, from := range allModes {
-		j := k.watch()
+		j := k.at.Watch(vaulttest.Bucket, nil)
 		_, err := k.copy(reading(from.String(), from), "copy", sse.ModeS3)
-		if !errors.Is(err, storage.ErrForbidden) || !slices.Equal(j.ops(), []string{"Head"}) {
-			t.Errorf("who may not read %v: %v after %v", from, err, j.ops())
+		if !errors.Is(err, storage.ErrForbidden) || !slices.Equal(j.Ops(), []string{"Head"}) {
+			t.Errorf("who may not read %v: %v after %v", from, err, j.Ops())
 		}
 	}
 }
@@ -408,10 +408,10 @@ func TestWhatIsWrongWithACopyIsToldAfterItsEncryption(t *testing.T) {
 	t.Parallel()
 	k := newWriteKit(t)
 	fault, first := errors.New("unknown directive"), errors.New("bad headers")
-	j := k.watch()
+	j := k.at.Watch(vaulttest.Bucket, nil)
 	_, err := k.copy(reading("k", sse.ModeS3), "k", sse.ModeS3, func(c *vault.Copy) { c.Fault = fault })
-	if !errors.Is(err, fault) || len(j.ops()) > 0 {
-		t.Errorf("%v after %v", err, j.ops())
+	if !errors.Is(err, fault) || len(j.Ops()) > 0 {
+		t.Errorf("%v after %v", err, j.Ops())
 	}
 	_, err = k.copy(reading("k", sse.ModeS3), "k", sse.ModeS3, func(c *vault.Copy) { c.Fault, c.Asked.Fault = fault, first })
 	if !errors.Is(err, first) {

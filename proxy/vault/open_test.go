@@ -120,11 +120,11 @@ func TestRangeCostsOneRequestWhereItsPlaceIsKnown(t *testing.T) {
 	data := vaulttest.Data(sum(sizesOfParts), 3)
 	r.put(t, vaulttest.Name("stream"), sse.ModeKMS, data)
 	r.put(t, vaulttest.Name("parts"), sse.ModeKMS, data, sizesOfParts...)
-	calls := r.watch(vaulttest.Bucket, nil)
+	calls := r.Watch(vaulttest.Bucket, nil)
 	count := func(what string, g vault.Get, want []byte, most int) {
 		t.Helper()
 		r.wantRead(t, what, g, want)
-		if n := calls(); n != most {
+		if n := len(calls.Took()); n != most {
 			t.Errorf("%s: %d requests, want %d", what, n, most)
 		}
 	}
@@ -142,11 +142,11 @@ func TestRangeCostsOneRequestWhereItsPlaceIsKnown(t *testing.T) {
 	count("a part, known", part, data[at:at+pkg], 1)
 	count("all of it", of(vaulttest.Name("parts"), sse.ModeKMS), data, 1)
 	part.Head = true
-	if o, err := r.open(t, part); err != nil || o.Range.Length != pkg || calls() != 1 {
+	if o, err := r.open(t, part); err != nil || o.Range.Length != pkg || len(calls.Took()) != 1 {
 		t.Errorf("HEAD of a part: %v", err)
 	}
 	r.Engine = r.Installation.Engine(t)
-	r.watch(vaulttest.Bucket, func(c *memory.Call) error {
+	r.Watch(vaulttest.Bucket, func(c *memory.Call) error {
 		if get := c.Request.(*storage.Get); c.Op == memory.Get && get.Range == nil {
 			t.Error("the whole object is asked for, where its parts are not known yet")
 		}
@@ -163,17 +163,17 @@ func TestKnownPlaceOfAnObjectThatIsNoMore(t *testing.T) {
 	g := of(vaulttest.Name("k"), sse.ModeKMS)
 	g.Range = from(2 * pkg)
 	for what, layout := range map[string][]int{"by one stream": nil, "by other parts": {pkg, 2 * pkg}} {
-		r.watch(vaulttest.Bucket, nil)
+		r.Watch(vaulttest.Bucket, nil)
 		r.put(t, vaulttest.Name("k"), sse.ModeKMS, old, sizesOfParts...)
 		r.wantRead(t, "before", g, old[2*pkg:])
 		r.put(t, vaulttest.Name("k"), sse.ModeKMS, young, layout...)
-		calls := r.watch(vaulttest.Bucket, nil)
+		calls := r.Watch(vaulttest.Bucket, nil)
 		r.wantRead(t, "overwritten "+what, g, young[2*pkg:])
-		if n := calls(); n != 2 {
+		if n := len(calls.Took()); n != 2 {
 			t.Errorf("overwritten %s: %d requests", what, n)
 		}
 		r.wantRead(t, "again", g, young[2*pkg:])
-		if n := calls(); n != 1 {
+		if n := len(calls.Took()); n != 1 {
 			t.Errorf("overwritten %s: %d requests the second time", what, n)
 		}
 	}
@@ -324,7 +324,7 @@ func TestOverwrittenObjectIsReadAnew(t *testing.T) {
 	g := of(vaulttest.Name("k"), sse.ModeKMS)
 	g.Range = from(2 * pkg)
 	done := false
-	r.watch(vaulttest.Bucket, func(c *memory.Call) error {
+	r.Watch(vaulttest.Bucket, func(c *memory.Call) error {
 		if get, ok := c.Request.(*storage.Get); ok && get.IfMatch != "" && !done && c.Step == memory.Arrived {
 			done = true // between the first look and the bytes
 			r.describe(t, vaulttest.Name("k"), r.store(t, vaulttest.Name("k"), next.record, next.data), next)
@@ -344,14 +344,14 @@ func TestObjectThatIsAlwaysOverwrittenIsNotReadForEver(t *testing.T) {
 	r.put(t, vaulttest.Name("k"), sse.ModeKMS, data, sizesOfParts...)
 	g := of(vaulttest.Name("k"), sse.ModeKMS)
 	g.Range = from(2 * pkg)
-	calls := r.watch(vaulttest.Bucket, func(c *memory.Call) error {
+	calls := r.Watch(vaulttest.Bucket, func(c *memory.Call) error {
 		if get, ok := c.Request.(*storage.Get); ok && get.IfMatch != "" {
 			return &storage.Error{Status: 412, Code: "PreconditionFailed"}
 		}
 		return nil
 	})
 	r.wantError(t, "always overwritten", g, vault.ErrChanged)
-	if n := calls(); n != 10 {
+	if n := len(calls.Took()); n != 10 {
 		t.Errorf("%d requests for 5 tries", n)
 	}
 }
@@ -385,7 +385,7 @@ func TestRecordThatChangesUnderTheSameETagIsReadAnew(t *testing.T) {
 	r.describe(t, vaulttest.Name("k"), etag, next)
 	g := of(vaulttest.Name("k"), sse.ModeKMS)
 	g.Range = from(2 * pkg)
-	r.watch(vaulttest.Bucket, func(c *memory.Call) error {
+	r.Watch(vaulttest.Bucket, func(c *memory.Call) error {
 		if get, ok := c.Request.(*storage.Get); ok && get.IfMatch != "" && c.Step == memory.Arrived {
 			return r.Storage.Alter(vaulttest.Name("k"), "", func(o *memory.Stored) {
 				o.Data, o.Reserved = next.data, []storage.MetaEntry{{Name: storage.RecordName, Value: next.record}}
@@ -403,7 +403,7 @@ func TestObjectThatGrewBehindItsRangeIsToBeAskedForAgain(t *testing.T) {
 	big := r.seal(t, vaulttest.Name("k"), sse.ModeKMS, vaulttest.Data(3*pkg, 16))
 	g := of(vaulttest.Name("k"), sse.ModeKMS)
 	g.Range = from(2 * pkg)
-	r.watch(vaulttest.Bucket, func(c *memory.Call) error {
+	r.Watch(vaulttest.Bucket, func(c *memory.Call) error {
 		if c.Op == memory.Head && c.Step == memory.Arrived {
 			r.store(t, vaulttest.Name("k"), big.record, big.data)
 		}

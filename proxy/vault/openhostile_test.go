@@ -134,7 +134,7 @@ func TestAnswersThatContradictTheRecordAreRefused(t *testing.T) {
 			g.Range = from(2 * pkg)
 			lieIn := func(place string, n int) {
 				seen := 0
-				r.watch(vaulttest.Bucket, func(c *memory.Call) error {
+				r.Watch(vaulttest.Bucket, func(c *memory.Call) error {
 					if o, ok := c.Answer.(*storage.Object); ok && c.Step == memory.Done {
 						if seen++; seen == n {
 							lie(o)
@@ -160,7 +160,7 @@ func TestLengthInAnAnswerToHEADIsNotBelieved(t *testing.T) {
 	t.Parallel()
 	r := newReads(t)
 	r.put(t, vaulttest.Name("k"), sse.ModeKMS, vaulttest.Data(100, 33))
-	r.watch(vaulttest.Bucket, func(c *memory.Call) error {
+	r.Watch(vaulttest.Bucket, func(c *memory.Call) error {
 		if info, ok := c.Answer.(*storage.Info); ok {
 			info.Size++
 		}
@@ -181,7 +181,7 @@ func TestBodyThatBreaksOffIsNoEnd(t *testing.T) {
 		r := newReads(t)
 		r.put(t, vaulttest.Name("k"), sse.ModeS3, data, layout...)
 		for _, at := range []int64{0, 1, sse.EncPackageSize, sse.EncPackageSize + 1, 2 * sse.EncPackageSize} {
-			r.watch(vaulttest.Bucket, func(c *memory.Call) error {
+			r.Watch(vaulttest.Bucket, func(c *memory.Call) error {
 				c.CutBody(at)
 				return nil
 			})
@@ -205,7 +205,7 @@ func TestFailureOfEitherRequestIsTold(t *testing.T) {
 	g.Range = from(2 * pkg)
 	for n := 1; n <= 2; n++ {
 		seen := 0
-		r.watch(vaulttest.Bucket, func(c *memory.Call) error {
+		r.Watch(vaulttest.Bucket, func(c *memory.Call) error {
 			if c.Step != memory.Arrived {
 				return nil
 			}
@@ -216,7 +216,7 @@ func TestFailureOfEitherRequestIsTold(t *testing.T) {
 		})
 		r.wantError(t, fmt.Sprintf("request %d", n), g, storage.ErrUnreachable)
 	}
-	r.watch(vaulttest.Bucket, nil)
+	r.Watch(vaulttest.Bucket, nil)
 	r.wantRead(t, "afterwards", g, data[2*pkg:])
 }
 

@@ -119,7 +119,7 @@ func TestPlainObjectThatIsEncryptedMeanwhileIsReadAnew(t *testing.T) {
 	data := vaulttest.Data(100, 42)
 	r := plainReads(t, vaulttest.Data(200, 43))
 	done := false
-	r.watch(plainBucket, func(c *memory.Call) error {
+	r.Watch(plainBucket, func(c *memory.Call) error {
 		if get, ok := c.Request.(*storage.Get); ok && get.IfMatch != "" && !done && c.Step == memory.Arrived {
 			done = true
 			r.put(t, plainName, sse.ModeS3, data)
@@ -138,7 +138,7 @@ func TestPlainObjectThatGetsARecordIsReadAnew(t *testing.T) {
 	data := vaulttest.Data(100, 46)
 	r := plainReads(t, vaulttest.Data(200, 47))
 	next := r.seal(t, plainName, sse.ModeKMS, data)
-	r.watch(plainBucket, func(c *memory.Call) error {
+	r.Watch(plainBucket, func(c *memory.Call) error {
 		if get, ok := c.Request.(*storage.Get); ok && get.IfMatch != "" && c.Step == memory.Arrived {
 			return r.Storage.Alter(plainName, "", func(o *memory.Stored) { // under the same ETag
 				o.Data, o.Reserved = next.data, []storage.MetaEntry{{Name: storage.RecordName, Value: next.record}}
@@ -152,7 +152,7 @@ func TestPlainObjectThatGetsARecordIsReadAnew(t *testing.T) {
 func TestPlainObjectThatEndsEarlyIsNotWhole(t *testing.T) {
 	t.Parallel()
 	r := plainReads(t, vaulttest.Data(10, 48))
-	r.watch(plainBucket, func(c *memory.Call) error {
+	r.Watch(plainBucket, func(c *memory.Call) error {
 		if said, ok := c.Answer.(*storage.Object); ok {
 			said.Size = 15
 		}
@@ -164,7 +164,7 @@ func TestPlainObjectThatEndsEarlyIsNotWhole(t *testing.T) {
 func TestPlainObjectWithoutALengthIsRefused(t *testing.T) {
 	t.Parallel()
 	r := plainReads(t, vaulttest.Data(10, 44))
-	r.watch(plainBucket, func(c *memory.Call) error {
+	r.Watch(plainBucket, func(c *memory.Call) error {
 		switch said := c.Answer.(type) {
 		case *storage.Object:
 			said.Size = -1
@@ -188,7 +188,7 @@ func TestRefusedRangeIsNotAnsweredByALie(t *testing.T) {
 	t.Parallel()
 	r := plainReads(t, vaulttest.Data(10, 45))
 	g := vault.Get{Read: vault.Read{Name: plainName}, Range: from(5)}
-	r.watch(plainBucket, func(c *memory.Call) error {
+	r.Watch(plainBucket, func(c *memory.Call) error {
 		if c.Op == memory.Get && c.Step == memory.Arrived {
 			return &storage.Error{Status: 416, Code: "InvalidRange"}
 		}

@@ -91,9 +91,9 @@ func TestAWriteIsOneRequest(t *testing.T) {
 	k := newWriteKit(t)
 	for _, mode := range allModes {
 		for _, size := range []int{0, 4 << 10, smallWrite + 1} {
-			j := k.watch()
+			j := k.at.Watch(vaulttest.Bucket, nil)
 			k.mustPut("k", someBytes(t, size), mode)
-			if ops := j.ops(); !slices.Equal(ops, []string{"Put"}) {
+			if ops := j.Ops(); !slices.Equal(ops, []string{"Put"}) {
 				t.Errorf("%v, %d bytes: %v", mode, size, ops)
 			}
 		}
@@ -106,9 +106,9 @@ func TestLargeBodiesAreAnnounced(t *testing.T) {
 	k := newWriteKit(t)
 	for _, mode := range allModes {
 		for _, size := range []int{4 << 10, smallWrite, smallWrite + 1, 1 << 20} {
-			j := k.watch()
+			j := k.at.Watch(vaulttest.Bucket, nil)
 			k.mustPut("k", someBytes(t, size), mode)
-			put := j.calls[0].Request.(*storage.Put)
+			put := j.All()[0].Request.(*storage.Put)
 			if put.Expect != (size > smallWrite) || put.Unprotected != (mode == sse.ModeNone) || (put.Again != nil) != (mode != sse.ModeNone && size <= smallWrite) {
 				t.Errorf("%v, %d bytes: expects %v, unprotected %v, again %v", mode, size, put.Expect, put.Unprotected, put.Again != nil)
 			}
@@ -335,7 +335,7 @@ func TestStrangersDoNotGetToTheirBodies(t *testing.T) {
 	t.Parallel()
 	k := newWriteKit(t)
 	k.c = vaulttest.Caller("")
-	j := k.watch()
+	j := k.at.Watch(vaulttest.Bucket, nil)
 	for _, mode := range []sse.Mode{sse.ModeS3, sse.ModeKMS, sse.ModeC, sse.ModeNone} {
 		_, err := k.put("k", []byte("data"), mode, func(p *vault.Put) {
 			p.Fault = errors.New("what is wrong with the request")
@@ -348,7 +348,7 @@ func TestStrangersDoNotGetToTheirBodies(t *testing.T) {
 			t.Errorf("%v: %v", mode, err)
 		}
 	}
-	if ops := j.ops(); len(ops) > 0 {
+	if ops := j.Ops(); len(ops) > 0 {
 		t.Errorf("the storage is asked: %v", ops)
 	}
 	_, err := k.put("k", []byte("data"), sse.ModeKMS, func(p *vault.Put) { p.Asked.KMSKeyID = "other" })
@@ -370,10 +370,10 @@ func TestWhoMayNotWriteLearnsNothing(t *testing.T) {
 		"bad headers":       func(p *vault.Put) { p.Asked.Fault, p.Asked.Hidden = fault, true },
 		"a key that is not": func(p *vault.Put) { p.Asked.KMSKeyID = "none" },
 	} {
-		j := k.watch()
+		j := k.at.Watch(vaulttest.Bucket, nil)
 		_, err := k.put("k", []byte("data"), sse.ModeKMS, change)
-		if !errors.Is(err, storage.ErrForbidden) || !slices.Equal(j.ops(), []string{"May"}) {
-			t.Errorf("%s: %v after %v", name, err, j.ops())
+		if !errors.Is(err, storage.ErrForbidden) || !slices.Equal(j.Ops(), []string{"May"}) {
+			t.Errorf("%s: %v after %v", name, err, j.Ops())
 		}
 	}
 	_, err := k.put("k", []byte("data"), sse.ModeKMS, func(p *vault.Put) { p.Asked.Fault = fault })
@@ -390,10 +390,10 @@ func TestWhoMayNotWriteLearnsNothing(t *testing.T) {
 func TestFaultsAreToldBeforeBodiesAndConditions(t *testing.T) {
 	t.Parallel()
 	k, fault := newWriteKit(t), errors.New("no length")
-	j := k.watch()
+	j := k.at.Watch(vaulttest.Bucket, nil)
 	_, err := k.put("k", []byte("data"), sse.ModeS3, func(p *vault.Put) { p.Fault, p.Conditions.IfMatch = fault, `"a"` })
-	if !errors.Is(err, fault) || len(j.ops()) > 0 {
-		t.Errorf("%v after %v", err, j.ops())
+	if !errors.Is(err, fault) || len(j.Ops()) > 0 {
+		t.Errorf("%v after %v", err, j.Ops())
 	}
 }
 

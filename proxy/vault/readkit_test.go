@@ -2,12 +2,10 @@ package vault_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/md5" //nolint:gosec // S3's ETags are MD5
 	"errors"
 	"io"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/bucketseal/bucketseal/proxy/keyring"
@@ -136,33 +134,6 @@ func (r *reads) describe(t testing.TB, name sse.Name, etag string, s *sealed) {
 	}
 	if err := r.Manifests.Put(t.Context(), manifest.Ref{Name: name, ID: s.id, ETag: etag}, s.facts, s.parts); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// watch counts the calls about objects of a bucket, and hands each to f, which may be nil.
-// It returns a function that says how many there were since it was last called.
-func (r *reads) watch(bucket string, f func(*memory.Call) error) func() int {
-	var mu sync.Mutex
-	n := 0
-	r.Storage.SetFaults(func(_ context.Context, c *memory.Call) error {
-		if c.Name.Bucket != bucket {
-			return nil
-		}
-		if c.Step == memory.Arrived {
-			mu.Lock()
-			n++
-			mu.Unlock()
-		}
-		if f != nil {
-			return f(c)
-		}
-		return nil
-	})
-	return func() int {
-		mu.Lock()
-		defer mu.Unlock()
-		defer func() { n = 0 }()
-		return n
 	}
 }
 

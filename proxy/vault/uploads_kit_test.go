@@ -142,37 +142,6 @@ func (b saidBody) DeclaredChecksum() (checksum.Algorithm, []byte, bool) {
 	return b.algorithm, b.value, true
 }
 
-// calls notes what is asked of a storage.
-type calls struct {
-	mu   sync.Mutex
-	seen []memory.Op
-	own  int // under the proxy's own credential
-}
-
-func (c *calls) hook(_ context.Context, call *memory.Call) error {
-	if call.Step != memory.Arrived {
-		return nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.seen = append(c.seen, call.Op)
-	if call.Own {
-		c.own++
-	}
-	return nil
-}
-
-func (c *calls) count(op memory.Op) (n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, seen := range c.seen {
-		if seen == op {
-			n++
-		}
-	}
-	return n
-}
-
 // at changes or fails the calls of one operation, at a step of them.
 func at(op memory.Op, step memory.Step, do func(*memory.Call) error) memory.Faults {
 	return func(_ context.Context, c *memory.Call) error {

@@ -285,8 +285,7 @@ func TestPartsNeedTheirCustomerKey(t *testing.T) {
 	withKey, without := newUploader(t, i, "c"), newUploader(t, i, "s3").begin()
 	withKey.asked.Request = uploadModes["SSE-C"]
 	withKey.begin()
-	asked, fault := new(calls), errors.New("the key does not fit its digest")
-	i.Storage.SetFaults(asked.hook)
+	asked, fault := i.Watch("", nil), errors.New("the key does not fit its digest")
 	for _, tt := range []struct {
 		what   string
 		target vault.PartTarget
@@ -304,7 +303,7 @@ func TestPartsNeedTheirCustomerKey(t *testing.T) {
 		}})
 		wantError(t, tt.what, err, tt.want)
 	}
-	if asked.count(memory.PutPart) != 0 {
+	if asked.Count(memory.PutPart) != 0 {
 		t.Error("a part was stored")
 	}
 }
@@ -343,20 +342,18 @@ func TestUploadsTellNothingToWhoMayNot(t *testing.T) {
 	for what, upload := range map[string]vault.Upload{
 		"one": u.upload(), "one that ended": ended.upload(), "none": {Name: u.name, ID: "none"}, "another's": {Name: ended.name, ID: u.id},
 	} {
-		asked := new(calls)
-		i.Storage.SetFaults(asked.hook)
+		asked := i.Watch("", nil)
 		for op, err := range everyOperation(&stranger, upload) {
 			wantError(t, op+" of "+what, err, storage.ErrForbidden)
 		}
-		if asked.own != 0 || asked.count(memory.May) != len(asked.seen) {
-			t.Errorf("%s: the storage was asked %v, %d times by the proxy itself", what, asked.seen, asked.own)
+		if asked.Own() != 0 || asked.Count(memory.May) != len(asked.All()) {
+			t.Errorf("%s: the storage was asked %v, %d times by the proxy itself", what, asked.Ops(), asked.Own())
 		}
 	}
-	asked := new(calls)
-	i.Storage.SetFaults(asked.hook)
+	asked := i.Watch("", nil)
 	_, err := stranger.engine.Uploads(t.Context(), stranger.caller, &vault.ListUploads{Bucket: vaulttest.Bucket, Max: 10})
 	wantError(t, "Uploads", err, storage.ErrForbidden)
-	if asked.own != 0 {
+	if asked.Own() != 0 {
 		t.Error("the ledger was read for a stranger")
 	}
 	wantError(t, "Begin", stranger.tryBegin(conditions.Write{}), storage.ErrForbidden)
@@ -379,8 +376,7 @@ func TestUploadsNeedTheRightToTheirKey(t *testing.T) {
 		part := u.begin().part(1, vaulttest.Data(10, 1))
 		i.Rights = noKeys{}
 		u.engine = i.Engine(t)
-		seen := new(calls)
-		i.Storage.SetFaults(seen.hook)
+		seen := i.Watch("", nil)
 		_, sent := u.tryPart(1, nil, vaulttest.Data(10, 2))
 		_, completed := u.tryComplete(part)
 		_, listed := u.engine.Parts(t.Context(), u.caller, &vault.ListParts{Upload: u.upload()})
@@ -391,7 +387,7 @@ func TestUploadsNeedTheRightToTheirKey(t *testing.T) {
 			}
 		}
 		for _, op := range []memory.Op{memory.PutPart, memory.Complete, memory.ListParts, memory.CreateUpload} {
-			if seen.count(op) != 0 {
+			if seen.Count(op) != 0 {
 				t.Errorf("%s: the storage was asked for %s", name, op)
 			}
 		}
@@ -402,12 +398,11 @@ func TestStorageIsAskedOnceWhetherManyPartsMayBeSent(t *testing.T) {
 	t.Parallel()
 	i := vaulttest.New(t, memory.Options{})
 	u := newUploader(t, i, "k").begin()
-	asked := new(calls)
-	i.Storage.SetFaults(asked.hook)
+	asked := i.Watch("", nil)
 	for n := range 5 {
 		u.part(n+1, vaulttest.Data(10, uint64(n)))
 	}
-	if n := asked.count(memory.May); n != 1 {
+	if n := asked.Count(memory.May); n != 1 {
 		t.Errorf("asked %d times", n)
 	}
 }

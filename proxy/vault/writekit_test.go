@@ -6,7 +6,6 @@ import (
 	"crypto/md5" //nolint:gosec // S3's ETags are MD5
 	"crypto/rand"
 	"encoding/hex"
-	"sync"
 	"testing"
 
 	"github.com/bucketseal/bucketseal/proxy/caller"
@@ -153,40 +152,6 @@ func (k *writeKit) wantNothing(key, why string) {
 	if k.raw(key) != nil {
 		k.Errorf("%s: something is stored", why)
 	}
-}
-
-// journal notes the calls about objects of the test's bucket.
-type journal struct {
-	mu    sync.Mutex
-	calls []memory.Call
-}
-
-// watch begins a journal.
-func (k *writeKit) watch() *journal {
-	j := &journal{}
-	k.at.Storage.SetFaults(func(_ context.Context, c *memory.Call) error {
-		if c.Name.Bucket == vaulttest.Bucket && c.Step == memory.Arrived {
-			j.mu.Lock()
-			defer j.mu.Unlock()
-			j.calls = append(j.calls, *c)
-		}
-		return nil
-	})
-	return j
-}
-
-// ops are the calls in their order; "own " is before those of the proxy itself.
-func (j *journal) ops() (ops []string) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for i := range j.calls {
-		op := string(j.calls[i].Op)
-		if j.calls[i].Own {
-			op = "own " + op
-		}
-		ops = append(ops, op)
-	}
-	return ops
 }
 
 // failing makes calls of one kind about a bucket's objects fail at a step.

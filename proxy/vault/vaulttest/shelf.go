@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -216,53 +214,6 @@ func WantListed(t testing.TB, page *vault.Page, objects []*Shelved) {
 			t.Errorf("%q: plain %v", key, plain)
 		}
 	}
-}
-
-// Calls counts the calls that pass, by what is done and by whom. It lets Fail decide about
-// each; nil lets all pass.
-type Calls struct {
-	mu    sync.Mutex
-	calls []string
-	// Fail decides about each call.
-	Fail func(*memory.Call) error
-}
-
-// Watch looks at what is asked about a bucket from now on.
-func (i *Installation) Watch(bucket string, fail func(*memory.Call) error) *Calls {
-	w := &Calls{Fail: fail}
-	i.Storage.SetFaults(w.hook(bucket))
-	return w
-}
-
-func (w *Calls) hook(bucket string) memory.Faults {
-	return func(_ context.Context, c *memory.Call) error {
-		if c.Name.Bucket != bucket {
-			return nil
-		}
-		if c.Step == memory.Arrived {
-			who := "caller"
-			if c.Own {
-				who = "own"
-			}
-			w.mu.Lock()
-			w.calls = append(w.calls, who+" "+string(c.Op))
-			w.mu.Unlock()
-		}
-		if w.Fail == nil {
-			return nil
-		}
-		return w.Fail(c)
-	}
-}
-
-// Took returns the calls since it was last asked, in alphabetical order.
-func (w *Calls) Took() []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	calls := w.calls
-	w.calls = nil
-	slices.Sort(calls)
-	return calls
 }
 
 // Rights are judged by a function, and counted.
