@@ -133,4 +133,5 @@ func (b *objectBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Close does nothing: the answer is in memory.
 func (b *objectBody) Close() error { return nil }
