@@ -47,7 +47,7 @@ var (
 	errBodyTooLarge      = errors.New("document is too large")
 	errInvalidRange      = errors.New("range is not satisfiable")
 	errPlainObject       = errors.New("object is stored without encryption, in a bucket that plain_read does not list")
-	errUpstreamLied      = errors.New("upstream's answer contradicts the object's record")
+	errUpstreamLied      = storage.ErrLied
 	errPrecondition      = errors.New("precondition failed")
 	errNotModified       = errors.New("not modified")
 	errNoSuchKey         = errors.New("object does not exist")

@@ -27,6 +27,8 @@ var (
 	// ErrListing says that a listing does not parse: MinIO writes names as they are, and
 	// some make its XML unreadable.
 	ErrListing = errors.New("upstream's listing does not parse")
+	// ErrLied says that an answer cannot be true.
+	ErrLied = errors.New("upstream's answer contradicts the object's record")
 )
 
 // Error is an S3 error that the storage answered.

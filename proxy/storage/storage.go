@@ -25,6 +25,8 @@ import (
 	"context"
 	"io"
 	"net/netip"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/bucketseal/bucketseal/sse"
@@ -44,7 +46,8 @@ type Storage interface {
 
 // Backend is the storage as one actor sees it. It is safe for concurrent use. Names are
 // canonical keys (DESIGN, "One object, one name"). Every method returns *Error for what
-// the storage answers, ErrUnreachable, or the context's error or cause.
+// the storage answers, ErrUnreachable, or the context's error or cause. Put, Copy,
+// CreateUpload, PutPart and Delete take the request's Meta over.
 type Backend interface {
 	// Put stores an object. If reading Body fails, its error is returned and nothing is
 	// stored.
@@ -217,6 +220,7 @@ type Info struct {
 	// Size is the length in bytes of the answer's body, -1 if the storage did not say.
 	Size int64
 	// Part says that the answer is a part of the object, which is At of Total bytes.
+	// Total is -1 if the storage did not say where the part lies.
 	Part  bool
 	At    sse.Range
 	Total int64
@@ -269,6 +273,22 @@ type Source struct {
 	Version string
 	// Slash says that the client wrote a slash before the bucket: policies compare texts.
 	Slash bool
+}
+
+// Text is the source as x-amz-copy-source names it, URL-encoded.
+func (s Source) Text() string {
+	segments := strings.Split(s.Name.Key, "/")
+	for i := range segments {
+		segments[i] = url.PathEscape(segments[i])
+	}
+	text := s.Name.Bucket + "/" + strings.Join(segments, "/")
+	if s.Slash {
+		text = "/" + text
+	}
+	if s.Version != "" {
+		text += "?versionId=" + url.QueryEscape(s.Version)
+	}
+	return text
 }
 
 // List asks for a page of a listing.

@@ -20,7 +20,7 @@ type errorDocument struct {
 
 // ReadError reads an answer whose status is not one of success and closes it.
 func ReadError(resp *http.Response) *storage.Error {
-	defer func() { _ = resp.Body.Close() }()
+	defer resp.Body.Close()
 	var e errorDocument
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	if err == nil && len(body) > 0 {

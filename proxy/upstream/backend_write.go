@@ -1,0 +1,89 @@
+package upstream
+
+import (
+	"context"
+	"encoding/xml"
+	"net/http"
+	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/storage"
+)
+
+// Put implements storage.Backend.
+func (b *backend) Put(ctx context.Context, p *storage.Put) (*storage.Stored, error) {
+	r := b.request(http.MethodPut, p.Name, p.Meta)
+	r.record(p.Record)
+	r.conditions(p.Conditions)
+	r.body(&p.Body, b.client.Secure())
+	a, err := b.client.do(ctx, r, http.StatusOK)
+	if err != nil {
+		return nil, err
+	}
+	_ = a.Close()
+	h := a.header()
+	return &storage.Stored{
+		ETag: h.Get("Etag"), Version: h.Get("X-Amz-Version-Id"), Modified: modified(h), Meta: storage.Metadata(h),
+	}, nil
+}
+
+// Delete implements storage.Backend.
+func (b *backend) Delete(ctx context.Context, d *storage.Delete) (storage.Metadata, error) {
+	r := b.request(http.MethodDelete, d.Name, d.Meta)
+	r.version(d.Version)
+	r.document(nil)
+	r.declared()
+	a, err := b.client.forward(ctx, r, S3)
+	if err != nil {
+		return nil, err
+	}
+	_ = a.Close()
+	return storage.Metadata(a.header()), nil
+}
+
+// Copy implements storage.Backend. With a checksum to compute, MinIO writes data and
+// metadata of a copy onto itself together; else a PUT that comes between would get this
+// copy's metadata on its data.
+func (b *backend) Copy(ctx context.Context, c *storage.Copy) (*storage.Stored, error) {
+	r := b.request(http.MethodPut, c.Name, c.Meta)
+	r.Slow = true
+	r.record(c.Record)
+	r.Header["X-Amz-Copy-Source"] = []string{c.Source.Text()}
+	r.Header["X-Amz-Metadata-Directive"] = []string{"REPLACE"}
+	if directive, said := r.Query[storage.ToldDirective]; said { // conditions see both
+		r.Query["X-Amz-Metadata-Directive"] = directive
+	}
+	for name, value := range map[string]string{
+		"X-Amz-Copy-Source-If-Match": c.SourceMatch,
+		"X-Amz-Tagging-Directive":    c.Tagging,
+		"X-Amz-Checksum-Algorithm":   c.Checksum,
+	} {
+		if value != "" {
+			r.Header[name] = []string{value}
+		}
+	}
+	a, err := b.client.do(ctx, r, http.StatusOK)
+	if err != nil {
+		return nil, err
+	}
+	return a.stored("upstream's answer to a copy")
+}
+
+// stored reads the answer to a request for which MinIO moves data. It begins with status
+// 200 before that is done, so that the document may be an error.
+func (a answer) stored(what string) (*storage.Stored, error) {
+	var result struct {
+		XMLName      xml.Name
+		ETag         string    `xml:"ETag"`
+		LastModified time.Time `xml:"LastModified"`
+		Code         string    `xml:"Code"`
+		Message      string    `xml:"Message"`
+	}
+	if err := a.parse(maxAnswer, what, &result); err != nil {
+		return nil, err
+	}
+	meta := storage.Metadata(a.header())
+	if result.XMLName.Local == "Error" {
+		return nil, &storage.Error{Status: http.StatusInternalServerError, Code: result.Code, Message: result.Message, Header: meta}
+	}
+	return &storage.Stored{ETag: result.ETag, Version: meta.Get("X-Amz-Version-Id"), Modified: result.LastModified, Meta: meta}, nil
+}
