@@ -198,10 +198,8 @@ func TestGateEndsWithTheContext(t *testing.T) {
 
 func TestWriteThatComesLate(t *testing.T) {
 	k := newKit(t, memory.Unversioned)
-	late := func(*memory.Call) error { return nil }
 	for _, c := range []storage.Conditions{{}, {IfNoneMatch: "*"}} {
-		late = func(c *memory.Call) error { c.Postpone(); return nil }
-		k.SetFaults(once(memory.Put, memory.Ready, late))
+		k.SetFaults(once(memory.Put, memory.Ready, func(c *memory.Call) error { c.Postpone(); return nil }))
 		if err := k.put("o", "late", c); !errors.Is(err, storage.ErrUnreachable) {
 			t.Errorf("a postponed write: %v", err)
 		}

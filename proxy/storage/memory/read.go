@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -86,14 +87,7 @@ func (v *version) wanted(g *storage.Get) (sse.Range, error) {
 	case g.Part != 0 && v.parts == nil && g.Part == 1:
 		return sse.Range{Length: size}, nil
 	case g.Part != 0:
-		offset := int64(0)
-		for _, p := range v.parts {
-			if p.Number == g.Part {
-				return sse.Range{Offset: offset, Length: p.Size}, nil
-			}
-			offset += p.Size
-		}
-		return sse.Range{}, fail(416, "InvalidPartNumber", "The requested partnumber is not satisfiable")
+		return v.part(g.Part)
 	case g.Range.First < 0:
 		n := min(-g.Range.First, size)
 		return sse.Range{Offset: size - n, Length: n}, nil
@@ -107,6 +101,19 @@ func (v *version) wanted(g *storage.Get) (sse.Range, error) {
 		end = min(end, g.Range.Last+1)
 	}
 	return sse.Range{Offset: g.Range.First, Length: end - g.Range.First}, nil
+}
+
+// part returns where the part lies that MinIO takes for the one of a number: where the
+// numbers have gaps it counts.
+func (v *version) part(number int) (sse.Range, error) {
+	if !slices.ContainsFunc(v.parts, func(p storage.ObjectPart) bool { return p.Number == number }) {
+		return sse.Range{}, fail(416, "InvalidPartNumber", "The requested partnumber is not satisfiable")
+	}
+	at := sse.Range{}
+	for _, p := range v.parts[:min(number, len(v.parts))] {
+		at = sse.Range{Offset: at.Offset + at.Length, Length: p.Size}
+	}
+	return at, nil
 }
 
 // objectBody is the body of an answer.

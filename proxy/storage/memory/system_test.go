@@ -3,12 +3,12 @@ package memory_test
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
+	"github.com/bucketseal/bucketseal/proxy/storage/storagetest"
 	"github.com/bucketseal/bucketseal/proxy/system"
 )
 
@@ -25,31 +25,22 @@ func newSystem(t *testing.T) (*memory.Storage, *memory.System) {
 	return s, sys
 }
 
-func TestSystemObjects(t *testing.T) {
-	_, sys := newSystem(t)
+func TestSystemConformance(t *testing.T) {
+	t.Parallel()
+	storagetest.RunSystem(t, func(t *testing.T) system.Objects {
+		sys := memory.New(memory.Options{}).System("system")
+		if err := sys.CreateBucket(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return sys
+	})
+}
+
+func TestHiddenObjectKeepsVersions(t *testing.T) {
+	s, sys := newSystem(t)
 	ctx := t.Context()
-	if _, _, err := sys.Get(ctx, "rules", ""); !errors.Is(err, system.ErrNotFound) {
-		t.Errorf("get of nothing: %v", err)
-	}
-	first, err := sys.Put(ctx, "rules", []byte("1"), "")
-	if err != nil {
+	if _, err := sys.Put(ctx, "rules", []byte("1"), ""); err != nil {
 		t.Fatal(err)
-	}
-	if _, err := sys.Put(ctx, "rules", []byte("2"), ""); !errors.Is(err, system.ErrConflict) {
-		t.Errorf("a second creation: %v", err)
-	}
-	second, err := sys.Put(ctx, "rules", []byte("2"), first)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := sys.Put(ctx, "rules", []byte("3"), first); !errors.Is(err, system.ErrConflict) {
-		t.Errorf("a replacement of what was replaced: %v", err)
-	}
-	if data, etag, err := sys.Get(ctx, "rules", first); err != nil || string(data) != "2" || etag != second {
-		t.Errorf("%q, %q, %v", data, etag, err)
-	}
-	if _, _, err := sys.Get(ctx, "rules", second); !errors.Is(err, system.ErrNotModified) {
-		t.Errorf("get of what is known: %v", err)
 	}
 	if err := sys.Hide(ctx, "rules"); err != nil {
 		t.Fatal(err)
@@ -57,45 +48,19 @@ func TestSystemObjects(t *testing.T) {
 	if _, _, err := sys.Get(ctx, "rules", ""); !errors.Is(err, system.ErrNotFound) {
 		t.Errorf("get of what is hidden: %v", err)
 	}
+	page, err := s.Own(storage.Actor{}).List(ctx, &storage.List{Bucket: "system", Versions: true})
+	if err != nil || len(page.Entries) != 2 {
+		t.Errorf("%+v, %v", page, err)
+	}
 }
 
-func TestNotes(t *testing.T) {
+func TestNoteStoredThoughItFailed(t *testing.T) {
 	s, sys := newSystem(t)
-	ctx := t.Context()
-	long := strings.Repeat("v", 20_000)
-	for i := range 3 {
-		if err := sys.PutNote(ctx, fmt.Sprint("notes/", i), long, []byte("body")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := sys.PutNote(ctx, "notes/1", "another", nil); !errors.Is(err, system.ErrConflict) {
-		t.Errorf("a second note of one name: %v", err)
-	}
-	if err := sys.ReplaceNote(ctx, "notes/1", "another", nil); err != nil {
-		t.Fatal(err)
-	}
-	notes, more, err := sys.ListNotes(ctx, "notes/", "notes/0")
-	if err != nil || more || len(notes) != 2 || notes[0].Value != "another" || notes[1].Value != long || notes[1].Modified.IsZero() {
-		t.Errorf("%d notes, more %t, %v", len(notes), more, err)
-	}
-	if value, err := sys.GetNote(ctx, "notes/2"); err != nil || value != long {
-		t.Errorf("a note of %d letters, %v", len(value), err)
-	}
-	if body, err := sys.GetNoteBody(ctx, "notes/0"); err != nil || string(body) != "body" {
-		t.Errorf("%q, %v", body, err)
-	}
-	deleted, err := sys.DeleteNotes(ctx, "notes/", func(name string) bool { return name == "notes/2" })
-	if err != nil || deleted != 3 { // one has two versions
-		t.Errorf("%d deleted, %v", deleted, err)
-	}
-	if _, err := sys.GetNote(ctx, "notes/0"); !errors.Is(err, system.ErrNotFound) {
-		t.Errorf("get of what was deleted: %v", err)
-	}
 	s.SetFaults(once(memory.Put, memory.Done, unreachable))
-	if err := sys.PutNote(ctx, "notes/9", "stored", nil); !errors.Is(err, storage.ErrUnreachable) {
+	if err := sys.PutNote(t.Context(), "note", "stored", nil); !errors.Is(err, storage.ErrUnreachable) {
 		t.Errorf("a write that failed: %v", err)
 	}
-	if value, err := sys.GetNote(ctx, "notes/9"); err != nil || value != "stored" {
+	if value, err := sys.GetNote(t.Context(), "note"); err != nil || value != "stored" {
 		t.Errorf("%q, %v", value, err)
 	}
 }

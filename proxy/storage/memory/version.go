@@ -36,8 +36,6 @@ type attributes struct {
 
 const (
 	metaPrefix = "X-Amz-Meta-"
-	// recordName is under which an object's record is stored.
-	recordName = "X-Amz-Meta-Bucketseal"
 	// maxMetadata is how long names and values of user metadata may be together, in
 	// bytes; the record does not count.
 	maxMetadata = 2048
@@ -49,11 +47,6 @@ const (
 var storedHeaders = []string{
 	"Content-Type", "Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Expires", "X-Amz-Storage-Class",
 	"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date", "X-Amz-Object-Lock-Legal-Hold",
-}
-
-// isReserved says whether a name begins as the record's does, in any case.
-func isReserved(name string) bool {
-	return len(name) >= len(recordName) && strings.EqualFold(name[:len(recordName)], recordName)
 }
 
 // newAttributes takes from a write's metadata what is stored. uncounted is what does not
@@ -89,7 +82,7 @@ func newAttributes(meta, uncounted storage.Metadata) (attributes, error) {
 }
 
 func (a *attributes) keep(name, value string) {
-	if isReserved(name) {
+	if storage.IsReserved(name) {
 		a.reserved = append(a.reserved, storage.MetaEntry{Name: name, Value: value})
 		return
 	}
@@ -109,7 +102,7 @@ func recordOf(text string) storage.Metadata {
 	if text == "" {
 		return nil
 	}
-	return storage.Metadata{recordName: {text}}
+	return storage.Metadata{storage.RecordName: {text}}
 }
 
 // exists says whether there is an object: v may be nil.

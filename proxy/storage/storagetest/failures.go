@@ -147,6 +147,7 @@ type closing struct {
 	closed chan struct{}
 }
 
+// Close notes that the body was closed.
 func (c *closing) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -107,11 +107,11 @@ func (k *kit) reservedApart() {
 	for _, e := range info.Reserved {
 		found[e.Name] = e.Value
 	}
-	if len(info.Reserved) != 2 || found[record] != "record" || found["X-Amz-Meta-Bucketseal-Planted"] != "evil" {
+	if len(info.Reserved) != 2 || found[storage.RecordName] != "record" || found["X-Amz-Meta-Bucketseal-Planted"] != "evil" {
 		k.Errorf("reserved metadata are %v", info.Reserved)
 	}
 	for name := range info.Meta {
-		if strings.HasPrefix(strings.ToLower(name), "x-amz-meta-bucketseal") {
+		if storage.IsReserved(name) {
 			k.Errorf("%s is among the metadata", name)
 		}
 	}
@@ -230,11 +230,11 @@ func (k *kit) deleted() {
 }
 
 func (k *kit) tags() {
-	_, err := k.own.Put(k.ctx(), &storage.Put{Name: k.name("o"), Meta: storage.Metadata{"X-Amz-Tagging": {"a=1&b%20c=d%26e"}}, Body: body(nil)})
+	_, err := k.own.Put(k.ctx(), &storage.Put{Name: k.name("o"), Meta: storage.Metadata{"X-Amz-Tagging": {"a=1&b%20c=d%3De"}}, Body: body(nil)})
 	k.must("put", err)
 	tags, err := k.own.Tags(k.ctx(), &storage.Get{Name: k.name("o")})
 	k.must("tags", err)
-	if len(tags) != 2 || tags["a"] != "1" || tags["b c"] != "d&e" {
+	if len(tags) != 2 || tags["a"] != "1" || tags["b c"] != "d=e" {
 		k.Errorf("tags are %q", tags)
 	}
 	if info := k.holds("o", nil); info.Meta.Get("X-Amz-Tagging-Count") != "2" {

@@ -45,9 +45,6 @@ func run(t *testing.T, open Open, group map[string]func(*kit)) {
 	}
 }
 
-// record names the metadata entry of an object's record.
-const record = "X-Amz-Meta-Bucketseal"
-
 // minPart is the smallest part but the last, in bytes, that every storage takes.
 const minPart = 5 << 20
 
@@ -146,7 +143,7 @@ func (k *kit) recordOf(info *storage.Info) string {
 	switch {
 	case len(info.Reserved) == 0:
 		return ""
-	case len(info.Reserved) > 1 || info.Reserved[0].Name != record:
+	case len(info.Reserved) > 1 || info.Reserved[0].Name != storage.RecordName:
 		k.Fatalf("reserved metadata is %.100v", info.Reserved)
 	}
 	return info.Reserved[0].Value

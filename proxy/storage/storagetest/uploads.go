@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/md5" //nolint:gosec // S3's ETags are MD5
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -28,6 +27,7 @@ var uploads = map[string]func(*kit){
 	"UnknownUpload":                (*kit).unknownUpload,
 	"PagesOfParts":                 (*kit).partPages,
 	"PartsOfAnObject":              (*kit).partsOfObject,
+	"ReadPartsOfAnObject":          (*kit).readParts,
 }
 
 // create begins an upload.
@@ -273,34 +273,69 @@ func (k *kit) partPages() {
 	}
 }
 
-func (k *kit) partsOfObject() {
-	u := k.create(&storage.CreateUpload{Name: k.name("o")})
-	sizes := map[int]int{2: minPart, 5: minPart + 7, 9: 3}
+// putTogether stores an object of parts with these numbers, and returns their contents.
+func (k *kit) putTogether(key string, numbers ...int) (contents [][]byte) {
+	k.Helper()
+	u := k.create(&storage.CreateUpload{Name: k.name(key)})
 	var parts []storage.CompletePart
-	for _, n := range []int{2, 5, 9} {
-		parts = append(parts, k.part(u, n, data(uint64(n), sizes[n]))) //nolint:gosec // not negative
+	for i, n := range numbers {
+		content := data(uint64(n), minPart+i) //nolint:gosec // not negative
+		if i == len(numbers)-1 {
+			content = content[:3]
+		}
+		contents = append(contents, content)
+		parts = append(parts, k.part(u, n, content))
 	}
 	k.complete(u, parts...)
-	got, err := k.own.ObjectParts(k.ctx(), &storage.Get{Name: k.name("o")})
-	k.must("parts", err)
-	if len(got) != 3 {
-		k.Fatalf("parts are %v", got)
+	return contents
+}
+
+func (k *kit) partsOfObject() {
+	for _, numbers := range [][]int{{1, 2, 3}, {2, 5, 9}} {
+		contents := k.putTogether("o", numbers...)
+		got, err := k.own.ObjectParts(k.ctx(), &storage.Get{Name: k.name("o")})
+		k.must("parts", err)
+		if len(got) != len(numbers) {
+			k.Fatalf("parts are %v", got)
+		}
+		for i, p := range got {
+			if p.Number != numbers[i] || p.Size != int64(len(contents[i])) {
+				k.Errorf("part %d of %v is %v", i, numbers, p)
+			}
+		}
 	}
+}
+
+func (k *kit) readParts() {
+	contents := k.putTogether("o", 1, 2, 3)
 	offset := int64(0)
-	for i, p := range got {
-		if p.Number != parts[i].Number || p.Size != int64(sizes[p.Number]) {
-			k.Errorf("part %d is %v", i, p)
-		}
-		info, content, err := k.read(&storage.Get{Name: k.name("o"), Part: p.Number})
+	for i, want := range contents {
+		g := &storage.Get{Name: k.name("o"), Part: i + 1}
+		info, content, err := k.read(g)
 		k.must("part", err)
-		if !bytes.Equal(content, data(uint64(p.Number), sizes[p.Number])) || !info.Part || info.At != (sse.Range{Offset: offset, Length: p.Size}) { //nolint:gosec // not negative
-			k.Errorf("part %d: part %t, %v", p.Number, info.Part, info.At)
+		at := sse.Range{Offset: offset, Length: int64(len(want))}
+		if !bytes.Equal(content, want) || !info.Part || info.At != at {
+			k.Errorf("part %d: part %t, %v, not %v", i+1, info.Part, info.At, at)
 		}
-		offset += p.Size
+		head, err := k.own.Head(k.ctx(), g)
+		k.must("head", err)
+		if head.At != at || !head.Part {
+			k.Errorf("head of part %d: part %t, %v, not %v", i+1, head.Part, head.At, at)
+		}
+		offset += at.Length
 	}
-	_, _, err = k.read(&storage.Get{Name: k.name("o"), Part: 3})
+	_, _, err := k.read(&storage.Get{Name: k.name("o"), Part: 4})
 	k.want("a part that the object does not have", err, storage.ErrRange)
-	if errors.Is(err, storage.ErrNotFound) {
-		k.Errorf("%v is ErrNotFound too", err)
+	k.putTogether("gaps", 2, 5, 9)
+	_, all, err := k.read(&storage.Get{Name: k.name("gaps")})
+	k.must("get", err)
+	for _, number := range []int{2, 5, 9} { // which one it is the storage says
+		info, content, err := k.read(&storage.Get{Name: k.name("gaps"), Part: number})
+		k.must("part", err)
+		if !info.Part || !bytes.Equal(content, all[info.At.Offset:info.At.Offset+info.At.Length]) {
+			k.Errorf("part %d: part %t, other bytes than %v", number, info.Part, info.At)
+		}
 	}
+	_, _, err = k.read(&storage.Get{Name: k.name("gaps"), Part: 3})
+	k.want("a number that no part has", err, storage.ErrRange)
 }

@@ -179,7 +179,7 @@ func (k *kit) versionMetadata() {
 	var got []string
 	for _, e := range page.Entries {
 		for _, m := range e.Metadata {
-			if m.Name == record {
+			if m.Name == storage.RecordName {
 				got = append(got, m.Value)
 			}
 		}
