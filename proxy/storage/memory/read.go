@@ -58,8 +58,12 @@ func (s *Storage) read(g *storage.Get) (*storage.Info, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := v.judge(storage.Conditions{IfMatch: g.IfMatch}); err != nil {
-		return nil, nil, err
+	if g.IfMatch != "" && !v.matches(g.IfMatch) {
+		failed := v.failed()
+		if s.buckets[g.Name.Bucket].versioning != Unversioned {
+			v.nameInError(failed)
+		}
+		return nil, nil, failed
 	}
 	info, size := v.info(g), int64(len(v.data))
 	if g.Range == nil && g.Part == 0 {
@@ -71,10 +75,14 @@ func (s *Storage) read(g *storage.Get) (*storage.Info, []byte, error) {
 	}
 	info.Part, info.At, info.Total, info.Size = true, at, size, at.Length
 	info.Meta.Set("Content-Length", strconv.FormatInt(at.Length, 10))
-	info.Meta.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", at.Offset, at.Offset+at.Length-1, size))
 	if g.Part > 0 && v.parts != nil {
 		info.Meta.Set("X-Amz-Mp-Parts-Count", strconv.Itoa(len(v.parts)))
 	}
+	if g.Part > 0 && size == 0 { // MinIO does not say where it lies
+		info.Total = -1
+		return &info, nil, nil
+	}
+	info.Meta.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", at.Offset, at.Offset+at.Length-1, size))
 	return &info, v.data[at.Offset : at.Offset+at.Length], nil
 }
 
@@ -92,9 +100,7 @@ func (v *version) wanted(g *storage.Get) (sse.Range, error) {
 		n := min(-g.Range.First, size)
 		return sse.Range{Offset: size - n, Length: n}, nil
 	case g.Range.First >= size:
-		err := fail(416, "InvalidRange", "The requested range is not satisfiable")
-		err.Header.Set("Content-Range", fmt.Sprintf("bytes */%d", size))
-		return sse.Range{}, err
+		return sse.Range{}, fail(416, "InvalidRange", "The requested range is not satisfiable")
 	}
 	end := size
 	if g.Range.Last >= 0 {
@@ -106,7 +112,7 @@ func (v *version) wanted(g *storage.Get) (sse.Range, error) {
 // part returns where the part lies that MinIO takes for the one of a number: where the
 // numbers have gaps it counts.
 func (v *version) part(number int) (sse.Range, error) {
-	if !slices.ContainsFunc(v.parts, func(p storage.ObjectPart) bool { return p.Number == number }) {
+	if number != 1 && !slices.ContainsFunc(v.parts, func(p storage.ObjectPart) bool { return p.Number == number }) {
 		return sse.Range{}, fail(416, "InvalidPartNumber", "The requested partnumber is not satisfiable")
 	}
 	at := sse.Range{}
