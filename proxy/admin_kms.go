@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/pins"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -44,7 +45,7 @@ func isReservedKey(name string) bool { return strings.HasPrefix(name, systemKey)
 func (s *Server) keyName(r *request) (string, error) {
 	name := r.query.Get("key-id")
 	if name == "" {
-		return s.keys.defaultKey, nil
+		return s.opts.DefaultKey, nil
 	}
 	if isReservedKey(name) {
 		return "", fmt.Errorf("KMS key %q is reserved: %w", name, kms.ErrNotPermitted)
@@ -88,7 +89,7 @@ func (s *Server) kmsKeyStatus(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	status := keyStatus{KeyID: name}
-	encContext := kms.Context{contextUse: "key-status"}.Canonical()
+	encContext := kms.Context{keyring.ContextUse: "key-status"}.Canonical()
 	ctx := pins.PinNothing(r.Context())
 	dek, err := s.opts.KMS.GenerateDEK(ctx, name, encContext)
 	if err != nil {
@@ -157,7 +158,7 @@ func (s *Server) kmsStatus(w http.ResponseWriter, r *request) error {
 		Endpoints  map[string]string `json:"endpoints"`
 		State      keyServiceState   `json:"state"`
 	}{
-		Name: "bucketseal", DefaultKey: s.keys.defaultKey, Endpoints: map[string]string{"bucketseal": online},
+		Name: "bucketseal", DefaultKey: s.opts.DefaultKey, Endpoints: map[string]string{"bucketseal": online},
 		State: keyServiceState{KeyStoreLatency: state.Latency, KeyStoreReachable: err == nil, KeystoreAvailable: err == nil},
 	})
 }

@@ -67,7 +67,7 @@ func newAdminStage(t *testing.T, reply func(http.ResponseWriter, *http.Request))
 	}
 	stage.server, err = New(Options{
 		Upstream: client, Service: storage.Credential{AccessKey: testRoot, SecretKey: testRootSecret},
-		Identities: identity.Settings{Credentials: testCredentials(), Access: identity.Access{KeyAdmins: []string{testRoot}}},
+		Identities: identity.Settings{Credentials: testCredentials(), Access: identity.Access{Unrestricted: true, KeyAdmins: []string{testRoot}}},
 		KMS:        stage.keys, DefaultKey: "default-key", AutoEncryption: sse.ModeS3, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -8,10 +8,10 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
-	"github.com/bucketseal/bucketseal/sse"
 )
 
 // caller is who a request comes from, and as whom upstream is asked.
@@ -103,59 +103,8 @@ func (s *Server) asStaleCredential(r *request, err error) error {
 	return fmt.Errorf("%w (%v)", errStaleCredential, err) //nolint:errorlint // upstream's code would mislead the client
 }
 
-// errKeyAccess says that this proxy's configuration does not let the caller use
-// keys for a bucket, whatever upstream would say.
-var errKeyAccess = errors.New("the caller may not use encryption keys in this bucket")
-
-// mayOpen is asked before the keys of a stored object are unsealed, or taken from
-// where they are kept.
-func (s *Server) mayOpen(ctx context.Context, c caller, bucket string, rec *sse.Record) error {
-	return s.mayUseKeys(ctx, c, bucket, rec.Mode, rec.KMSKey, identity.Decrypt)
-}
-
-// mayWrite is asked before keys for new data are made.
-func (s *Server) mayWrite(ctx context.Context, c caller, bucket string, asked *sse.Request) error {
-	key, err := s.keys.nameFor(asked)
-	if err != nil {
-		return err
-	}
-	return s.mayUseKeys(ctx, c, bucket, asked.Mode, key, identity.Generate)
-}
-
-// mayKnow is asked before digests of data that is being written are shown: to who
-// may write it, or read it.
-func (s *Server) mayKnow(ctx context.Context, c caller, bucket string, rec *sse.Record) error {
-	if rec == nil {
-		return nil
-	}
-	err := s.mayUseKeys(ctx, c, bucket, rec.Mode, rec.KMSKey, identity.Generate)
-	if errors.Is(err, errKeyAccess) || errors.Is(err, kms.ErrNotPermitted) {
-		return s.mayOpen(ctx, c, bucket, rec)
-	}
-	return err
-}
-
-// mayUseKeys is asked before any DEK is generated or unsealed: upstream can only
-// narrow access, and one that says yes to everybody opens nothing. key is "" for
-// SSE-C. errKeyAccess, kms.ErrNotPermitted for SSE-KMS, or what keeps it from being
-// told.
-func (s *Server) mayUseKeys(ctx context.Context, c caller, bucket string, mode sse.Mode, key string, use identity.Use) error {
-	if c.identity == nil {
-		if !s.opts.AllowAnonymous.Match(bucket) {
-			return fmt.Errorf("anonymous caller, bucket %q is not in allow_anonymous: %w", bucket, errKeyAccess)
-		}
-		return nil
-	}
-	err := s.identities.MayUse(ctx, c.identity, bucket, key, use)
-	switch {
-	case !errors.Is(err, identity.ErrNotAllowed):
-		return err
-	case mode == sse.ModeKMS:
-		return fmt.Errorf("%w (%v)", kms.ErrNotPermitted, err) //nolint:errorlint // it has one code, and this is it
-	default:
-		return fmt.Errorf("%w (%w)", errKeyAccess, err)
-	}
-}
+// keys is the caller as package keyring knows it.
+func (c caller) keys() keyring.Caller { return keyring.As(c.identity) }
 
 // mayAdministerKeys says whether the caller may create, list and delete KMS keys,
 // as far as the proxy's configuration goes; upstream is asked besides.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
@@ -23,7 +24,7 @@ func testIdentities(t *testing.T, rules ...identity.Rule) *identity.Store {
 		Objects: struct{ identity.Objects }{}, Ready: func(context.Context) error { return nil },
 		Settings: identity.Settings{
 			Credentials: map[string]string{"root": "root-secret", "app": "app-secret"},
-			Access:      identity.Access{Rules: rules, KeyAdmins: []string{"root"}},
+			Access:      identity.Access{Unrestricted: rules == nil, Rules: rules, KeyAdmins: []string{"root"}},
 		},
 	})
 	if err != nil {
@@ -51,15 +52,16 @@ func TestWhoAdministersKeys(t *testing.T) {
 
 func TestRefusedKeysHaveTheModesOwnError(t *testing.T) {
 	t.Parallel()
-	s := &Server{identities: testIdentities(t, identity.Rule{}), keys: testKeyring(t, "default", "s3", "other")}
+	s := &Server{identities: testIdentities(t, identity.Rule{})}
+	keys := keyring.New(keyring.Options{Rights: s.identities, DefaultKey: "default", S3Key: "s3"})
 	c, err := s.callerWith(t.Context(), "app", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for mode, want := range map[sse.Mode]string{sse.ModeS3: "AccessDenied", sse.ModeC: "AccessDenied", sse.ModeKMS: "kms:NotAuthorized"} {
+		_, open := keys.MayOpen(t.Context(), c.keys(), "bucket", &sse.Record{Mode: mode})
 		for what, err := range map[string]error{
-			"write": s.mayWrite(t.Context(), c, "bucket", &sse.Request{Mode: mode}),
-			"open":  s.mayOpen(t.Context(), c, "bucket", &sse.Record{Mode: mode}),
+			"write": keys.MayWrite(t.Context(), c.keys(), "bucket", &sse.Request{Mode: mode}), "open": open,
 		} {
 			if answer := asAPIError(err); err == nil || answer.code != want || answer.status != 403 {
 				t.Errorf("%s with %v: %v", what, mode, err)

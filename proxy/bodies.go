@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -18,10 +19,10 @@ type plaintext interface {
 	// MD5 and Checksums are known after io.EOF, the declared ones before.
 	MD5() (sum [16]byte, ok bool)
 	DeclaredMD5() (sum [16]byte, ok bool)
-	Checksums() map[sigv4.ChecksumAlgorithm][]byte
-	DeclaredChecksum() (alg sigv4.ChecksumAlgorithm, value []byte, ok bool)
+	Checksums() map[checksum.Algorithm][]byte
+	DeclaredChecksum() (alg checksum.Algorithm, value []byte, ok bool)
 	// TrailerChecksum is the algorithm of the one that follows the body.
-	TrailerChecksum() (alg sigv4.ChecksumAlgorithm, ok bool)
+	TrailerChecksum() (alg checksum.Algorithm, ok bool)
 	// Err is the error that reading ended with, nil or io.EOF.
 	Err() error
 }
@@ -192,14 +193,14 @@ type copiedBody struct {
 	src   io.Reader
 	known sse.Facts // of the source
 	md5   hash.Hash // nil if nobody asks for it
-	sums  map[sigv4.ChecksumAlgorithm]hash.Hash
+	sums  map[checksum.Algorithm]hash.Hash
 	err   error
 }
 
 // newCopiedBody returns src as a body of which known is known already; withMD5
 // and sums say what else to compute.
-func newCopiedBody(src io.Reader, known sse.Facts, withMD5 bool, sums []sigv4.ChecksumAlgorithm) *copiedBody {
-	b := &copiedBody{src: src, known: known, sums: make(map[sigv4.ChecksumAlgorithm]hash.Hash)}
+func newCopiedBody(src io.Reader, known sse.Facts, withMD5 bool, sums []checksum.Algorithm) *copiedBody {
+	b := &copiedBody{src: src, known: known, sums: make(map[checksum.Algorithm]hash.Hash)}
 	if withMD5 {
 		b.md5 = md5.New() //nolint:gosec // see above
 	}
@@ -242,8 +243,8 @@ func (b *copiedBody) DeclaredMD5() (sum [16]byte, ok bool) {
 }
 
 // Checksums implements plaintext.
-func (b *copiedBody) Checksums() map[sigv4.ChecksumAlgorithm][]byte {
-	out := make(map[sigv4.ChecksumAlgorithm][]byte, len(b.sums))
+func (b *copiedBody) Checksums() map[checksum.Algorithm][]byte {
+	out := make(map[checksum.Algorithm][]byte, len(b.sums))
 	if b.err == io.EOF {
 		for algorithm, sum := range b.sums {
 			out[algorithm] = sum.Sum(nil)
@@ -253,7 +254,7 @@ func (b *copiedBody) Checksums() map[sigv4.ChecksumAlgorithm][]byte {
 }
 
 // DeclaredChecksum implements plaintext.
-func (b *copiedBody) DeclaredChecksum() (sigv4.ChecksumAlgorithm, []byte, bool) {
+func (b *copiedBody) DeclaredChecksum() (checksum.Algorithm, []byte, bool) {
 	if b.known.Checksum == nil {
 		return 0, nil, false
 	}
@@ -261,7 +262,7 @@ func (b *copiedBody) DeclaredChecksum() (sigv4.ChecksumAlgorithm, []byte, bool) 
 }
 
 // TrailerChecksum implements plaintext.
-func (b *copiedBody) TrailerChecksum() (sigv4.ChecksumAlgorithm, bool) { return 0, false }
+func (b *copiedBody) TrailerChecksum() (checksum.Algorithm, bool) { return 0, false }
 
 // Err implements plaintext.
 func (b *copiedBody) Err() error { return b.err }

@@ -7,13 +7,13 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
 // checksumAlgorithm is one of S3's checksums in all its names.
 type checksumAlgorithm struct {
-	wire   sigv4.ChecksumAlgorithm
+	wire   checksum.Algorithm
 	sealed sse.ChecksumType
 	// header carries its value, and element in documents.
 	header, element string
@@ -24,22 +24,22 @@ type checksumAlgorithm struct {
 // checksumAlgorithms are the checksums that S3 knows.
 var checksumAlgorithms = func() (list []checksumAlgorithm) {
 	for _, pair := range []struct {
-		wire   sigv4.ChecksumAlgorithm
+		wire   checksum.Algorithm
 		sealed sse.ChecksumType
 	}{
-		{sigv4.CRC32, sse.CRC32},
-		{sigv4.CRC32C, sse.CRC32C},
-		{sigv4.CRC64NVME, sse.CRC64NVME},
-		{sigv4.SHA1, sse.SHA1},
-		{sigv4.SHA256, sse.SHA256},
-		{sigv4.SHA512, sse.SHA512},
-		{sigv4.MD5, sse.MD5},
-		{sigv4.XXHASH64, sse.XXHASH64},
-		{sigv4.XXHASH3, sse.XXHASH3},
-		{sigv4.XXHASH128, sse.XXHASH128},
+		{checksum.CRC32, sse.CRC32},
+		{checksum.CRC32C, sse.CRC32C},
+		{checksum.CRC64NVME, sse.CRC64NVME},
+		{checksum.SHA1, sse.SHA1},
+		{checksum.SHA256, sse.SHA256},
+		{checksum.SHA512, sse.SHA512},
+		{checksum.MD5, sse.MD5},
+		{checksum.XXHASH64, sse.XXHASH64},
+		{checksum.XXHASH3, sse.XXHASH3},
+		{checksum.XXHASH128, sse.XXHASH128},
 	} {
 		list = append(list, checksumAlgorithm{
-			wire: pair.wire, sealed: pair.sealed, upstream: pair.wire <= sigv4.SHA256,
+			wire: pair.wire, sealed: pair.sealed, upstream: pair.wire <= checksum.SHA256,
 			header: textproto.CanonicalMIMEHeaderKey(pair.wire.HeaderName()), element: "Checksum" + pair.wire.String(),
 		})
 	}
@@ -58,7 +58,7 @@ func checksumOf(kind sse.ChecksumType) *checksumAlgorithm {
 }
 
 // sealedChecksum returns how a record names a client's checksum, 0 for none.
-func sealedChecksum(algorithm sigv4.ChecksumAlgorithm) sse.ChecksumType {
+func sealedChecksum(algorithm checksum.Algorithm) sse.ChecksumType {
 	for i := range checksumAlgorithms {
 		if checksumAlgorithms[i].wire == algorithm {
 			return checksumAlgorithms[i].sealed
@@ -78,7 +78,7 @@ func upstreamKeeps(header string) bool {
 }
 
 // defaultChecksum is what a write gets whose client asks for no checksum, as at AWS.
-const defaultChecksum = sigv4.CRC64NVME
+const defaultChecksum = checksum.CRC64NVME
 
 // combinable says whether the checksum of a whole follows from those of its parts.
 func combinable(kind sse.ChecksumType) bool {

@@ -5,14 +5,14 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
 func TestEveryChecksumHasItsNames(t *testing.T) {
 	t.Parallel()
 	known := 0
-	for algorithm := sigv4.CRC32; algorithm.Size() > 0; algorithm++ {
+	for algorithm := checksum.CRC32; algorithm.Size() > 0; algorithm++ {
 		known++
 		kind := sealedChecksum(algorithm)
 		if kind.Size() != algorithm.Size() || checksumOf(kind).wire != algorithm {

@@ -62,7 +62,7 @@ func (s *Server) completeMultipartUpload(w http.ResponseWriter, r *request) erro
 		return err
 	}
 	c.upload = u
-	if err := s.mayKnow(r.Context(), r.caller, r.bucket, u.record); err != nil {
+	if err := s.keys.MayKnow(r.Context(), r.caller.keys(), r.bucket, u.record); err != nil {
 		return err
 	}
 	err = patiently(w, func() error { return c.run(r.Context()) })
@@ -137,7 +137,7 @@ func (c *completing) run(ctx context.Context) error {
 		return err
 	}
 	if c.upload.record != nil {
-		if err := c.server.keys.confirm(ctx, c.request.name(), c.upload.record); err != nil {
+		if err := c.server.keys.Confirm(ctx, c.request.name(), c.upload.record); err != nil {
 			return err
 		}
 		if err := c.writeManifest(ctx); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/sse"
@@ -142,14 +143,14 @@ func (c *completing) combineChecksums() error {
 		if c.upload.Composite {
 			digest.Write(p.Checksum.Value)
 		} else {
-			whole = combineCRC(kind, whole, p.Checksum.Value, p.PlainSize)
+			whole = checksum.Combine(checksumOf(kind).wire, whole, p.Checksum.Value, p.PlainSize)
 		}
 	}
 	sum := &sse.Checksum{Type: kind, Composite: c.upload.Composite}
 	if c.upload.Composite {
 		sum.Value = digest.Sum(nil)
 	} else {
-		sum.Value = crcBytes(kind, whole)
+		sum.Value = checksum.Bytes(checksumOf(kind).wire, whole)
 	}
 	c.facts.Checksum = sum
 	return c.checkGiven()
@@ -163,9 +164,9 @@ func (c *completing) defaultChecksum() *sse.Checksum {
 		if p.WholeCRC == nil {
 			return nil
 		}
-		whole = combineCRC(sse.CRC64NVME, whole, p.WholeCRC, p.PlainSize)
+		whole = checksum.Combine(checksum.CRC64NVME, whole, p.WholeCRC, p.PlainSize)
 	}
-	return &sse.Checksum{Type: sse.CRC64NVME, Value: crcBytes(sse.CRC64NVME, whole)}
+	return &sse.Checksum{Type: sse.CRC64NVME, Value: checksum.Bytes(checksum.CRC64NVME, whole)}
 }
 
 // checkGiven compares the object's checksum with the one that the client gives.

@@ -187,31 +187,31 @@ func (c *copying) mayPut(ctx context.Context) error {
 // key, and has upstream copy the ciphertext beneath them.
 func (c *copying) rewrap(ctx context.Context) error {
 	r, s := c.request, c.server
-	if err := s.mayWrite(ctx, r.caller, r.bucket, c.asked); err != nil {
+	if err := s.keys.MayWrite(ctx, r.caller.keys(), r.bucket, c.asked); err != nil {
 		return s.refusal(ctx, r, err)
 	}
 	if err := c.measure(ctx); err != nil {
 		return err
 	}
-	key, err := s.keys.forWrite(ctx, r.name(), c.asked)
+	key, err := s.keys.Make(ctx, r.caller.keys(), r.name(), c.asked)
 	if err != nil {
 		return s.refusal(ctx, r, err)
 	}
-	defer key.zero()
+	defer key.Zero()
 	c.facts = c.source.object.facts
-	private, err := c.carryLayout(ctx, &key.record)
+	private, err := c.carryLayout(ctx, &key.Record)
 	if err != nil {
 		return err
 	}
-	text, err := key.record.Seal(&key.binding, &key.secret, &c.source.object.key, private)
+	text, err := key.Seal(&c.source.object.key, private)
 	if err != nil {
-		return fmt.Errorf("seal record: %w", err)
+		return err
 	}
-	c.record = &key.record
+	c.record = &key.Record
 	if err := c.copyUpstream(ctx, url.Values{recordHeader: {text}}); err != nil {
 		return err
 	}
-	return key.issued.confirm(ctx)
+	return key.Confirm(ctx)
 }
 
 // carryLayout gives the copy's record what the source has: facts in the record

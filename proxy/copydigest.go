@@ -4,19 +4,19 @@ import (
 	"context"
 	"io"
 
-	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
 // askedSum is the checksum that the request asks the copy to have.
-func (c *copying) askedSum() (sigv4.ChecksumAlgorithm, bool) {
-	return sigv4.ParseChecksumAlgorithm(c.request.Header.Get("X-Amz-Checksum-Algorithm"))
+func (c *copying) askedSum() (checksum.Algorithm, bool) {
+	return checksum.Parse(c.request.Header.Get("X-Amz-Checksum-Algorithm"))
 }
 
 // missing is the checksum that the copy must have and its source does not: the one
 // that the request asks for, or, as at AWS, one of the whole where the source's is one
 // of its parts'.
-func (c *copying) missing(known *sse.Facts) []sigv4.ChecksumAlgorithm {
+func (c *copying) missing(known *sse.Facts) []checksum.Algorithm {
 	sum := known.Checksum
 	algorithm, ok := c.askedSum()
 	if !ok && sum != nil {
@@ -25,14 +25,14 @@ func (c *copying) missing(known *sse.Facts) []sigv4.ChecksumAlgorithm {
 	if !ok || sum != nil && !sum.Composite && sum.Type == sealedChecksum(algorithm) {
 		return nil
 	}
-	return []sigv4.ChecksumAlgorithm{algorithm}
+	return []checksum.Algorithm{algorithm}
 }
 
 // whileReading is what to compute of data that is read in any case: as at AWS, a
 // copy whose source has no checksum gets a CRC64NVME.
-func (c *copying) whileReading(known *sse.Facts) []sigv4.ChecksumAlgorithm {
+func (c *copying) whileReading(known *sse.Facts) []checksum.Algorithm {
 	if _, asked := c.askedSum(); !asked && known.Checksum == nil {
-		return []sigv4.ChecksumAlgorithm{defaultChecksum}
+		return []checksum.Algorithm{defaultChecksum}
 	}
 	return c.missing(known)
 }
@@ -56,9 +56,9 @@ func (c *copying) combineParts(ctx context.Context) error {
 		return nil
 	}
 	for _, p := range parts.List() {
-		whole = combineCRC(kind, whole, p.Checksum, p.PlainSize)
+		whole = checksum.Combine(checksumOf(kind).wire, whole, p.Checksum, p.PlainSize)
 	}
-	o.facts.Checksum = &sse.Checksum{Type: kind, Value: crcBytes(kind, whole)}
+	o.facts.Checksum = &sse.Checksum{Type: kind, Value: checksum.Bytes(checksumOf(kind).wire, whole)}
 	return nil
 }
 
@@ -104,7 +104,7 @@ func (b *bufferBudget) discard(src io.Reader) error {
 
 // ofStream returns what the source's facts say of data that is written anew as one
 // stream, and what else to compute of it.
-func (c *copying) ofStream() (known sse.Facts, sums []sigv4.ChecksumAlgorithm) {
+func (c *copying) ofStream() (known sse.Facts, sums []checksum.Algorithm) {
 	if o := c.source.object; o != nil {
 		known.Checksum = o.facts.Checksum
 		if o.facts.Parts == 0 {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -138,16 +139,13 @@ func (c *copySource) open(ctx context.Context, s *Server, r *request) error {
 	case c.record == nil:
 		return nil
 	case c.hasKey && c.record.Mode != sse.ModeC:
-		return errNoCustomerKey
-	}
-	if err := s.mayOpen(ctx, r.caller, c.name.Bucket, c.record); err != nil {
-		return err
+		return keyring.ErrNoCustomerKey
 	}
 	var customer *sse.Secret
 	if c.hasKey {
 		customer = &c.customer.CustomerKey
 	}
-	if c.object, err = s.openObject(ctx, c.name, c.record, resp, customer, true); err != nil {
+	if c.object, err = s.openObject(ctx, r.caller.keys(), c.name, c.record, resp, customer, true); err != nil {
 		return err
 	}
 	if c.record.Layout == sse.OneStream {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
-	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -26,7 +26,7 @@ const noEncryptionRule = "ServerSideEncryptionConfigurationNotFoundError"
 // would have let.
 func (s *Server) mayRule(r *request) error {
 	if r.caller.accessKey == "" { // upstream can only narrow access
-		return fmt.Errorf("anonymous caller: %w", errKeyAccess)
+		return fmt.Errorf("anonymous caller: %w", keyring.ErrAccess)
 	}
 	up := r.upstreamRequest(r.Method)
 	up.Query = url.Values{"encryption": {""}}
@@ -93,16 +93,16 @@ func (s *Server) putBucketEncryption(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	mode, name := sse.ModeS3, s.keys.s3Key
+	mode, name := sse.ModeS3, s.keys.S3Key()
 	if rule.Algorithm == bucketconfig.AWSKMS {
 		mode = sse.ModeKMS
-		if name, err = s.keys.name(rule.KMSKeyID); err != nil {
+		if name, err = s.keys.KeyName(rule.KMSKeyID); err != nil {
 			return err
 		}
 	}
 	// Upstream can only narrow access: who may not write under a key here does not
 	// make others do so.
-	if err := s.mayUseKeys(r.Context(), r.caller, r.bucket, mode, name, identity.Generate); err != nil {
+	if err := s.keys.MayRule(r.Context(), r.caller.keys(), r.bucket, mode, name); err != nil {
 		return err
 	}
 	if mode == sse.ModeKMS {
@@ -142,7 +142,7 @@ func (s *Server) getBucketEncryption(w http.ResponseWriter, r *request) error {
 // deleteBucketEncryption serves DeleteBucketEncryption. It answers when every
 // proxy has forgotten the rule.
 func (s *Server) deleteBucketEncryption(w http.ResponseWriter, r *request) error {
-	if err := s.mayUseKeys(r.Context(), r.caller, r.bucket, sse.ModeS3, s.keys.s3Key, identity.Generate); err != nil {
+	if err := s.keys.MayRule(r.Context(), r.caller.keys(), r.bucket, sse.ModeS3, s.keys.S3Key()); err != nil {
 		return err
 	}
 	if err := s.mayRule(r); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/form"
 	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
@@ -54,10 +55,8 @@ var (
 	errChanged           = errors.New("the object was overwritten while it was read")
 	errNotReady          = errors.New("the proxy is not set up yet")
 	errPlainHTTP         = errors.New("customer keys over plain http")
-	errNoCustomerKey     = errors.New("object needs a customer key")
 	errCustomerKeyUnused = errors.New("customer key for an object that needs none")
 	errReadWithMethod    = errors.New("server-side encryption header on a read")
-	errKMSKeyName        = errors.New("KMS key id")
 	errEncodingType      = errors.New("unknown encoding type")
 	errNoSuchUpload      = manifest.ErrNoSuchUpload
 	errPartNeedsKey      = errors.New("part of an SSE-C upload without its key")
@@ -76,7 +75,6 @@ var (
 	errAccountAnswer     = errors.New("upstream's answer names no account that was asked for")
 	errStaleCredential   = errors.New("upstream knows another secret for this access key, or none")
 	errSTSAnswer         = errors.New("what upstream's STS answered is no credential")
-	errOtherS3Key        = errors.New("an object of SSE-S3 under a KMS key that is neither sse_s3.key nor one of sse_s3.former_keys")
 	errNoSuchVersion     = errors.New("no such version")
 	errFormToObject      = errors.New("a form is sent to a bucket, not to an object; its field key names that")
 	errUnsignedForm      = errors.New("a form without a signature, and nobody without one may do this")
@@ -159,18 +157,18 @@ var errorTable = []struct {
 	{adminpayload.ErrNotAuthentic, apiError{400, "XMinioAdminConfigBadJSON", "JSON configuration provided is of incorrect format", nil}},
 	{adminpayload.ErrUnsupported, apiError{501, "NotImplemented", "Requests that are sealed as FIPS 140 builds do it are not supported.", nil}},
 	{errAccountAnswer, apiError{502, "InternalError", "MinIO's answer cannot be used: the account that it may have made is not known here.", nil}},
-	{errKeyAccess, apiError{403, "AccessDenied", "Access Denied.", nil}},
+	{keyring.ErrAccess, apiError{403, "AccessDenied", "Access Denied.", nil}},
 	{errNotReady, apiError{503, "ServiceUnavailable", "The encryption gateway is not set up yet. Please try again.", nil}},
 	{upstream.ErrUnfit, apiError{503, "ServiceUnavailable", "The storage behind this encryption gateway does not keep what encrypted objects need; its log says what.", nil}},
 	{errPlainHTTP, apiError{400, invalidRequest, "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.", nil}},
-	{errNoCustomerKey, apiError{400, invalidRequest, "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.", nil}},
+	{keyring.ErrNoCustomerKey, apiError{400, invalidRequest, "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.", nil}},
 	{errCustomerKeyUnused, apiError{400, invalidRequest, "The encryption parameters are not applicable to this object.", nil}},
 	{errReadWithMethod, apiError{400, "BadRequest", "400 BadRequest", nil}},
-	{errKMSKeyName, apiError{400, invalidArgument, "The KMS key id is not valid.", nil}},
+	{keyring.ErrKeyName, apiError{400, invalidArgument, "The KMS key id is not valid.", nil}},
 	{errEncodingType, apiError{400, invalidArgument, "Invalid Encoding Method specified in Request", nil}},
 	{errStaleCredential, apiError{403, "InvalidAccessKeyId", "The storage does not accept this access key any more: its secret was changed, or it was removed there.", nil}},
 	{errSTSAnswer, apiError{502, "InternalError", "The storage issued a credential that cannot be used here.", nil}},
-	{errOtherS3Key, apiError{500, "InternalError", "The object was encrypted with another key of SSE-S3 than this bucketseal has: its sse_s3.former_keys may lack one.", nil}},
+	{keyring.ErrOtherS3Key, apiError{500, "InternalError", "The object was encrypted with another key of SSE-S3 than this bucketseal has: its sse_s3.former_keys may lack one.", nil}},
 	{errUpstreamLied, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},
 
 	{sse.ErrTampered, apiError{500, "InternalError", "The stored object is damaged or was tampered with.", nil}},

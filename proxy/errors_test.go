@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
@@ -39,15 +40,15 @@ var mappedElsewhere = map[string]string{
 	"bucketconfig.ErrNotFound":     "what a Backend tells package bucketconfig",
 	"bucketconfig.ErrConflict":     "what a Backend tells package bucketconfig",
 	"bucketconfig.ErrIndexFull":    "InternalError: only an operator can do something about it",
-	"system.ErrNotFound":           "of system objects: rulesBackend and package manifest translate it",
-	"system.ErrNotModified":        "of system objects: rulesBackend translates it",
+	"system.ErrNotFound":           "of system objects: RulesBackend and package manifest translate it",
+	"system.ErrNotModified":        "of system objects: RulesBackend translates it",
 	"storage.ErrPrecondition":      "what an *Error means",
 	"storage.ErrNotFound":          "what an *Error means",
 	"storage.ErrNoSuchBucket":      "what an *Error means",
 	"storage.ErrNoSuchUpload":      "what an *Error means",
 	"storage.ErrRange":             "what an *Error means",
 	"storage.ErrForbidden":         "what an *Error means",
-	"system.ErrConflict":           "of system objects: rulesBackend translates it",
+	"system.ErrConflict":           "of system objects: RulesBackend translates it",
 }
 
 // sentinelsIn returns the package-level variables of a package's source that
@@ -151,7 +152,7 @@ func TestEverySentinelHasAnAnswer(t *testing.T) {
 	t.Parallel()
 	mapped := namesInErrorTable(t)
 	seen := make(map[string]bool)
-	for _, dir := range []string{".", "upstream", "storage", "system", "identity", "manifest", "../sse", "../kms", "../bucketconfig"} {
+	for _, dir := range []string{".", "upstream", "storage", "keyring", "system", "identity", "manifest", "../sse", "../kms", "../bucketconfig"} {
 		for _, name := range sentinelsIn(t, dir) {
 			seen[name] = true
 			switch why := mappedElsewhere[name]; {
@@ -242,7 +243,7 @@ func TestInternalDetailStaysInside(t *testing.T) {
 		fmt.Errorf("%s: %w", detail, sse.ErrTampered),
 		fmt.Errorf("%w (%w)", errNotReady, errors.New(detail)),
 		fmt.Errorf("%w (%w)", errNotReady, &storage.Error{Status: 403, Code: "AccessDenied", Message: detail}),
-		&tamperedError{fmt.Errorf("%w (%s)", sse.ErrWrongKey, detail)},
+		keyring.Tampered(fmt.Errorf("%w (%s)", sse.ErrWrongKey, detail)),
 	} {
 		got := asAPIError(err)
 		if strings.Contains(got.code+got.message, "10.0.0.7") {
@@ -274,7 +275,7 @@ func TestWrongDEKIsDamageAndWrongCustomerKeyIsTheClientsAffair(t *testing.T) {
 	if got := asAPIError(fmt.Errorf("open: %w", sse.ErrWrongKey)); got.status != http.StatusForbidden {
 		t.Errorf("a wrong customer key is %v", got)
 	}
-	err := &tamperedError{fmt.Errorf("%w (%w)", sse.ErrTampered, sse.ErrWrongKey)}
+	err := keyring.Tampered(fmt.Errorf("%w (%w)", sse.ErrTampered, sse.ErrWrongKey))
 	if got := asAPIError(err); got.status != http.StatusInternalServerError {
 		t.Errorf("a record that its own DEK does not open is %v", got)
 	}

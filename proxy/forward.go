@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -59,7 +60,7 @@ func (s *Server) forwardDocument(r *request, body []byte) (*http.Response, error
 			up.Header[name] = v
 		}
 	}
-	if algorithm, ok := sigv4.ParseChecksumAlgorithm(up.Header.Get("X-Amz-Sdk-Checksum-Algorithm")); ok && !checksumOf(sealedChecksum(algorithm)).upstream {
+	if algorithm, ok := checksum.Parse(up.Header.Get("X-Amz-Sdk-Checksum-Algorithm")); ok && !checksumOf(sealedChecksum(algorithm)).upstream {
 		delete(up.Header, "X-Amz-Sdk-Checksum-Algorithm") // verified here
 	}
 	for name, values := range r.Header {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
@@ -197,17 +198,14 @@ func (d *download) upstreamRequest() *upstream.Request {
 func (d *download) serveEncrypted(w http.ResponseWriter, resp *http.Response, rec *sse.Record) error {
 	r, s := d.request, d.server
 	if d.hasKey && rec.Mode != sse.ModeC {
-		return errNoCustomerKey
-	}
-	if err := s.mayOpen(r.Context(), r.caller, r.bucket, rec); err != nil {
-		return err
+		return keyring.ErrNoCustomerKey
 	}
 	var customer *sse.Secret
 	if d.hasKey {
 		customer = &d.customer.CustomerKey
 	}
 	wantChecksum := wantsChecksum(r.Header)
-	o, err := s.openObject(r.Context(), r.name(), rec, resp, customer, wantChecksum)
+	o, err := s.openObject(r.Context(), r.caller.keys(), r.name(), rec, resp, customer, wantChecksum)
 	if err != nil {
 		return err
 	}

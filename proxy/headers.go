@@ -172,7 +172,7 @@ func setEncryptionHeaders(h http.Header, rec *sse.Record, customerKeyMD5 string)
 		h.Set(sse.HeaderMethod, sse.MethodS3)
 	case sse.ModeKMS:
 		h.Set(sse.HeaderMethod, sse.MethodKMS)
-		h.Set(sse.HeaderKMSKeyID, arnPrefix+rec.KMSKey)
+		h.Set(sse.HeaderKMSKeyID, sse.KeyARNPrefix+rec.KMSKey)
 		if shown := shownContext(rec); shown != "" {
 			h.Set(sse.HeaderContext, shown)
 		}

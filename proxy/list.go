@@ -14,6 +14,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -359,8 +360,9 @@ func (l *listing) openRecord(ctx context.Context, e *listEntry) error {
 		return fmt.Errorf("decode key: %w", err)
 	}
 	e.record, e.name = rec, listedName(l.request.bucket, key)
+	var grant keyring.Grant
 	if rec.Mode == sse.ModeS3 { // other ETags are upstream's
-		err := l.server.mayOpen(ctx, l.request.caller, l.request.bucket, rec)
+		grant, err = l.server.keys.MayOpen(ctx, l.request.caller.keys(), l.request.bucket, rec)
 		if mayPass(err) {
 			return err
 		}
@@ -374,7 +376,7 @@ func (l *listing) openRecord(ctx context.Context, e *listEntry) error {
 	if !e.shown {
 		return nil
 	}
-	object, private, err := l.server.keys.open(ctx, e.name, rec, nil)
+	object, private, err := grant.Open(ctx, e.name, rec, nil)
 	if err != nil {
 		return err
 	}

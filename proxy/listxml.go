@@ -136,7 +136,7 @@ func renderUserMetadata(b *bytes.Buffer, e *listEntry) {
 			element(b, sse.HeaderMethod, sse.MethodS3)
 		case sse.ModeKMS:
 			element(b, sse.HeaderMethod, sse.MethodKMS)
-			element(b, sse.HeaderKMSKeyID, arnPrefix+e.record.KMSKey)
+			element(b, sse.HeaderKMSKeyID, sse.KeyARNPrefix+e.record.KMSKey)
 			if shown := shownContext(e.record); shown != "" {
 				element(b, sse.HeaderContext, shown)
 			}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/storage"
@@ -232,19 +233,16 @@ func answerCreate(w http.ResponseWriter, r *request, noted *manifest.Upload, rec
 
 // uploadRecord makes the record of an object that will come in parts.
 func (s *Server) uploadRecord(r *request, asked *sse.Request, noted *manifest.Upload) (*sse.Record, error) {
-	if err := s.mayWrite(r.Context(), r.caller, r.bucket, asked); err != nil {
-		return nil, err
-	}
-	key, err := s.keys.forWrite(r.Context(), r.name(), asked)
+	key, err := s.keys.Make(r.Context(), r.caller.keys(), r.name(), asked)
 	if err != nil {
 		return nil, err
 	}
-	defer key.zero()
+	defer key.Zero()
 	objectKey := sse.NewObjectKey()
 	defer objectKey.Zero()
-	key.record.Layout, key.record.Manifest = sse.Uploaded, noted.Manifest
-	noted.Record, err = key.record.Seal(&key.binding, &key.secret, &objectKey, sse.NewPartsPrivate())
-	return &key.record, err
+	key.Record.Layout, key.Record.Manifest = sse.Uploaded, noted.Manifest
+	noted.Record, err = key.Seal(&objectKey, sse.NewPartsPrivate())
+	return &key.Record, err
 }
 
 func (s *Server) initiate(ctx context.Context, up *upstream.Request) (string, error) {
@@ -273,7 +271,7 @@ func setUploadChecksum(noted *manifest.Upload, h http.Header) error {
 		}
 		return nil
 	}
-	algorithm, ok := sigv4.ParseChecksumAlgorithm(name)
+	algorithm, ok := checksum.Parse(name)
 	if !ok {
 		return sigv4.ErrInvalidChecksum
 	}

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -35,8 +36,8 @@ type object struct {
 // openObject unseals a record and gets what it leaves to a manifest: always what
 // an ETag or a size needs, and a checksum if it is wanted. The caller zeroes the
 // key. seen is what upstream answered. sse, kms and manifest errors.
-func (s *Server) openObject(ctx context.Context, name sse.Name, rec *sse.Record, seen *http.Response, customer *sse.Secret, checksum bool) (*object, error) {
-	key, private, err := s.keys.open(ctx, name, rec, customer)
+func (s *Server) openObject(ctx context.Context, caller keyring.Caller, name sse.Name, rec *sse.Record, seen *http.Response, customer *sse.Secret, checksum bool) (*object, error) {
+	key, private, err := s.keys.Open(ctx, caller, name, rec, customer)
 	if err != nil {
 		return nil, err
 	}
@@ -139,13 +140,6 @@ func (d *doubtingReader) Read(p []byte) (int, error) {
 	n, err := d.plain.Read(p)
 	d.server.doubtUnfit(d.object, err)
 	return n, err
-}
-
-// onRestored says, once for each object, that its manifest was found by its data.
-func (s *Server) onRestored(ref manifest.Ref) {
-	s.metrics.restored.Inc()
-	s.log.Info("an object was restored by copying: upstream has another ETag than the upload gave it, its manifest was found by its data",
-		"bucket", ref.Name.Bucket, "key", ref.Name.Key, "stored_etag", ref.ETag)
 }
 
 func (o *object) zero() { o.key.Zero() }

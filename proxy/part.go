@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -77,11 +77,8 @@ func (p *partUpload) openKey() error {
 		return errPartNeedsKey
 	}
 	// A part is new data: who may write it need not be let to read.
-	if err := s.mayUseKeys(r.Context(), r.caller, r.bucket, rec.Mode, rec.KMSKey, identity.Generate); err != nil {
-		return err
-	}
 	p.customerKeyMD5 = customer.CustomerKeyMD5
-	p.key, _, err = s.keys.open(r.Context(), r.name(), rec, &customer.CustomerKey)
+	p.key, err = s.keys.OpenToWrite(r.Context(), r.caller.keys(), r.name(), rec, &customer.CustomerKey)
 	return err
 }
 
@@ -134,12 +131,12 @@ func (p *partUpload) checkAlgorithm(body *sigv4.Body) error {
 
 // checksum is what the upload wants of every part, and the client may leave out. One
 // that wants none gets the default of the whole, whatever its parts come with.
-func (p *partUpload) checksum() []sigv4.ChecksumAlgorithm {
+func (p *partUpload) checksum() []checksum.Algorithm {
 	switch {
 	case p.upload.Checksum != 0:
-		return []sigv4.ChecksumAlgorithm{checksumOf(p.upload.Checksum).wire}
+		return []checksum.Algorithm{checksumOf(p.upload.Checksum).wire}
 	case p.upload.record != nil:
-		return []sigv4.ChecksumAlgorithm{defaultChecksum}
+		return []checksum.Algorithm{defaultChecksum}
 	default:
 		return nil
 	}

@@ -1,10 +1,11 @@
 package proxy
 
 import (
-	"fmt"
 	"net/http"
 	"strconv"
 
+	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -40,7 +41,7 @@ func (s *Server) mayKnock(r *request, asked *sse.Request) error {
 	if r.caller.identity != nil {
 		return nil
 	}
-	return s.mayWrite(r.Context(), r.caller, r.bucket, asked)
+	return s.keys.MayWrite(r.Context(), r.caller.keys(), r.bucket, asked)
 }
 
 // declaredSize returns the plaintext size that the request declares.
@@ -77,9 +78,9 @@ type upload struct {
 	facts  sse.Facts // what is known of the plaintext
 	late   bool      // facts become known with the last byte, and go into a manifest
 	stream sse.Stream
-	record *sse.Record // nil for plain storage
-	issued *issuedDEK  // the DEK that the record seals
-	text   string      // the record's
+	record *sse.Record       // nil for plain storage
+	key    *keyring.WriteKey // that the record is sealed with; nil for plain storage
+	text   string            // the record's
 	// etag is upstream's, once it has answered.
 	etag string
 	// allowed is asked once the size is known, before anything is stored; nil
@@ -133,7 +134,7 @@ func (u *upload) receive() error {
 // defaultChecksum is the checksum to compute if the client wants none, 0 where it could
 // not be kept: what is stored without encryption is MinIO's to know, and a record that
 // goes before the data has no place for it. A manifest of its own it is not worth.
-func (u *upload) defaultChecksum() sigv4.ChecksumAlgorithm {
+func (u *upload) defaultChecksum() checksum.Algorithm {
 	small := u.size <= u.server.opts.SmallObject
 	manifest := u.asked.Mode == sse.ModeS3 && u.request.Header.Get("Content-Md5") == ""
 	if u.asked.Mode == sse.ModeNone || !small && !manifest {
@@ -144,10 +145,10 @@ func (u *upload) defaultChecksum() sigv4.ChecksumAlgorithm {
 
 // askedChecksum is the checksum that the client wants computed; one that it
 // sends itself is verified in any case.
-func askedChecksum(h http.Header) []sigv4.ChecksumAlgorithm {
+func askedChecksum(h http.Header) []checksum.Algorithm {
 	for _, name := range []string{"X-Amz-Sdk-Checksum-Algorithm", "X-Amz-Checksum-Algorithm"} {
-		if algorithm, ok := sigv4.ParseChecksumAlgorithm(h.Get(name)); ok {
-			return []sigv4.ChecksumAlgorithm{algorithm}
+		if algorithm, ok := checksum.Parse(h.Get(name)); ok {
+			return []checksum.Algorithm{algorithm}
 		}
 	}
 	return nil
@@ -182,27 +183,24 @@ func (u *upload) store(lateChecksum bool) error {
 // what goes with it.
 func (u *upload) prepare() error {
 	r, s := u.request, u.server
-	if err := s.mayWrite(r.Context(), r.caller, r.bucket, u.asked); err != nil {
-		return s.refusal(r.Context(), r, err)
-	}
-	key, err := s.keys.forWrite(r.Context(), r.name(), u.asked)
+	key, err := s.keys.Make(r.Context(), r.caller.keys(), r.name(), u.asked)
 	if err != nil {
 		return s.refusal(r.Context(), r, err)
 	}
-	defer key.zero()
+	defer key.Zero()
 	objectKey := sse.NewObjectKey()
 	defer objectKey.Zero()
 	nonce := sse.NewStreamNonce()
 	private := sse.NewPrivate(u.size, nonce)
-	u.record, u.issued = &key.record, key.issued
+	u.record, u.key = &key.Record, key
 	u.record.PlainSize = u.size
 	if u.late {
 		u.record.Manifest = sse.NewManifestID()
 	} else {
 		private.Facts = u.facts
 	}
-	if u.text, err = u.record.Seal(&key.binding, &key.secret, &objectKey, private); err != nil {
-		return fmt.Errorf("seal record: %w", err)
+	if u.text, err = key.Seal(&objectKey, private); err != nil {
+		return err
 	}
 	u.stream = sse.Stream{Key: objectKey.Part(1), Nonce: nonce, PlainSize: u.size}
 	return nil

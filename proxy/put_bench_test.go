@@ -7,7 +7,7 @@ import (
 	"io"
 	"testing"
 
-	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -29,7 +29,7 @@ func BenchmarkEncryption(b *testing.B) {
 					sums = append(sums, md5.New())
 				}
 				if c.crc {
-					sums = append(sums, sigv4.CRC64NVME.New())
+					sums = append(sums, checksum.CRC64NVME.New())
 				}
 				src := io.Reader(bytes.NewReader(data))
 				for _, sum := range sums {

@@ -63,7 +63,7 @@ func (u *upload) sendStream() error {
 	}()
 	enc = &lastBytes{src: enc, remaining: sse.EncSize(u.size), commit: func() error {
 		// What is there now must not be replaced by what nobody can read.
-		if err := u.issued.confirm(ctx); err != nil || !u.late {
+		if err := u.key.Confirm(ctx); err != nil || !u.late {
 			return err
 		}
 		if err := u.writeManifest(ctx); err != nil {
@@ -131,7 +131,7 @@ func (u *upload) send(ctx context.Context, up *upstream.Request) error {
 	defer upstream.Discard(resp)
 	u.etag = resp.Header.Get("ETag")
 	u.header = resp.Header
-	return u.issued.confirm(ctx)
+	return u.key.Confirm(ctx)
 }
 
 // sendPlain stores the body as it is: the bucket is, explicitly, not encrypted.
@@ -139,7 +139,7 @@ func (u *upload) send(ctx context.Context, up *upstream.Request) error {
 func (u *upload) sendPlain() error {
 	if !u.copied {
 		r, s := u.request, u.server
-		if err := s.mayWrite(r.Context(), r.caller, r.bucket, u.asked); err != nil {
+		if err := s.keys.MayWrite(r.Context(), r.caller.keys(), r.bucket, u.asked); err != nil {
 			return s.refusal(r.Context(), r, err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/pins"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
@@ -181,8 +182,8 @@ func (r *readiness) answers(ctx context.Context) trouble {
 
 // useKeys gets a DEK under each key that every write needs, and opens it again.
 func (r *readiness) useKeys(ctx context.Context) error {
-	encContext := kms.Context{contextUse: "probe"}.Canonical()
-	for _, name := range []string{systemKey, r.server.keys.s3Key} {
+	encContext := kms.Context{keyring.ContextUse: "probe"}.Canonical()
+	for _, name := range []string{systemKey, r.server.keys.S3Key()} {
 		dek, err := r.server.opts.KMS.GenerateDEK(kms.Uncached(ctx), name, encContext)
 		if err == nil {
 			clear(dek.Plaintext[:])

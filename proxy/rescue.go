@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -66,7 +67,7 @@ func (s *Server) Rescue(ctx context.Context, order Rescue) (*Rescued, error) {
 	if err := l.find(ctx); err != nil {
 		return nil, err
 	}
-	key, private, err := s.keys.open(ctx, l.name, l.record, order.Customer)
+	key, private, err := s.keys.Open(ctx, keyring.Operator(), l.name, l.record, order.Customer)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/system"
+	"github.com/bucketseal/bucketseal/proxy/vault"
 )
 
 // ErrNothingToReset says that the bucket rules can be read, or cannot for a reason
@@ -49,10 +50,10 @@ func (s *Server) ExportRules(ctx context.Context) ([]bucketconfig.BucketRule, er
 func (s *Server) RulesUsing(ctx context.Context, key string) (buckets []string, err error) {
 	rules, err := s.ExportRules(ctx)
 	for _, b := range rules {
-		name := s.keys.s3Key
+		name := s.keys.S3Key()
 		if b.Algorithm == bucketconfig.AWSKMS {
 			var malformed error
-			if name, malformed = s.keys.name(b.KMSKeyID); malformed != nil {
+			if name, malformed = s.keys.KeyName(b.KMSKeyID); malformed != nil {
 				continue
 			}
 		}
@@ -73,7 +74,7 @@ func (s *Server) ImportRules(ctx context.Context, rules []bucketconfig.BucketRul
 		if b.Algorithm != bucketconfig.AWSKMS {
 			continue
 		}
-		name, err := s.keys.name(b.KMSKeyID)
+		name, err := s.keys.KeyName(b.KMSKeyID)
 		if err != nil {
 			return nil, fmt.Errorf("bucket %q: %w", b.Bucket, err)
 		}
@@ -133,7 +134,7 @@ func (s *Server) countNotes(ctx context.Context, prefix string) (count int, err 
 // refusing writes until they are started again.
 func (s *Server) Reset(ctx context.Context, l *Loss) error {
 	if !l.Gone {
-		names := []string{rulesName}
+		names := []string{vault.RulesName}
 		if l.Credentials != "" {
 			names = append(names, identitiesName)
 		}

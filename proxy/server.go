@@ -21,11 +21,13 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/adminpayload"
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/pins"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -53,7 +55,8 @@ type Server struct {
 	counted     *countedKeys
 	pins        *pins.Keys
 	payloads    *adminpayload.Opener
-	keys        *keyring
+	keys        *keyring.Ring
+	vault       *vault.Vault
 	buffers     *bufferBudget // of small uploads
 	documents   *bufferBudget
 	strangers   *edge.Budget // bodies that are read of callers who are not known
@@ -96,7 +99,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	rules, err := bucketconfig.New(bucketconfig.Options{
-		Backend: rulesBackend{store}, Buckets: service, Home: o.SystemBucket, Lease: o.Lease, Logger: o.Logger,
+		Backend: vault.RulesBackend{System: store}, Buckets: service, Home: o.SystemBucket, Lease: o.Lease, Logger: o.Logger,
 		KeepStale: o.AutoEncryption == sse.ModeNone,
 	})
 	if err != nil {
@@ -106,7 +109,6 @@ func New(o Options) (*Server, error) {
 		opts: o, log: o.Logger, table: table, admin: admin, service: service, rules: rules,
 		manifests: manifest.New(store), ledger: manifest.NewLedger(store), system: store, counted: counted, payloads: adminpayload.New(payloadsAtOnce),
 		setup:   newSetup(o.KMS, service, rules, o.Logger),
-		keys:    &keyring{kms: o.KMS, bucketKeys: newBucketKeys(o.KMS, o.ShareDEK), defaultKey: o.DefaultKey, s3Key: o.S3Key, formerS3Keys: o.FormerS3Keys},
 		buffers: newBufferBudget(o.SmallObjectBudget), documents: newBufferBudget(max(o.SmallObjectBudget/4, leastDocuments)),
 		strangers: edge.NewBudget(strangersAtOnce, strangersAtOnce), sealing: edge.NewQueue(payloadsAtOnce, payloadQueue, payloadWait),
 		metrics: newMetrics(o.Metrics, pinned.Alarms), pins: pinned,
@@ -114,13 +116,24 @@ func New(o Options) (*Server, error) {
 	if err := keepPins(pinned, store, s.setup.ensure, service, &s.opts); err != nil {
 		return nil, err
 	}
-	s.manifests.OnRestored = s.onRestored
 	s.fitness = newFitness(o.Upstream, service, s.setup.ensure, o.Logger)
 	s.fitness.fit = s.findUpstreamKMS
 	o.Upstream.OnEncrypted(s.encryptedTwice)
 	s.readiness = &readiness{server: s, ignoreKeys: o.ReadyWithoutKeys, log: o.Logger}
 	s.lines = edge.NewLines(s.logLeftOut)
 	if err := s.setIdentities(store); err != nil {
+		return nil, err
+	}
+	s.keys = keyring.New(keyring.Options{
+		KMS: o.KMS, Rights: s.identities, AllowAnonymous: o.AllowAnonymous, DefaultKey: o.DefaultKey, S3Key: o.S3Key,
+		FormerS3Keys: o.FormerS3Keys, Reserved: []string{systemKey, systemReadyKey}, ShareDEK: o.ShareDEK,
+	})
+	s.vault, err = vault.New(vault.Options{
+		Storage: o.Upstream.Storage(o.Service), Keys: s.keys, System: store, Manifests: s.manifests, Ledger: s.ledger, Rules: rules,
+		Ready: s.setup.ensure, Policy: service.Policy, Clock: o.Upstream.Clock,
+		PlainRead: o.PlainRead, AutoEncryption: o.AutoEncryption, SmallObject: o.SmallObject, Logger: o.Logger, OnRestored: s.metrics.restored.Inc,
+	})
+	if err != nil {
 		return nil, err
 	}
 	s.router = newRouter(s.serve)

@@ -16,36 +16,8 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/pins"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/vault"
 )
-
-const (
-	rulesKind = "bucket-rules"
-	rulesName = "rules/index"
-)
-
-// rulesBackend keeps the index of bucket rules in the system bucket.
-type rulesBackend struct{ store *system.Store }
-
-// Load implements bucketconfig.Backend.
-func (b rulesBackend) Load(ctx context.Context, etag string) (data []byte, newETag string, err error) {
-	data, newETag, err = b.store.Get(ctx, rulesKind, rulesName, etag)
-	switch {
-	case errors.Is(err, system.ErrNotModified):
-		return nil, "", bucketconfig.ErrNotModified
-	case errors.Is(err, system.ErrNotFound):
-		return nil, "", fmt.Errorf("%w (%w)", bucketconfig.ErrNotFound, err)
-	}
-	return data, newETag, err
-}
-
-// Save implements bucketconfig.Backend.
-func (b rulesBackend) Save(ctx context.Context, data []byte, etag string) (newETag string, err error) {
-	newETag, err = b.store.Put(ctx, rulesKind, rulesName, data, etag)
-	if errors.Is(err, system.ErrConflict) {
-		return "", bucketconfig.ErrConflict
-	}
-	return newETag, err
-}
 
 // keepPins lets pins be kept in the system bucket. The key that seals what is there
 // opens the index of bucket rules, which is there since the first start, or is another
@@ -56,7 +28,7 @@ func keepPins(keys *pins.Keys, store *system.Store, ready func(context.Context) 
 		return err
 	}
 	keys.Keep(store, ready, func(ctx context.Context) error {
-		_, _, err := bare.Get(ctx, rulesKind, rulesName, "")
+		_, _, err := bare.Get(ctx, vault.RulesKind, vault.RulesName, "")
 		switch {
 		case errors.Is(err, system.ErrNotFound):
 			return nil
@@ -203,7 +175,7 @@ func (s *setup) foreign(ctx context.Context) error {
 		s.stranger.Store(nil)
 		return nil
 	}
-	switch _, _, err := s.service.Get(ctx, rulesName, ""); {
+	switch _, _, err := s.service.Get(ctx, vault.RulesName, ""); {
 	case errors.Is(err, system.ErrNotFound):
 		s.stranger.Store(nil)
 		return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -83,7 +84,7 @@ func (s *Server) Sweep(ctx context.Context, o SweepOptions) (waiting int, err er
 
 // indexes are the beginnings of the names of system objects that are changed again
 // and again, each change leaving a version.
-func indexes() []string { return []string{rulesName, "identities/index", "keys/", "sweep/"} }
+func indexes() []string { return []string{vault.RulesName, "identities/index", "keys/", "sweep/"} }
 
 // sweepInBackground sweeps again and again until ctx ends.
 func (s *Server) sweepInBackground(ctx context.Context) {

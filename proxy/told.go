@@ -88,8 +88,8 @@ func keySpellings(id string) []string {
 	if id == "" {
 		return nil
 	}
-	name := keyOf(id)
-	spellings := []string{name, arnPrefix + name}
+	name := sse.KeyName(id)
+	spellings := []string{name, sse.KeyARNPrefix + name}
 	if !slices.Contains(spellings, id) {
 		spellings = append(spellings, id)
 	}

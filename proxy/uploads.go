@@ -62,7 +62,7 @@ func (s *Server) listParts(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.mayKnow(r.Context(), r.caller, r.bucket, u.record); err != nil {
+	if err := s.keys.MayKnow(r.Context(), r.caller.keys(), r.bucket, u.record); err != nil {
 		return err
 	}
 	up := r.upstreamRequest(http.MethodGet)

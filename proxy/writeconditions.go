@@ -133,10 +133,7 @@ func (s *Server) etagsOf(ctx context.Context, r *request, cred *storage.Credenti
 		}
 		return &etags{client: clientETag(rec, nil, s.ownETag(ref, stored)), upstream: stored}, nil
 	}
-	if err := s.mayOpen(ctx, r.caller, r.bucket, rec); err != nil {
-		return nil, err
-	}
-	o, err := s.openObject(ctx, r.name(), rec, resp, nil, false)
+	o, err := s.openObject(ctx, r.caller.keys(), r.name(), rec, resp, nil, false)
 	if err != nil {
 		return nil, err
 	}

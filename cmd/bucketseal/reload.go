@@ -115,9 +115,9 @@ func (f *follower) take(fresh *config.Config) (identity.Settings, error) {
 // identity bounds it.
 func widensAccess(before, after *identity.Access) (widens []string) {
 	switch {
-	case before.Rules != nil && after.Rules == nil:
+	case !before.Unrestricted && after.Unrestricted:
 		widens = append(widens, "access.rules are gone, so that every configured and added credential may use all keys in all buckets")
-	case before.Rules != nil && !reflect.DeepEqual(before.Rules, after.Rules):
+	case !before.Unrestricted && !reflect.DeepEqual(before.Rules, after.Rules):
 		widens = append(widens, "access.rules have changed")
 	}
 	for _, name := range after.KeyAdmins {

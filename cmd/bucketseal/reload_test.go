@@ -23,7 +23,7 @@ func TestMoreRightsAreTakenOnlyWhenTheyAreReadTwice(t *testing.T) {
 	wider := rule
 	wider.Uses = []identity.Use{identity.Generate, identity.Decrypt} // as when "uses" is cut off
 	with := func(admins []string, rules ...identity.Rule) *config.Config {
-		return &config.Config{Access: identity.Access{Rules: rules, KeyAdmins: admins}}
+		return &config.Config{Access: identity.Access{Unrestricted: rules == nil, Rules: rules, KeyAdmins: admins}}
 	}
 	base := with([]string{"ops"}, rule)
 	for name, test := range map[string]struct {

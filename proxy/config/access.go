@@ -18,6 +18,7 @@ func (r *fileReader) accessRules(e entry) {
 		r.errs.add(r.at(e.value), path, "this is %s; it must be a list of \"- access_keys: [...]\" with \"buckets: [...]\" and \"keys: [...]\" below it", kindOf(e.value))
 		return
 	}
+	r.config.Access.Unrestricted = false
 	r.config.Access.Rules = make([]identity.Rule, 0, len(sequence.Values))
 	for _, item := range sequence.Values {
 		if rule, ok := r.accessRule(path, item); ok {

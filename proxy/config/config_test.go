@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/identity"
 )
 
 const secretText = "hidden-secret-0001"
@@ -101,7 +103,7 @@ func TestEverySettingOfAFileIsRead(t *testing.T) {
 			MaxClockSkew: 5 * time.Minute, UpstreamHeader: 30 * time.Second, RuleLease: 500 * time.Millisecond,
 			MaxRequests: 300, QueueWait: 2 * time.Second, MaxConnections: 5000, MaxConnectionsPerClient: 100, Stall: 20 * time.Second,
 		},
-		Log: Log{Level: slog.LevelDebug, Format: "json"}, MetricsAddress: "127.0.0.1:9100", DataDir: "/var/lib/bucketseal", MasterKeyFile: "/etc/master.key",
+		Log: Log{Level: slog.LevelDebug, Format: "json"}, MetricsAddress: "127.0.0.1:9100", Access: identity.Access{Unrestricted: true}, DataDir: "/var/lib/bucketseal", MasterKeyFile: "/etc/master.key",
 		holdsSecret: true,
 	}
 	if !reflect.DeepEqual(c, want) {

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/bucketseal/bucketseal/proxy/identity"
 )
 
 // Variables of the environment that belong to no single setting.
@@ -77,7 +79,7 @@ func load(file string, source []byte, env map[string]string, flags map[string][]
 
 // defaults applies the table's defaults.
 func defaults() *Config {
-	c := &Config{origin: make(map[string]origin)}
+	c := &Config{origin: make(map[string]origin), Access: identity.Access{Unrestricted: true}}
 	for _, s := range Settings() {
 		if s.Default == "" {
 			continue

@@ -48,24 +48,38 @@ func (r *Rule) allows(bucket, key string, use Use) bool {
 
 // Access is what the configuration says of the use of keys.
 type Access struct {
-	// Rules are who may use which keys where. Nil, not empty, lets every configured
-	// or added identity use all keys in all buckets.
+	// Unrestricted lets every configured or added identity use all keys in all buckets.
+	// Without it, whoever no rule names may use none.
+	Unrestricted bool
+	// Rules are who may use which keys where.
 	Rules []Rule
 	// KeyAdmins are the access keys, configured or added, that may administer KMS keys.
 	KeyAdmins []string
 }
 
-// allows judges one identity by the rules. named says whether any rule is about it.
-func (a *Access) allows(c creator, root bool, bucket, key string, use Use) (named, allowed bool) {
+// lets says whether one link of an identity's chain may do this. The last one is an
+// identity that no other one asked for.
+func (a *Access) lets(link creator, last bool, bucket, key string, use Use) bool {
+	if last && !link.operators() && link.Kind != Temporary {
+		return false // learned, and nobody is known who asked for it
+	}
+	named := false
 	for i := range a.Rules {
-		if r := &a.Rules[i]; r.names(c, root) {
-			named = true
+		if r := &a.Rules[i]; r.names(link, last) {
 			if r.allows(bucket, key, use) {
-				return true, true
+				return true
 			}
+			named = true
 		}
 	}
-	return named, false
+	switch {
+	case named:
+		return false
+	case last:
+		return a.Unrestricted && link.operators()
+	default:
+		return true // the links that follow bound it
+	}
 }
 
 // MayUse says whether an identity may use a KMS key for a bucket; key is "" where
@@ -77,26 +91,22 @@ func (a *Access) allows(c creator, root bool, bucket, key string, use Use) (name
 // verified identity asked for, what a rule gives its source.
 func (s *Store) MayUse(ctx context.Context, id *Identity, bucket, key string, use Use) error {
 	access := &s.settings.Load().access
-	for n := range len(id.creators) + 1 {
-		c := id.asCreator()
-		if n > 0 {
-			c = id.creators[n-1]
+	link, last := id.asCreator(), len(id.creators)
+	for n := 0; ; n++ {
+		if !access.lets(link, n == last, bucket, key, use) {
+			return fmt.Errorf("%q may not %s with KMS key %q in bucket %q (by what the configuration gives %s %q): %w", id.AccessKey, use, key, bucket, link.Kind, link.AccessKey, ErrNotAllowed)
 		}
-		if n > 0 && c.Kind != Temporary { // a session that has ended does not end what was made in it
-			if err := s.stillKnown(ctx, c); err != nil {
-				return fmt.Errorf("%q was asked for by %q: %w", id.AccessKey, c.AccessKey, err)
-			}
+		if n == last {
+			return nil
 		}
-		root := n == len(id.creators)
-		named, allowed := access.allows(c, root, bucket, key, use)
-		if !named {
-			allowed = !root || access.Rules == nil && c.operators() // else its creator's rights bound it
+		link = id.creators[n] // who asked for it
+		if link.Kind == Temporary {
+			continue // a session that has ended does not end what was made in it
 		}
-		if !allowed || root && !c.operators() && c.Kind != Temporary {
-			return fmt.Errorf("%q may not %s with KMS key %q in bucket %q (by what the configuration gives %s %q): %w", id.AccessKey, use, key, bucket, c.Kind, c.AccessKey, ErrNotAllowed)
+		if err := s.stillKnown(ctx, link); err != nil {
+			return fmt.Errorf("%q was asked for by %q: %w", id.AccessKey, link.AccessKey, err)
 		}
 	}
-	return nil
 }
 
 // operators says whether whoever runs the proxy vouches for an identity.

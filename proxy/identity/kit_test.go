@@ -183,7 +183,7 @@ func (w *world) store(t testing.TB, change ...func(*Options)) *Store {
 	}
 	o := Options{
 		Objects: sealed, Ready: func(context.Context) error { return nil }, Secure: true, Now: w.Now,
-		Settings: Settings{Credentials: map[string]string{"root": "root-secret", "app": "app-secret"}},
+		Settings: Settings{Credentials: map[string]string{"root": "root-secret", "app": "app-secret"}, Access: Access{Unrestricted: true}},
 	}
 	for _, f := range change {
 		f(&o)
@@ -196,7 +196,7 @@ func (w *world) store(t testing.TB, change ...func(*Options)) *Store {
 }
 
 func withRules(rules ...Rule) func(*Options) {
-	return func(o *Options) { o.Settings.Access.Rules = rules }
+	return func(o *Options) { o.Settings.Access = Access{Rules: rules} }
 }
 
 // rule lets access keys do everything in buckets of these names.

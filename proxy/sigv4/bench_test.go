@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"testing"
+
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 )
 
 func BenchmarkVerify(b *testing.B) {
@@ -45,7 +47,7 @@ func BenchmarkBody(b *testing.B) {
 		"signed chunks":           {payload: streamingSigned},
 		"unsigned chunks":         {payload: streamingUnsignedTrailer},
 		"unsigned chunks, crc32":  {payload: streamingUnsignedTrailer, header: announced(), trailer: crcTrailer(data)},
-		"unsigned chunks, 64-bit": {payload: streamingUnsignedTrailer, header: map[string]string{"x-amz-trailer": CRC64NVME.HeaderName()}, trailer: []string{CRC64NVME.HeaderName() + ":" + base64Sum(CRC64NVME, data)}},
+		"unsigned chunks, 64-bit": {payload: streamingUnsignedTrailer, header: map[string]string{"x-amz-trailer": checksum.CRC64NVME.HeaderName()}, trailer: []string{checksum.CRC64NVME.HeaderName() + ":" + base64Sum(checksum.CRC64NVME, data)}},
 	} {
 		b.Run(name, func(b *testing.B) {
 			u.data, u.chunk = data, 64<<10
@@ -63,7 +65,7 @@ func BenchmarkBody(b *testing.B) {
 			p := make([]byte, 64<<10)
 			var opts BodyOptions
 			if name == withDefault {
-				opts.Default = CRC64NVME
+				opts.Default = checksum.CRC64NVME
 			}
 			b.SetBytes(int64(len(data)))
 			b.ReportAllocs()

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 )
 
 // BodyOptions says what else to compute of a body. The zero value computes
@@ -14,10 +16,10 @@ type BodyOptions struct {
 	// ComputeMD5 also computes the MD5, for an ETag.
 	ComputeMD5 bool
 	// Compute lists checksums to compute beside the declared ones.
-	Compute []ChecksumAlgorithm
+	Compute []checksum.Algorithm
 	// Default is the checksum to compute if the request declares none and Compute is
 	// empty; 0 for none.
-	Default ChecksumAlgorithm
+	Default checksum.Algorithm
 	// RequireLength makes a body of unknown length ErrMissingContentLength.
 	RequireLength bool
 	// IgnoreChecksumHeaders leaves x-amz-checksum-* headers alone: in a
@@ -156,7 +158,7 @@ func (b *Body) DeclaredMD5() (sum [16]byte, ok bool) {
 
 // Checksums returns the raw digests that were declared, and so verified, or
 // asked for; nil before io.EOF.
-func (b *Body) Checksums() map[ChecksumAlgorithm][]byte {
+func (b *Body) Checksums() map[checksum.Algorithm][]byte {
 	if b.err != io.EOF {
 		return nil
 	}
@@ -165,12 +167,12 @@ func (b *Body) Checksums() map[ChecksumAlgorithm][]byte {
 
 // DeclaredChecksum returns the raw checksum that the client sent in a header,
 // known before reading.
-func (b *Body) DeclaredChecksum() (alg ChecksumAlgorithm, value []byte, ok bool) {
+func (b *Body) DeclaredChecksum() (alg checksum.Algorithm, value []byte, ok bool) {
 	return b.declared.alg, b.declared.checksum, b.declared.alg != 0
 }
 
 // TrailerChecksum returns the checksum that x-amz-trailer announces.
-func (b *Body) TrailerChecksum() (alg ChecksumAlgorithm, ok bool) {
+func (b *Body) TrailerChecksum() (alg checksum.Algorithm, ok bool) {
 	return b.declared.trailer, b.declared.trailer != 0
 }
 

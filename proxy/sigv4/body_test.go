@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 )
 
 const text = "The quick brown fox jumps over the lazy dog"
@@ -25,7 +27,7 @@ func base64MD5(s string) string {
 }
 
 func crcTrailer(data string) []string {
-	return []string{"x-amz-checksum-crc32:" + base64Sum(CRC32, data)}
+	return []string{"x-amz-checksum-crc32:" + base64Sum(checksum.CRC32, data)}
 }
 
 func announced() map[string]string {
@@ -51,7 +53,7 @@ func TestBodiesAreReadToTheirEnd(t *testing.T) {
 		"unsigned, no length":    {declared: -1},
 		"hashed":                 {payload: sha256Hex(text)},
 		"hashed in upper case":   {payload: strings.ToUpper(sha256Hex(text))},
-		"all digests":            {payload: sha256Hex(text), header: map[string]string{"content-md5": base64MD5(text), "x-amz-checksum-sha256": base64Sum(SHA256, text)}},
+		"all digests":            {payload: sha256Hex(text), header: map[string]string{"content-md5": base64MD5(text), "x-amz-checksum-sha256": base64Sum(checksum.SHA256, text)}},
 		"algorithm named":        {header: map[string]string{"x-amz-checksum-algorithm": "CRC32", "x-amz-sdk-checksum-algorithm": "CRC32", "x-amz-checksum-type": "FULL_OBJECT"}},
 		"signed chunks":          {payload: streamingSigned},
 		"one chunk":              {payload: streamingSigned, chunk: 1000},
@@ -63,7 +65,7 @@ func TestBodiesAreReadToTheirEnd(t *testing.T) {
 		"trailer ends in LF":     {payload: streamingUnsignedTrailer, header: announced(), trailer: crcTrailer(text), lineEnd: "\n"},
 		"trailer as minio-go":    {payload: streamingUnsignedTrailer, header: announced(), trailer: crcTrailer(text), lineEnd: "\n\r\n"},
 		"signed as minio-go":     {payload: streamingSignedTrailer, header: announced(), trailer: crcTrailer(text), lineEnd: "\n\r\n"},
-		"trailer spaced, capped": {payload: streamingUnsignedTrailer, header: announced(), trailer: []string{"X-Amz-Checksum-Crc32:  " + base64Sum(CRC32, text) + " "}},
+		"trailer spaced, capped": {payload: streamingUnsignedTrailer, header: announced(), trailer: []string{"X-Amz-Checksum-Crc32:  " + base64Sum(checksum.CRC32, text) + " "}},
 		"upper-case size":        {payload: streamingUnsignedTrailer, chunk: 43, edit: replace("2b\r\n", "002B\r\n")},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -75,7 +77,7 @@ func TestBodiesAreReadToTheirEnd(t *testing.T) {
 			} {
 				r := u.request()
 				r.Body = io.NopCloser(wrap(r.Body))
-				data, b, err := readAll(t, r, BodyOptions{ComputeMD5: true, Compute: []ChecksumAlgorithm{CRC64NVME}})
+				data, b, err := readAll(t, r, BodyOptions{ComputeMD5: true, Compute: []checksum.Algorithm{checksum.CRC64NVME}})
 				if err != nil || data != text {
 					t.Fatalf("%s: %q, %v", how, data, err)
 				}
@@ -83,7 +85,7 @@ func TestBodiesAreReadToTheirEnd(t *testing.T) {
 				if !ok || base64.StdEncoding.EncodeToString(sum[:]) != base64MD5(text) {
 					t.Errorf("%s: MD5 %x, %v", how, sum, ok)
 				}
-				if got := base64.StdEncoding.EncodeToString(b.Checksums()[CRC64NVME]); got != base64Sum(CRC64NVME, text) {
+				if got := base64.StdEncoding.EncodeToString(b.Checksums()[checksum.CRC64NVME]); got != base64Sum(checksum.CRC64NVME, text) {
 					t.Errorf("%s: CRC64NVME %s", how, got)
 				}
 				if n, err := b.Read(make([]byte, 10)); n != 0 || err != io.EOF || b.Err() != io.EOF {
@@ -106,7 +108,7 @@ func TestBadBodiesNeverEnd(t *testing.T) {
 		"MD5 mismatch":           {upload{header: map[string]string{"content-md5": base64MD5("other")}}, ErrBadDigest},
 		"MD5 before hash":        {upload{payload: emptySHA256, header: map[string]string{"content-md5": base64MD5("other")}}, ErrBadDigest},
 		"MD5 mismatch, chunks":   {upload{payload: streamingSigned, header: map[string]string{"content-md5": base64MD5("other")}}, ErrBadDigest},
-		"checksum mismatch":      {upload{header: map[string]string{"x-amz-checksum-crc32": base64Sum(CRC32, "other")}}, ErrChecksumMismatch},
+		"checksum mismatch":      {upload{header: map[string]string{"x-amz-checksum-crc32": base64Sum(checksum.CRC32, "other")}}, ErrChecksumMismatch},
 		"short":                  {upload{declared: 50}, ErrIncompleteBody},
 		"long":                   {upload{declared: 10}, ErrExcessData},
 		"chunk signature":        {upload{payload: streamingSigned, wrongSig: "chunk"}, ErrSignatureDoesNotMatch},
@@ -139,17 +141,17 @@ func TestBadBodiesNeverEnd(t *testing.T) {
 		"no final line":          {upload{payload: u, edit: replace("0\r\n\r\n", "0\r\n")}, ErrIncompleteBody},
 		"trailer mismatch":       {upload{payload: u, header: announced(), trailer: crcTrailer("other")}, ErrChecksumMismatch},
 		"trailer no base64":      {upload{payload: u, header: announced(), trailer: []string{"x-amz-checksum-crc32:junk!"}}, ErrChecksumMismatch},
-		"trailer of other size":  {upload{payload: u, header: announced(), trailer: []string{"x-amz-checksum-crc32:" + base64Sum(SHA1, text)}}, ErrChecksumMismatch},
+		"trailer of other size":  {upload{payload: u, header: announced(), trailer: []string{"x-amz-checksum-crc32:" + base64Sum(checksum.SHA1, text)}}, ErrChecksumMismatch},
 		"trailer missing":        {upload{payload: u, header: announced()}, ErrMalformedChunk},
 		"trailer unannounced":    {upload{payload: u, trailer: crcTrailer(text)}, ErrMalformedChunk},
-		"trailer other name":     {upload{payload: u, header: announced(), trailer: []string{"x-amz-checksum-sha1:" + base64Sum(SHA1, text)}}, ErrMalformedChunk},
+		"trailer other name":     {upload{payload: u, header: announced(), trailer: []string{"x-amz-checksum-sha1:" + base64Sum(checksum.SHA1, text)}}, ErrMalformedChunk},
 		"trailer twice":          {upload{payload: u, header: announced(), trailer: append(crcTrailer(text), crcTrailer(text)...)}, ErrMalformedChunk},
 		"trailer without colon":  {upload{payload: u, header: announced(), trailer: []string{"x-amz-checksum-crc32"}}, ErrMalformedChunk},
 		"trailer where none":     {upload{payload: streamingSigned, trailer: crcTrailer(text)}, ErrMalformedChunk},
 		"signature, unsigned":    {upload{payload: u, header: announced(), trailer: append(crcTrailer(text), "x-amz-trailer-signature:"+emptySHA256)}, ErrMalformedChunk},
 		"signed mismatch":        {upload{payload: st, header: announced(), trailer: crcTrailer("other")}, ErrChecksumMismatch},
 		"trailer signature":      {upload{payload: st, header: announced(), trailer: crcTrailer(text), wrongSig: "trailer"}, ErrSignatureDoesNotMatch},
-		"trailer changed":        {upload{payload: st, header: announced(), trailer: crcTrailer(text), edit: replace(base64Sum(CRC32, text), base64Sum(CRC32, "x"))}, ErrSignatureDoesNotMatch},
+		"trailer changed":        {upload{payload: st, header: announced(), trailer: crcTrailer(text), edit: replace(base64Sum(checksum.CRC32, text), base64Sum(checksum.CRC32, "x"))}, ErrSignatureDoesNotMatch},
 		"trailer unsigned":       {upload{payload: st, header: announced(), trailer: crcTrailer(text), edit: dropTrailerSignature}, ErrMalformedChunk},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -201,8 +203,8 @@ func TestBodyIsRefusedBeforeReading(t *testing.T) {
 		"checksum short":            {upload{header: h("x-amz-checksum-sha256", "AAAA")}, ErrInvalidChecksum},
 		"checksum empty":            {upload{header: h("x-amz-checksum-crc32", "")}, ErrInvalidChecksum},
 		"checksum unknown":          {upload{header: h("x-amz-checksum-foo", "AAAA")}, ErrInvalidChecksum},
-		"two checksums":             {upload{header: h("x-amz-checksum-crc32", base64Sum(CRC32, text), "x-amz-checksum-sha1", base64Sum(SHA1, text))}, ErrInvalidChecksum},
-		"checksum and trailer":      {upload{payload: streamingUnsignedTrailer, header: with("x-amz-checksum-sha1", base64Sum(SHA1, text))}, ErrInvalidChecksum},
+		"two checksums":             {upload{header: h("x-amz-checksum-crc32", base64Sum(checksum.CRC32, text), "x-amz-checksum-sha1", base64Sum(checksum.SHA1, text))}, ErrInvalidChecksum},
+		"checksum and trailer":      {upload{payload: streamingUnsignedTrailer, header: with("x-amz-checksum-sha1", base64Sum(checksum.SHA1, text))}, ErrInvalidChecksum},
 		"two trailers":              {upload{payload: streamingUnsignedTrailer, header: h("x-amz-trailer", "x-amz-checksum-crc32,x-amz-checksum-sha1")}, ErrInvalidChecksum},
 		"trailer unknown":           {upload{payload: streamingUnsignedTrailer, header: h("x-amz-trailer", "x-amz-checksum-foo")}, ErrInvalidChecksum},
 		"trailer no checksum":       {upload{payload: streamingUnsignedTrailer, header: h("x-amz-trailer", "x-amz-meta-a")}, ErrInvalidChecksum},
@@ -363,7 +365,7 @@ func TestDigestsKnownBeforeReading(t *testing.T) {
 		if _, err := io.ReadAll(b); err != nil {
 			t.Errorf("%s: %v", alg, err)
 		}
-		if got := b.Checksums(); !maps.EqualFunc(got, map[ChecksumAlgorithm][]byte{alg: value}, bytes.Equal) {
+		if got := b.Checksums(); !maps.EqualFunc(got, map[checksum.Algorithm][]byte{alg: value}, bytes.Equal) {
 			t.Errorf("%s: checksums %v", alg, got)
 		}
 	}
@@ -469,7 +471,7 @@ func TestBodyUsesConstantMemory(t *testing.T) {
 	}.request()
 	r.Body = io.NopCloser(io.MultiReader(strings.NewReader("10000000\r\n"), &zeros{size}, strings.NewReader("\r\n0\r\n\r\n")))
 	r.ContentLength = -1
-	b, err := open(t, r, BodyOptions{Compute: []ChecksumAlgorithm{CRC32C}})
+	b, err := open(t, r, BodyOptions{Compute: []checksum.Algorithm{checksum.CRC32C}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 )
 
 // upload is a signed PUT whose body can be wrong in every way.
@@ -144,15 +146,15 @@ func mustNotLookFinished(t *testing.T, b *Body, err error) {
 	}
 }
 
-func base64Sum(alg ChecksumAlgorithm, data string) string {
+func base64Sum(alg checksum.Algorithm, data string) string {
 	h := alg.New()
 	h.Write([]byte(data))
 	return base64.StdEncoding.EncodeToString(h.Sum(nil))
 }
 
 // algorithms are all there are.
-func algorithms() []ChecksumAlgorithm {
-	return []ChecksumAlgorithm{CRC32, CRC32C, CRC64NVME, SHA1, SHA256}
+func algorithms() []checksum.Algorithm {
+	return []checksum.Algorithm{checksum.CRC32, checksum.CRC32C, checksum.CRC64NVME, checksum.SHA1, checksum.SHA256}
 }
 
 // cut is a transport that gives data and then an error.

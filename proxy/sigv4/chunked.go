@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 )
 
 const (
@@ -33,11 +35,11 @@ type chunked struct {
 	signer    *chunkSigner // nil: chunks are unsigned
 	signature string       // of the current chunk
 
-	announced ChecksumAlgorithm // in x-amz-trailer, 0 if none
-	trailer   string            // its value, as sent, once its signature is verified
+	announced checksum.Algorithm // in x-amz-trailer, 0 if none
+	trailer   string             // its value, as sent, once its signature is verified
 }
 
-func newChunked(q *Request, in io.Reader, size int64, announced ChecksumAlgorithm) *chunked {
+func newChunked(q *Request, in io.Reader, size int64, announced checksum.Algorithm) *chunked {
 	c := &chunked{
 		verifier: q.verifier, in: q.verifier.readers.Get().(*bufio.Reader), toCome: size, announced: announced,
 	}

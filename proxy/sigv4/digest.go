@@ -9,14 +9,16 @@ import (
 	"hash"
 	"net/http"
 	"strings"
+
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 )
 
 // declaration is what the headers say of the payload's digests.
 type declaration struct {
 	md5      *[md5.Size]byte
-	alg      ChecksumAlgorithm // 0: no checksum header
+	alg      checksum.Algorithm // 0: no checksum header
 	checksum []byte
-	trailer  ChecksumAlgorithm // 0: no trailer announced
+	trailer  checksum.Algorithm // 0: no trailer announced
 }
 
 // parseDeclaration reads Content-MD5, x-amz-checksum-* and x-amz-trailer.
@@ -40,14 +42,14 @@ func parseDeclaration(h http.Header, payload PayloadKind, ignoreChecksums bool) 
 // parseChecksumHeader takes over the one checksum that a request may declare.
 func (d *declaration) parseChecksumHeader(h http.Header) error {
 	for name, values := range h {
-		if len(name) < len(checksumPrefix) || !strings.EqualFold(name[:len(checksumPrefix)], checksumPrefix) {
+		if len(name) < len(checksum.Prefix) || !strings.EqualFold(name[:len(checksum.Prefix)], checksum.Prefix) {
 			continue
 		}
-		switch strings.ToLower(name[len(checksumPrefix):]) {
+		switch strings.ToLower(name[len(checksum.Prefix):]) {
 		case "algorithm", "type", "mode": // about the object, no value
 			continue
 		}
-		alg, ok := checksumHeader(name)
+		alg, ok := checksum.OfHeader(name)
 		if !ok {
 			return fmt.Errorf("%w: unknown algorithm", ErrInvalidChecksum)
 		}
@@ -72,7 +74,7 @@ func (d *declaration) parseTrailerHeader(h http.Header, payload PayloadKind) err
 	if !payload.trailers() {
 		return fmt.Errorf("%w: trailer announced for a body without", ErrInvalidChecksum)
 	}
-	alg, ok := checksumHeader(strings.Trim(strings.Join(values, ","), " \t"))
+	alg, ok := checksum.OfHeader(strings.Trim(strings.Join(values, ","), " \t"))
 	if !ok {
 		return fmt.Errorf("%w: trailer is not one checksum", ErrInvalidChecksum)
 	}
@@ -87,8 +89,8 @@ func (d *declaration) parseTrailerHeader(h http.Header, payload PayloadKind) err
 type digests struct {
 	md5         hash.Hash // nil if not needed
 	md5Sum      [md5.Size]byte
-	sums        [lastAlgorithm + 1]hash.Hash
-	report      [lastAlgorithm + 1]bool // declared as a checksum or asked for
+	sums        [checksum.Last + 1]hash.Hash
+	report      [checksum.Last + 1]bool // declared as a checksum or asked for
 	payloadHash []byte                  // x-amz-content-sha256, nil if none
 }
 
@@ -106,14 +108,14 @@ func (g *digests) start(d *declaration, payloadHash []byte, opts BodyOptions) {
 		g.add(opts.Default)
 	}
 	g.payloadHash = payloadHash
-	if payloadHash != nil && g.sums[SHA256] == nil {
-		g.sums[SHA256] = sha256.New()
+	if payloadHash != nil && g.sums[checksum.SHA256] == nil {
+		g.sums[checksum.SHA256] = sha256.New()
 	}
 }
 
 // add computes and reports a checksum.
-func (g *digests) add(alg ChecksumAlgorithm) {
-	if alg == 0 || alg > lastAlgorithm || g.sums[alg] != nil {
+func (g *digests) add(alg checksum.Algorithm) {
+	if alg == 0 || alg > checksum.Last || g.sums[alg] != nil {
 		return
 	}
 	g.sums[alg], g.report[alg] = alg.New(), true
@@ -139,7 +141,7 @@ func (g *digests) verify(d *declaration, trailer string) error {
 			return ErrBadDigest
 		}
 	}
-	if g.payloadHash != nil && !bytes.Equal(g.sums[SHA256].Sum(nil), g.payloadHash) {
+	if g.payloadHash != nil && !bytes.Equal(g.sums[checksum.SHA256].Sum(nil), g.payloadHash) {
 		return ErrContentSHA256Mismatch
 	}
 	if d.alg != 0 && !bytes.Equal(g.sums[d.alg].Sum(nil), d.checksum) {
@@ -156,11 +158,11 @@ func (g *digests) verify(d *declaration, trailer string) error {
 }
 
 // reported returns the raw digests that were declared or asked for.
-func (g *digests) reported() map[ChecksumAlgorithm][]byte {
-	out := make(map[ChecksumAlgorithm][]byte)
+func (g *digests) reported() map[checksum.Algorithm][]byte {
+	out := make(map[checksum.Algorithm][]byte)
 	for alg, h := range g.sums {
 		if h != nil && g.report[alg] {
-			out[ChecksumAlgorithm(alg)] = h.Sum(nil)
+			out[checksum.Algorithm(alg)] = h.Sum(nil)
 		}
 	}
 	return out

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 )
 
 // isSentinel says whether an error wraps exactly one sentinel.
@@ -91,7 +93,7 @@ func FuzzPresignedQuery(f *testing.F) {
 
 // decodeChunks is the reference: it has the whole body at hand and takes it
 // apart by the grammar. ok is true if the body is complete and right.
-func decodeChunks(wire, payload, seed string, size int, trailer ChecksumAlgorithm) (data string, ok bool) {
+func decodeChunks(wire, payload, seed string, size int, trailer checksum.Algorithm) (data string, ok bool) {
 	signed := strings.HasPrefix(payload, streamingSigned)
 	s := signing{at: now()}
 	s.defaults()

@@ -16,6 +16,8 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/signer"
+
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 )
 
 // paths are keys as S3 clients encode them, and as they arrive.
@@ -119,7 +121,7 @@ func TestMinioGoStreamingDecodes(t *testing.T) {
 			if !o.request.Payload.Streaming() || o.body.Size() != int64(size) {
 				t.Errorf("%s, %d bytes: payload %d, size %d", name, size, o.request.Payload, o.body.Size())
 			}
-			got := base64.StdEncoding.EncodeToString(o.body.Checksums()[CRC32C])
+			got := base64.StdEncoding.EncodeToString(o.body.Checksums()[checksum.CRC32C])
 			if want := map[bool]string{true: value}[strings.HasSuffix(name, "trailer")]; got != want {
 				t.Errorf("%s, %d bytes: checksum %q, want %q", name, size, got, want)
 			}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 )
 
 // AuthKind is how a caller proved who it is.
@@ -129,7 +131,7 @@ func (q *Request) setPayload(declared string) error {
 		q.Payload = PayloadStreamingSignedTrailer
 	default:
 		sum, err := hex.DecodeString(declared)
-		if err != nil || len(sum) != SHA256.Size() {
+		if err != nil || len(sum) != checksum.SHA256.Size() {
 			return ErrInvalidSHA256Header
 		}
 		q.Payload, q.payloadHash = PayloadHashed, sum

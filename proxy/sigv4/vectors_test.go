@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 )
 
 // awsTime is when the examples of the AWS pages were signed.
@@ -125,7 +127,7 @@ func TestAWSStreamingExamplesDecode(t *testing.T) {
 			if got := b.Checksums(); len(got) != 0 && !trailer {
 				t.Errorf("checksums %v that nobody asked for", got)
 			}
-			if alg, ok := b.TrailerChecksum(); ok != trailer || ok && alg != CRC32C {
+			if alg, ok := b.TrailerChecksum(); ok != trailer || ok && alg != checksum.CRC32C {
 				t.Errorf("trailer checksum %v, %v", alg, ok)
 			}
 		})

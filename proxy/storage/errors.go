@@ -24,11 +24,12 @@ var (
 	// ErrUnreachable says that the storage did not answer: no connection, a broken one,
 	// none of the answer's headers in time, or an answer that is none. It may pass.
 	ErrUnreachable = errors.New("upstream is unreachable")
+	// ErrLied says that an answer contradicts what the proxy knows to be true of the
+	// object, or does what cannot be done.
+	ErrLied = errors.New("upstream's answer contradicts the object's record")
 	// ErrListing says that a listing does not parse: MinIO writes names as they are, and
 	// some make its XML unreadable.
 	ErrListing = errors.New("upstream's listing does not parse")
-	// ErrLied says that an answer cannot be true.
-	ErrLied = errors.New("upstream's answer contradicts the object's record")
 )
 
 // Error is an S3 error that the storage answered.

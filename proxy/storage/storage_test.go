@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/bucketseal/bucketseal/sse"
@@ -96,7 +97,7 @@ func TestWhatErrorsMean(t *testing.T) {
 				got = append(got, sentinel)
 			}
 		}
-		if !reflect.DeepEqual(got, tt.want) {
+		if !slices.Equal(got, tt.want) {
 			t.Errorf("%+v means %v, want %v", tt.e, got, tt.want)
 		}
 	}

@@ -61,14 +61,28 @@ type backend struct {
 }
 
 // request begins a request about an object: signed as the actor, with what MinIO's
-// policies are to see of the client's request. It takes meta over; its Query is never nil.
+// policies are to see of the client's request. It takes meta over.
 func (b *backend) request(method string, name sse.Name, meta storage.Metadata) *Request {
-	query := make(url.Values, len(b.actor.Told)+3)
-	maps.Copy(query, b.actor.Told) // what a request means comes later, and first
 	return &Request{
 		Method: method, Bucket: name.Bucket, Key: name.Key,
-		Query: query, Header: b.header(meta), Credential: b.actor.Credential,
+		Told: b.actor.Told, Header: b.header(meta), Credential: b.actor.Credential,
 	}
+}
+
+// set gives the query a parameter.
+func (r *Request) set(name string, values ...string) {
+	if r.Query == nil {
+		r.Query = make(url.Values)
+	}
+	r.Query[name] = values
+}
+
+// tell lets change what is told. The actor's own stays as it is.
+func (r *Request) tell(change func(told url.Values)) {
+	told := make(url.Values, len(r.Told)+2)
+	maps.Copy(told, r.Told)
+	change(told)
+	r.Told = told
 }
 
 // header adds to meta what every request for a client carries: who asks, and from where.
@@ -96,7 +110,7 @@ func (b *backend) header(meta storage.Metadata) http.Header {
 // version names a version of the request's object, "" for the current one.
 func (r *Request) version(id string) {
 	if id != "" {
-		r.Query["versionId"] = []string{id}
+		r.set("versionId", id)
 	}
 }
 
@@ -104,7 +118,7 @@ func (r *Request) version(id string) {
 // MinIO does not count it against the client's 2 KiB of metadata.
 func (r *Request) record(text string) {
 	if text != "" {
-		r.Query[storage.RecordName] = []string{text}
+		r.set(storage.RecordName, text)
 	}
 }
 
@@ -153,7 +167,7 @@ func (r *Request) declared() {
 	digest := r.Header.Get(storage.ToldPayload)
 	delete(r.Header, storage.ToldPayload)
 	if digest != "" && digest != r.PayloadHash {
-		r.Query[storage.ToldPayload] = []string{digest}
+		r.tell(func(told url.Values) { told.Set(storage.ToldPayload, digest) })
 	}
 }
 

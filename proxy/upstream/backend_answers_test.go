@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"reflect"
 	"strings"
 	"testing"
@@ -272,6 +274,7 @@ func TestWhatAnswersToQuestionsMean(t *testing.T) {
 		{storage.WriteObject, 404, code("NoSuchBucket"), &storage.Error{}},
 		{storage.WriteObject, 200, "", storage.ErrLied},
 		{storage.WriteObject, 204, "", storage.ErrLied},
+		{storage.WriteObject, 302, "", storage.ErrLied},
 		{storage.SendPart, 404, code("NoSuchUpload"), nil},
 		{storage.SendPart, 403, code("AccessDenied"), &storage.Error{}},
 		{storage.SendPart, 200, "", storage.ErrLied},
@@ -298,6 +301,15 @@ func TestWhatAnswersToQuestionsMean(t *testing.T) {
 	}
 }
 
+func TestAnswersThatAreClosedLeaveTheirConnection(t *testing.T) {
+	t.Parallel()
+	body := &trackedBody{Reader: strings.NewReader("the rest")}
+	a := answer{&http.Response{Body: body}}
+	if err := a.Close(); err != nil || !body.closed || body.read != len("the rest") {
+		t.Errorf("closed %v after %d bytes, %v", body.closed, body.read, err)
+	}
+}
+
 func TestBodiesThatBreakOff(t *testing.T) {
 	t.Parallel()
 	client := fakeMinIO(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -311,5 +323,29 @@ func TestBodiesThatBreakOff(t *testing.T) {
 	defer func() { _ = o.Close() }()
 	if data, err := io.ReadAll(o); !errors.Is(err, storage.ErrUnreachable) || string(data) != "half" {
 		t.Errorf("read %q, %v", data, err)
+	}
+}
+
+func TestMinIOMayTakeItsTimeToMoveData(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(300 * time.Millisecond)
+		_, _ = io.WriteString(w, "<R/>")
+	}))
+	t.Cleanup(server.Close)
+	endpoint, _ := url.Parse(server.URL)
+	client, err := New(Options{Endpoint: endpoint, HeaderTimeout: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	for name, call := range everyCall {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			patient := name == "Copy" || name == "Complete"
+			if err := call(t.Context(), client.Storage(storage.Credential{}).As(testActor)); errors.Is(err, storage.ErrUnreachable) == patient {
+				t.Errorf("a slow answer: %v", err)
+			}
+		})
 	}
 }

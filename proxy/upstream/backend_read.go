@@ -39,10 +39,10 @@ func (b *backend) fetch(ctx context.Context, method string, g *storage.Get) (ans
 	r := b.request(method, g.Name, nil)
 	r.version(g.Version)
 	for name, values := range g.Answer {
-		r.Query[name] = values
+		r.set(name, values...)
 	}
 	if g.Part != 0 {
-		r.Query["partNumber"] = []string{strconv.Itoa(g.Part)}
+		r.set("partNumber", strconv.Itoa(g.Part))
 	}
 	if g.Checksums {
 		r.Header["X-Amz-Checksum-Mode"] = []string{"ENABLED"}
@@ -120,18 +120,18 @@ func parseContentRange(header string) (r sse.Range, size int64, ok bool) {
 func (b *backend) List(ctx context.Context, l *storage.List) (*storage.Page, error) {
 	r := b.request(http.MethodGet, sse.Name{Bucket: l.Bucket}, nil)
 	if l.Versions {
-		r.Query.Set("versions", "")
+		r.set("versions", "")
 	} else {
-		r.Query.Set("list-type", "2")
+		r.set("list-type", "2")
 	}
 	for name, value := range l.Parameters {
-		r.Query.Set(name, value)
+		r.set(name, value)
 	}
 	if l.Metadata {
-		r.Query.Set("metadata", "true")
+		r.set("metadata", "true")
 	}
 	if l.Owner && !l.Versions {
-		r.Query.Set("fetch-owner", "true")
+		r.set("fetch-owner", "true")
 	}
 	return b.client.List(ctx, r, r.Query)
 }
@@ -140,7 +140,7 @@ func (b *backend) List(ctx context.Context, l *storage.List) (*storage.Page, err
 func (b *backend) Tags(ctx context.Context, g *storage.Get) (map[string]string, error) {
 	r := b.request(http.MethodGet, g.Name, nil)
 	r.version(g.Version)
-	r.Query.Set("tagging", "")
+	r.set("tagging", "")
 	a, err := b.client.do(ctx, r, http.StatusOK)
 	if err != nil {
 		var refusal *storage.Error
@@ -166,7 +166,7 @@ func (b *backend) Tags(ctx context.Context, g *storage.Get) (map[string]string, 
 func (b *backend) ObjectParts(ctx context.Context, g *storage.Get) ([]storage.ObjectPart, error) {
 	r := b.request(http.MethodGet, g.Name, nil)
 	r.version(g.Version)
-	r.Query.Set("attributes", "")
+	r.set("attributes", "")
 	r.Header["X-Amz-Object-Attributes"] = []string{"ObjectParts"}
 	a, err := b.client.do(ctx, r, http.StatusOK)
 	if err != nil {
@@ -206,7 +206,7 @@ func (b *backend) ObjectParts(ctx context.Context, g *storage.Get) ([]storage.Ob
 func (b *backend) ListParts(ctx context.Context, l *storage.ListParts) (*storage.PartPage, error) {
 	r := b.upload(http.MethodGet, &l.Upload, nil)
 	for name, value := range l.Parameters {
-		r.Query.Set(name, value)
+		r.set(name, value)
 	}
 	a, err := b.client.do(ctx, r, http.StatusOK)
 	if err != nil {
@@ -222,15 +222,9 @@ func (b *backend) ListParts(ctx context.Context, l *storage.ListParts) (*storage
 // upload begins a request about an upload. It takes meta over.
 func (b *backend) upload(method string, u *storage.Upload, meta storage.Metadata) *Request {
 	r := b.request(method, u.Name, meta)
-	tellUpload(r.Query, u.As)
-	r.Query["uploadId"] = []string{u.ID}
-	return r
-}
-
-// tellUpload replaces what a part's own headers say of encryption, which counts for
-// nothing, by how its upload is encrypted; nil leaves it.
-func tellUpload(query url.Values, as *storage.Encryption) {
-	if as != nil {
-		storage.TellEncryption(query, as.Mode, as.KMSKey)
+	if u.As != nil { // what a part's own headers say counts for nothing
+		r.tell(func(told url.Values) { storage.TellEncryption(told, u.As.Mode, u.As.KMSKey) })
 	}
+	r.set("uploadId", u.ID)
+	return r
 }

@@ -24,7 +24,7 @@ const (
 // CreateUpload implements storage.Backend.
 func (b *backend) CreateUpload(ctx context.Context, c *storage.CreateUpload) (string, error) {
 	r := b.request(http.MethodPost, c.Name, c.Meta)
-	r.Query["uploads"] = []string{""}
+	r.set("uploads", "")
 	r.record(c.Record)
 	r.conditions(c.Conditions)
 	a, err := b.client.do(ctx, r, http.StatusOK)
@@ -60,7 +60,7 @@ func isUploadID(text string) bool {
 // becomes part of a name.
 func (b *backend) PutPart(ctx context.Context, p *storage.PutPart) (string, error) {
 	r := b.upload(http.MethodPut, &p.Upload, p.Meta)
-	r.Query["partNumber"] = []string{strconv.Itoa(p.Number)}
+	r.set("partNumber", strconv.Itoa(p.Number))
 	r.body(&p.Body, b.client.Secure())
 	a, err := b.client.do(ctx, r, http.StatusOK)
 	if err != nil {

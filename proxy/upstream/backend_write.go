@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/xml"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/storage"
@@ -49,8 +50,8 @@ func (b *backend) Copy(ctx context.Context, c *storage.Copy) (*storage.Stored, e
 	r.record(c.Record)
 	r.Header["X-Amz-Copy-Source"] = []string{c.Source.Text()}
 	r.Header["X-Amz-Metadata-Directive"] = []string{"REPLACE"}
-	if directive, said := r.Query[storage.ToldDirective]; said { // conditions see both
-		r.Query["X-Amz-Metadata-Directive"] = directive
+	if directive, said := r.Told[storage.ToldDirective]; said { // conditions see both
+		r.tell(func(told url.Values) { told["X-Amz-Metadata-Directive"] = directive })
 	}
 	for name, value := range map[string]string{
 		"X-Amz-Copy-Source-If-Match": c.SourceMatch,

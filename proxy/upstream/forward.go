@@ -8,7 +8,6 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 
 	"github.com/bucketseal/bucketseal/proxy/storage"
@@ -69,11 +68,7 @@ func (f *Forwarder) Forward(ctx context.Context, actor storage.Actor, what *Forw
 		r.Header["Content-Md5"] = []string{base64.StdEncoding.EncodeToString(sum[:])}
 	}
 	r.declared()
-	if what.API == STS {
-		r.STS = true
-		clear(r.Query)
-	}
-	maps.Copy(r.Query, what.Query) // what a request means comes first
+	r.Query, r.STS = what.Query, what.API == STS
 	a, err := f.client.forward(ctx, r, what.API)
 	if err != nil {
 		return nil, err

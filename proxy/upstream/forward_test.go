@@ -88,13 +88,14 @@ func TestWhatIsForwarded(t *testing.T) {
 func TestForwardedRequestsAreTheirCallers(t *testing.T) {
 	t.Parallel()
 	client, got := recordingMinIO(t, 200, nil, "")
-	a, err := client.Forwarder().Forward(t.Context(), storage.Actor{}, &Forward{Method: "GET"})
+	declared := storage.Metadata{"X-Amz-Content-Sha256": {"UNSIGNED-PAYLOAD"}}
+	a, err := client.Forwarder().Forward(t.Context(), storage.Actor{}, &Forward{Method: "GET", Header: declared})
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = a.Close()
-	if s := <-got; !reflect.DeepEqual(s.header, map[string]string{"anonymous": ""}) {
-		t.Errorf("an anonymous caller sends %v", s.header)
+	if s := <-got; !reflect.DeepEqual(s.header, map[string]string{"anonymous": ""}) || s.query.Get("X-Amz-Content-Sha256") != "UNSIGNED-PAYLOAD" {
+		t.Errorf("an anonymous caller sends %+v", s)
 	}
 }
 

@@ -36,9 +36,9 @@ func (b *backend) May(ctx context.Context, q *storage.Question) error {
 		return b.ask(ctx, r, "PreconditionFailed", "NoSuchKey", "BadDigest")
 	case storage.ListUploads: // it can be done, and does no harm
 		r := b.request(http.MethodGet, sse.Name{Bucket: q.Name.Bucket}, nil)
-		r.Query.Set("uploads", "")
-		r.Query.Set("prefix", q.Name.Key)
-		r.Query.Set("max-uploads", "1")
+		r.set("uploads", "")
+		r.set("prefix", q.Name.Key)
+		r.set("max-uploads", "1")
 		a, err := b.client.do(ctx, r, http.StatusOK)
 		if err != nil {
 			return err
@@ -56,7 +56,7 @@ func (b *backend) askUpload(q *storage.Question) *Request {
 	switch q.Right {
 	case storage.SendPart:
 		r.Method = http.MethodPut
-		r.Query.Set("partNumber", "1")
+		r.set("partNumber", "1")
 	case storage.CompleteUpload:
 		r.Method = http.MethodPost
 		r.document(completeDocument([]storage.CompletePart{{Number: 1, ETag: "d41d8cd98f00b204e9800998ecf8427e"}}))

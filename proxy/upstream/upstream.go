@@ -154,7 +154,7 @@ type Request struct {
 	Bucket, Key string
 	Query       url.Values
 	// Told is added to the query for the conditions of MinIO's policies alone; the
-	// Security Token Service, which takes no query, is not told. Do takes it over.
+	// Security Token Service, which takes no query, is not told. Do leaves it as it is.
 	Told url.Values
 	// Header is sent as it is, besides what signing adds. Do takes it over.
 	Header http.Header
@@ -274,11 +274,15 @@ func (c *Client) build(ctx context.Context, r *Request) *http.Request {
 
 // query is all of the request's query.
 func (r *Request) query() url.Values {
-	if len(r.Told) == 0 || r.STS {
+	switch {
+	case len(r.Told) == 0 || r.STS:
 		return r.Query
+	case len(r.Query) == 0:
+		return r.Told
 	}
-	maps.Copy(r.Told, r.Query) // what a request means comes first
-	return r.Told
+	all := maps.Clone(r.Told)
+	maps.Copy(all, r.Query) // what a request means comes first
+	return all
 }
 
 // Alive asks MinIO whether it runs. storage.ErrUnreachable.

@@ -1,7 +1,6 @@
-package sigv4
+package checksum
 
 import (
-	"encoding/base64"
 	"encoding/hex"
 	"testing"
 )
@@ -9,7 +8,7 @@ import (
 // The values are those of each algorithm's own specification or reference program.
 func TestChecksumsAreThoseOfTheirSpecifications(t *testing.T) {
 	t.Parallel()
-	for algorithm, want := range map[ChecksumAlgorithm]map[string]string{
+	for algorithm, want := range map[Algorithm]map[string]string{
 		CRC32:     {"123456789": "cbf43926"},
 		CRC32C:    {"123456789": "e3069283"},
 		CRC64NVME: {"123456789": "ae8b14860a799888"},
@@ -27,30 +26,9 @@ func TestChecksumsAreThoseOfTheirSpecifications(t *testing.T) {
 			if got := hex.EncodeToString(h.Sum(nil)); got != sum || len(got) != 2*algorithm.Size() || h.Size() != algorithm.Size() {
 				t.Errorf("%v of %q is %s, want %s", algorithm, text, got, sum)
 			}
-			if found, ok := checksumHeader(algorithm.HeaderName()); !ok || found != algorithm {
+			if found, ok := OfHeader(algorithm.HeaderName()); !ok || found != algorithm {
 				t.Errorf("%v is not found by its header", algorithm)
 			}
-		}
-	}
-}
-
-func TestDefaultChecksumIsComputedOnlyWhereNoOtherIs(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		upload  upload
-		compute []ChecksumAlgorithm
-		want    ChecksumAlgorithm
-	}{
-		"none":        {upload: upload{}, want: CRC64NVME},
-		"Content-MD5": {upload: upload{header: map[string]string{"content-md5": base64MD5(text)}}, want: CRC64NVME},
-		"header":      {upload: upload{header: map[string]string{SHA1.HeaderName(): base64Sum(SHA1, text)}}, want: SHA1},
-		"trailer":     {upload: upload{payload: streamingUnsignedTrailer, header: announced(), trailer: crcTrailer(text)}, want: CRC32},
-		"asked for":   {upload: upload{}, compute: []ChecksumAlgorithm{CRC32C}, want: CRC32C},
-	} {
-		c.upload.data = text
-		_, b, err := readAll(t, c.upload.request(), BodyOptions{Compute: c.compute, Default: CRC64NVME})
-		if sums := b.Checksums(); err != nil || len(sums) != 1 || base64.StdEncoding.EncodeToString(sums[c.want]) != base64Sum(c.want, text) {
-			t.Errorf("%s: %x, %v, want one %v", name, sums, err, c.want)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package proxy
+package keyring
 
 import (
 	"bytes"
@@ -11,44 +11,44 @@ import (
 	"github.com/bucketseal/bucketseal/kms"
 )
 
-// maxBucketKeys bounds the number of bucket keys in memory.
-const maxBucketKeys = 1024
+// maxSharedKeys bounds the number of bucket keys in memory.
+const maxSharedKeys = 1024
 
-// bucketKeys shares one DEK among the writes of a bucket for a while: those of
+// sharedKeys shares one DEK among the writes of a bucket for a while: those of
 // SSE-S3, and of SSE-KMS with bucket keys. Object keys are fresh in any case. It
 // saves a remote key service a request per write; an embedded one answers faster
 // than sharing is worth, and then ttl is 0 and every write has its own DEK. A DEK is
 // shared while its KMS key opens it, which is asked again each dekLease.
-type bucketKeys struct {
+type sharedKeys struct {
 	kms      kms.Service
 	verifier *dekVerifier
 	ttl      time.Duration
 	now      func() time.Time
 
 	mu      sync.Mutex
-	entries map[bucketKeyID]*bucketKey
+	entries map[sharedKeyID]*sharedKey
 }
 
-type bucketKeyID struct{ keyName, context string }
+type sharedKeyID struct{ keyName, context string }
 
-type bucketKey struct {
+type sharedKey struct {
 	dek     kms.DEK
 	expires time.Time
 	asked   time.Time // when its KMS key was last known to open it
 	asking  bool      // in the background
 }
 
-func newBucketKeys(service kms.Service, ttl time.Duration) *bucketKeys {
-	return &bucketKeys{kms: service, verifier: &dekVerifier{kms: service}, ttl: ttl, now: time.Now, entries: make(map[bucketKeyID]*bucketKey)}
+func newSharedKeys(service kms.Service, ttl time.Duration) *sharedKeys {
+	return &sharedKeys{kms: service, verifier: &dekVerifier{kms: service}, ttl: ttl, now: time.Now, entries: make(map[sharedKeyID]*sharedKey)}
 }
 
 // generate returns a DEK for the context, a copy that is the caller's to zero, and
 // when its KMS key was last known to open it.
-func (b *bucketKeys) generate(ctx context.Context, keyName string, encContext []byte) (dek kms.DEK, asked time.Time, err error) {
+func (b *sharedKeys) generate(ctx context.Context, keyName string, encContext []byte) (dek kms.DEK, asked time.Time, err error) {
 	if b.ttl <= 0 {
 		return b.fresh(ctx, keyName, encContext)
 	}
-	id := bucketKeyID{keyName, string(encContext)}
+	id := sharedKeyID{keyName, string(encContext)}
 	if dek, asked, ok := b.shared(ctx, id); ok {
 		if withinLease(asked, b.now()) {
 			return dek, asked, nil
@@ -74,11 +74,11 @@ func (b *bucketKeys) generate(ctx context.Context, keyName string, encContext []
 	if b.entries[id] != nil {
 		b.drop(id)
 	}
-	b.entries[id] = &bucketKey{dek: kept, expires: b.now().Add(b.ttl), asked: asked}
+	b.entries[id] = &sharedKey{dek: kept, expires: b.now().Add(b.ttl), asked: asked}
 	return dek, asked, nil
 }
 
-func (b *bucketKeys) fresh(ctx context.Context, keyName string, encContext []byte) (dek kms.DEK, asked time.Time, err error) {
+func (b *sharedKeys) fresh(ctx context.Context, keyName string, encContext []byte) (dek kms.DEK, asked time.Time, err error) {
 	asked = b.now()
 	dek, err = b.kms.GenerateDEK(ctx, keyName, encContext)
 	if err == nil && dek.Plaintext == ([kms.DEKSize]byte{}) {
@@ -90,7 +90,7 @@ func (b *bucketKeys) fresh(ctx context.Context, keyName string, encContext []byt
 // shared returns a copy, made under the lock: zeroing an entry while somebody
 // derives from it would lose data. In the second half of its lease it is asked about
 // in the background, so that writes seldom wait.
-func (b *bucketKeys) shared(ctx context.Context, id bucketKeyID) (dek kms.DEK, asked time.Time, ok bool) {
+func (b *sharedKeys) shared(ctx context.Context, id sharedKeyID) (dek kms.DEK, asked time.Time, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e := b.entries[id]
@@ -115,7 +115,7 @@ func (b *bucketKeys) shared(ctx context.Context, id bucketKeyID) (dek kms.DEK, a
 
 // renew asks whether the KMS key still opens a shared DEK. All that were shared under
 // it are dropped if it does not.
-func (b *bucketKeys) renew(ctx context.Context, id bucketKeyID, dek *kms.DEK) (time.Time, error) {
+func (b *sharedKeys) renew(ctx context.Context, id sharedKeyID, dek *kms.DEK) (time.Time, error) {
 	asked, err := b.verifier.verify(ctx, id.keyName, dek.Ciphertext, []byte(id.context))
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -138,15 +138,15 @@ func (b *bucketKeys) renew(ctx context.Context, id bucketKeyID, dek *kms.DEK) (t
 }
 
 // gone says that a DEK is not shared any more.
-func (b *bucketKeys) gone(id bucketKeyID) bool {
+func (b *sharedKeys) gone(id sharedKeyID) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.entries[id] == nil
 }
 
 // evict makes room: what has expired goes, else any entry.
-func (b *bucketKeys) evict() {
-	if len(b.entries) < maxBucketKeys {
+func (b *sharedKeys) evict() {
+	if len(b.entries) < maxSharedKeys {
 		return
 	}
 	now := b.now()
@@ -156,14 +156,14 @@ func (b *bucketKeys) evict() {
 		}
 	}
 	for id := range b.entries {
-		if len(b.entries) < maxBucketKeys {
+		if len(b.entries) < maxSharedKeys {
 			return
 		}
 		b.drop(id)
 	}
 }
 
-func (b *bucketKeys) drop(id bucketKeyID) {
+func (b *sharedKeys) drop(id sharedKeyID) {
 	clear(b.entries[id].dek.Plaintext[:])
 	delete(b.entries, id)
 }

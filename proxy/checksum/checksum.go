@@ -1,4 +1,6 @@
-package sigv4
+// Package checksum is S3's additional checksums: their names, their hashes, and how the
+// CRC of a whole follows from those of its parts.
+package checksum
 
 import (
 	"crypto/md5"  // clients choose it as a checksum, nothing rests on it
@@ -14,12 +16,12 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// ChecksumAlgorithm is one of S3's additional checksums. The zero value is none.
-type ChecksumAlgorithm uint8
+// Algorithm is one of S3's additional checksums. The zero value is none.
+type Algorithm uint8
 
 // The checksums that S3 clients may send.
 const (
-	CRC32 ChecksumAlgorithm = iota + 1
+	CRC32 Algorithm = iota + 1
 	CRC32C
 	CRC64NVME
 	SHA1
@@ -30,11 +32,12 @@ const (
 	XXHASH3
 	XXHASH128
 
-	lastAlgorithm = XXHASH128
+	// Last is the last one of them.
+	Last = XXHASH128
 )
 
 // checksums are what S3 calls each checksum, its size in bytes and its hash.
-var checksums = [lastAlgorithm + 1]struct {
+var checksums = [Last + 1]struct {
 	name string
 	size int
 	new  func() hash.Hash
@@ -63,13 +66,13 @@ func (h xxhash128) Sum(b []byte) []byte {
 	return append(b, sum[:]...)
 }
 
-// checksumPrefix begins the name of every checksum header.
-const checksumPrefix = "x-amz-checksum-"
+// Prefix begins the name of every checksum header.
+const Prefix = "x-amz-checksum-"
 
-// ParseChecksumAlgorithm returns the algorithm of a name such as "CRC32C",
+// Parse returns the algorithm of a name such as "CRC32C",
 // regardless of case; ok is false if there is none.
-func ParseChecksumAlgorithm(name string) (alg ChecksumAlgorithm, ok bool) {
-	for a := CRC32; a <= lastAlgorithm; a++ {
+func Parse(name string) (alg Algorithm, ok bool) {
+	for a := CRC32; a <= Last; a++ {
 		if strings.EqualFold(name, a.String()) {
 			return a, true
 		}
@@ -78,8 +81,8 @@ func ParseChecksumAlgorithm(name string) (alg ChecksumAlgorithm, ok bool) {
 }
 
 // String returns the name as in x-amz-checksum-algorithm, "CRC32C".
-func (a ChecksumAlgorithm) String() string {
-	if a == 0 || a > lastAlgorithm {
+func (a Algorithm) String() string {
+	if a == 0 || a > Last {
 		return "none"
 	}
 	return checksums[a].name
@@ -87,35 +90,38 @@ func (a ChecksumAlgorithm) String() string {
 
 // HeaderName returns the header that carries the checksum,
 // "x-amz-checksum-crc32c", or "" for none.
-func (a ChecksumAlgorithm) HeaderName() string {
-	if a == 0 || a > lastAlgorithm {
+func (a Algorithm) HeaderName() string {
+	if a == 0 || a > Last {
 		return ""
 	}
-	return checksumPrefix + strings.ToLower(checksums[a].name)
+	return Prefix + strings.ToLower(checksums[a].name)
 }
 
 // Size returns the number of bytes of a raw digest, 0 for none.
-func (a ChecksumAlgorithm) Size() int {
-	if a > lastAlgorithm {
+func (a Algorithm) Size() int {
+	if a > Last {
 		return 0
 	}
 	return checksums[a].size
 }
 
+// Combinable says whether the checksum of a whole follows from those of its parts.
+func (a Algorithm) Combinable() bool { return a == CRC32 || a == CRC32C || a == CRC64NVME }
+
 // New returns the algorithm's hash; its Sum is the raw digest that base64
 // brings into the header. It returns nil for none.
-func (a ChecksumAlgorithm) New() hash.Hash {
-	if a == 0 || a > lastAlgorithm {
+func (a Algorithm) New() hash.Hash {
+	if a == 0 || a > Last {
 		return nil
 	}
 	return checksums[a].new()
 }
 
-// checksumHeader returns the algorithm whose header has the given name, in
+// OfHeader returns the algorithm whose header has the given name, in
 // any case.
-func checksumHeader(name string) (alg ChecksumAlgorithm, ok bool) {
-	if len(name) < len(checksumPrefix) || !strings.EqualFold(name[:len(checksumPrefix)], checksumPrefix) {
+func OfHeader(name string) (alg Algorithm, ok bool) {
+	if len(name) < len(Prefix) || !strings.EqualFold(name[:len(Prefix)], Prefix) {
 		return 0, false
 	}
-	return ParseChecksumAlgorithm(name[len(checksumPrefix):])
+	return Parse(name[len(Prefix):])
 }

@@ -1,4 +1,4 @@
-package proxy
+package keyring
 
 import (
 	"context"
@@ -12,8 +12,18 @@ import (
 	"github.com/bucketseal/bucketseal/sse"
 )
 
-// testKeyring returns a keyring over a key service that has keys of these names.
-func testKeyring(t *testing.T, names ...string) *keyring {
+// everybody lets everybody who signed use every key.
+type everybody struct{}
+
+func (everybody) MayUse(context.Context, *identity.Identity, string, string, identity.Use) error {
+	return nil
+}
+
+// reader is somebody who signed.
+var reader = As(&identity.Identity{AccessKey: "a", Kind: identity.Configured})
+
+// testKeyring returns a ring over a key service that has keys of these names.
+func testKeyring(t *testing.T, names ...string) *Ring {
 	t.Helper()
 	service, err := kms.NewLocal(kms.LocalOptions{Store: mem.New()})
 	if err != nil {
@@ -25,12 +35,12 @@ func testKeyring(t *testing.T, names ...string) *keyring {
 			t.Fatal(err)
 		}
 	}
-	return &keyring{kms: service, bucketKeys: newBucketKeys(service, 0), defaultKey: "default", s3Key: "s3"}
+	return New(Options{KMS: service, Rights: everybody{}, DefaultKey: "default", S3Key: "s3"})
 }
 
 func TestKeyIDsOfClients(t *testing.T) {
 	t.Parallel()
-	k := &keyring{defaultKey: "default"}
+	k := New(Options{DefaultKey: "default", Reserved: []string{"bucketseal-system", "bucketseal-system-ready"}})
 	for _, tt := range []struct {
 		id, name string
 		err      error
@@ -40,20 +50,20 @@ func TestKeyIDsOfClients(t *testing.T) {
 		{"arn:aws:kms:patients", "patients", nil},
 		{"arn:aws:kms:eu-central-1:111122223333:key/patients", "patients", nil},
 		{"arn:aws:kms:eu-central-1:111122223333:alias/patients", "patients", nil},
-		{"arn:aws:kms:", "", errKMSKeyName},
-		{"arn:aws:kms:key/", "", errKMSKeyName},
-		{"arn:aws:s3:patients", "", errKMSKeyName},
-		{"key/patients", "", errKMSKeyName},
-		{"a b", "", errKMSKeyName},
-		{"../master", "", errKMSKeyName},
-		{"ä", "", errKMSKeyName},
+		{"arn:aws:kms:", "", ErrKeyName},
+		{"arn:aws:kms:key/", "", ErrKeyName},
+		{"arn:aws:s3:patients", "", ErrKeyName},
+		{"key/patients", "", ErrKeyName},
+		{"a b", "", ErrKeyName},
+		{"../master", "", ErrKeyName},
+		{"ä", "", ErrKeyName},
 		{"bucketseal-system", "", kms.ErrNotPermitted},
 		{"bucketseal-system-ready", "", kms.ErrNotPermitted},
 		{"arn:aws:kms:bucketseal-system", "", kms.ErrNotPermitted},
 		{"arn:aws:kms:x:1:key/bucketseal-system-ready", "", kms.ErrNotPermitted},
 		{"bucketseal-system-2", "bucketseal-system-2", nil},
 	} {
-		name, err := k.name(tt.id)
+		name, err := k.KeyName(tt.id)
 		if name != tt.name || !errors.Is(err, tt.err) || tt.err == nil && err != nil {
 			t.Errorf("%q: %q, %v", tt.id, name, err)
 		}
@@ -100,15 +110,15 @@ type written struct {
 	record *sse.Record
 }
 
-func write(t *testing.T, k *keyring, name sse.Name, asked *sse.Request) written {
+func write(t *testing.T, k *Ring, name sse.Name, asked *sse.Request) written {
 	t.Helper()
-	w, err := k.forWrite(t.Context(), name, asked)
+	w, err := k.Make(t.Context(), reader, name, asked)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.zero()
+	defer w.Zero()
 	out := written{key: sse.NewObjectKey()}
-	text, err := w.record.Seal(&w.binding, &w.secret, &out.key, sse.NewPrivate(0, sse.NewStreamNonce()))
+	text, err := w.Seal(&out.key, sse.NewPrivate(0, sse.NewStreamNonce()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,15 +149,15 @@ func TestWhatIsWrittenOpens(t *testing.T) {
 			if w.record.KMSKey != tt.kmsKey || string(w.record.ClientContext) != string(tt.asked.ClientContext) || w.record.BucketKey != (tt.asked.BucketKey != nil) {
 				t.Errorf("the record says %+v", w.record)
 			}
-			got, _, err := k.open(t.Context(), name, w.record, &sse.Secret{1})
+			got, _, err := k.Open(t.Context(), reader, name, w.record, &sse.Secret{1})
 			if err != nil || got != w.key {
 				t.Fatalf("opened with %v", err)
 			}
 			for _, other := range []sse.Name{{Bucket: "b", Key: "k2"}, {Bucket: "b2", Key: "k"}, {Bucket: "b", Key: "k/"}, {Bucket: "b/k", Key: ""}} {
-				if _, _, err := k.open(t.Context(), other, w.record, &sse.Secret{1}); err == nil {
+				if _, _, err := k.Open(t.Context(), reader, other, w.record, &sse.Secret{1}); err == nil {
 					t.Errorf("opens as %v", other)
-				} else if e := asAPIError(err); tt.asked.Mode != sse.ModeC && e.status != 500 {
-					t.Errorf("as %v it is answered %v", other, e)
+				} else if tt.asked.Mode != sse.ModeC && (errors.Is(err, sse.ErrWrongKey) || errors.Is(err, kms.ErrNotPermitted)) {
+					t.Errorf("as %v it is called the client's affair: %v", other, err)
 				}
 			}
 		})
@@ -158,14 +168,14 @@ func TestRecordOfAnotherSSES3KeyIsRefusedUnlessItIsAFormerOne(t *testing.T) {
 	t.Parallel()
 	name := sse.Name{Bucket: "b", Key: "k"}
 	k := testKeyring(t, "s3", "old")
-	k.s3Key = "old"
+	k.o.S3Key = "old"
 	w := write(t, k, name, &sse.Request{Mode: sse.ModeS3})
-	k.s3Key = "s3"
-	if _, _, err := k.open(t.Context(), name, w.record, nil); !errors.Is(err, sse.ErrTampered) {
+	k.o.S3Key = "s3"
+	if _, _, err := k.Open(t.Context(), reader, name, w.record, nil); !errors.Is(err, sse.ErrTampered) {
 		t.Errorf("a key that is not configured: %v", err)
 	}
-	k.formerS3Keys = []string{"older", "old"}
-	if key, _, err := k.open(t.Context(), name, w.record, nil); err != nil || key != w.key {
+	k.o.FormerS3Keys = []string{"older", "old"}
+	if key, _, err := k.Open(t.Context(), reader, name, w.record, nil); err != nil || key != w.key {
 		t.Errorf("a former key: %v", err)
 	}
 }
@@ -175,11 +185,11 @@ func TestCustomerKeyIsNeededAndMustBeTheRightOne(t *testing.T) {
 	name := sse.Name{Bucket: "b", Key: "k"}
 	k := testKeyring(t)
 	w := write(t, k, name, &sse.Request{Mode: sse.ModeC, CustomerKey: sse.Secret{1}})
-	if _, _, err := k.open(t.Context(), name, w.record, nil); !errors.Is(err, errNoCustomerKey) {
+	if _, _, err := k.Open(t.Context(), reader, name, w.record, nil); !errors.Is(err, ErrNoCustomerKey) {
 		t.Errorf("without a key: %v", err)
 	}
-	_, _, err := k.open(t.Context(), name, w.record, &sse.Secret{2})
-	if e := asAPIError(err); e.status != 403 || e.code != "AccessDenied" {
+	_, _, err := k.Open(t.Context(), reader, name, w.record, &sse.Secret{2})
+	if !errors.Is(err, sse.ErrWrongKey) {
 		t.Errorf("with another key: %v", err)
 	}
 }
@@ -189,13 +199,13 @@ func TestRemovedKMSKeyOpensNothing(t *testing.T) {
 	name := sse.Name{Bucket: "b", Key: "k"}
 	k := testKeyring(t, "s3")
 	w := write(t, k, name, &sse.Request{Mode: sse.ModeS3})
-	if err := k.kms.DeleteKey(t.Context(), "s3"); err != nil {
+	if err := k.o.KMS.DeleteKey(t.Context(), "s3"); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := k.open(t.Context(), name, w.record, nil); !errors.Is(err, kms.ErrKeyNotFound) {
+	if _, _, err := k.Open(t.Context(), reader, name, w.record, nil); !errors.Is(err, kms.ErrKeyNotFound) {
 		t.Errorf("opened with %v", err)
 	}
-	if _, err := k.forWrite(t.Context(), name, &sse.Request{Mode: sse.ModeS3}); !errors.Is(err, kms.ErrKeyNotFound) {
+	if _, err := k.Make(t.Context(), reader, name, &sse.Request{Mode: sse.ModeS3}); !errors.Is(err, kms.ErrKeyNotFound) {
 		t.Errorf("written with %v", err)
 	}
 }
@@ -209,7 +219,7 @@ func TestDEKOfTheKeyServicesAPIOpensNoRecord(t *testing.T) {
 	for _, asked := range []sse.Request{{Mode: sse.ModeS3}, {Mode: sse.ModeKMS}} {
 		w := write(t, k, name, &asked)
 		for _, c := range []kms.Context{{}, {"b": "b"}, {"b": "b/k"}} {
-			if _, err := k.kms.DecryptDEK(t.Context(), w.record.KMSKey, w.record.SealedDEK, c.Canonical()); !errors.Is(err, kms.ErrDecrypt) {
+			if _, err := k.o.KMS.DecryptDEK(t.Context(), w.record.KMSKey, w.record.SealedDEK, c.Canonical()); !errors.Is(err, kms.ErrDecrypt) {
 				t.Errorf("%v: the context %s opens the record's DEK: %v", asked.Mode, c.Canonical(), err)
 			}
 		}
@@ -235,8 +245,8 @@ func TestRecordThatItsOwnDEKDoesNotOpenIsDamaged(t *testing.T) {
 	name := sse.Name{Bucket: "b", Key: "k"}
 	k := testKeyring(t, "s3")
 	w := write(t, k, name, &sse.Request{Mode: sse.ModeS3})
-	k.kms = oneDEK{k.kms, [kms.DEKSize]byte{9}}
-	_, _, err := k.open(t.Context(), name, w.record, nil)
+	k.o.KMS = oneDEK{k.o.KMS, [kms.DEKSize]byte{9}}
+	_, _, err := k.Open(t.Context(), reader, name, w.record, nil)
 	if !errors.Is(err, sse.ErrTampered) || errors.Is(err, sse.ErrWrongKey) {
 		t.Errorf("opened with %v", err)
 	}
@@ -244,24 +254,64 @@ func TestRecordThatItsOwnDEKDoesNotOpenIsDamaged(t *testing.T) {
 
 func TestAnonymousCallersUseKeysInListedBucketsOnly(t *testing.T) {
 	t.Parallel()
-	s := &Server{opts: Options{AllowAnonymous: glob.Patterns{"public-*"}}, identities: testIdentities(t)}
-	mayUse := func(s *Server, c caller, bucket string) error {
-		return s.mayUseKeys(t.Context(), c, bucket, sse.ModeS3, "key", identity.Decrypt)
-	}
+	k := New(Options{Rights: everybody{}, AllowAnonymous: glob.Patterns{"public-*"}})
 	for _, tt := range []struct {
-		caller caller
+		caller Caller
 		bucket string
 		want   error
 	}{
-		{caller{}, "public-a", nil},
-		{caller{}, "private", errKeyAccess},
-		{caller{accessKey: "a", identity: &identity.Identity{AccessKey: "a", Kind: identity.Configured}}, "private", nil},
+		{Caller{}, "public-a", nil},
+		{Caller{}, "private", ErrAccess},
+		{reader, "private", nil},
+		{Operator(), "private", nil},
 	} {
-		if err := mayUse(s, tt.caller, tt.bucket); !errors.Is(err, tt.want) || tt.want == nil && err != nil {
+		if _, err := k.MayOpen(t.Context(), tt.caller, tt.bucket, &sse.Record{}); !errors.Is(err, tt.want) || tt.want == nil && err != nil {
 			t.Errorf("%v in %s: %v", tt.caller, tt.bucket, err)
 		}
 	}
-	if err := mayUse(&Server{}, caller{}, "any"); !errors.Is(err, errKeyAccess) {
+	if _, err := New(Options{Rights: everybody{}}).MayOpen(t.Context(), Caller{}, "any", &sse.Record{}); !errors.Is(err, ErrAccess) {
 		t.Errorf("by default: %v", err)
+	}
+}
+
+// nobody lets nobody use a key.
+type nobody struct{}
+
+func (nobody) MayUse(context.Context, *identity.Identity, string, string, identity.Use) error {
+	return identity.ErrNotAllowed
+}
+
+// TestNoKeyWithoutTheRight goes every way to a key as somebody who may not, and as
+// nobody.
+func TestNoKeyWithoutTheRight(t *testing.T) {
+	t.Parallel()
+	k := testKeyring(t, "s3", "default")
+	name := sse.Name{Bucket: "b", Key: "k"}
+	for _, mode := range []sse.Mode{sse.ModeS3, sse.ModeKMS, sse.ModeC} {
+		w := write(t, k, name, &sse.Request{Mode: mode, CustomerKey: sse.Secret{1}})
+		grant, err := k.MayOpen(t.Context(), reader, "b", w.record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := grant.Open(t.Context(), sse.Name{Bucket: "other", Key: "k"}, w.record, &sse.Secret{1}); !errors.Is(err, ErrAccess) {
+			t.Errorf("%v: a right in one bucket opens another's: %v", mode, err)
+		}
+		if _, _, err := (Grant{}).Open(t.Context(), name, w.record, &sse.Secret{1}); !errors.Is(err, ErrAccess) {
+			t.Errorf("%v: no right opens: %v", mode, err)
+		}
+		o := k.o
+		o.Rights = nobody{}
+		strict := New(o)
+		for who, c := range map[string]Caller{"somebody without rights": reader, "nobody": {}} {
+			_, _, err := strict.Open(t.Context(), c, name, w.record, &sse.Secret{1})
+			_, toWrite := strict.OpenToWrite(t.Context(), c, name, w.record, &sse.Secret{1})
+			_, made := strict.Make(t.Context(), c, name, &sse.Request{Mode: mode, CustomerKey: sse.Secret{1}})
+			known := strict.MayKnow(t.Context(), c, "b", w.record)
+			for what, err := range map[string]error{"open": err, "open to write": toWrite, "make": made, "know": known} {
+				if !errors.Is(err, ErrAccess) && !errors.Is(err, kms.ErrNotPermitted) {
+					t.Errorf("%v: %s: %s: %v", mode, who, what, err)
+				}
+			}
+		}
 	}
 }

@@ -1,9 +1,7 @@
-package proxy
+package checksum
 
 import (
 	"encoding/binary"
-
-	"github.com/bucketseal/bucketseal/sse"
 )
 
 // The reflected polynomials of S3's CRCs.
@@ -13,14 +11,14 @@ const (
 	polyCRC64NVME = 0x9a6c9329ac4bc9b5
 )
 
-// combineCRC returns the CRC of a||b from the CRC of a, the CRC of b in its S3
+// Combine returns the CRC of a||b from the CRC of a, the CRC of b in its S3
 // form, and b's length in bytes.
-func combineCRC(kind sse.ChecksumType, a uint64, b []byte, length int64) uint64 {
+func Combine(kind Algorithm, a uint64, b []byte, length int64) uint64 {
 	poly, width := uint64(polyCRC32), 32
 	switch kind {
-	case sse.CRC32C:
+	case CRC32C:
 		poly = polyCRC32C
-	case sse.CRC64NVME:
+	case CRC64NVME:
 		poly, width = polyCRC64NVME, 64
 	}
 	var padded [8]byte
@@ -30,7 +28,7 @@ func combineCRC(kind sse.ChecksumType, a uint64, b []byte, length int64) uint64 
 
 // shiftCRC returns the CRC register after length zero bytes: multiplication by
 // x^(8 length) modulo the polynomial, by squaring. Initial and final inversion
-// cancel out in combineCRC.
+// cancel out in Combine.
 func shiftCRC(crc, poly uint64, width int, length int64) uint64 {
 	// factor is x^8 in reflected form, where the highest bit is x^0.
 	factor := uint64(1) << (width - 1 - 8)
@@ -59,8 +57,8 @@ func multiplyCRC(a, b, poly uint64, width int) uint64 {
 	return product
 }
 
-// crcBytes is a CRC in its S3 form.
-func crcBytes(kind sse.ChecksumType, crc uint64) []byte {
+// Bytes is a CRC in its S3 form.
+func Bytes(kind Algorithm, crc uint64) []byte {
 	out := binary.BigEndian.AppendUint64(nil, crc)
 	return out[8-kind.Size():]
 }

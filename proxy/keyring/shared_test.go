@@ -1,4 +1,4 @@
-package proxy
+package keyring
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 	"github.com/bucketseal/bucketseal/kms/keystore/mem"
 )
 
-func newTestBucketKeys(t *testing.T, ttl time.Duration) *bucketKeys {
+func newTestBucketKeys(t *testing.T, ttl time.Duration) *sharedKeys {
 	t.Helper()
 	service, err := kms.NewLocal(kms.LocalOptions{Store: mem.New()})
 	if err != nil {
@@ -24,7 +24,7 @@ func newTestBucketKeys(t *testing.T, ttl time.Duration) *bucketKeys {
 	if err := service.CreateKey(t.Context(), "k"); err != nil {
 		t.Fatal(err)
 	}
-	return newBucketKeys(service, ttl)
+	return newSharedKeys(service, ttl)
 }
 
 func TestBucketKeysAreSharedUntilTheyExpire(t *testing.T) {
@@ -55,12 +55,12 @@ func TestBucketKeysAreSharedUntilTheyExpire(t *testing.T) {
 func TestBucketKeysStayBounded(t *testing.T) {
 	t.Parallel()
 	b := newTestBucketKeys(t, time.Minute)
-	for i := range maxBucketKeys + 50 {
+	for i := range maxSharedKeys + 50 {
 		if _, _, err := b.generate(t.Context(), "k", fmt.Appendf(nil, `{"a":"%d"}`, i)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(b.entries) > maxBucketKeys {
+	if len(b.entries) > maxSharedKeys {
 		t.Errorf("%d entries", len(b.entries))
 	}
 }
@@ -100,7 +100,7 @@ func TestSharedDEKsEndWithTheirKey(t *testing.T) {
 		}
 		defer local.Close()
 		service := &askedKeys{Service: local}
-		b := newBucketKeys(service, time.Hour)
+		b := newSharedKeys(service, time.Hour)
 		ctx, encContext := t.Context(), []byte(`{"a":"a"}`)
 		write := func() (kms.DEK, error) {
 			dek, _, err := b.generate(ctx, "k", encContext)
@@ -174,7 +174,7 @@ func TestIssuedDEKIsConfirmedWhenItsLeaseIsOver(t *testing.T) {
 		}
 		defer local.Close()
 		service := &askedKeys{Service: local}
-		b := newBucketKeys(service, 0)
+		b := newSharedKeys(service, 0)
 		if err := local.CreateKey(t.Context(), "k"); err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +202,7 @@ func TestIssuedDEKIsConfirmedWhenItsLeaseIsOver(t *testing.T) {
 		if err := local.CreateKey(t.Context(), "k"); err != nil {
 			t.Fatal(err)
 		}
-		if err := issued.confirm(t.Context()); !errors.Is(err, errReplacedKey) || asAPIError(err).status != 503 {
+		if err := issued.confirm(t.Context()); !errors.Is(err, errReplacedKey) || !errors.Is(err, kms.ErrUnavailable) {
 			t.Errorf("the key is another one: %v", err)
 		}
 		if err := (*issuedDEK)(nil).confirm(t.Context()); err != nil {
