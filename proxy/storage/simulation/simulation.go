@@ -219,7 +219,7 @@ func (w *World) Run() error {
 
 // step lets one call go on, or something go wrong.
 func (w *World) step() {
-	if w.chance(w.chances.Late) || w.chance(w.chances.Late) { // twice as often as calls are postponed
+	if w.chance(2 * w.chances.Late) { // twice as often as calls are postponed
 		w.storage.RunLate()
 	}
 	if len(w.clients) > 0 && w.chance(w.chances.Leave) {
