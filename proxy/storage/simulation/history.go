@@ -25,33 +25,42 @@ type Op struct {
 	Start, End int
 	// Maybe says that it may never have taken effect: it failed, and nobody knows.
 	Maybe bool
-	// Apply returns what the object is afterwards, of what it was before, and whether that
-	// can have been; "" is no object.
-	Apply func(before string) (after string, possible bool)
+	// Apply returns what the object may be afterwards, of what it was before, in any words
+	// of the caller's; nothing if that cannot have been. Every object begins as "".
+	Apply func(before string) (after []string)
 }
 
-// Write makes an object what it is, unconditionally; "" deletes it.
-func Write(value string) func(string) (string, bool) {
-	return func(string) (string, bool) { return value, true }
+// Write makes an object what it is, whatever it was.
+func Write(value string) func(string) []string {
+	return func(string) []string { return []string{value} }
 }
 
-// WriteIf makes an object what it is if it was something else before.
-func WriteIf(value string, holds func(before string) bool) func(string) (string, bool) {
-	return func(before string) (string, bool) { return value, holds(before) }
+// WriteIf makes an object what it is if something held of it before.
+func WriteIf(value string, holds func(before string) bool) func(string) []string {
+	return func(before string) []string {
+		if !holds(before) {
+			return nil
+		}
+		return []string{value}
+	}
 }
 
-// Read found an object to be something; "" is none.
-func Read(value string) func(string) (string, bool) {
-	return func(before string) (string, bool) { return before, before == value }
+// Read found an object to be something.
+func Read(value string) func(string) []string {
+	return ReadIf(func(before string) bool { return before == value })
 }
 
 // ReadIf found something to hold of an object.
-func ReadIf(holds func(before string) bool) func(string) (string, bool) {
-	return func(before string) (string, bool) { return before, holds(before) }
+func ReadIf(holds func(before string) bool) func(string) []string {
+	return func(before string) []string {
+		if !holds(before) {
+			return nil
+		}
+		return []string{before}
+	}
 }
 
-// History is what clients did with objects, each of which begins as none. It is safe for
-// concurrent use.
+// History is what clients did with objects. It is safe for concurrent use.
 type History struct {
 	mu  sync.Mutex
 	ops map[string][]Op
@@ -119,13 +128,11 @@ func (s *search) from(state string) bool {
 		if s.done[i] {
 			continue
 		}
-		if after, possible := op.Apply(state); possible {
-			s.done[i] = true
-			if s.from(after) {
-				return true
-			}
-			s.done[i] = false
+		s.done[i] = true
+		if slices.ContainsFunc(op.Apply(state), s.from) {
+			return true
 		}
+		s.done[i] = false
 	}
 	s.failed[key] = true
 	return false

@@ -112,8 +112,8 @@ func (w *World) Proxy(ctx context.Context) *Proxy {
 	return p
 }
 
-// errLeft is why the context of a client ends that goes away.
-var errLeft = errors.New("the client has left")
+// ErrLeft is why the context of a client ends that goes away.
+var ErrLeft = errors.New("the client has left")
 
 // clientKey is under which a context says whose it is.
 type clientKey struct{}
@@ -225,7 +225,7 @@ func (w *World) step() {
 	if len(w.clients) > 0 && w.chance(w.chances.Leave) {
 		c := w.clients[w.random.IntN(len(w.clients))]
 		w.note("%s leaves", c.name)
-		c.leave(errLeft)
+		c.leave(ErrLeft)
 		return
 	}
 	w.mu.Lock()
