@@ -10,7 +10,6 @@ package simulation
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -23,9 +22,13 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 )
 
-// ErrCrashed is why the context of a proxy ends that dies, and what its calls end with
-// from then on.
-var ErrCrashed = errors.New("the proxy has crashed")
+// Why contexts end. Both are context.Canceled too.
+var (
+	// ErrCrashed is for those of a proxy that dies; its calls end with it from then on.
+	ErrCrashed = fmt.Errorf("the proxy has crashed: %w", context.Canceled)
+	// ErrLeft is for that of a client that goes away.
+	ErrLeft = fmt.Errorf("the client has left: %w", context.Canceled)
+)
 
 // Chances are how many of a thousand steps go wrong, each in its way.
 type Chances struct {
@@ -98,8 +101,12 @@ type Proxy struct {
 	dead   bool
 }
 
-// Alive says whether the proxy has not crashed.
-func (p *Proxy) Alive() bool { return p.ctx.Err() == nil }
+// Alive says whether the proxy has not crashed: what a dead one answers reaches nobody.
+func (w *World) Alive(p *Proxy) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !p.dead
+}
 
 // Proxy returns a new process. Its context ends with ctx.
 func (w *World) Proxy(ctx context.Context) *Proxy {
@@ -111,9 +118,6 @@ func (w *World) Proxy(ctx context.Context) *Proxy {
 	w.proxies[p.Name] = p
 	return p
 }
-
-// ErrLeft is why the context of a client ends that goes away.
-var ErrLeft = errors.New("the client has left")
 
 // clientKey is under which a context says whose it is.
 type clientKey struct{}
@@ -155,6 +159,20 @@ func (w *World) Calm() {
 	w.storage.RunLate()
 }
 
+// Undisturbed does something whose calls are let through, while all else stands still: to
+// start a proxy, for example. It is called as Go is.
+func (w *World) Undisturbed(do func()) {
+	set := func(calm bool) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.calm = calm
+	}
+	set(true)
+	do()
+	synctest.Wait()
+	set(false)
+}
+
 // hook parks the calls of proxies. Those of the test itself go through.
 func (w *World) hook(ctx context.Context, c *memory.Call) error {
 	w.mu.Lock()
@@ -182,13 +200,42 @@ func (w *World) hook(ctx context.Context, c *memory.Call) error {
 	}
 }
 
-// maxWait is how long nothing may happen, in simulated time.
-const maxWait = 48 * time.Hour
+// In simulated time: how long nothing may happen, and how often it is looked.
+const (
+	maxWait  = 48 * time.Hour
+	shortNap = time.Millisecond
+	longNap  = 10 * time.Second
+)
 
-// Run goes on until every client has ended and no call is on its way. It must be called
-// inside a bubble of testing/synctest, by the goroutine that the others were started by.
+// Run goes on until every client has ended and no call is on its way, or Each fails: then
+// all proxies die. It must be called inside a bubble of testing/synctest, by the goroutine
+// that the others were started by.
 func (w *World) Run() error {
-	waited := time.Duration(0)
+	err := w.run()
+	if err != nil {
+		err = fmt.Errorf("%w\n%s", err, w.Trace())
+		w.end()
+	}
+	return err
+}
+
+// end kills all proxies.
+func (w *World) end() {
+	w.mu.Lock()
+	for _, p := range w.proxies {
+		p.dead = true
+		p.cancel(ErrCrashed)
+	}
+	for _, here := range w.parked {
+		here.release <- ErrCrashed
+	}
+	w.parked = nil
+	w.mu.Unlock()
+	synctest.Wait()
+}
+
+func (w *World) run() error {
+	waited, nap := time.Duration(0), shortNap
 	for {
 		synctest.Wait()
 		w.mu.Lock()
@@ -199,19 +246,19 @@ func (w *World) Run() error {
 		case calls == 0 && clients == 0:
 			return nil
 		case calls == 0 && waited > maxWait:
-			return fmt.Errorf("%d clients wait, and no call is on its way\n%s", clients, w.Trace())
+			return fmt.Errorf("%d clients wait, and no call is on its way", clients)
 		case calls == 0:
-			const nap = 10 * time.Millisecond
 			time.Sleep(nap)
 			waited += nap
+			nap = min(2*nap, longNap)
 			continue
 		}
-		waited = 0
+		waited, nap = 0, shortNap
 		w.step()
 		if w.Each != nil {
 			synctest.Wait()
 			if err := w.Each(); err != nil {
-				return fmt.Errorf("%w\n%s", err, w.Trace())
+				return err
 			}
 		}
 	}
@@ -300,8 +347,8 @@ func (w *World) crash(here *parked) {
 		} else {
 			v.release <- ErrCrashed
 		}
+		synctest.Wait() // so that they go on in the same order in every run
 	}
-	synctest.Wait()
 	p.cancel(ErrCrashed)
 	synctest.Wait()
 	if w.Crashed != nil {
