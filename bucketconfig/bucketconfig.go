@@ -1,16 +1,9 @@
-// Package bucketconfig keeps the default encryption of buckets: it reads and writes the S3 XML, stores all rules in one
-// index, and answers from a cache under a short lease, so that a change which was acknowledged is obeyed by every
+// Package bucketconfig keeps the default encryption of buckets: it reads and writes the S3 XML, keeps all rules in one
+// index, and answers from a copy under a short lease, so that a change which was acknowledged is obeyed by every
 // process over the same index.
 //
-// # The fence
-//
-// A process answers from its copy of the index for one lease, counted from before the read was sent. Whoever changes a
-// rule returns two leases after the change was stored: by then every copy read before it has ended, unless one
-// process's clock runs twice as fast as another's.
-//
-// # What is refused
-//
-// An index that is missing, unreadable, older than one this process has seen, or another one of the same generation is
+// The index is the document of a register.Register, whose package says why that is so, and what is refused. Whoever changes
+// a rule returns when the change is obeyed everywhere, two leases after it was stored. An index that is missing is
 // ErrUnavailable, never "no rule".
 package bucketconfig
 

@@ -8,35 +8,38 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/bucketseal/bucketseal/register"
+	"github.com/bucketseal/bucketseal/register/registertest"
 )
 
 func TestInit(t *testing.T) {
 	const empty = `{"version":1,"generation":1,"rules":[]}`
 	for name, c := range map[string]struct {
 		stored string
-		save   fault
+		save   registertest.Fault
 		want   string
 		err    bool
 	}{
 		"creates":                   {want: empty},
 		"leaves an index alone":     {stored: exampleJSON, want: exampleJSON},
 		"does not repair":           {stored: "torn", want: "torn", err: true},
-		"failed but stored":         {save: fault{err: errBroken}, want: empty},
-		"failed and nothing stored": {save: fault{err: errBroken, lost: true}, err: true},
-		"somebody else was first":   {save: fault{err: ErrConflict}, want: empty},
+		"failed but stored":         {save: registertest.Fault{Err: errBroken}, want: empty},
+		"failed and nothing stored": {save: registertest.Fault{Err: errBroken, Lost: true}, err: true},
+		"somebody else was first":   {save: registertest.Fault{Err: ErrConflict}, want: empty},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
-				w.backend.put(nil)
+				w.backend.Put(nil)
 				if c.stored != "" {
-					w.backend.put([]byte(c.stored))
+					w.backend.Put([]byte(c.stored))
 				}
-				w.backend.hooks(nil, first(c.save))
+				w.backend.Hook(nil, registertest.First(c.save))
 				err := w.process().Init(t.Context())
 				if c.err != errors.Is(err, ErrUnavailable) || c.err != (err != nil) {
 					t.Errorf("error %v", err)
 				}
-				if got := string(w.backend.blob()); got != c.want {
+				if got := string(w.backend.Blob()); got != c.want {
 					t.Errorf("index %q, want %q", got, c.want)
 				}
 			})
@@ -46,8 +49,8 @@ func TestInit(t *testing.T) {
 
 func TestManyProcessesInitOneIndex(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.backend.put(nil)
-		w.backend.hooks(always(fault{before: time.Millisecond}), always(fault{before: time.Millisecond}))
+		w.backend.Put(nil)
+		w.backend.Hook(registertest.Always(registertest.Fault{Before: time.Millisecond}), registertest.Always(registertest.Fault{Before: time.Millisecond}))
 		var wg sync.WaitGroup
 		for range 10 {
 			wg.Go(func() {
@@ -64,9 +67,9 @@ func TestInitRefusesToReplaceAnIndexItHasSeen(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		r := w.process()
 		wantRule(t, r, "b0", Rule{})
-		w.backend.put(nil)
-		if err := r.Init(t.Context()); !errors.Is(err, ErrUnavailable) || w.backend.blob() != nil {
-			t.Errorf("error %v, index %s", err, w.backend.blob())
+		w.backend.Put(nil)
+		if err := r.Init(t.Context()); !errors.Is(err, ErrUnavailable) || w.backend.Blob() != nil {
+			t.Errorf("error %v, index %s", err, w.backend.Blob())
 		}
 	})
 }
@@ -74,7 +77,7 @@ func TestInitRefusesToReplaceAnIndexItHasSeen(t *testing.T) {
 func TestSetReturnsTwoLeasesAfterTheStore(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		r := w.process()
-		w.backend.hooks(nil, always(fault{before: 200 * time.Millisecond, after: 300 * time.Millisecond}))
+		w.backend.Hook(nil, registertest.Always(registertest.Fault{Before: 200 * time.Millisecond, After: 300 * time.Millisecond}))
 		for _, c := range []struct {
 			name string
 			call func() error
@@ -96,7 +99,7 @@ func TestSetReturnsTwoLeasesAfterTheStore(t *testing.T) {
 				t.Errorf("%s took %v, want %v", c.name, d, c.want)
 			}
 		}
-		if _, saves := w.backend.counts(); saves != 4 {
+		if saves := w.backend.Count().Saves; saves != 4 {
 			t.Errorf("%d stores, want 4", saves)
 		}
 	})
@@ -130,8 +133,8 @@ func TestDeleteOfNothingWaitsForAnotherProcessesDelete(t *testing.T) {
 func TestDeleteReliesOnNoReadSentBeforeIt(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		r := w.process()
-		w.backend.hooks(first(fault{after: 4 * time.Second}), nil)
-		r.loads.join() // finds no rule, and says so late
+		w.backend.Hook(registertest.First(registertest.Fault{After: 4 * time.Second}), nil)
+		go func() { _, _ = r.index.Fresh(t.Context()) }() // finds no rule, and says so late
 		time.Sleep(time.Second)
 		w.set("b0", kmsRule("k"))
 		if err := r.Delete(t.Context(), "b0"); err != nil {
@@ -149,11 +152,11 @@ func TestRestOfTheFenceCountsOnNoClockThatWasSet(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
-				c0 := &fakeClock{}
+				c0 := &registertest.Clock{}
 				r := w.processWith(c0)
 				wantRule(t, r, "b0", Rule{}) // from here on this generation is known
 				time.Sleep(time.Second)
-				c0.jump(c.jump, 0)
+				c0.Jump(c.jump, 0)
 				start := time.Now()
 				if err := r.Delete(t.Context(), "b0"); err != nil {
 					t.Fatal(err)
@@ -167,28 +170,28 @@ func TestRestOfTheFenceCountsOnNoClockThatWasSet(t *testing.T) {
 }
 
 func TestSetOutcomes(t *testing.T) {
-	unreadable := func() fault { return fault{err: errBroken} }
+	unreadable := func() registertest.Fault { return registertest.Fault{Err: errBroken} }
 	for name, c := range map[string]struct {
-		load   func() fault
-		save   func() fault
+		load   func() registertest.Fault
+		save   func() registertest.Fault
 		err    error // nil: success
 		stored bool
 	}{
-		"failed but stored":                       {save: first(fault{err: errBroken}), stored: true},
-		"timed out but stored":                    {save: first(fault{after: time.Hour}), stored: true},
-		"failed and nothing stored":               {save: first(fault{err: errBroken, lost: true}), err: errBroken},
-		"hangs and nothing stored":                {save: first(fault{before: time.Hour}), err: context.DeadlineExceeded},
-		"failed but stored, cannot be read":       {load: afterCalls(1, unreadable), save: first(fault{err: errBroken}), err: errBroken, stored: true},
+		"failed but stored":                       {save: registertest.First(registertest.Fault{Err: errBroken}), stored: true},
+		"timed out but stored":                    {save: registertest.First(registertest.Fault{After: time.Hour}), stored: true},
+		"failed and nothing stored":               {save: registertest.First(registertest.Fault{Err: errBroken, Lost: true}), err: errBroken},
+		"hangs and nothing stored":                {save: registertest.First(registertest.Fault{Before: time.Hour}), err: context.DeadlineExceeded},
+		"failed but stored, cannot be read":       {load: registertest.AfterCalls(1, unreadable), save: registertest.First(registertest.Fault{Err: errBroken}), err: errBroken, stored: true},
 		"cannot be read":                          {load: unreadable, err: errBroken},
-		"conflict":                                {save: first(fault{err: ErrConflict, lost: true}, fault{err: ErrConflict, lost: true}), stored: true},
-		"stored, but said to be a conflict":       {save: first(fault{err: ErrConflict}), stored: true},
-		"conflict for ever":                       {save: always(fault{err: ErrConflict, lost: true}), err: ErrConflict},
-		"failed, stored later than it is checked": {save: first(fault{err: errBroken, lost: true, late: time.Minute}), err: errBroken},
+		"conflict":                                {save: registertest.First(registertest.Fault{Err: ErrConflict, Lost: true}, registertest.Fault{Err: ErrConflict, Lost: true}), stored: true},
+		"stored, but said to be a conflict":       {save: registertest.First(registertest.Fault{Err: ErrConflict}), stored: true},
+		"conflict for ever":                       {save: registertest.Always(registertest.Fault{Err: ErrConflict, Lost: true}), err: ErrConflict},
+		"failed, stored later than it is checked": {save: registertest.First(registertest.Fault{Err: errBroken, Lost: true, Late: time.Minute}), err: errBroken},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				r := w.process()
-				w.backend.hooks(c.load, c.save)
+				w.backend.Hook(c.load, c.save)
 				start := time.Now()
 				err := r.Set(t.Context(), "b0", kmsRule("k"))
 				took := time.Since(start)
@@ -198,7 +201,7 @@ func TestSetOutcomes(t *testing.T) {
 				if c.err != nil && (!errors.Is(err, c.err) || !errors.Is(err, ErrUnavailable)) {
 					t.Errorf("error %v, want %v", err, c.err)
 				}
-				w.backend.hooks(nil, nil)
+				w.backend.Hook(nil, nil)
 				want := Rule{}
 				if c.stored {
 					want = kmsRule("k")
@@ -206,19 +209,6 @@ func TestSetOutcomes(t *testing.T) {
 				wantRule(t, w.process(), "b0", want)
 			})
 		})
-	}
-}
-
-// afterCalls lets n calls go well and gives the others to next.
-func afterCalls(n int, next func() fault) func() fault {
-	var mu sync.Mutex
-	return func() fault {
-		mu.Lock()
-		defer mu.Unlock()
-		if n--; n >= 0 {
-			return fault{}
-		}
-		return next()
 	}
 }
 
@@ -241,11 +231,11 @@ func TestSetRefuses(t *testing.T) {
 				t.Errorf("Set(%q, %+v): %v, want %v", c.bucket, c.rule, err, c.want)
 			}
 		}
-		w.buckets.set(fault{err: errBroken})
+		w.buckets.set(registertest.Fault{Err: errBroken})
 		if err := r.Set(t.Context(), "b0", kmsRule("k")); !errors.Is(err, ErrUnavailable) || !errors.Is(err, errBroken) {
 			t.Errorf("without creation dates: %v", err)
 		}
-		if _, saves := w.backend.counts(); saves != 0 {
+		if saves := w.backend.Count().Saves; saves != 0 {
 			t.Errorf("%d stores", saves)
 		}
 	})
@@ -255,7 +245,7 @@ func TestFullIndexRefusesOneMoreRule(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.set("b0", kmsRule("k"))
 		r := w.process()
-		r.maxSize = len(w.backend.blob()) + 1
+		r.maxSize = len(w.backend.Blob()) + 1
 		if err := r.Set(t.Context(), "b1", kmsRule("k")); !errors.Is(err, ErrIndexFull) {
 			t.Errorf("error %v", err)
 		}
@@ -271,7 +261,7 @@ func TestFullIndexRefusesOneMoreRule(t *testing.T) {
 func TestClientThatGoesAwayDoesNotEndTheStore(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		r := w.process()
-		w.backend.hooks(nil, always(fault{before: 300 * time.Millisecond}))
+		w.backend.Hook(nil, registertest.Always(registertest.Fault{Before: 300 * time.Millisecond}))
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		if err := r.Set(ctx, "b0", kmsRule("k")); !errors.Is(err, context.DeadlineExceeded) {
@@ -293,7 +283,7 @@ func TestClientThatGoesAwayDoesNotEndTheStore(t *testing.T) {
 
 func TestRivalChangesAllLand(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.backend.hooks(always(fault{before: 3 * time.Millisecond, after: 2 * time.Millisecond}), always(fault{before: 5 * time.Millisecond, after: time.Millisecond}))
+		w.backend.Hook(registertest.Always(registertest.Fault{Before: 3 * time.Millisecond, After: 2 * time.Millisecond}), registertest.Always(registertest.Fault{Before: 5 * time.Millisecond, After: time.Millisecond}))
 		var wg sync.WaitGroup
 		for i := range 10 {
 			r, bucket := w.process(), "b"+strconv.Itoa(i)
@@ -306,7 +296,7 @@ func TestRivalChangesAllLand(t *testing.T) {
 			}
 		}
 		wg.Wait()
-		x, err := decodeIndex(w.backend.blob())
+		x, err := decodeIndex(w.backend.Blob())
 		if err != nil || x.generation != 51 || len(x.rules) != 10 {
 			t.Errorf("index %+v, %v; want generation 51 and 10 rules", x, err)
 		}
@@ -317,7 +307,7 @@ func TestRivalChangesAllLand(t *testing.T) {
 func TestStoreOvertakenByAnotherProcess(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		a, b := w.process(), w.process()
-		w.backend.hooks(nil, first(fault{after: 3 * time.Second}))
+		w.backend.Hook(nil, registertest.First(registertest.Fault{After: 3 * time.Second}))
 		done := make(chan error)
 		go func() { done <- a.Set(t.Context(), "b0", kmsRule("a")) }()
 		time.Sleep(time.Second)
@@ -338,7 +328,7 @@ func TestStoreOvertakenByAnotherProcess(t *testing.T) {
 func TestFenceOnSystemClock(t *testing.T) {
 	t.Parallel()
 	const lease = 30 * time.Millisecond
-	backend, buckets := &fakeBackend{}, &fakeBuckets{}
+	backend, buckets := newBackend(), &fakeBuckets{}
 	buckets.create("b0", time.Unix(1, 0))
 	var processes [2]*Rules
 	for i := range processes {
@@ -362,10 +352,10 @@ func TestFenceOnSystemClock(t *testing.T) {
 		}
 		wantRule(t, processes[1], "b0", want)
 	}
-	var c systemClock
-	before := c.now()
+	c := register.SystemClock()
+	before := c.Now()
 	time.Sleep(lease)
-	if d := c.now().since(before); d < lease*9/10 || d > time.Minute {
+	if d := c.Now().Since(before); d < lease*9/10 || d > time.Minute {
 		t.Errorf("%v passed on the clocks, %v in fact", d, lease)
 	}
 }

@@ -6,16 +6,18 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/bucketseal/bucketseal/register"
 )
 
 // dates knows the buckets' creation dates, and which rules were found to belong to a former bucket.
 type dates struct {
-	clock    clock
+	clock    register.Clock
 	logger   *slog.Logger
 	interval time.Duration // how long a map answers
-	flights  *flights[*dateMap]
+	flights  *register.Flights[*dateMap]
 	cur      atomic.Pointer[dateMap]
-	failed   atomic.Pointer[instant] // when the last request failed; nil after a success
+	failed   atomic.Pointer[register.Instant] // when the last request failed; nil after a success
 
 	mu    sync.Mutex
 	stale map[string]staleRule // by bucket; at most one for each rule in the index
@@ -24,8 +26,8 @@ type dates struct {
 // dateMap is the creation dates at one moment. Not modified after it is published.
 type dateMap struct {
 	byBucket map[string]time.Time
-	home     string  // the bucket that keeps the index, "" if it is not known
-	start    instant // from before the request was sent
+	home     string           // the bucket that keeps the index, "" if it is not known
+	start    register.Instant // from before the request was sent
 }
 
 // staleRule remembers that the bucket of a rule, with the creation date created, was not there.
@@ -33,7 +35,7 @@ type staleRule struct {
 	created int64
 	other   int64 // the creation date that the name had instead, 0 if there was no such bucket
 	// first and last are the first and the last of the looks that found that, all of them the same other date.
-	first, last instant
+	first, last register.Instant
 }
 
 // confirmAfter is how many intervals apart two looks must have found the same before a rule stops binding: MinIO gives a
@@ -56,13 +58,13 @@ func (m *dateMap) other(bucket string) int64 {
 	return 0
 }
 
-func newDates(buckets Buckets, home string, c clock, logger *slog.Logger, interval, timeout time.Duration) *dates {
+func newDates(buckets Buckets, home string, c register.Clock, logger *slog.Logger, interval, timeout time.Duration) *dates {
 	d := &dates{clock: c, logger: logger, interval: interval, stale: make(map[string]staleRule)}
-	d.flights = &flights[*dateMap]{timeout: timeout, run: func(ctx context.Context) (*dateMap, error) {
-		start := c.now()
+	d.flights = register.NewFlights(timeout, func(ctx context.Context) (*dateMap, error) {
+		start := c.Now()
 		byBucket, err := buckets.CreationDates(ctx)
 		if err != nil {
-			at := c.now()
+			at := c.Now()
 			d.failed.Store(&at)
 			logger.Warn("creation dates of buckets are unknown; all bucket rules apply", "error", err)
 			return nil, err
@@ -72,18 +74,18 @@ func newDates(buckets Buckets, home string, c clock, logger *slog.Logger, interv
 		d.cur.Store(m)
 		d.seen(m)
 		return m, nil
-	}}
+	})
 	return d
 }
 
 // exists reports whether the bucket with that creation date exists. If that cannot be told, or was not found in two looks
 // far enough apart, it reports true: whoever stored the rule wanted the bucket's data encrypted. The error is the
 // context's. now is the moment of the call; reading the clocks costs more than all the rest.
-func (d *dates) exists(ctx context.Context, now instant, bucket string, created int64) (bool, error) {
+func (d *dates) exists(ctx context.Context, now register.Instant, bucket string, created int64) (bool, error) {
 	m := d.cur.Load()
-	if m != nil && now.within(m.start, d.interval) {
-		if !now.within(m.start, d.interval/8*7) && !d.failedLately(now) {
-			d.flights.join() // ahead of time, so that a busy process never waits
+	if m != nil && now.Within(m.start, d.interval) {
+		if !now.Within(m.start, d.interval/8*7) && !d.failedLately(now) {
+			d.flights.Begin() // ahead of time, so that a busy process never waits
 		}
 		if m.has(bucket, created) {
 			return true, nil
@@ -96,7 +98,7 @@ func (d *dates) exists(ctx context.Context, now instant, bucket string, created 
 	if d.failedLately(now) {
 		return true, nil
 	}
-	m, err := d.flights.fresh(ctx)
+	m, err := d.flights.Fresh(ctx)
 	if ctx.Err() != nil {
 		return false, ctx.Err()
 	}
@@ -107,27 +109,27 @@ func (d *dates) exists(ctx context.Context, now instant, bucket string, created 
 }
 
 // failedLately limits requests while they fail.
-func (d *dates) failedLately(now instant) bool {
+func (d *dates) failedLately(now register.Instant) bool {
 	at := d.failed.Load()
-	return at != nil && now.within(*at, d.interval/10)
+	return at != nil && now.Within(*at, d.interval/10)
 }
 
 // judged returns what the last look found, if that was less than an interval ago.
-func (d *dates) judged(bucket string, created int64, now instant) (known, gone bool) {
+func (d *dates) judged(bucket string, created int64, now register.Instant) (known, gone bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s, ok := d.stale[bucket]
-	known = ok && s.created == created && now.within(s.last, d.interval)
+	known = ok && s.created == created && now.Within(s.last, d.interval)
 	return known, known && d.confirmed(s)
 }
 
-func (d *dates) confirmed(s staleRule) bool { return s.last.since(s.first) >= confirmAfter*d.interval }
+func (d *dates) confirmed(s staleRule) bool { return s.last.Since(s.first) >= confirmAfter*d.interval }
 
 // missed notes that the bucket was not there, and reports whether that is confirmed.
 func (d *dates) missed(bucket string, created, other int64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := d.clock.now()
+	now := d.clock.Now()
 	s, ok := d.stale[bucket]
 	before := ok && s.created == created && s.other == other && d.confirmed(s)
 	if !ok || s.created != created || s.other != other {
@@ -145,9 +147,9 @@ func (d *dates) missed(bucket string, created, other int64) bool {
 func (d *dates) seen(m *dateMap) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := d.clock.now()
+	now := d.clock.Now()
 	for bucket, s := range d.stale {
-		if m.has(bucket, s.created) || m.other(bucket) != s.other || !now.within(s.last, 10*confirmAfter*d.interval) {
+		if m.has(bucket, s.created) || m.other(bucket) != s.other || !now.Within(s.last, 10*confirmAfter*d.interval) {
 			delete(d.stale, bucket)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/bucketseal/bucketseal/register/registertest"
 )
 
 // confirm lets the time pass after which another creation date is believed, and fails if it is believed earlier.
@@ -107,10 +109,10 @@ func TestSuccessEndsThePauseAfterAFailure(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.set("b0", kmsRule("k"))
 		w.buckets.create("b0", time.Unix(5000, 0))
-		w.buckets.set(fault{err: errBroken})
+		w.buckets.set(registertest.Fault{Err: errBroken})
 		r := w.process()
 		wantRule(t, r, "b0", kmsRule("k"))
-		w.buckets.set(fault{})
+		w.buckets.set(registertest.Fault{})
 		if _, _, ok, err := r.creationDate(t.Context(), "b0"); err != nil || !ok {
 			t.Fatal(ok, err)
 		}
@@ -189,7 +191,7 @@ func TestRuleAppliesWhileCreationDatesAreUnknown(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.set("b0", kmsRule("k"))
 		w.buckets.create("b0", time.Unix(5000, 0))
-		w.buckets.set(fault{err: errBroken})
+		w.buckets.set(registertest.Fault{Err: errBroken})
 		r, before := w.process(), w.buckets.count()
 		for range 100 {
 			wantRule(t, r, "b0", kmsRule("k"))
@@ -198,7 +200,7 @@ func TestRuleAppliesWhileCreationDatesAreUnknown(t *testing.T) {
 		if n := w.buckets.count() - before; n < 5 || n > 10 {
 			t.Errorf("%d requests while they fail, want about one each tenth of %v", n, DefaultDatesInterval)
 		}
-		w.buckets.set(fault{})
+		w.buckets.set(registertest.Fault{})
 		time.Sleep(DefaultDatesInterval / 10)
 		confirm(t, r, "b0", kmsRule("k"))
 		wantRule(t, r, "b0", Rule{})
@@ -208,7 +210,7 @@ func TestRuleAppliesWhileCreationDatesAreUnknown(t *testing.T) {
 func TestCallerDoesNotWaitForCreationDatesLongerThanItWants(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.set("b0", kmsRule("k"))
-		w.buckets.set(fault{after: time.Hour})
+		w.buckets.set(registertest.Fault{After: time.Hour})
 		r := w.process()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -235,16 +237,16 @@ func TestBucketRemovedKeepsTheRuleOfTheNextBucket(t *testing.T) {
 		}
 		wantRule(t, r, "b0", kmsRule("new"))
 
-		w.buckets.set(fault{err: errBroken})
+		w.buckets.set(registertest.Fault{Err: errBroken})
 		if err := r.BucketRemoved(t.Context(), "b0"); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("without creation dates: %v", err)
 		}
-		w.buckets.set(fault{})
+		w.buckets.set(registertest.Fault{})
 		w.buckets.remove("b0")
 		if err := r.BucketRemoved(t.Context(), "b0"); err != nil {
 			t.Fatal(err)
 		}
-		if x, err := decodeIndex(w.backend.blob()); err != nil || len(x.rules) != 0 {
+		if x, err := decodeIndex(w.backend.Blob()); err != nil || len(x.rules) != 0 {
 			t.Errorf("index %+v, %v", x, err)
 		}
 	})
@@ -273,7 +275,7 @@ func TestRulesThatWereRestoredWithTheirBucketsBind(t *testing.T) {
 		w.buckets.create("home", time.Unix(4000, 0))
 		w.buckets.create("b0", time.Unix(5000, 0))
 		restored := func() *Rules {
-			r, err := New(Options{Backend: w.backend, Buckets: w.buckets, Home: "home", clock: &fakeClock{}})
+			r, err := New(Options{Backend: w.backend, Buckets: w.buckets, Home: "home", clock: &registertest.Clock{}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -300,7 +302,7 @@ func TestRulesThatWereRestoredWithTheirBucketsBind(t *testing.T) {
 // name, and is not dropped while it is there.
 func TestRuleOfABucketOlderThanTheIndexBindsNoLaterOne(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		r, err := New(Options{Backend: w.backend, Buckets: w.buckets, Home: "home", clock: &fakeClock{}})
+		r, err := New(Options{Backend: w.backend, Buckets: w.buckets, Home: "home", clock: &registertest.Clock{}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -327,7 +329,7 @@ func TestRuleOfABucketOlderThanTheIndexBindsNoLaterOne(t *testing.T) {
 			if err := r.BucketRemoved(t.Context(), "b0"); err != nil {
 				t.Fatal(err)
 			}
-			if x, err := decodeIndex(w.backend.blob()); err != nil || len(x.rules) != 0 {
+			if x, err := decodeIndex(w.backend.Blob()); err != nil || len(x.rules) != 0 {
 				t.Errorf("index %+v, %v", x, err)
 			}
 		}

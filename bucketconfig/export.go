@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/bucketseal/bucketseal/register"
 )
 
 // BucketRule is the rule of a bucket, as it is exported.
@@ -24,13 +26,13 @@ func (b BucketRule) Rule() Rule {
 // Export returns all rules in the order of their buckets, also of buckets that do not
 // exist any more. ErrUnavailable.
 func (r *Rules) Export(ctx context.Context) ([]BucketRule, error) {
-	s, err := r.loads.fresh(ctx)
+	x, err := r.index.Fresh(ctx)
 	if err != nil {
 		return nil, err
 	}
-	all := make([]BucketRule, 0, len(s.index.rules))
-	for _, bucket := range slices.Sorted(maps.Keys(s.index.rules)) {
-		rule := s.index.rules[bucket].rule
+	all := make([]BucketRule, 0, len(x.rules))
+	for _, bucket := range slices.Sorted(maps.Keys(x.rules)) {
+		rule := x.rules[bucket].rule
 		all = append(all, BucketRule{bucket, rule.Algorithm, rule.KMSKeyID, rule.BucketKeyEnabled})
 	}
 	return all, nil
@@ -46,11 +48,12 @@ func (r *Rules) Import(ctx context.Context, rules []BucketRule) (missing []strin
 			return nil, fmt.Errorf("bucket %q: %w", b.Bucket, err)
 		}
 	}
-	m, err := r.dates.flights.fresh(ctx)
+	m, err := r.dates.flights.Fresh(ctx)
 	if err != nil {
 		return nil, unavailable("get creation dates", err)
 	}
-	var last *snapshot
+	var last register.Instant
+	set := false
 	for _, b := range rules {
 		created, ok := m.byBucket[b.Bucket]
 		if !ok || !validBucket(b.Bucket) {
@@ -61,11 +64,12 @@ func (r *Rules) Import(ctx context.Context, rules []BucketRule) (missing []strin
 		if last, err = r.change(ctx, b.Bucket, func(entry, bool) (entry, bool) { return want, true }); err != nil {
 			return missing, fmt.Errorf("bucket %q: %w", b.Bucket, err)
 		}
+		set = true
 	}
-	if last == nil {
+	if !set {
 		return missing, nil
 	}
-	return missing, r.clock.sleep(ctx, 2*r.lease-r.clock.now().since(last.seen))
+	return missing, r.index.Obeyed(ctx, last)
 }
 
 // IsLost says whether an error of Rules means that the index is gone or cannot be

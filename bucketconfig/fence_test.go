@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/bucketseal/bucketseal/register/registertest"
 )
 
 // history judges what readers see of one bucket's rule, whose changes are made one after another.
@@ -90,34 +92,34 @@ func runFence(t *testing.T, w *world, seed uint64) {
 		return rng.IntN(n)
 	}
 	millis := func(n int) time.Duration { return time.Duration(roll(n)) * time.Millisecond }
-	w.backend.hooks(func() fault {
-		f := fault{before: millis(200), after: millis(200)}
+	w.backend.Hook(func() registertest.Fault {
+		f := registertest.Fault{Before: millis(200), After: millis(200)}
 		switch roll(20) {
 		case 0:
-			f.err = errBroken
+			f.Err = errBroken
 		case 1:
-			f.after = millis(3000)
+			f.After = millis(3000)
 		}
 		return f
-	}, func() fault {
-		f := fault{before: millis(200), after: millis(200)}
+	}, func() registertest.Fault {
+		f := registertest.Fault{Before: millis(200), After: millis(200)}
 		switch roll(8) {
 		case 0:
-			f.err = errBroken
+			f.Err = errBroken
 		case 1:
-			f.err, f.lost = errBroken, true
+			f.Err, f.Lost = errBroken, true
 		case 2:
-			f.err, f.lost, f.late = errBroken, true, millis(2000)
+			f.Err, f.Lost, f.Late = errBroken, true, millis(2000)
 		case 3:
-			f.after = millis(8000) // some beyond the timeout
+			f.After = millis(8000) // some beyond the timeout
 		}
 		return f
 	})
 	h := &history{ops: []op{{acked: true}}}
 	processes := make([]*Rules, 4)
-	clocks := make([]*fakeClock, len(processes))
+	clocks := make([]*registertest.Clock, len(processes))
 	for i := range processes {
-		clocks[i] = &fakeClock{rate: []float64{1, 0.75, 1.4, 1}[i]}
+		clocks[i] = &registertest.Clock{Rate: []float64{1, 0.75, 1.4, 1}[i]}
 		processes[i] = w.processWith(clocks[i])
 	}
 	end := time.Now().Add(3 * time.Minute)
@@ -149,7 +151,7 @@ func runFence(t *testing.T, w *world, seed uint64) {
 	wg.Go(func() { // somebody sets wall clocks
 		for time.Now().Before(end) {
 			time.Sleep(millis(2000))
-			clocks[roll(len(clocks))].jump(millis(4000)-2*time.Second, 0)
+			clocks[roll(len(clocks))].Jump(millis(4000)-2*time.Second, 0)
 		}
 	})
 	for n := 1; time.Now().Before(end); n++ {
@@ -188,9 +190,9 @@ func TestOldRuleIsObeyedForOneLeaseAtMost(t *testing.T) {
 		w.set("b0", kmsRule("old"))
 		a, b := w.process(), w.process()
 		wantRule(t, b, "b0", kmsRule("old"))
-		w.backend.hooks(always(fault{err: errBroken}), nil) // b hears nothing new
+		w.backend.Hook(registertest.Always(registertest.Fault{Err: errBroken}), nil) // b hears nothing new
 		start := time.Now()
-		x, err := decodeIndex(w.backend.blob())
+		x, err := decodeIndex(w.backend.Blob())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,12 +204,12 @@ func TestOldRuleIsObeyedForOneLeaseAtMost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.backend.put(data)
+		w.backend.Put(data)
 		time.Sleep(DefaultLease - 1)
 		wantRule(t, b, "b0", kmsRule("old"))
 		time.Sleep(time.Nanosecond)
 		wantUnavailable(t, b, "b0")
-		w.backend.hooks(nil, nil)
+		w.backend.Hook(nil, nil)
 		wantRule(t, b, "b0", kmsRule("new"))
 
 		// a finds the same change made already, but cannot know for how long.

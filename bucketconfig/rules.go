@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync/atomic"
 	"time"
+
+	"github.com/bucketseal/bucketseal/register"
 )
 
 // Defaults of Options.
@@ -38,24 +39,15 @@ type Options struct {
 	// Logger gets what goes wrong in the background. nil = nothing is logged.
 	Logger *slog.Logger
 
-	clock clock // nil = the system's
+	clock register.Clock // nil = the system's
 }
 
 // Rules answers which default encryption a bucket has, and changes it. Safe for concurrent use.
 type Rules struct {
-	cache
-	logger  *slog.Logger
-	timeout time.Duration
+	index   *register.Register[*index]
 	maxSize int // of the encoded index, in bytes
-	loads   *flights[*snapshot]
 	dates   *dates
 	keep    bool
-	// ahead is the boot time in nanoseconds before which no other load is begun ahead of time.
-	ahead atomic.Int64
-	// failing says that the last load failed, which is logged once.
-	failing atomic.Bool
-	// changing has room for one: changes of this process go one after another, waiting for the fence not included.
-	changing chan struct{}
 }
 
 // New returns Rules over the given index. It makes no request.
@@ -68,25 +60,33 @@ func New(o Options) (*Rules, error) {
 	}
 	o.setDefaults()
 	r := &Rules{
-		cache:    cache{backend: o.Backend, clock: o.clock, lease: o.Lease},
-		logger:   o.Logger,
-		timeout:  o.Timeout,
-		maxSize:  maxIndexSize,
-		dates:    newDates(o.Buckets, o.Home, o.clock, o.Logger, o.DatesInterval, o.Timeout),
-		keep:     o.KeepStale,
-		changing: make(chan struct{}, 1),
+		maxSize: maxIndexSize,
+		dates:   newDates(o.Buckets, o.Home, o.clock, o.Logger, o.DatesInterval, o.Timeout),
+		keep:    o.KeepStale,
 	}
-	r.loads = &flights[*snapshot]{timeout: o.Timeout, run: func(ctx context.Context) (*snapshot, error) {
-		s, err := r.load(ctx)
-		switch failing := err != nil; {
-		case r.failing.Swap(failing) == failing:
-		case failing:
-			r.logger.Warn("the index of bucket rules cannot be used", "error", err)
-		default:
-			r.logger.Info("the index of bucket rules can be used again")
-		}
-		return s, err
-	}}
+	failing := false // the last read failed, which is logged once
+	var err error
+	r.index, err = register.New(register.Options[*index]{
+		Store: store{o.Backend}, Name: "index", Unavailable: ErrUnavailable,
+		Encode:     func(x *index) ([]byte, error) { return x.encode(r.maxSize) },
+		Decode:     decodeIndex,
+		Generation: func(x *index) uint64 { return x.generation },
+		Lease:      o.Lease, Timeout: o.Timeout, Clock: o.clock,
+		Observe: func(err error) {
+			switch {
+			case failing == (err != nil):
+				return
+			case err != nil:
+				o.Logger.Warn("the index of bucket rules cannot be used", "error", err)
+			default:
+				o.Logger.Info("the index of bucket rules can be used again")
+			}
+			failing = err != nil
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
 	return r, nil
 }
 
@@ -104,7 +104,7 @@ func (o *Options) setDefaults() {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.clock == nil {
-		o.clock = systemClock{epoch: time.Now()}
+		o.clock = register.SystemClock()
 	}
 }
 
@@ -113,16 +113,11 @@ func (o *Options) setDefaults() {
 // for a bucket that has a rule. The error is ErrUnavailable if it cannot be told which rule is in force, or the
 // context's.
 func (r *Rules) Effective(ctx context.Context, bucket string) (rule Rule, ok bool, err error) {
-	s, now, valid := r.valid()
-	if !valid {
-		if s, err = r.refresh(ctx); err != nil {
-			return Rule{}, false, err
-		}
-		now = r.clock.now()
-	} else if !now.within(s.start, r.lease/2) {
-		r.refreshAhead(now)
+	x, now, err := r.index.Get(ctx)
+	if err != nil {
+		return Rule{}, false, err
 	}
-	e, ok := s.index.rules[bucket]
+	e, ok := x.rules[bucket]
 	if !ok {
 		return Rule{}, false, nil
 	}
@@ -142,32 +137,29 @@ func (r *Rules) Get(ctx context.Context, bucket string) (Rule, bool, error) {
 	return r.Effective(ctx, bucket)
 }
 
-// refresh returns a snapshot that answers for a call that begins now: one whose lease has not ended, or one that was
-// read after the call began, however long the read took.
-func (r *Rules) refresh(ctx context.Context) (*snapshot, error) {
-	mark := r.loads.mark()
-	for {
-		fl := r.loads.join()
-		s, err := fl.wait(ctx)
-		if err != nil || fl.number > mark {
-			return s, err
-		}
-		if s, _, ok := r.valid(); ok {
-			return s, nil
-		}
-	}
+// store is a Backend as a register sees it.
+type store struct{ Backend }
+
+// Load implements register.Store.
+func (s store) Load(ctx context.Context, etag string) (data []byte, newETag string, err error) {
+	data, newETag, err = s.Backend.Load(ctx, etag)
+	return data, newETag, outcome(err)
 }
 
-// refreshAhead begins a load in the background, so that the next call after the lease's end need not wait. If loads
-// fail it tries again only after a while.
-func (r *Rules) refreshAhead(now instant) {
-	next := r.ahead.Load()
-	pause := int64(r.lease / 8)
-	// The second condition is a boot clock that was set back.
-	if now.boot < next && now.boot >= next-pause {
-		return
+// Save implements register.Store.
+func (s store) Save(ctx context.Context, data []byte, etag string) (newETag string, err error) {
+	newETag, err = s.Backend.Save(ctx, data, etag)
+	return newETag, outcome(err)
+}
+
+func outcome(err error) error {
+	switch {
+	case errors.Is(err, ErrNotModified):
+		return register.Meaning(register.ErrNotModified, err)
+	case errors.Is(err, ErrNotFound):
+		return register.Meaning(register.ErrNotFound, err)
+	case errors.Is(err, ErrConflict):
+		return register.Meaning(register.ErrConflict, err)
 	}
-	if r.ahead.CompareAndSwap(next, now.boot+pause) {
-		r.loads.join()
-	}
+	return err
 }

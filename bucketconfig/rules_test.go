@@ -7,11 +7,13 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/bucketseal/bucketseal/register/registertest"
 )
 
 func TestNewRefusesMissingParts(t *testing.T) {
 	t.Parallel()
-	b, l := &fakeBackend{}, &fakeBuckets{}
+	b, l := newBackend(), &fakeBuckets{}
 	for _, o := range []Options{
 		{},
 		{Backend: b},
@@ -49,8 +51,8 @@ func TestOneConditionalLoadPerLeaseAndNoneWhenIdle(t *testing.T) {
 		wantLoads(t, w, 1)
 		wantRule(t, r, "b0", Rule{})
 		wantLoads(t, w, 2)
-		if w.backend.notModified != 1 {
-			t.Errorf("%d loads were conditional, want 1", w.backend.notModified)
+		if w.backend.Count().NotModified != 1 {
+			t.Errorf("%d loads were conditional, want 1", w.backend.Count().NotModified)
 		}
 	})
 }
@@ -72,10 +74,10 @@ func TestLeaseEndsByEitherClockAndByOneSetBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
-				c0 := &fakeClock{}
+				c0 := &registertest.Clock{}
 				r := w.processWith(c0)
 				wantRule(t, r, "b0", Rule{})
-				c0.jump(c.wall, c.boot)
+				c0.Jump(c.wall, c.boot)
 				wantRule(t, r, "b0", Rule{})
 				want := 1
 				if c.ended {
@@ -90,9 +92,9 @@ func TestLeaseEndsByEitherClockAndByOneSetBack(t *testing.T) {
 func TestLeaseCountsFromBeforeTheReadWasSent(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		r := w.process()
-		w.backend.hooks(first(fault{after: 900 * time.Millisecond}), nil)
+		w.backend.Hook(registertest.First(registertest.Fault{After: 900 * time.Millisecond}), nil)
 		wantRule(t, r, "b0", Rule{})
-		w.backend.put(nil)
+		w.backend.Put(nil)
 		time.Sleep(99 * time.Millisecond)
 		wantRule(t, r, "b0", Rule{}) // 999 ms after the read was sent
 		time.Sleep(time.Millisecond)
@@ -105,9 +107,9 @@ func TestBusyProcessNeverWaits(t *testing.T) {
 		w.set("b0", kmsRule("k"))
 		r := w.process()
 		wantRule(t, r, "b0", kmsRule("k"))
-		w.backend.hooks(always(fault{before: 100 * time.Millisecond, after: 100 * time.Millisecond}), nil)
-		w.buckets.set(fault{after: 200 * time.Millisecond})
-		loads, _ := w.backend.counts()
+		w.backend.Hook(registertest.Always(registertest.Fault{Before: 100 * time.Millisecond, After: 100 * time.Millisecond}), nil)
+		w.buckets.set(registertest.Fault{After: 200 * time.Millisecond})
+		loads := w.backend.Count().Loads
 		lists := w.buckets.count()
 		for range 6000 {
 			start := time.Now()
@@ -117,7 +119,7 @@ func TestBusyProcessNeverWaits(t *testing.T) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		after, _ := w.backend.counts()
+		after := w.backend.Count().Loads
 		if n := after - loads; n > 121 { // one each half lease in 60 s
 			t.Errorf("%d loads in a minute", n)
 		}
@@ -131,12 +133,12 @@ func TestFailingBackgroundLoadsArePacedAndEndInUnavailable(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		r := w.process()
 		wantRule(t, r, "b0", Rule{})
-		w.backend.hooks(always(fault{err: errBroken}), nil)
+		w.backend.Hook(registertest.Always(registertest.Fault{Err: errBroken}), nil)
 		for range 999 {
 			time.Sleep(time.Millisecond)
 			wantRule(t, r, "b0", Rule{})
 		}
-		if loads, _ := w.backend.counts(); loads < 3 || loads > 6 {
+		if loads := w.backend.Count().Loads; loads < 3 || loads > 6 {
 			t.Errorf("%d loads, want the first and one each eighth of a lease from its half on", loads)
 		}
 		time.Sleep(time.Millisecond)
@@ -144,7 +146,7 @@ func TestFailingBackgroundLoadsArePacedAndEndInUnavailable(t *testing.T) {
 		if !errors.Is(err, ErrUnavailable) || !errors.Is(err, errBroken) {
 			t.Fatalf("error %v", err)
 		}
-		w.backend.hooks(nil, nil)
+		w.backend.Hook(nil, nil)
 		wantRule(t, r, "b0", Rule{})
 	})
 }
@@ -152,7 +154,7 @@ func TestFailingBackgroundLoadsArePacedAndEndInUnavailable(t *testing.T) {
 func TestOneLoadForManyCallersAndNobodyFailsForAnother(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		r := w.process()
-		w.backend.hooks(always(fault{after: 500 * time.Millisecond}), nil)
+		w.backend.Hook(registertest.Always(registertest.Fault{After: 500 * time.Millisecond}), nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		gone := make(chan error)
 		go func() {
@@ -184,7 +186,7 @@ func TestOneLoadForManyCallersAndNobodyFailsForAnother(t *testing.T) {
 func TestReadSlowerThanTheLease(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		r := w.process()
-		w.backend.hooks(first(fault{after: 1500 * time.Millisecond}, fault{after: 1500 * time.Millisecond}), nil)
+		w.backend.Hook(registertest.First(registertest.Fault{After: 1500 * time.Millisecond}, registertest.Fault{After: 1500 * time.Millisecond}), nil)
 		var wg sync.WaitGroup
 		wg.Go(func() { wantRule(t, r, "b0", Rule{}) })
 		time.Sleep(500 * time.Millisecond)
@@ -201,7 +203,7 @@ func TestReadSlowerThanTheLease(t *testing.T) {
 func TestHangingBackendEndsInUnavailable(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		r := w.process()
-		w.backend.hooks(always(fault{before: time.Hour}), nil)
+		w.backend.Hook(registertest.Always(registertest.Fault{Before: time.Hour}), nil)
 		start := time.Now()
 		wantUnavailable(t, r, "b0")
 		if d := time.Since(start); d != DefaultTimeout {
@@ -229,10 +231,10 @@ func TestIndexThatCannotBeTrustedIsUnavailable(t *testing.T) {
 				w.set("b0", kmsRule("k2")) // generation 3
 				r := w.process()
 				wantRule(t, r, "b0", kmsRule("k2"))
-				good := w.backend.blob()
-				w.backend.put(blob)
+				good := w.backend.Blob()
+				w.backend.Put(blob)
 				time.Sleep(DefaultLease)
-				loads, _ := w.backend.counts()
+				loads := w.backend.Count().Loads
 				for range 3 {
 					wantUnavailable(t, r, "b0")
 					wantUnavailable(t, r, "b1")
@@ -248,10 +250,10 @@ func TestIndexThatCannotBeTrustedIsUnavailable(t *testing.T) {
 						t.Errorf("%s: %v", what, err)
 					}
 				}
-				if string(w.backend.blob()) != string(blob) {
-					t.Errorf("the index was overwritten with %s", w.backend.blob())
+				if string(w.backend.Blob()) != string(blob) {
+					t.Errorf("the index was overwritten with %s", w.backend.Blob())
 				}
-				w.backend.put(good)
+				w.backend.Put(good)
 				wantRule(t, r, "b0", kmsRule("k2"))
 			})
 		})
@@ -282,15 +284,22 @@ func TestReadOvertakenByOwnChangeIsNoRollback(t *testing.T) {
 		r := w.process()
 		wantRule(t, r, "b0", Rule{})
 		// The change reads and stores; then a read that began before the store took effect brings the old index.
-		w.backend.hooks(first(fault{}, fault{after: 300 * time.Millisecond}), always(fault{before: 100 * time.Millisecond}))
+		w.backend.Hook(registertest.First(registertest.Fault{}, registertest.Fault{After: 300 * time.Millisecond}), registertest.Always(registertest.Fault{Before: 100 * time.Millisecond}))
 		done := make(chan error)
 		go func() { done <- r.Set(t.Context(), "b0", kmsRule("k")) }()
 		time.Sleep(50 * time.Millisecond)
-		slow := r.loads.join()
+		slow := make(chan error)
+		go func() {
+			x, err := r.index.Fresh(t.Context())
+			if err == nil && x.generation != 2 {
+				err = errors.New("it is the old one")
+			}
+			slow <- err
+		}()
 		time.Sleep(100 * time.Millisecond)
 		wantRule(t, r, "b0", kmsRule("k"))
-		if s, err := slow.wait(t.Context()); err != nil || s.index.generation != 2 {
-			t.Errorf("overtaken read: %+v, %v", s, err)
+		if err := <-slow; err != nil {
+			t.Errorf("overtaken read: %v", err)
 		}
 		wantRule(t, r, "b0", kmsRule("k"))
 		if err := <-done; err != nil {
@@ -304,7 +313,7 @@ func BenchmarkEffectiveWarm(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			buckets := &fakeBuckets{}
 			buckets.create("b0", time.Unix(1, 0))
-			r, err := New(Options{Backend: &fakeBackend{}, Buckets: buckets})
+			r, err := New(Options{Backend: newBackend(), Buckets: buckets})
 			if err != nil {
 				b.Fatal(err)
 			}

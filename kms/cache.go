@@ -103,7 +103,8 @@ type cacheEntry struct {
 }
 
 // flight is a read of the store that several requests may wait for. Key and err
-// are set before done is closed.
+// are set before done is closed. singleflight would not tell who joined a read and may
+// have to ask again, nor the read itself that it was forgotten and must not be kept.
 type flight struct {
 	done chan struct{}
 	key  *Key

@@ -4,24 +4,27 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
-// serviceUses returns the functions of this package that speak to upstream under the
-// service credential, or through what does: the system bucket's notes, manifests,
-// rules.
+// serviceUses returns the functions of this package, and of the engine's, that speak to
+// upstream under the service credential, or through what does: the system bucket's notes,
+// manifests, rules.
 func serviceUses(t *testing.T) []string {
 	t.Helper()
-	files, err := filepath.Glob("*.go")
+	names := slices.Concat(functionsThat(t, "*.go", usesService), functionsThat(t, "vault/*.go", usesOwn))
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func functionsThat(t *testing.T, pattern string, use func(*ast.FuncDecl) bool) []string {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,13 +38,32 @@ func serviceUses(t *testing.T) []string {
 			t.Fatal(err)
 		}
 		for _, d := range file.Decls {
-			if f, ok := d.(*ast.FuncDecl); ok && usesService(f) {
+			if f, ok := d.(*ast.FuncDecl); ok && use(f) {
 				names = append(names, functionName(f))
 			}
 		}
 	}
-	slices.Sort(names)
 	return names
+}
+
+// usesOwn says so of a function of the engine: Vault.own and Vault.alone give the storage
+// under the proxy's own credential, and Options have the rest.
+func usesOwn(f *ast.FuncDecl) bool {
+	found := false
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.CallExpr:
+			if s, ok := n.Fun.(*ast.SelectorExpr); ok {
+				found = found || s.Sel.Name == "own" || s.Sel.Name == "alone" || s.Sel.Name == "Own"
+			}
+		case *ast.SelectorExpr:
+			if options, ok := n.X.(*ast.SelectorExpr); ok && options.Sel.Name == "o" {
+				found = found || slices.Contains([]string{"System", "Manifests", "Ledger", "Rules", "Policy", "SweepOthers"}, n.Sel.Name)
+			}
+		}
+		return true
+	})
+	return found
 }
 
 func functionName(f *ast.FuncDecl) string {
@@ -118,31 +140,5 @@ func TestEveryUseOfTheServiceCredentialIsExplained(t *testing.T) {
 		if !slices.Contains(used, name) {
 			t.Errorf("docs/threat-model.md explains %s, which does not use the service credential", name)
 		}
-	}
-}
-
-func TestPartSendersAreForgottenInTimeAndInNumber(t *testing.T) {
-	t.Parallel()
-	var p partSenders
-	sender := func(name, upload string) partSender {
-		return partSenderOf(&request{Request: &http.Request{}, caller: caller{accessKey: name}, query: url.Values{"uploadId": {upload}}})
-	}
-	c := sender("a", "u")
-	if p.has(c) {
-		t.Error("knows a caller of whom nobody said anything")
-	}
-	p.add(c)
-	if !p.has(c) || p.has(sender("b", "u")) || p.has(sender("a", "v")) {
-		t.Error("does not know the one caller and upload")
-	}
-	p.till[c] = time.Now().Add(-time.Second)
-	if p.has(c) {
-		t.Error("knows a caller for longer than it should")
-	}
-	for i := range maxAsked + 5 {
-		p.add(sender("a", strconv.Itoa(i)))
-	}
-	if len(p.till) > maxAsked {
-		t.Errorf("%d callers are remembered", len(p.till))
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/proxy/adminapi"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
@@ -26,7 +27,7 @@ func (s *Server) serveHealth(w http.ResponseWriter, r *http.Request) bool {
 	case "/minio/health/cluster", "/minio/health/cluster/read":
 		maintenance := r.URL.Query().Get("maintenance") == "true"
 		answer = s.probes.ask(r.Context(), fmt.Sprint(r.URL.Path, maintenance), func(ctx context.Context) healthAnswer {
-			return s.clusterAnswer(ctx, strings.TrimPrefix(r.URL.Path, adminRoot), maintenance)
+			return s.clusterAnswer(ctx, strings.TrimPrefix(r.URL.Path, adminapi.Root), maintenance)
 		})
 	default:
 		return false
@@ -41,7 +42,7 @@ func (s *Server) serveHealth(w http.ResponseWriter, r *http.Request) bool {
 }
 
 func (s *Server) readyAnswer(ctx context.Context) healthAnswer {
-	if err := s.readiness.ask(ctx); err != nil {
+	if err := s.readiness.Ask(ctx); err != nil {
 		return notReady
 	}
 	return healthAnswer{status: http.StatusOK}
@@ -56,7 +57,7 @@ func (s *Server) ServeReadiness(w http.ResponseWriter, r *http.Request) {
 	answer, words := notReady, "not ready: about to end"
 	if !s.draining.Load() {
 		answer = s.probes.ask(r.Context(), "/minio/health/ready", s.readyAnswer)
-		words = s.readiness.words()
+		words = s.readiness.Words()
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -67,7 +68,7 @@ func (s *Server) ServeReadiness(w http.ResponseWriter, r *http.Request) {
 // clusterAnswer is what MinIO says of its quorum, if the proxy is ready itself.
 // With maintenance MinIO says 412 if it could not spare a server.
 func (s *Server) clusterAnswer(ctx context.Context, path string, maintenance bool) healthAnswer {
-	if err := s.readiness.ask(ctx); err != nil {
+	if err := s.readiness.Ask(ctx); err != nil {
 		return notReady
 	}
 	up := &upstream.Request{Method: http.MethodGet, Bucket: "minio", Key: path}

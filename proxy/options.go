@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/operator/forwarded"
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/glob"
 	"github.com/bucketseal/bucketseal/proxy/identity"
@@ -71,7 +72,7 @@ type Options struct {
 	AllowOrigin glob.Patterns
 	// Trust says which proxies before this one are believed about where a request
 	// comes from; the zero value believes none.
-	Trust edge.Trust
+	Trust forwarded.Trust
 	// Gate limits how many requests are served at once; nil means any number.
 	Gate *edge.Gate
 	// Patience bounds how slow clients may be; the zero value has no bound.
@@ -97,14 +98,6 @@ type Options struct {
 	// Metrics registers the proxy's metrics; nil means none.
 	Metrics prometheus.Registerer
 }
-
-// systemKey seals what lies in the system bucket. systemReadyKey exists in the
-// key service once the system bucket has been set up: from then on a missing
-// index of bucket rules is an error and never an empty one.
-const (
-	systemKey      = "bucketseal-system"
-	systemReadyKey = "bucketseal-system-ready"
-)
 
 func (o *Options) setDefaults() error {
 	switch {

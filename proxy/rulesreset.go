@@ -8,6 +8,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/lifecycle"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/vault"
 )
@@ -39,9 +40,9 @@ type Loss struct {
 
 // ExportRules returns all bucket rules. bucketconfig.ErrUnavailable.
 func (s *Server) ExportRules(ctx context.Context) ([]bucketconfig.BucketRule, error) {
-	rules, err := s.rules.Export(ctx)
+	rules, err := s.vault.ExportRules(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", cause(err), err)
+		return nil, fmt.Errorf("%s: %w", lifecycle.Cause(err), err)
 	}
 	return rules, nil
 }
@@ -49,54 +50,21 @@ func (s *Server) ExportRules(ctx context.Context) ([]bucketconfig.BucketRule, er
 // RulesUsing returns the buckets whose rules encrypt under a KMS key.
 func (s *Server) RulesUsing(ctx context.Context, key string) (buckets []string, err error) {
 	rules, err := s.ExportRules(ctx)
-	for _, b := range rules {
-		name := s.keys.S3Key()
-		if b.Algorithm == bucketconfig.AWSKMS {
-			var malformed error
-			if name, malformed = s.keys.KeyName(b.KMSKeyID); malformed != nil {
-				continue
-			}
-		}
-		if name == key {
-			buckets = append(buckets, b.Bucket)
-		}
-	}
-	return buckets, err
-}
-
-// ImportRules sets bucket rules; missing are buckets that do not exist. A rule whose
-// KMS key does not exist is refused before any is set: kms.ErrKeyNotFound.
-func (s *Server) ImportRules(ctx context.Context, rules []bucketconfig.BucketRule) (missing []string, err error) {
-	if err := s.setup.ensure(ctx); err != nil {
-		return nil, err
-	}
-	for _, b := range rules {
-		if b.Algorithm != bucketconfig.AWSKMS {
-			continue
-		}
-		name, err := s.keys.KeyName(b.KMSKeyID)
-		if err != nil {
-			return nil, fmt.Errorf("bucket %q: %w", b.Bucket, err)
-		}
-		if _, err := s.opts.KMS.DescribeKey(ctx, name); err != nil && !errors.Is(err, kms.ErrNotPermitted) {
-			return nil, fmt.Errorf("bucket %q: KMS key of the rule: %w", b.Bucket, err)
-		}
-	}
-	return s.rules.Import(ctx, rules)
+	return s.vault.RulesUsing(rules, key), err
 }
 
 // Lost says what a reset would lose. ErrNothingToReset, with the reason.
 func (s *Server) Lost(ctx context.Context) (*Loss, error) {
-	_, err := s.rules.Export(ctx)
+	_, err := s.vault.ExportRules(ctx)
 	if err == nil {
 		return nil, fmt.Errorf("%w: the bucket rules can be read", ErrNothingToReset)
 	}
 	l := &Loss{
-		Cause: cause(err), Err: err,
+		Cause: lifecycle.Cause(err), Err: err,
 		Foreign: errors.Is(err, system.ErrForeign) || errors.Is(err, kms.ErrKeyReplaced), Gone: errors.Is(err, system.ErrNoBucket),
 	}
 	if errors.Is(err, kms.ErrKeyNotFound) { // there is no key to open it
-		l.Cause, l.Foreign = "the KMS key "+systemKey+" that sealed the system bucket is gone", true
+		l.Cause, l.Foreign = "the KMS key "+lifecycle.SystemKey+" that sealed the system bucket is gone", true
 	}
 	if !l.Foreign && !bucketconfig.IsLost(err) && !errors.Is(err, system.ErrTampered) {
 		return nil, fmt.Errorf("%w: nothing is lost; %s: %w", ErrNothingToReset, l.Cause, err)
@@ -144,10 +112,10 @@ func (s *Server) Reset(ctx context.Context, l *Loss) error {
 			}
 		}
 	}
-	if _, err := s.opts.KMS.DescribeKey(ctx, systemReadyKey); !errors.Is(err, kms.ErrKeyNotFound) {
-		if err := s.opts.KMS.DeleteKey(ctx, systemReadyKey); err != nil && !errors.Is(err, kms.ErrKeyNotFound) {
-			return fmt.Errorf("delete KMS key %q: %w (who may must delete it, with --accept-loss; run this again then)", systemReadyKey, err)
+	if _, err := s.opts.KMS.DescribeKey(ctx, lifecycle.SystemReadyKey); !errors.Is(err, kms.ErrKeyNotFound) {
+		if err := s.opts.KMS.DeleteKey(ctx, lifecycle.SystemReadyKey); err != nil && !errors.Is(err, kms.ErrKeyNotFound) {
+			return fmt.Errorf("delete KMS key %q: %w (who may must delete it, with --accept-loss; run this again then)", lifecycle.SystemReadyKey, err)
 		}
 	}
-	return s.setup.ensure(ctx)
+	return s.setup.Ensure(ctx)
 }

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"net/http"
 	"strings"
 )
 
@@ -34,20 +33,4 @@ func withoutPort(host string) string {
 		return host[:colon]
 	}
 	return host
-}
-
-// serveVirtualHost serves a request whose host names a bucket, and whose whole path
-// is a key then, taken as it was sent.
-func (s *Server) serveVirtualHost(w http.ResponseWriter, r *http.Request) bool {
-	bucket, ok := domains(s.opts.Domains).bucket(r.Host)
-	if !ok {
-		return false
-	}
-	sc, key := scopeObject, strings.TrimPrefix(r.URL.EscapedPath(), "/")
-	if key == "" {
-		sc = scopeBucket
-	}
-	// A bucket's name goes on as if it stood in a path, where % begins an escape.
-	s.serve(w, r, sc, strings.ReplaceAll(bucket, "%", "%25"), key)
-	return true
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/bucketseal/bucketseal/operator/forwarded"
 	"github.com/bucketseal/bucketseal/proxy/certs"
 	"github.com/bucketseal/bucketseal/proxy/config"
 	"github.com/bucketseal/bucketseal/proxy/edge"
@@ -55,7 +56,7 @@ func (a *app) newFront(ctx context.Context, c *config.Config, files *certs.Watch
 		return nil, fmt.Errorf("address: %w", err)
 	}
 	f.listener = edge.Listen(listener, edge.Connections{
-		Most: c.Limits.MaxConnections, PerClient: c.Limits.MaxConnectionsPerClient, Trust: edge.Trust{Proxies: c.TrustedProxies},
+		Most: c.Limits.MaxConnections, PerClient: c.Limits.MaxConnectionsPerClient, Trust: forwarded.Trust{Proxies: c.TrustedProxies},
 		HTTP2: c.Limits.MaxHTTP2Connections, Headers: headerMemory(c),
 	})
 	if f.tls != nil {

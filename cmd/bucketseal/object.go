@@ -10,6 +10,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy"
 	"github.com/bucketseal/bucketseal/proxy/certs"
 	"github.com/bucketseal/bucketseal/proxy/config"
+	"github.com/bucketseal/bucketseal/proxy/vault"
 )
 
 func (a *app) objectCommand() *cobra.Command {
@@ -44,7 +45,7 @@ the clocks of MinIO and of this machine. A running server does the same every fe
 	}
 	configFlags(cmd)
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would be removed")
-	cmd.Flags().DurationVar(&age, "older-than", proxy.SweepAge, "leave alone what is younger, or was first found later")
+	cmd.Flags().DurationVar(&age, "older-than", vault.SweepAge, "leave alone what is younger, or was first found later")
 	cmd.Flags().BoolVar(&force, "force", false, "allow --older-than below 1h: where nothing writes")
 	return cmd
 }
@@ -60,7 +61,7 @@ func (a *app) sweep(ctx context.Context, c *config.Config, age time.Duration, dr
 	if dryRun {
 		verb = "would remove"
 	}
-	waiting, err := server.Sweep(ctx, proxy.SweepOptions{
+	waiting, err := server.Vault().Sweep(ctx, vault.SweepOptions{
 		Age: age, DryRun: dryRun,
 		Removed: func(what, name string) {
 			removed++

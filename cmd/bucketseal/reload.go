@@ -9,6 +9,7 @@ import (
 	"time"
 
 	kmsconfig "github.com/bucketseal/bucketseal/kms/config"
+	"github.com/bucketseal/bucketseal/operator/watch"
 	"github.com/bucketseal/bucketseal/proxy"
 	"github.com/bucketseal/bucketseal/proxy/certs"
 	"github.com/bucketseal/bucketseal/proxy/config"
@@ -19,23 +20,6 @@ import (
 // before it is taken: a file that is cut while it is written gives more rights
 // wherever what restricts them stood behind the cut.
 const steady = 4 * time.Second
-
-// confirmation waits until a value was read twice, some time apart.
-type confirmation struct {
-	value any // nil for none
-	since time.Time
-	now   func() time.Time
-}
-
-// confirmed says whether value was read like this before, long enough ago.
-func (c *confirmation) confirmed(value any) bool {
-	if c.value == nil || !reflect.DeepEqual(c.value, value) {
-		c.value, c.since = value, c.now()
-	}
-	return c.now().Sub(c.since) >= steady
-}
-
-func (c *confirmation) forget() { c.value = nil }
 
 // waitsError says what of a configuration is not taken yet.
 type waitsError struct{ widens []string }
@@ -48,7 +32,7 @@ func (e *waitsError) Error() string {
 // follower takes up changes of the configuration's credentials and access.
 type follower struct {
 	current *config.Config
-	waiting confirmation
+	waiting watch.Steady
 	log     *slog.Logger
 }
 
@@ -59,7 +43,7 @@ func followConfig(c *config.Config, files *certs.Watcher, reload func() (*config
 	if c.File == "" {
 		return nil
 	}
-	f := &follower{current: c, waiting: confirmation{now: time.Now}, log: log}
+	f := &follower{current: c, waiting: watch.Steady{For: steady}, log: log}
 	return files.Follow("configuration", f.files, func() error {
 		fresh, err := reload()
 		if err == nil {
@@ -93,11 +77,11 @@ func (f *follower) files() []string {
 func (f *follower) take(fresh *config.Config) (identity.Settings, error) {
 	settings := identities(fresh)
 	widens := widensAccess(&f.current.Access, &fresh.Access)
-	if len(widens) > 0 && !f.waiting.confirmed(fresh.Access) {
+	if len(widens) > 0 && !f.waiting.Holds(fresh.Access) {
 		settings.Access = f.current.Access
 		return settings, &waitsError{widens}
 	}
-	f.waiting.forget()
+	f.waiting.Forget()
 	for _, what := range widens {
 		f.log.Warn("the configuration may give more rights than before", "file", fresh.File, "change", what)
 	}
@@ -131,17 +115,17 @@ func widensAccess(before, after *identity.Access) (widens []string) {
 // carefulLoad reads a key server's configuration anew, and holds back one that gives
 // more rights until it was read twice.
 func carefulLoad(c *kmsconfig.Config, load func() (*kmsconfig.Config, error), log *slog.Logger) func() (*kmsconfig.Config, error) {
-	current, waiting := c, &confirmation{now: time.Now}
+	current, waiting := c, &watch.Steady{For: steady}
 	return func() (*kmsconfig.Config, error) {
 		fresh, err := load()
 		if err != nil {
 			return nil, err
 		}
 		widens := current.Widens(fresh)
-		if len(widens) > 0 && !waiting.confirmed(fresh.Rights()) {
+		if len(widens) > 0 && !waiting.Holds(fresh.Rights()) {
 			return nil, &waitsError{widens}
 		}
-		waiting.forget()
+		waiting.Forget()
 		for _, what := range widens {
 			log.Warn("the configuration gives more rights than before", "file", fresh.Name, "change", what)
 		}

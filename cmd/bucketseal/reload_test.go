@@ -10,6 +10,7 @@ import (
 
 	kmsconfig "github.com/bucketseal/bucketseal/kms/config"
 	kmsidentity "github.com/bucketseal/bucketseal/kms/identity"
+	"github.com/bucketseal/bucketseal/operator/watch"
 	"github.com/bucketseal/bucketseal/proxy/config"
 	"github.com/bucketseal/bucketseal/proxy/glob"
 	"github.com/bucketseal/bucketseal/proxy/identity"
@@ -38,7 +39,7 @@ func TestMoreRightsAreTakenOnlyWhenTheyAreReadTwice(t *testing.T) {
 		"the same":          {with([]string{"ops"}, rule), false},
 	} {
 		now := time.Now()
-		f := &follower{current: base, waiting: confirmation{now: func() time.Time { return now }}, log: slog.New(slog.DiscardHandler)}
+		f := &follower{current: base, waiting: watch.Steady{For: steady, Now: func() time.Time { return now }}, log: slog.New(slog.DiscardHandler)}
 		var waits *waitsError
 		settings, err := f.take(test.next)
 		if errors.As(err, &waits) != test.widens || test.widens && len(settings.Access.Rules) != 1 {
@@ -65,7 +66,7 @@ func TestMoreRightsAreTakenOnlyWhenTheyAreReadTwice(t *testing.T) {
 		}
 	}
 	// Without rules everybody has all rights: rules only take some.
-	f := &follower{current: with(nil), waiting: confirmation{now: time.Now}, log: slog.New(slog.DiscardHandler)}
+	f := &follower{current: with(nil), waiting: watch.Steady{For: steady}, log: slog.New(slog.DiscardHandler)}
 	if settings, err := f.take(with(nil, rule)); err != nil || len(settings.Access.Rules) != 1 {
 		t.Errorf("the first rules: %v, %v", settings.Access, err)
 	}
@@ -105,7 +106,7 @@ func TestAChangedCredentialAtMinIOIsSaid(t *testing.T) {
 		return c.Upstream.Credentials.SecretKey
 	}
 	var log output
-	f := &follower{current: with(parse("secret-before-0")), waiting: confirmation{now: time.Now}, log: slog.New(slog.NewTextHandler(&log, nil))}
+	f := &follower{current: with(parse("secret-before-0")), waiting: watch.Steady{For: steady}, log: slog.New(slog.NewTextHandler(&log, nil))}
 	if !slices.Contains(f.files(), "/run/own") {
 		t.Errorf("files %v", f.files())
 	}

@@ -10,15 +10,15 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bucketseal/bucketseal/proxy"
 	"github.com/bucketseal/bucketseal/proxy/config"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/system"
+	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
 func (a *app) objectRescueCommand() *cobra.Command {
-	var order proxy.Rescue
+	var order vault.Rescue
 	var keyFile string
 	cmd := &cobra.Command{
 		Use:   "rescue BUCKET/KEY",
@@ -78,13 +78,13 @@ func readCustomerKey(path string) (*sse.Secret, error) {
 	return &key, nil
 }
 
-func (a *app) rescue(ctx context.Context, c *config.Config, order proxy.Rescue) error {
+func (a *app) rescue(ctx context.Context, c *config.Config, order vault.Rescue) error {
 	server, done, err := a.openServer(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer done()
-	made, err := server.Rescue(ctx, order)
+	made, err := server.Vault().Rescue(ctx, order)
 	if errors.Is(err, manifest.ErrMissing) || !order.Replace && errors.Is(err, system.ErrTampered) {
 		return fmt.Errorf("%w; it is there: --replace writes another in its place", err)
 	}

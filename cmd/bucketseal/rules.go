@@ -74,7 +74,7 @@ get no rule.`,
 				return err
 			}
 			return a.withServer(cmd, func(ctx context.Context, _ *config.Config, server *proxy.Server) error {
-				missing, err := server.ImportRules(ctx, rules)
+				missing, err := server.Vault().ImportRules(ctx, rules)
 				for _, bucket := range missing {
 					fmt.Fprintf(a.stderr, "no such bucket: %s\n", bucket)
 				}

@@ -14,6 +14,7 @@ import (
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/client"
 	kmsconfig "github.com/bucketseal/bucketseal/kms/config"
+	"github.com/bucketseal/bucketseal/operator/forwarded"
 	"github.com/bucketseal/bucketseal/proxy"
 	"github.com/bucketseal/bucketseal/proxy/certs"
 	"github.com/bucketseal/bucketseal/proxy/config"
@@ -292,7 +293,7 @@ func proxyOptions(c *config.Config, up *upstream.Client, keys kms.Service, log *
 		SmallObjectBudget:    c.SmallObject.Budget,
 		Domains:              c.Domains,
 		AllowOrigin:          c.AllowOrigin,
-		Trust:                edge.Trust{Proxies: c.TrustedProxies, Header: edge.Header(c.ForwardedHeader)},
+		Trust:                forwarded.Trust{Proxies: c.TrustedProxies, Header: forwarded.Header(c.ForwardedHeader)},
 		Gate:                 edge.NewGate(c.Limits.MaxRequests, c.Limits.QueueWait),
 		Patience:             edge.Patience{Stall: c.Limits.Stall},
 		MaxHeader:            c.Limits.MaxHeader,

@@ -79,7 +79,8 @@ type entry struct {
 	offline time.Time // used while the service is down until then
 }
 
-// flight is a request under way. dek and err are set when done is closed.
+// flight is a request under way. dek and err are set when done is closed. singleflight
+// would not tell when the last caller has its copy, and the DEK can be zeroed.
 type flight struct {
 	done    chan struct{}
 	waiting int // callers that have yet to copy dek; guarded by Cache.mu

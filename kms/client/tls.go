@@ -7,11 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/bucketseal/bucketseal/kms/identity"
+	"github.com/bucketseal/bucketseal/operator/watch"
 )
 
 // renewAfter is when the certificate of an API key, valid for 90 days, is made
@@ -66,7 +66,7 @@ func (s *certSource) current() (*tls.Certificate, error) {
 	if s.opts.APIKey != "" {
 		return s.fromAPIKey()
 	}
-	stamp := fileStamp(s.opts.CertFile) + fileStamp(s.opts.KeyFile)
+	stamp := watch.Stamp(s.opts.CertFile, s.opts.KeyFile)
 	if s.cert != nil && stamp == s.stamp {
 		return s.cert, nil
 	}
@@ -76,14 +76,6 @@ func (s *certSource) current() (*tls.Certificate, error) {
 	}
 	s.cert, s.stamp = cert, stamp
 	return cert, nil
-}
-
-func fileStamp(path string) string {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "unreadable;"
-	}
-	return fmt.Sprintf("%d-%d;", info.ModTime().UnixNano(), info.Size())
 }
 
 func (s *certSource) fromAPIKey() (*tls.Certificate, error) {
@@ -156,21 +148,9 @@ func loadRoots(path string) (*x509.CertPool, error) {
 	if path == "" {
 		return nil, nil //nolint:nilnil // tls takes the system's roots
 	}
-	files := []string{path}
-	if info, err := os.Stat(path); err != nil {
+	files, err := watch.FilesAt(path)
+	if err != nil {
 		return nil, fmt.Errorf("%w: CA: %w", ErrOptions, err)
-	} else if info.IsDir() {
-		entries, err := os.ReadDir(path)
-		if err != nil {
-			return nil, fmt.Errorf("%w: CA: %w", ErrOptions, err)
-		}
-		files = files[:0]
-		for _, e := range entries {
-			file := filepath.Join(path, e.Name())
-			if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
-				files = append(files, file)
-			}
-		}
 	}
 	roots, found := x509.NewCertPool(), false
 	for _, file := range files {

@@ -309,6 +309,15 @@ func TestAllMistakesAreReportedAtOnce(t *testing.T) {
 	}
 }
 
+func TestMistakesOfFilesFromWindowsAreInTheirLines(t *testing.T) {
+	t.Parallel()
+	text := "\xef\xbb\xbf# a comment\n" + server("# another", "log: {eror: on}")
+	_, err := config.Parse("kes.yml", []byte(strings.ReplaceAll(text, "\n", "\r\n")), env())
+	if want := `kes.yml:6:7: log: unknown key "eror"; known are audit, error, format`; fmt.Sprint(err) != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 func TestEnvironmentVariables(t *testing.T) {
 	t.Parallel()
 	c := parse(t, strings.Replace(server(

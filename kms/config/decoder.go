@@ -1,29 +1,17 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/bucketseal/bucketseal/operator/yamlfile"
 )
 
 // ErrInvalid says that a configuration cannot be used. Every error of Load,
-// Parse and ParseEmbedded about a file's content wraps it.
-var ErrInvalid = errors.New("invalid key service configuration")
-
-// Error is one thing that is wrong, and where. It quotes no secret.
-type Error struct {
-	Name         string
-	Line, Column int
-	Text         string
-}
-
-// Error returns "FILE:LINE:COLUMN: text".
-func (e *Error) Error() string { return fmt.Sprintf("%s:%d:%d: %s", e.Name, e.Line, e.Column, e.Text) }
-
-// Unwrap returns ErrInvalid.
-func (*Error) Unwrap() error { return ErrInvalid }
+// Parse and ParseEmbedded about a file's content is a yamlfile.Problems, and this.
+var ErrInvalid = yamlfile.ErrInvalid
 
 // maxErrors are reported at most for one file.
 const maxErrors = 20
@@ -33,25 +21,37 @@ const maxErrors = 20
 type decoder struct {
 	name      string
 	lookupEnv func(string) (string, bool)
-	errs      []error
+	errs      yamlfile.Problems
 	warnings  []Warning
 }
+
+// node is a part of the file: aliases followed, merges done.
+type node = yamlfile.Node
 
 // fields are a mapping's known keys and what to do with their values.
 type fields map[string]func(*node)
 
 func (d *decoder) errorf(n *node, format string, args ...any) {
-	d.fail(n.line, n.column, fmt.Sprintf(format, args...))
-}
-
-func (d *decoder) fail(line, column int, text string) {
 	if len(d.errs) < maxErrors {
-		d.errs = append(d.errs, &Error{Name: d.name, Line: line, Column: column, Text: text})
+		d.errs.Add(yamlfile.Place{Name: d.name, Line: n.Line, Column: n.Column}, "", format, args...)
 	}
 }
 
 func (d *decoder) warnf(n *node, format string, args ...any) {
-	d.warnings = append(d.warnings, Warning{Line: n.line, Text: fmt.Sprintf(format, args...)})
+	d.warnings = append(d.warnings, Warning{Line: n.Line, Text: fmt.Sprintf(format, args...)})
+}
+
+// kindOf says what a node is, as messages do.
+func kindOf(n *node) string {
+	switch n.Kind {
+	case yamlfile.Null:
+		return "nothing"
+	case yamlfile.Mapping:
+		return "a mapping"
+	case yamlfile.List:
+		return "a list"
+	}
+	return "a single value"
 }
 
 func (d *decoder) deprecated(n *node, old, current string) {
@@ -62,20 +62,20 @@ func (d *decoder) deprecated(n *node, old, current string) {
 // that is misspelt must not be a setting that is ignored. Nothing is an empty
 // mapping.
 func (d *decoder) mapping(n *node, what string, known fields) {
-	if n.kind == null {
+	if n.Kind == yamlfile.Null {
 		return
 	}
-	if n.kind != mapping {
-		d.errorf(n, "%s: a mapping is expected, not %s", what, n.kind)
+	if n.Kind != yamlfile.Mapping {
+		d.errorf(n, "%s: a mapping is expected, not %s", what, kindOf(n))
 		return
 	}
-	for _, f := range n.fields {
-		decode, ok := known[f.key.text]
+	for _, f := range n.Fields {
+		decode, ok := known[f.Key.Text]
 		if !ok {
-			d.errorf(f.key, "%s: unknown key %q; %s", what, f.key.text, suggest(f.key.text, known))
+			d.errorf(f.Key, "%s: unknown key %q; %s", what, f.Key.Text, suggest(f.Key.Text, known))
 			continue
 		}
-		decode(f.value)
+		decode(f.Value)
 	}
 }
 
@@ -101,11 +101,11 @@ func suggest(key string, known fields) string {
 
 // raw returns a scalar as it is written; nothing is the empty text.
 func (d *decoder) raw(n *node) string {
-	if n.kind != scalar && n.kind != null {
-		d.errorf(n, "a single value is expected, not %s", n.kind)
+	if !n.IsScalar() && n.Kind != yamlfile.Null {
+		d.errorf(n, "a single value is expected, not %s", kindOf(n))
 		return ""
 	}
-	return n.text
+	return n.Text
 }
 
 // text returns a scalar; one that is wholly ${NAME} is replaced by that
@@ -126,12 +126,9 @@ func (d *decoder) text(n *node) string {
 
 // reference returns NAME of a text that is nothing but ${NAME}.
 func reference(text string) (name string, ok bool) {
-	text = strings.TrimSpace(text)
-	if !strings.HasPrefix(text, "${") || !strings.HasSuffix(text, "}") {
-		return "", false
-	}
-	name = strings.TrimSpace(text[2 : len(text)-1])
-	return name, name != "" && !strings.ContainsAny(name, "${}")
+	name, ok = yamlfile.Variable(text)
+	name = strings.TrimSpace(name)
+	return name, ok && name != ""
 }
 
 // required is text that must not be empty.
@@ -153,7 +150,7 @@ func (d *decoder) required(n *node, what string) string {
 func (d *decoder) need(n *node, value, text string) {
 	key, _, _ := strings.Cut(text, ":")
 	key = key[strings.LastIndexByte(key, '.')+1:]
-	if value == "" && n.field(key) == nil {
+	if value == "" && n.Field(key) == nil {
 		d.errorf(n, "%s", text)
 	}
 }
@@ -180,14 +177,14 @@ func (d *decoder) integer(n *node, what string, low, high int) int {
 
 // list calls each for every item. Nothing is the empty list.
 func (d *decoder) list(n *node, what string, each func(*node)) {
-	switch n.kind {
-	case null:
-	case sequence:
-		for _, item := range n.items {
+	switch n.Kind {
+	case yamlfile.Null:
+	case yamlfile.List:
+		for _, item := range n.Items {
 			each(item)
 		}
 	default:
-		d.errorf(n, "%s: a list is expected, not %s", what, n.kind)
+		d.errorf(n, "%s: a list is expected, not %s", what, kindOf(n))
 	}
 }
 
@@ -198,13 +195,13 @@ func (d *decoder) texts(n *node, what string) []string {
 }
 
 func (d *decoder) stringMap(n *node, what string) map[string]string {
-	if n.kind != mapping && n.kind != null {
-		d.errorf(n, "%s: a mapping is expected, not %s", what, n.kind)
+	if n.Kind != yamlfile.Mapping && n.Kind != yamlfile.Null {
+		d.errorf(n, "%s: a mapping is expected, not %s", what, kindOf(n))
 		return nil
 	}
-	out := make(map[string]string, len(n.fields))
-	for _, f := range n.fields {
-		out[f.key.text] = d.text(f.value)
+	out := make(map[string]string, len(n.Fields))
+	for _, f := range n.Fields {
+		out[f.Key.Text] = d.text(f.Value)
 	}
 	return out
 }

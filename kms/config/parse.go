@@ -13,6 +13,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/identity"
+	"github.com/bucketseal/bucketseal/operator/yamlfile"
 )
 
 // Load reads a key server's configuration file, with the process's environment.
@@ -26,11 +27,11 @@ func Load(path string) (*Config, error) {
 }
 
 // Parse reads a key server's configuration. name is what errors call the file.
-// ErrInvalid, several joined; each is an *Error.
+// ErrInvalid.
 func Parse(name string, data []byte, lookupEnv func(string) (string, bool)) (*Config, error) {
-	root, err := readDocument(data)
+	root, err := read(name, data)
 	if err != nil {
-		return nil, located(name, err)
+		return nil, err
 	}
 	return decode(name, root, false, lookupEnv)
 }
@@ -41,33 +42,54 @@ func Parse(name string, data []byte, lookupEnv func(string) (string, bool)) (*Co
 // keystore may be missing; with an address, all rules of a server hold.
 // ErrInvalid, also for a file without that section.
 func ParseEmbedded(name string, data []byte, section string, lookupEnv func(string) (string, bool)) (*Config, error) {
-	root, err := readDocument(data)
+	root, err := read(name, data)
 	if err != nil {
-		return nil, located(name, err)
+		return nil, err
 	}
 	if section != "" {
-		inner := root.field(section)
+		inner := root.Field(section)
 		if inner == nil {
-			return nil, &Error{Name: name, Line: root.line, Column: root.column, Text: fmt.Sprintf("there is no section %q", section)}
+			return nil, invalid(name, root.Line, root.Column, "there is no section %q", section)
 		}
 		root = inner
 	}
 	return decode(name, root, true, lookupEnv)
 }
 
-func located(name string, err error) error {
-	var s *syntaxError
-	if errors.As(err, &s) {
-		return &Error{Name: name, Line: s.line, Column: s.column, Text: s.text}
+// maxFileSize bounds a configuration file, in bytes.
+const maxFileSize = 1 << 20
+
+// read parses the file, which may use all of YAML, as those of KES do. Errors quote
+// nothing of it.
+func read(name string, data []byte) (*node, error) {
+	if len(data) > maxFileSize {
+		return nil, invalid(name, 1, 1, "the file is larger than %d bytes", maxFileSize)
 	}
-	return fmt.Errorf("%s: %w: %v", name, ErrInvalid, err)
+	root, err := yamlfile.NewSource(data).Parse(yamlfile.Full)
+	s, wrong := errors.AsType[*yamlfile.SyntaxError](err)
+	switch {
+	case !wrong:
+		return root, err
+	case s.Line == 0:
+		return nil, invalid(name, 1, 1, "%v", s)
+	case errors.Is(err, yamlfile.ErrNotYAML):
+		return nil, invalid(name, s.Line, s.Column, "not valid YAML here; look at the indentation, quotes and colons of this line and the one before; inside [ ] and { }, ${NAME} needs quotes")
+	}
+	return nil, invalid(name, s.Line, s.Column, "%v", s)
+}
+
+// invalid returns a single mistake.
+func invalid(name string, line, column int, format string, args ...any) error {
+	var errs yamlfile.Problems
+	errs.Add(yamlfile.Place{Name: name, Line: line, Column: column}, "", format, args...)
+	return errs.Err()
 }
 
 func decode(name string, root *node, embedded bool, lookupEnv func(string) (string, bool)) (*Config, error) {
 	d := &decoder{name: name, lookupEnv: lookupEnv}
 	c := d.decodeConfig(root, embedded)
-	if len(d.errs) > 0 {
-		return nil, errors.Join(d.errs...)
+	if err := d.errs.Err(); err != nil {
+		return nil, err
 	}
 	slices.SortStableFunc(d.warnings, func(a, b Warning) int { return a.Line - b.Line })
 	c.Name, c.Warnings = name, d.warnings
@@ -98,7 +120,7 @@ func (d *decoder) decodeConfig(root *node, embedded bool) *Config {
 		"keys":     func(v *node) { keys = v },
 		"keystore": func(v *node) { keystore = v },
 	})
-	if keys != nil && keys.kind == mapping {
+	if keys != nil && keys.Kind == yamlfile.Mapping {
 		d.deprecated(keys, "a key store under keys", "it under keystore, and a list of names under keys")
 		keystore, keys = d.once(keys, keystore, "keystore and a mapping under keys"), nil
 	}
@@ -136,7 +158,7 @@ func (d *decoder) checkServer(root *node, c *Config, embedded bool) {
 	}
 	if c.TLS.Key == "" || c.TLS.Cert == "" {
 		where := root
-		if n := root.field("tls"); n != nil {
+		if n := root.Field("tls"); n != nil {
 			where = n
 		}
 		d.errorf(where, "tls.key and tls.cert are needed to listen; name the PEM files of the server's private key and certificate")

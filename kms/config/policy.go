@@ -6,6 +6,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/identity"
+	"github.com/bucketseal/bucketseal/operator/yamlfile"
 )
 
 func (d *decoder) decodeTLS(n *node) TLS {
@@ -66,18 +67,18 @@ const howToIdentity = "not an identity; 64 hexadecimal digits are expected, as \
 
 // decodePolicies needs admin and TLS proxies to be known.
 func (d *decoder) decodePolicies(n *node, c *Config) map[string]Policy {
-	if n.kind != mapping && n.kind != null {
-		d.errorf(n, "policy: a mapping from names to policies is expected, not %s", n.kind)
+	if n.Kind != yamlfile.Mapping && n.Kind != yamlfile.Null {
+		d.errorf(n, "policy: a mapping from names to policies is expected, not %s", kindOf(n))
 		return nil
 	}
-	policies := make(map[string]Policy, len(n.fields))
+	policies := make(map[string]Policy, len(n.Fields))
 	owner := make(map[identity.Identity]string)
-	for _, f := range n.fields {
-		name := f.key.text
+	for _, f := range n.Fields {
+		name := f.Key.Text
 		if kms.ValidateKeyName(name) != nil {
-			d.warnf(f.key, "policy %q works, but cannot be asked for over the API; use up to 80 letters, digits, - and _ in its name", name)
+			d.warnf(f.Key, "policy %q works, but cannot be asked for over the API; use up to 80 letters, digits, - and _ in its name", name)
 		}
-		policies[name] = d.decodePolicy(f.value, name, c, owner)
+		policies[name] = d.decodePolicy(f.Value, name, c, owner)
 	}
 	return policies
 }
@@ -169,24 +170,24 @@ func isReference(text string) bool {
 }
 
 func (d *decoder) decodeAPI(n *node) map[string]Endpoint {
-	if n.kind != mapping && n.kind != null {
-		d.errorf(n, "api: a mapping from paths to settings is expected, not %s", n.kind)
+	if n.Kind != yamlfile.Mapping && n.Kind != yamlfile.Null {
+		d.errorf(n, "api: a mapping from paths to settings is expected, not %s", kindOf(n))
 		return nil
 	}
-	api := make(map[string]Endpoint, len(n.fields))
-	for _, f := range n.fields {
-		path := f.key.text
+	api := make(map[string]Endpoint, len(n.Fields))
+	for _, f := range n.Fields {
+		path := f.Key.Text
 		if !slices.Contains(APIPaths(), path) && slices.Contains(APIPaths(), path+"/") {
 			path += "/"
 		}
 		if !slices.Contains(APIPaths(), path) {
-			d.errorf(f.key, "api: there is no API %q; known are %s", path, strings.Join(APIPaths(), ", "))
+			d.errorf(f.Key, "api: there is no API %q; known are %s", path, strings.Join(APIPaths(), ", "))
 			continue
 		}
 		if _, twice := api[path]; twice {
-			d.errorf(f.key, "api: %s is there twice, with and without / at its end; keep one", path)
+			d.errorf(f.Key, "api: %s is there twice, with and without / at its end; keep one", path)
 		}
-		api[path] = d.decodeEndpoint(f.value, path)
+		api[path] = d.decodeEndpoint(f.Value, path)
 	}
 	return api
 }

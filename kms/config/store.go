@@ -152,7 +152,7 @@ func (d *decoder) decodeFS(n *node) *FS {
 		},
 	})
 	d.need(n, fs.Path, "keystore.fs.path: name the folder that keeps the keys")
-	if n.field("masterkey") == nil {
+	if n.Field("masterkey") == nil {
 		d.warnf(n, "keystore.fs has no masterkey: keys lie on the disk readable to whoever reads %s; "+
 			"set masterkey.file or masterkey.env to seal them", fs.Path)
 	}
@@ -188,8 +188,8 @@ func (d *decoder) decodeSecretsManager(n *node) *AWSSecretsManager {
 			s.RecoveryDays = d.integer(v, section+".recovery_days", minRecoveryDays, maxRecoveryDays)
 		},
 	})
-	if s.Purge && n.field("recovery_days") != nil {
-		d.errorf(n.field("recovery_days"), "%s: purge deletes at once, so recovery_days means nothing; keep one of them", section)
+	if s.Purge && n.Field("recovery_days") != nil {
+		d.errorf(n.Field("recovery_days"), "%s: purge deletes at once, so recovery_days means nothing; keep one of them", section)
 	}
 	return &s
 }

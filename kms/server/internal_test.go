@@ -145,26 +145,6 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-func FuzzForwardedCertificate(f *testing.F) {
-	cert, err := identity.New().Certificate()
-	if err != nil {
-		f.Fatal(err)
-	}
-	text := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]}))
-	f.Add(url.PathEscape(text))
-	f.Add(url.QueryEscape(text))
-	f.Add("%zz")
-	f.Fuzz(func(t *testing.T, value string) {
-		certs, err := parseForwarded(value)
-		if err != nil && !errors.Is(err, errBadCertificate) {
-			t.Fatalf("err = %v", err)
-		}
-		if err == nil && len(certs) == 0 {
-			t.Fatal("no certificate and no error")
-		}
-	})
-}
-
 func FuzzOpenKey(f *testing.F) {
 	f.Add([]byte("-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIHs\n-----END ENCRYPTED PRIVATE KEY-----\n"), "pw")
 	f.Add(encryptedKeyPEM(), "hunter2")

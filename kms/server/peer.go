@@ -5,11 +5,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"net/http"
-	"strings"
 
 	"github.com/bucketseal/bucketseal/kms/identity"
+	"github.com/bucketseal/bucketseal/operator/forwarded"
 )
 
 // maxChain bounds the certificates of a client: its own and those of its CAs.
@@ -118,7 +117,9 @@ func (st *state) authenticate(w http.ResponseWriter, r *request) error {
 		r.caller = p.id
 		return nil
 	}
-	r.ip = forwardedIP(r.Header, r.ip)
+	if ip := forwarded.LastHop(r.Header); ip.IsValid() {
+		r.ip = ip.String()
+	}
 	id, err := st.forwarded(r)
 	r.caller = id
 	return err
@@ -137,23 +138,4 @@ func (st *state) verify(certs []*x509.Certificate) error {
 		return fmt.Errorf("%w: %v", errBadCertificate, err)
 	}
 	return nil
-}
-
-// forwardedIP returns the client's address as the TLS proxy that is connected
-// here saw it: the last entry of X-Forwarded-For, whose header lines are one list
-// (RFC 9110, 5.3). What stands before it came with the request, from the client or
-// from proxies that nobody vouches for. Without an address there it is own.
-func forwardedIP(h http.Header, own string) string {
-	all := strings.Join(h.Values("X-Forwarded-For"), ",")
-	last := strings.TrimSpace(all[strings.LastIndexByte(all, ',')+1:])
-	ip := net.ParseIP(last)
-	if ip == nil {
-		if host, _, err := net.SplitHostPort(last); err == nil { // some write the port too
-			ip = net.ParseIP(host)
-		}
-	}
-	if ip == nil {
-		return own
-	}
-	return ip.String()
 }

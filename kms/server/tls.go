@@ -8,10 +8,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
-	"path/filepath"
-	"slices"
 
 	"github.com/bucketseal/bucketseal/kms/config"
+	"github.com/bucketseal/bucketseal/operator/watch"
 )
 
 // transport is what follows from the tls section and the files it names.
@@ -91,7 +90,7 @@ func readCAs(path string) ([]byte, error) {
 	if path == "" {
 		return nil, nil
 	}
-	files, err := caFiles(path)
+	files, err := watch.FilesAt(path)
 	if err != nil {
 		return nil, fmt.Errorf("tls.ca: %w", err)
 	}
@@ -105,24 +104,4 @@ func readCAs(path string) ([]byte, error) {
 		bundle.WriteByte('\n')
 	}
 	return bundle.Bytes(), nil
-}
-
-func caFiles(path string) ([]string, error) {
-	info, err := os.Stat(path)
-	if err != nil || !info.IsDir() {
-		return []string{path}, err
-	}
-	entries, err := os.ReadDir(path)
-	if err != nil {
-		return nil, err
-	}
-	var files []string
-	for _, e := range entries {
-		file := filepath.Join(path, e.Name())
-		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
-			files = append(files, file)
-		}
-	}
-	slices.Sort(files)
-	return files, nil
 }

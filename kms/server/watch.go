@@ -2,64 +2,30 @@ package server
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"strings"
-	"time"
+
+	"github.com/bucketseal/bucketseal/operator/watch"
 )
 
-// watch reloads when files have changed. It asks for them again and again
-// instead of being told: that also works for mounted secrets, whose links are
-// exchanged above the file, and on network file systems.
+// watch reloads when files have changed, until ctx ends.
 func (s *Server) watch(ctx context.Context) {
 	if s.opts.WatchInterval < 0 {
 		return
 	}
-	tick := time.NewTicker(s.opts.WatchInterval)
-	defer tick.Stop()
-	inForce := s.fingerprint()
-	failed := ""
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		now := s.fingerprint()
-		if now == inForce {
-			continue
-		}
-		if err := s.Reload(ctx); err != nil {
-			// Half-written files are normal for a moment, and are tried again.
-			if text := err.Error(); text != failed {
-				failed = text
-				s.state.Load().errors.Error("files have changed, but cannot be used; the configuration in force stays", "reason", text)
-			}
-			continue
-		}
-		failed = ""
-		// What changed while it was being read shows in the next round.
-		inForce = now
-	}
+	files := watch.New(watch.Report{Failed: func(_ string, err error) {
+		s.state.Load().errors.Error("files have changed, but cannot be used; the configuration in force stays", "reason", err.Error())
+	}})
+	files.Add("configuration", s.watched, func() error { return s.Reload(ctx) })
+	files.Watch(ctx, s.opts.WatchInterval, nil)
 }
 
-// fingerprint changes when one of the files does.
-func (s *Server) fingerprint() string {
+// watched are the files that the configuration in force was made of.
+func (s *Server) watched() []string {
 	c := s.state.Load().config.TLS
 	files := append([]string{c.Cert, c.Key}, s.opts.Watch...)
 	if c.CA != "" {
-		if ca, err := caFiles(c.CA); err == nil {
+		if ca, err := watch.FilesAt(c.CA); err == nil {
 			files = append(files, ca...)
 		}
 	}
-	var b strings.Builder
-	for _, file := range files {
-		info, err := os.Stat(file)
-		if err != nil {
-			fmt.Fprintf(&b, "%s missing\n", file)
-			continue
-		}
-		fmt.Fprintf(&b, "%s %d %d\n", file, info.Size(), info.ModTime().UnixNano())
-	}
-	return b.String()
+	return files
 }

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
+
+	"github.com/bucketseal/bucketseal/operator/watch"
 )
 
 // Pool is a set of certificate authorities that follows its files.
@@ -67,18 +70,12 @@ func loadPool(path string, withSystem bool) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// filesAt returns path itself, or the files in it if it is a folder.
+// filesAt returns path itself, or the files in it if it is a folder. Names that begin
+// with a dot are how mounted secrets keep their versions.
 func filesAt(path string) []string {
-	entries, err := os.ReadDir(path)
-	if err != nil {
-		return []string{path}
+	files, err := watch.FilesAt(path)
+	if err != nil || len(files) == 1 && files[0] == path {
+		return []string{path} // loadPool says what is wrong
 	}
-	var files []string
-	for _, e := range entries {
-		file := filepath.Join(path, e.Name())
-		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && !strings.HasPrefix(e.Name(), ".") {
-			files = append(files, file)
-		}
-	}
-	return files
+	return slices.DeleteFunc(files, func(file string) bool { return strings.HasPrefix(filepath.Base(file), ".") })
 }

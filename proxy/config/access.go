@@ -5,29 +5,27 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml/ast"
-
+	"github.com/bucketseal/bucketseal/operator/yamlfile"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 )
 
 // accessRules reads the list of who may use which keys where.
 func (r *fileReader) accessRules(e entry) {
 	const path = "access.rules"
-	sequence, ok := e.value.(*ast.SequenceNode)
-	if !ok {
-		r.errs.add(r.at(e.value), path, "this is %s; it must be a list of \"- access_keys: [...]\" with \"buckets: [...]\" and \"keys: [...]\" below it", kindOf(e.value))
+	if e.value.Kind != yamlfile.List {
+		r.errs.Add(r.at(e.value), path, "this is %s; it must be a list of \"- access_keys: [...]\" with \"buckets: [...]\" and \"keys: [...]\" below it", kindOf(e.value))
 		return
 	}
 	r.config.Access.Unrestricted = false
-	r.config.Access.Rules = make([]identity.Rule, 0, len(sequence.Values))
-	for _, item := range sequence.Values {
+	r.config.Access.Rules = make([]identity.Rule, 0, len(e.value.Items))
+	for _, item := range e.value.Items {
 		if rule, ok := r.accessRule(path, item); ok {
 			r.config.Access.Rules = append(r.config.Access.Rules, rule)
 		}
 	}
 }
 
-func (r *fileReader) accessRule(path string, n ast.Node) (identity.Rule, bool) {
+func (r *fileReader) accessRule(path string, n *yamlfile.Node) (identity.Rule, bool) {
 	rule := identity.Rule{Uses: []identity.Use{identity.Generate, identity.Decrypt}}
 	before := len(*r.errs)
 	entries, ok := r.entries(path, n)
@@ -50,7 +48,7 @@ func (r *fileReader) accessRule(path string, n ast.Node) (identity.Rule, bool) {
 		case "uses":
 			rule.Uses = words[identity.Use](r, full, e, among([]identity.Use{identity.Generate, identity.Decrypt}))
 		default:
-			r.errs.add(e.at, full, "unknown setting; a rule has access_keys, kinds or sources, and buckets, keys and uses")
+			r.errs.Add(e.at, full, "unknown setting; a rule has access_keys, kinds or sources, and buckets, keys and uses")
 		}
 	}
 	if len(*r.errs) > before {
@@ -59,13 +57,13 @@ func (r *fileReader) accessRule(path string, n ast.Node) (identity.Rule, bool) {
 	at := r.at(n)
 	switch {
 	case len(rule.AccessKeys)+len(rule.Kinds)+len(rule.Sources) == 0:
-		r.errs.add(at, path, "this rule names nobody; add access_keys, kinds or sources")
+		r.errs.Add(at, path, "this rule names nobody; add access_keys, kinds or sources")
 	case len(rule.Buckets) == 0:
-		r.errs.add(at, path, "this rule has no buckets; list patterns of names, as in [\"*\"]")
+		r.errs.Add(at, path, "this rule has no buckets; list patterns of names, as in [\"*\"]")
 	case len(rule.Keys) == 0:
-		r.errs.add(at, path, "this rule has no keys; list patterns of KMS keys' names, as in [\"*\"]")
+		r.errs.Add(at, path, "this rule has no keys; list patterns of KMS keys' names, as in [\"*\"]")
 	case len(rule.Uses) == 0:
-		r.errs.add(at, path, "this rule has no uses; list generate, decrypt or both, or leave it out for both")
+		r.errs.Add(at, path, "this rule has no uses; list generate, decrypt or both, or leave it out for both")
 	default:
 		return rule, true
 	}

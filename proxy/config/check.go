@@ -5,13 +5,15 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/bucketseal/bucketseal/operator/yamlfile"
 )
 
 // originOf returns where a setting, or the section it is in, was given.
-func (c *Config) originOf(path string) origin { return c.origin[path] }
+func (c *Config) originOf(path string) yamlfile.Place { return c.origin[path] }
 
 // finish fills what follows from other settings and checks how they fit.
-func (c *Config) finish(errs *Errors) {
+func (c *Config) finish(errs *yamlfile.Problems) {
 	if c.Upstream.Region == "" {
 		c.Upstream.Region = c.Region
 	}
@@ -19,10 +21,10 @@ func (c *Config) finish(errs *Errors) {
 		c.SSES3.Key = c.DefaultKey
 	}
 	if slices.Contains(c.SSES3.FormerKeys, c.SSES3.Key) {
-		errs.add(c.originOf("sse_s3.former_keys"), "sse_s3.former_keys", "%q is the current SSE-S3 key; list former ones only", c.SSES3.Key)
+		errs.Add(c.originOf("sse_s3.former_keys"), "sse_s3.former_keys", "%q is the current SSE-S3 key; list former ones only", c.SSES3.Key)
 	}
 	if c.SmallObject.Budget < c.SmallObject.Size {
-		errs.add(c.originOf("small_object"), "small_object", "the budget is smaller than the size of one small object; raise budget or lower size")
+		errs.Add(c.originOf("small_object"), "small_object", "the budget is smaller than the size of one small object; raise budget or lower size")
 	}
 	c.finishService(errs)
 	c.finishTLS(errs)
@@ -33,38 +35,38 @@ func (c *Config) finish(errs *Errors) {
 }
 
 // finishService completes the proxy's own credential.
-func (c *Config) finishService(errs *Errors) {
+func (c *Config) finishService(errs *yamlfile.Problems) {
 	const path = "upstream.credentials"
-	if errs.about(path) { // what is missing now is not what is wrong
+	if errs.About(path) { // what is missing now is not what is wrong
 		return
 	}
 	own, at := &c.Upstream.Credentials, c.originOf(path)
 	secret, err := oneSecret(c, "secret_key", own.SecretKey, own.SecretKeyFile, checkSecretKey)
 	switch {
 	case err != nil:
-		errs.add(at, path, "%v", err)
+		errs.Add(at, path, "%v", err)
 	case secret.IsZero() && own.AccessKey != "":
-		errs.add(at, path, "access key %q has no secret; add secret_key or secret_key_file", own.AccessKey)
+		errs.Add(at, path, "access key %q has no secret; add secret_key or secret_key_file", own.AccessKey)
 	case !secret.IsZero() && own.AccessKey == "":
-		errs.add(at, path, "there is a secret without an access_key")
+		errs.Add(at, path, "there is a secret without an access_key")
 	}
 	own.SecretKey = secret
 	for _, client := range c.Credentials {
 		if client.AccessKey == own.AccessKey && client.SecretKey != secret && err == nil {
-			errs.add(at, path, "access key %q has another secret in credentials; MinIO knows only one", own.AccessKey)
+			errs.Add(at, path, "access key %q has another secret in credentials; MinIO knows only one", own.AccessKey)
 		}
 	}
 }
 
-func (c *Config) finishTLS(errs *Errors) {
+func (c *Config) finishTLS(errs *yamlfile.Problems) {
 	at := c.originOf("tls")
 	switch t := c.TLS; {
 	case t.CertsDir != "" && (t.Cert != "" || t.Key != ""):
-		errs.add(at, "tls", "both certs_dir and cert or key are given; give one of the two")
+		errs.Add(at, "tls", "both certs_dir and cert or key are given; give one of the two")
 	case t.Cert != "" && t.Key == "":
-		errs.add(at, "tls", "cert is given without key")
+		errs.Add(at, "tls", "cert is given without key")
 	case t.Cert == "" && t.Key != "":
-		errs.add(at, "tls", "key is given without cert")
+		errs.Add(at, "tls", "key is given without cert")
 	case t.Key != "":
 		c.warnReadable(t.Key)
 	case t.CertsDir != "":
@@ -72,24 +74,24 @@ func (c *Config) finishTLS(errs *Errors) {
 	}
 	switch t := c.TLS; {
 	case t.ClientAuth != ClientAuthOff && !t.Enabled():
-		errs.add(at, "tls", "client_auth is given, but the server has no certificate; give certs_dir, or cert and key")
+		errs.Add(at, "tls", "client_auth is given, but the server has no certificate; give certs_dir, or cert and key")
 	case t.ClientAuth != ClientAuthOff && t.ClientCA == "" && t.CertsDir == "":
-		errs.add(at, "tls", "client_auth needs client_ca: the authorities that sign clients' certificates")
+		errs.Add(at, "tls", "client_auth needs client_ca: the authorities that sign clients' certificates")
 	case t.ClientAuth == ClientAuthOff && t.ClientCA != "":
-		errs.add(at, "tls", "client_ca is given, but client_auth is off; set it to request or require")
+		errs.Add(at, "tls", "client_ca is given, but client_auth is off; set it to request or require")
 	}
 	u, at := c.Upstream, c.originOf("upstream")
 	switch {
 	case (u.Cert == "") != (u.Key == ""):
-		errs.add(at, "upstream", "a client certificate needs both cert and key")
+		errs.Add(at, "upstream", "a client certificate needs both cert and key")
 	case u.Key != "" && u.Endpoint.Scheme == "http":
-		errs.add(at, "upstream", "a client certificate is given, but endpoint is plain http")
+		errs.Add(at, "upstream", "a client certificate is given, but endpoint is plain http")
 	case u.Key != "":
 		c.warnReadable(u.Key)
 	}
 }
 
-func (c *Config) finishKMS(errs *Errors) {
+func (c *Config) finishKMS(errs *yamlfile.Problems) {
 	if !c.KMS.IsZero() && c.DataDir != "" {
 		c.Warnings = append(c.Warnings, "data_dir is not used: the keys come from where kms says")
 	}
@@ -98,29 +100,29 @@ func (c *Config) finishKMS(errs *Errors) {
 		return
 	}
 	const path = "kms.remote"
-	if errs.about(path) {
+	if errs.About(path) {
 		return
 	}
 	at := c.originOf(path)
 	var err error
 	if r.APIKey, err = oneSecret(c, "api_key", r.APIKey, r.APIKeyFile, notEmpty); err != nil {
-		errs.add(at, path, "%v", err)
+		errs.Add(at, path, "%v", err)
 		return
 	}
 	if r.KeyPassword, err = oneSecret(c, "key_password", r.KeyPassword, r.KeyPasswordFile, notEmpty); err != nil {
-		errs.add(at, path, "%v", err)
+		errs.Add(at, path, "%v", err)
 		return
 	}
 	certificate := r.Cert != "" && r.Key != ""
 	switch {
 	case len(r.Endpoints) == 0:
-		errs.add(at, path, "there are no endpoints; list at least one, as in https://127.0.0.1:7373")
+		errs.Add(at, path, "there are no endpoints; list at least one, as in https://127.0.0.1:7373")
 	case (r.Cert == "") != (r.Key == ""):
-		errs.add(at, path, "a client certificate needs both cert and key")
+		errs.Add(at, path, "a client certificate needs both cert and key")
 	case certificate && !r.APIKey.IsZero():
-		errs.add(at, path, "both an API key and a certificate are given; give one of the two")
+		errs.Add(at, path, "both an API key and a certificate are given; give one of the two")
 	case !certificate && r.APIKey.IsZero():
-		errs.add(at, path, "nothing says who we are; give api_key, api_key_file, or cert and key")
+		errs.Add(at, path, "nothing says who we are; give api_key, api_key_file, or cert and key")
 	case certificate:
 		c.warnReadable(r.Key)
 	}
@@ -136,13 +138,13 @@ func CheckCredential(accessKey, secretKey string) error {
 
 // CheckServer says what `bucketseal server` misses. ErrInvalid.
 func (c *Config) CheckServer() error {
-	var errs Errors
+	var errs yamlfile.Problems
 	root := fmt.Sprintf("or set %s and %s", EnvRootUser, EnvRootPassword)
 	if len(c.Credentials) == 0 {
-		errs.add(c.fileOrigin(), "credentials", "there are none, so nobody could sign a request; list access_key and secret_key of each client, %s", root)
+		errs.Add(c.fileOrigin(), "credentials", "there are none, so nobody could sign a request; list access_key and secret_key of each client, %s", root)
 	}
 	if c.Upstream.Credentials.AccessKey == "" {
-		errs.add(c.fileOrigin(), "upstream.credentials", "the proxy needs a credential of its own at MinIO, for its system bucket; give access_key and secret_key, %s", root)
+		errs.Add(c.fileOrigin(), "upstream.credentials", "the proxy needs a credential of its own at MinIO, for its system bucket; give access_key and secret_key, %s", root)
 	}
 	for _, file := range []struct{ setting, path string }{
 		{"tls.certs_dir", c.TLS.CertsDir},
@@ -158,22 +160,25 @@ func (c *Config) CheckServer() error {
 			continue
 		}
 		if _, err := os.Stat(file.path); err != nil {
-			errs.add(c.originOf(file.setting), file.setting, "%v", err)
+			errs.Add(c.originOf(file.setting), file.setting, "%v", err)
 		}
 	}
-	if err := c.CheckKeys(); err != nil {
-		errs = append(errs, err.(Errors)...) //nolint:errorlint // CheckKeys returns nothing else
-	}
-	return errs.err()
+	c.checkKeys(&errs)
+	errs.Sort()
+	return errs.Err()
 }
 
 // CheckKeys says what is missing to find the keys. ErrInvalid.
 func (c *Config) CheckKeys() error {
-	var errs Errors
-	if c.KMS.IsZero() && c.DataDir == "" {
-		errs.add(c.fileOrigin(), "data_dir", "nothing says where keys are kept; give data_dir, --data-dir or BUCKETSEAL_DATA_DIR, or a kms section")
-	}
-	return errs.err()
+	var errs yamlfile.Problems
+	c.checkKeys(&errs)
+	return errs.Err()
 }
 
-func (c *Config) fileOrigin() origin { return origin{name: c.File} }
+func (c *Config) checkKeys(errs *yamlfile.Problems) {
+	if c.KMS.IsZero() && c.DataDir == "" {
+		errs.Add(c.fileOrigin(), "data_dir", "nothing says where keys are kept; give data_dir, --data-dir or BUCKETSEAL_DATA_DIR, or a kms section")
+	}
+}
+
+func (c *Config) fileOrigin() yamlfile.Place { return yamlfile.Place{Name: c.File} }

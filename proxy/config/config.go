@@ -15,6 +15,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/bucketseal/bucketseal/operator/yamlfile"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 )
 
@@ -92,7 +93,7 @@ type Config struct {
 	// holdsSecret says that the file itself holds a secret, and not only the name of
 	// a variable or of another file.
 	holdsSecret bool
-	origin      map[string]origin
+	origin      map[string]yamlfile.Place
 }
 
 // NeedsRestart says whether fresh differs in what a running server does not take

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/bucketseal/bucketseal/operator/yamlfile"
 )
 
 func TestMistakesAreReportedWithTheirPlace(t *testing.T) {
@@ -141,7 +143,7 @@ func TestMistakesOfEnvironmentAndFlagsNameThem(t *testing.T) {
 func TestAllMistakesAreReportedAtOnceInOrder(t *testing.T) {
 	t.Parallel()
 	_, err := Parse("f.yml", []byte("address: x\nlog:\n  level: loud\n  format: xml\nnonsense: 1\n"), nil)
-	all, ok := errors.AsType[Errors](err)
+	all, ok := errors.AsType[yamlfile.Problems](err)
 	if !ok || len(all) != 4 {
 		t.Fatalf("%v", err)
 	}

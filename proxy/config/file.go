@@ -2,18 +2,14 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
+	"github.com/bucketseal/bucketseal/operator/yamlfile"
 )
 
 // maxFile bounds the file's size in bytes; a configuration is never that long.
@@ -24,18 +20,18 @@ const maxFile = 256 << 10
 type fileReader struct {
 	file   string // as in messages
 	dir    string // relative paths start here
-	source []byte
+	source yamlfile.Source
 	lookup func(string) (string, bool)
 
 	settings map[string]Setting
 	sections map[string]bool // paths that have settings below them
 	config   *Config
-	errs     *Errors
+	errs     *yamlfile.Problems
 }
 
-func newFileReader(c *Config, file string, source []byte, lookup func(string) (string, bool), errs *Errors) *fileReader {
+func newFileReader(c *Config, file string, lookup func(string) (string, bool), errs *yamlfile.Problems) *fileReader {
 	r := &fileReader{
-		file: file, dir: filepath.Dir(file), source: source, lookup: lookup, config: c, errs: errs,
+		file: file, dir: filepath.Dir(file), lookup: lookup, config: c, errs: errs,
 		settings: make(map[string]Setting), sections: map[string]bool{"": true},
 	}
 	for _, s := range Settings() {
@@ -50,87 +46,55 @@ func newFileReader(c *Config, file string, source []byte, lookup func(string) (s
 }
 
 // read parses the document and sets everything in it.
-func (r *fileReader) read() {
-	if len(r.source) > maxFile {
-		r.errs.add(origin{name: r.file}, "", "the file has %d bytes; a configuration has at most %d", len(r.source), maxFile)
+func (r *fileReader) read(file []byte) {
+	if len(file) > maxFile {
+		r.errs.Add(r.place(), "", "the file has %d bytes; a configuration has at most %d", len(file), maxFile)
 		return
 	}
-	if !utf8.Valid(r.source) || bytes.IndexByte(r.source, 0) >= 0 {
-		r.errs.add(origin{name: r.file}, "", "the file is no UTF-8 text: it may have been cut while it was written")
+	if !utf8.Valid(file) || bytes.IndexByte(file, 0) >= 0 {
+		r.errs.Add(r.place(), "", "the file is no UTF-8 text: it may have been cut while it was written")
 		return
 	}
-	r.source = bytes.TrimPrefix(r.source, []byte("\xef\xbb\xbf"))
-	r.source = bytes.ReplaceAll(r.source, []byte("\r\n"), []byte("\n")) // the parser miscounts lines otherwise
-	file, err := parse(r.source)
-	if err != nil {
-		r.syntaxError(err)
+	r.source = yamlfile.NewSource(file)
+	root, err := r.source.Parse(yamlfile.Plain)
+	if s, wrong := errors.AsType[*yamlfile.SyntaxError](err); wrong {
+		r.syntaxError(s)
 		return
 	}
-	docs := slices.DeleteFunc(file.Docs, func(d *ast.DocumentNode) bool { return d.Body == nil })
+	r.section("", root)
+}
+
+// syntaxError adds what is wrong with the YAML. The parser's message comes without
+// the excerpt that it would print, which may show a secret.
+func (r *fileReader) syntaxError(s *yamlfile.SyntaxError) {
+	at := yamlfile.Place{Name: r.file, Line: s.Line, Column: s.Column}
 	switch {
-	case len(docs) == 0:
-	case len(docs) > 1:
-		r.errs.add(r.at(docs[1].Body), "", "the file holds a second YAML document; put everything in one")
-	default:
-		r.section("", docs[0].Body)
+	case errors.Is(s, yamlfile.ErrSecondDocument):
+		r.errs.Add(at, "", "the file holds a second YAML document; put everything in one")
+		return
+	case errors.Is(s, yamlfile.ErrTooDeep):
+		r.errs.Add(at, "", "not YAML: %v", s)
+		return
 	}
-}
-
-// parse turns a panic of the parser into an error: what an operator mistypes
-// must never look like a crash of the server.
-func parse(source []byte) (file *ast.File, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = errors.New("this cannot be parsed as YAML")
-		}
-	}()
-	return parser.ParseBytes(source, 0)
-}
-
-// syntaxError adds the parser's message without the excerpt it would print,
-// which may show a secret.
-func (r *fileReader) syntaxError(err error) {
-	at := origin{name: r.file}
-	message := "this cannot be parsed as YAML"
-	if e, ok := errors.AsType[yaml.Error](err); ok {
-		message = e.GetMessage()
-		if t := e.GetToken(); t != nil {
-			at = r.position(t)
-		}
-	}
+	message := cmp.Or(s.Parser, "this cannot be parsed as YAML")
 	hint := ""
-	if line := r.line(at.line); strings.Contains(line, "${") && strings.ContainsAny(line, "{[") {
+	if line := r.source.Line(s.Line); strings.Contains(line, "${") && strings.ContainsAny(line, "{[") {
 		hint = `; inside { } and [ ] put quotes around a variable: "${NAME}"`
 	}
-	r.errs.add(at, "", "not YAML: %s%s", message, hint)
+	r.errs.Add(at, "", "not YAML: %s%s", message, hint)
 }
 
-func (r *fileReader) line(n int) string {
-	lines := strings.Split(string(r.source), "\n")
-	if n < 1 || n > len(lines) {
-		return ""
-	}
-	return lines[n-1]
-}
+// place is the file as a whole.
+func (r *fileReader) place() yamlfile.Place { return yamlfile.Place{Name: r.file} }
 
-func (r *fileReader) position(t *token.Token) origin {
-	if t == nil || t.Position == nil {
-		return origin{name: r.file}
-	}
-	return origin{r.file, t.Position.Line, t.Position.Column}
-}
-
-// at returns where a node begins. A mapping's own token is its first colon.
-func (r *fileReader) at(n ast.Node) origin {
-	if m, ok := n.(*ast.MappingNode); ok && !m.IsFlowStyle && len(m.Values) > 0 {
-		return r.position(m.Values[0].Key.GetToken())
-	}
-	return r.position(n.GetToken())
+// at returns where a node begins.
+func (r *fileReader) at(n *yamlfile.Node) yamlfile.Place {
+	return yamlfile.Place{Name: r.file, Line: n.Line, Column: n.Column}
 }
 
 // section reads a mapping whose settings begin with path.
-func (r *fileReader) section(path string, n ast.Node) {
-	if _, empty := n.(*ast.NullNode); empty { // everything in it is commented out
+func (r *fileReader) section(path string, n *yamlfile.Node) {
+	if n.Kind == yamlfile.Null { // everything in it is commented out
 		return
 	}
 	entries, ok := r.entries(path, n)
@@ -159,37 +123,35 @@ func (r *fileReader) section(path string, n ast.Node) {
 
 // entry is a key of a mapping and its value.
 type entry struct {
-	name  string
-	at    origin
-	value ast.Node
+	name       string
+	at         yamlfile.Place
+	key, value *yamlfile.Node
 }
 
 // entries returns a mapping's entries; what is wrong with its form is an error.
-func (r *fileReader) entries(path string, n ast.Node) ([]entry, bool) {
-	m, ok := n.(ast.MapNode)
-	if !ok {
+func (r *fileReader) entries(path string, n *yamlfile.Node) ([]entry, bool) {
+	if n.Kind != yamlfile.Mapping {
 		if path == "" {
-			r.errs.add(r.at(n), "", "the file holds %s; it must hold settings, as in \"address: :8080\"", kindOf(n))
+			r.errs.Add(r.at(n), "", "the file holds %s; it must hold settings, as in \"address: :8080\"", kindOf(n))
 		} else {
-			r.errs.add(r.at(n), path, "this is %s; it must be a section with settings of its own", kindOf(n))
+			r.errs.Add(r.at(n), path, "this is %s; it must be a section with settings of its own", kindOf(n))
 		}
 		return nil, false
 	}
 	var all []entry
-	first := make(map[string]origin)
-	for it := m.MapRange(); it.Next(); {
-		at := r.position(it.Key().GetToken())
-		name, ok := it.Key().(*ast.StringNode)
-		if !ok {
-			r.errs.add(at, path, "this is no setting's name; anchors, merges and complex keys are not supported")
+	first := make(map[string]yamlfile.Place)
+	for _, f := range n.Fields {
+		at, name := r.at(f.Key), f.Key.Text
+		if f.Key.Kind != yamlfile.Text {
+			r.errs.Add(at, path, "this is no setting's name; anchors, merges and complex keys are not supported")
 			continue
 		}
-		if before, twice := first[name.Value]; twice {
-			r.errs.add(at, join(path, name.Value), "this is given twice, first in line %d; remove one", before.line)
+		if before, twice := first[name]; twice {
+			r.errs.Add(at, join(path, name), "this is given twice, first in line %d; remove one", before.Line)
 			continue
 		}
-		first[name.Value] = at
-		all = append(all, entry{name.Value, at, it.Value()})
+		first[name] = at
+		all = append(all, entry{name, at, f.Key, f.Value})
 	}
 	return all, true
 }
@@ -201,23 +163,24 @@ func join(path, name string) string {
 	return path + "." + name
 }
 
-func kindOf(n ast.Node) string {
-	switch n.(type) {
-	case ast.MapNode:
+// kindOf says what a node is, as messages do.
+func kindOf(n *yamlfile.Node) string {
+	switch n.Kind {
+	case yamlfile.Mapping:
 		return "a section"
-	case *ast.SequenceNode:
+	case yamlfile.List:
 		return "a list"
-	case *ast.NullNode:
+	case yamlfile.Null:
 		return "empty"
-	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
+	case yamlfile.Integer, yamlfile.Float:
 		return "a number"
-	case *ast.BoolNode:
+	case yamlfile.Bool:
 		return "a boolean"
-	case *ast.StringNode, *ast.LiteralNode:
+	case yamlfile.Text:
 		return "text"
-	case *ast.AnchorNode, *ast.AliasNode:
+	case yamlfile.Alias:
 		return "an anchor or alias, which is not supported"
-	case *ast.TagNode:
+	case yamlfile.Tagged:
 		return "a tagged value, which is not supported"
 	}
 	return "of a kind that is not supported"
@@ -228,12 +191,11 @@ func (r *fileReader) setting(s Setting, e entry) {
 	var values []string
 	at := r.at(e.value)
 	if s.Type == TypeList {
-		sequence, ok := e.value.(*ast.SequenceNode)
-		if !ok {
-			r.errs.add(at, s.Path, "this is %s; it must be a list: [A, B], or a line with \"- A\" for each", kindOf(e.value))
+		if e.value.Kind != yamlfile.List {
+			r.errs.Add(at, s.Path, "this is %s; it must be a list: [A, B], or a line with \"- A\" for each", kindOf(e.value))
 			return
 		}
-		for _, item := range sequence.Values {
+		for _, item := range e.value.Items {
 			v, ok := r.scalar(s.Path, TypeString, item)
 			if !ok {
 				return
@@ -251,7 +213,7 @@ func (r *fileReader) setting(s Setting, e entry) {
 		values = []string{v}
 	}
 	if err := s.set(r.config, values); err != nil {
-		r.errs.add(at, s.Path, "%v", err)
+		r.errs.Add(at, s.Path, "%v", err)
 		return
 	}
 	r.config.origin[s.Path] = at
@@ -265,27 +227,23 @@ func (r *fileReader) path(p string) string {
 	return filepath.Join(r.dir, p)
 }
 
-var variable = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$`)
-
 // scalar returns the text of a scalar. A text that is wholly ${NAME} stands for
 // that variable.
-func (r *fileReader) scalar(path string, typ Type, n ast.Node) (string, bool) {
+func (r *fileReader) scalar(path string, typ Type, n *yamlfile.Node) (string, bool) {
 	at := r.at(n)
-	switch v := n.(type) {
-	case *ast.StringNode:
-		return r.expand(path, typ, at, v.Value)
-	case *ast.LiteralNode:
-		return r.expand(path, typ, at, v.Value.Value)
-	case *ast.BoolNode:
+	switch n.Kind {
+	case yamlfile.Text:
+		return r.expand(path, typ, at, n.Text)
+	case yamlfile.Bool:
 		if typ == TypeBool {
-			return fmt.Sprint(v.Value), true
+			return strings.ToLower(n.Text), true
 		}
-	case *ast.IntegerNode:
+	case yamlfile.Integer:
 		if typ == TypeSize || typ == TypeDuration || typ == TypeNumber {
-			return v.GetToken().Value, true
+			return n.Text, true
 		}
-	case *ast.NullNode:
-		r.errs.add(at, path, "there is no value; give one or remove the line")
+	case yamlfile.Null:
+		r.errs.Add(at, path, "there is no value; give one or remove the line")
 		return "", false
 	}
 	advice := "it must be text"
@@ -304,19 +262,21 @@ func (r *fileReader) scalar(path string, typ Type, n ast.Node) (string, bool) {
 	case typ == TypeBool:
 		advice = "it must be true or false"
 	}
-	r.errs.add(at, path, "this is %s; %s", kindOf(n), advice)
+	r.errs.Add(at, path, "this is %s; %s", kindOf(n), advice)
 	return "", false
 }
 
-func (r *fileReader) expand(path string, typ Type, at origin, text string) (string, bool) {
-	m := variable.FindStringSubmatch(strings.TrimSpace(text))
-	if m == nil {
+var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+func (r *fileReader) expand(path string, typ Type, at yamlfile.Place, text string) (string, bool) {
+	name, ok := yamlfile.Variable(text)
+	if !ok || !variable.MatchString(name) {
 		r.config.holdsSecret = r.config.holdsSecret || typ == TypeSecret
 		return text, true
 	}
-	v, ok := r.lookup(m[1])
+	v, ok := r.lookup(name)
 	if !ok {
-		r.errs.add(at, path, "the variable %s is not set in the environment; set it or write the value", m[1])
+		r.errs.Add(at, path, "the variable %s is not set in the environment; set it or write the value", name)
 	}
 	return v, ok
 }

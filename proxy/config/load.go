@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/operator/yamlfile"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 )
 
@@ -60,18 +61,19 @@ func Parse(name string, source []byte, environ []string) (*Config, error) {
 }
 
 func load(file string, source []byte, env map[string]string, flags map[string][]string) (*Config, error) {
-	var errs Errors
+	var errs yamlfile.Problems
 	c := defaults()
 	c.File = file
 	if file != "" {
 		lookup := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
-		newFileReader(c, file, source, lookup, &errs).read()
+		newFileReader(c, file, lookup, &errs).read(source)
 	}
 	override(c, env, flags, &errs)
 	rootCredential(c, env, &errs)
 	c.finish(&errs)
 	warnUnknown(c, env)
-	if err := errs.err(); err != nil {
+	errs.Sort()
+	if err := errs.Err(); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -79,7 +81,7 @@ func load(file string, source []byte, env map[string]string, flags map[string][]
 
 // defaults applies the table's defaults.
 func defaults() *Config {
-	c := &Config{origin: make(map[string]origin), Access: identity.Access{Unrestricted: true}}
+	c := &Config{origin: make(map[string]yamlfile.Place), Access: identity.Access{Unrestricted: true}}
 	for _, s := range Settings() {
 		if s.Default == "" {
 			continue
@@ -102,7 +104,7 @@ func environment(environ []string) map[string]string {
 }
 
 // override sets what environment and command line give, in this order.
-func override(c *Config, env map[string]string, flags map[string][]string, errs *Errors) {
+func override(c *Config, env map[string]string, flags map[string][]string, errs *yamlfile.Problems) {
 	settings := Settings()
 	for _, s := range settings {
 		value := env[s.Env]
@@ -123,10 +125,10 @@ func override(c *Config, env map[string]string, flags map[string][]string, errs 
 	}
 }
 
-func (c *Config) override(s Setting, name string, values []string, errs *Errors) {
-	at := origin{name: name}
+func (c *Config) override(s Setting, name string, values []string, errs *yamlfile.Problems) {
+	at := yamlfile.Place{Name: name}
 	if err := s.set(c, values); err != nil {
-		errs.add(at, "", "%v", err)
+		errs.Add(at, "", "%v", err)
 		return
 	}
 	c.origin[s.Path] = at
@@ -147,12 +149,12 @@ func splitList(text string) []string {
 
 // rootCredential takes the pair from the environment for every place where the
 // file gives no credential. Where it does, the two must agree.
-func rootCredential(c *Config, env map[string]string, errs *Errors) {
+func rootCredential(c *Config, env map[string]string, errs *yamlfile.Problems) {
 	user, err1 := oneSecret(c, EnvRootUser, NewSecret(env[EnvRootUser]), env[EnvRootUserFile], checkAccessKey)
 	password, err2 := oneSecret(c, EnvRootPassword, NewSecret(env[EnvRootPassword]), env[EnvRootPasswordFile], checkSecretKey)
 	for i, err := range []error{err1, err2} {
 		if err != nil {
-			errs.add(origin{name: []string{EnvRootUser, EnvRootPassword}[i]}, "", "%v", err)
+			errs.Add(yamlfile.Place{Name: []string{EnvRootUser, EnvRootPassword}[i]}, "", "%v", err)
 		}
 	}
 	if err1 != nil || err2 != nil {
@@ -162,10 +164,10 @@ func rootCredential(c *Config, env map[string]string, errs *Errors) {
 	case user.IsZero() && password.IsZero():
 		return
 	case user.IsZero():
-		errs.add(origin{name: EnvRootPassword}, "", "it is set without %s; set both or none", EnvRootUser)
+		errs.Add(yamlfile.Place{Name: EnvRootPassword}, "", "it is set without %s; set both or none", EnvRootUser)
 		return
 	case password.IsZero():
-		errs.add(origin{name: EnvRootUser}, "", "it is set without %s; set both or none", EnvRootPassword)
+		errs.Add(yamlfile.Place{Name: EnvRootUser}, "", "it is set without %s; set both or none", EnvRootPassword)
 		return
 	}
 	if c.Access.KeyAdmins == nil {
@@ -176,14 +178,14 @@ func rootCredential(c *Config, env map[string]string, errs *Errors) {
 	if own := &c.Upstream.Credentials; own.AccessKey == "" && own.SecretKey.IsZero() && own.SecretKeyFile == "" {
 		*own = c.Root
 	} else if own.AccessKey != c.Root.AccessKey || !own.SecretKey.IsZero() && own.SecretKey != password {
-		errs.add(c.originOf("upstream.credentials"), "upstream.credentials", "this is not the credential of %s and %s; give it in one of the two places", EnvRootUser, EnvRootPassword)
+		errs.Add(c.originOf("upstream.credentials"), "upstream.credentials", "this is not the credential of %s and %s; give it in one of the two places", EnvRootUser, EnvRootPassword)
 	}
 	if c.Credentials == nil {
 		c.Credentials = []Credential{c.Root}
 	} else if !slices.ContainsFunc(c.Credentials, func(one Credential) bool {
 		return one.AccessKey == c.Root.AccessKey && one.SecretKey == password
 	}) {
-		errs.add(c.originOf("credentials"), "credentials", "the credential of %s and %s is not in this list; add it here or do not set the variables", EnvRootUser, EnvRootPassword)
+		errs.Add(c.originOf("credentials"), "credentials", "the credential of %s and %s is not in this list; add it here or do not set the variables", EnvRootUser, EnvRootPassword)
 	}
 }
 
@@ -258,7 +260,7 @@ func warnUnknown(c *Config, env map[string]string) {
 	slices.Sort(names)
 	for _, name := range names {
 		text := "the variable " + name + " means nothing to bucketseal"
-		if best := nearest(name, known); best != "" {
+		if best := yamlfile.Nearest(name, known); best != "" {
 			text += "; do you mean " + best + "?"
 		}
 		c.Warnings = append(c.Warnings, text)

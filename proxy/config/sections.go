@@ -1,31 +1,29 @@
 package config
 
 import (
-	"bytes"
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml/ast"
+	"github.com/bucketseal/bucketseal/operator/yamlfile"
 )
 
 // credentials reads the list of the clients' credentials.
 func (r *fileReader) credentials(e entry) {
 	const path = "credentials"
-	sequence, ok := e.value.(*ast.SequenceNode)
-	if !ok {
-		r.errs.add(r.at(e.value), path, "this is %s; it must be a list of \"- access_key: ...\" with \"secret_key: ...\" below it", kindOf(e.value))
+	if e.value.Kind != yamlfile.List {
+		r.errs.Add(r.at(e.value), path, "this is %s; it must be a list of \"- access_key: ...\" with \"secret_key: ...\" below it", kindOf(e.value))
 		return
 	}
 	r.config.Credentials = nil
-	seen := make(map[string]origin)
-	for _, item := range sequence.Values {
+	seen := make(map[string]yamlfile.Place)
+	for _, item := range e.value.Items {
 		at := r.at(item)
 		c, ok := r.credential(path, item)
 		if !ok {
 			continue
 		}
 		if before, twice := seen[c.AccessKey]; twice {
-			r.errs.add(at, path, "access key %q is listed twice, first in line %d; remove one", c.AccessKey, before.line)
+			r.errs.Add(at, path, "access key %q is listed twice, first in line %d; remove one", c.AccessKey, before.Line)
 			continue
 		}
 		seen[c.AccessKey] = at
@@ -33,7 +31,7 @@ func (r *fileReader) credentials(e entry) {
 	}
 }
 
-func (r *fileReader) credential(path string, n ast.Node) (Credential, bool) {
+func (r *fileReader) credential(path string, n *yamlfile.Node) (Credential, bool) {
 	var c Credential
 	before := len(*r.errs)
 	entries, ok := r.entries(path, n)
@@ -49,7 +47,7 @@ func (r *fileReader) credential(path string, n ast.Node) (Credential, bool) {
 		case "secret_key_file":
 			r.value(path, e, notEmpty, func(v string) { c.SecretKeyFile = r.path(v) })
 		default:
-			r.errs.add(e.at, join(path, e.name), "unknown setting; a credential has access_key, and secret_key or secret_key_file")
+			r.errs.Add(e.at, join(path, e.name), "unknown setting; a credential has access_key, and secret_key or secret_key_file")
 		}
 	}
 	if len(*r.errs) > before {
@@ -57,20 +55,20 @@ func (r *fileReader) credential(path string, n ast.Node) (Credential, bool) {
 	}
 	at := r.at(n)
 	if c.AccessKey == "" {
-		r.errs.add(at, path, "this credential has no access_key")
+		r.errs.Add(at, path, "this credential has no access_key")
 		return c, false
 	}
 	return c, r.secretOf(path, at, &c)
 }
 
 // secretOf reads a credential's secret from its file, if that is where it lies.
-func (r *fileReader) secretOf(path string, at origin, c *Credential) bool {
+func (r *fileReader) secretOf(path string, at yamlfile.Place, c *Credential) bool {
 	secret, err := oneSecret(r.config, "secret_key", c.SecretKey, c.SecretKeyFile, checkSecretKey)
 	switch {
 	case err != nil:
-		r.errs.add(at, path, "%v", err)
+		r.errs.Add(at, path, "%v", err)
 	case secret.IsZero():
-		r.errs.add(at, path, "access key %q has no secret; add secret_key or secret_key_file", c.AccessKey)
+		r.errs.Add(at, path, "access key %q has no secret; add secret_key or secret_key_file", c.AccessKey)
 	default:
 		c.SecretKey = secret
 		return true
@@ -89,7 +87,7 @@ func (r *fileReader) value(path string, e entry, check func(string) error, set f
 		return
 	}
 	if err := check(v); err != nil {
-		r.errs.add(r.at(e.value), full, "%v", err)
+		r.errs.Add(r.at(e.value), full, "%v", err)
 		return
 	}
 	set(v)
@@ -98,7 +96,7 @@ func (r *fileReader) value(path string, e entry, check func(string) error, set f
 // kms reads where keys come from: a reference to a file, to servers, or a KES
 // configuration in this place, which is left to its own parser.
 func (r *fileReader) kms(e entry) {
-	if _, empty := e.value.(*ast.NullNode); empty {
+	if e.value.Kind == yamlfile.Null {
 		return
 	}
 	entries, ok := r.entries("kms", e.value)
@@ -115,7 +113,7 @@ func (r *fileReader) kms(e entry) {
 		r.config.origin[full] = inner.at
 		switch s, known := r.settings[full]; {
 		case len(entries) > 1:
-			r.errs.add(inner.at, full, "kms takes one of: config, remote, or a KES configuration with a keystore; remove the others")
+			r.errs.Add(inner.at, full, "kms takes one of: config, remote, or a KES configuration with a keystore; remove the others")
 			return
 		case known:
 			r.setting(s, inner)
@@ -128,42 +126,12 @@ func (r *fileReader) kms(e entry) {
 
 // rawKMS cuts the section out, in its place.
 func (r *fileReader) rawKMS(e entry) {
-	at := r.at(e.value)
-	prefix := r.line(e.at.line)
-	if e.at.column != 1 || !strings.HasPrefix(prefix, "kms") {
-		r.errs.add(e.at, "kms", "write this section in block style: \"kms:\" at the beginning of a line, its settings indented below it")
+	below, ok := r.source.Below(e.key)
+	if !ok {
+		r.errs.Add(e.at, "kms", "write this section in block style: \"kms:\" at the beginning of a line, its settings indented below it")
 		return
 	}
-	lines := bytes.SplitAfter(r.source, []byte("\n"))
-	end := len(lines)
-	for i := e.at.line; i < len(lines); i++ {
-		if topLevel(lines[i]) {
-			end = i
-			break
-		}
-	}
-	var out bytes.Buffer
-	for i := range end {
-		switch {
-		case i < e.at.line-1:
-			out.WriteByte('\n')
-		case i == e.at.line-1:
-			colon := bytes.IndexByte(lines[i], ':') // "kms" holds none
-			out.WriteString(strings.Repeat(" ", colon+1))
-			out.Write(lines[i][colon+1:])
-		default:
-			out.Write(lines[i])
-		}
-	}
-	r.config.KMS.Section = &Section{File: r.file, YAML: out.Bytes(), Line: at.line, Column: at.column}
-}
-
-// topLevel says whether a line begins a new setting of the document, or ends it.
-func topLevel(line []byte) bool {
-	if len(line) == 0 {
-		return false
-	}
-	return !bytes.ContainsRune([]byte(" \t#\r\n}]"), rune(line[0]))
+	r.config.KMS.Section = &Section{File: r.file, YAML: below, Line: e.value.Line, Column: e.value.Column}
 }
 
 // unknown refuses a setting that does not exist and says which one may be meant.
@@ -191,48 +159,13 @@ func (r *fileReader) unknown(path string, e entry) {
 	slices.Sort(siblings)
 	full := join(path, e.name)
 	if path == "" && slices.Contains([]string{"keystore", "policy", "admin", "root", "keys", "cache", "api"}, e.name) {
-		r.errs.add(e.at, full, "a setting of a key server: is this the file of bucketseal kms server, or of KES? Commands ask that server "+
+		r.errs.Add(e.at, full, "a setting of a key server: is this the file of bucketseal kms server, or of KES? Commands ask that server "+
 			"(--server, MINIO_KES_SERVER); a proxy's file names it by kms.config, or has its content below kms")
 		return
 	}
-	if best := nearest(e.name, siblings); best != "" {
-		r.errs.add(e.at, full, "unknown setting; do you mean %s?", best)
+	if best := yamlfile.Nearest(e.name, siblings); best != "" {
+		r.errs.Add(e.at, full, "unknown setting; do you mean %s?", best)
 		return
 	}
-	r.errs.add(e.at, full, "unknown setting; possible here: %s", strings.Join(siblings, ", "))
-}
-
-// nearest returns the word that differs least from name, "" if all differ much.
-func nearest(name string, words []string) string {
-	best, least := "", len(name)/3+2
-	for _, w := range words {
-		if d := distance(name, w); d < least {
-			best, least = w, d
-		}
-	}
-	return best
-}
-
-// distance is the number of letters to insert, drop or change (Levenshtein).
-func distance(a, b string) int {
-	if len(a) > 64 || len(b) > 64 {
-		return 64
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	r.errs.Add(e.at, full, "unknown setting; possible here: %s", strings.Join(siblings, ", "))
 }

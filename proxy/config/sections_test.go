@@ -5,8 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
+	"github.com/bucketseal/bucketseal/operator/yamlfile"
 )
 
 func TestAKESSectionIsHandedOverInItsPlace(t *testing.T) {
@@ -23,17 +22,16 @@ func TestAKESSectionIsHandedOverInItsPlace(t *testing.T) {
 			t.Errorf("%s: section %v", name, s)
 			continue
 		}
-		f, err := parser.ParseBytes(s.YAML, 0)
+		root, err := yamlfile.NewSource(s.YAML).Parse(yamlfile.Plain)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		m := f.Docs[0].Body.(*ast.MappingNode)
 		var keys []string
 		var lines []int
-		for it := m.MapRange(); it.Next(); {
-			keys = append(keys, it.Key().GetToken().Value)
-			lines = append(lines, it.Key().GetToken().Position.Line)
+		for _, f := range root.Fields {
+			keys = append(keys, f.Key.Text)
+			lines = append(lines, f.Key.Line)
 		}
 		if !slices.Equal(keys, []string{"keystore", "keys"}) || !slices.Equal(lines, []int{4, 8}) {
 			t.Errorf("%s: %v in lines %v", name, keys, lines)

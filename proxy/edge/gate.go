@@ -1,3 +1,6 @@
+// Package edge is what lies between the network and the S3 handlers: how many
+// connections and requests there may be at once, what memory they may take, and how
+// slow they may be.
 package edge
 
 import (

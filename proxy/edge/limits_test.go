@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/bucketseal/bucketseal/operator/forwarded"
 )
 
 func TestTheGateLetsSoManyInAndQueuesAsMany(t *testing.T) {
@@ -139,7 +141,7 @@ func (l *fakeListener) Accept() (net.Conn, error) {
 func TestConnectionsAreLimited(t *testing.T) {
 	t.Parallel()
 	f := &fakeListener{from: make(chan string, 100)}
-	l := Listen(f, Connections{Most: 6, PerClient: 2, Trust: Trust{Proxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}})
+	l := Listen(f, Connections{Most: 6, PerClient: 2, Trust: forwarded.Trust{Proxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}})
 	var open []net.Conn
 	for _, from := range []string{
 		"192.0.2.1:1", "192.0.2.1:2", "192.0.2.1:3", // the third is too many

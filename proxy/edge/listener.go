@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/bucketseal/bucketseal/operator/forwarded"
 )
 
 // Connections limit a listener.
@@ -23,7 +25,7 @@ type Connections struct {
 	// of each connection, before they are known to be worth it; 0 means any number.
 	Headers int64
 	// Trust exempts proxies from PerClient: they bring many clients.
-	Trust Trust
+	Trust forwarded.Trust
 }
 
 // Listener accepts within limits. What is beyond them is closed at once: no
@@ -56,7 +58,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		client, ok := l.admit(peerOf(conn.RemoteAddr().String()))
+		client, ok := l.admit(forwarded.Peer(conn.RemoteAddr().String()))
 		if ok {
 			return &limitedConn{Conn: conn, listener: l, client: client, account: account{shared: &l.shared}}, nil
 		}

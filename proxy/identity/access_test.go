@@ -216,6 +216,9 @@ func TestKeyAdministrators(t *testing.T) {
 			t.Errorf("%s: %v", key, err)
 		}
 	}
+	if err := s.MayAdministerKeys(nil); !errors.Is(err, ErrNotAllowed) {
+		t.Errorf("who did not sign: %v", err)
+	}
 }
 
 // Who changes its own secret, or is given more time, is vouched for by whom it was

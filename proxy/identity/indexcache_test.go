@@ -2,6 +2,7 @@ package identity
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -68,7 +69,7 @@ func TestNoteOfAnEndedSessionPutBackCountsNoMore(t *testing.T) {
 	if err := one.Forget(t.Context(), "OTHER"); err != nil {
 		t.Fatal(err)
 	}
-	if known, err := one.index.fresh(t.Context()); err != nil || len(known.revoked) != 1 {
+	if known, err := one.index.Fresh(t.Context()); err != nil || len(known.revoked) != 1 {
 		t.Errorf("remembered are %v, %v", known.revoked, err)
 	}
 	if err := one.Forget(t.Context(), "nobody"); err != nil {
@@ -125,6 +126,100 @@ func TestChangeWhoseAnswerIsLostCounts(t *testing.T) {
 	}
 	if w.writes != 2 {
 		t.Errorf("%d writes", w.writes)
+	}
+}
+
+// lossy loses the first write to the index: before it is stored, or after that, when somebody has changed it again.
+type lossy struct {
+	Objects
+	stored bool
+	then   func()
+	writes int
+}
+
+func (l *lossy) Put(ctx context.Context, kind, name string, data []byte, etag string) (newETag string, err error) {
+	if l.writes++; l.writes > 1 {
+		return l.Objects.Put(ctx, kind, name, data, etag)
+	}
+	if l.stored {
+		if _, err := l.Objects.Put(ctx, kind, name, data, etag); err != nil {
+			return "", err
+		}
+		l.then()
+	}
+	return "", storage.ErrUnreachable
+}
+
+func TestChangeWhoseAnswerIsLostIsNotMadeTwice(t *testing.T) {
+	t.Parallel()
+	for name, stored := range map[string]bool{"not stored": false, "stored, and undone by another proxy": true} {
+		w := newWorld(t)
+		other, l := w.store(t), &lossy{stored: stored}
+		s := w.store(t, func(o *Options) { l.Objects, o.Objects = o.Objects, l })
+		l.then = func() {
+			if err := other.Forget(t.Context(), "alice"); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := s.Learn(t.Context(), user("alice")); !errors.Is(err, ErrUnavailable) || !errors.Is(err, storage.ErrUnreachable) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if l.writes != 1 {
+			t.Errorf("%s: %d writes", name, l.writes)
+		}
+		for _, s := range []*Store{s, other} {
+			if _, err := s.Lookup(t.Context(), "alice"); !errors.Is(err, ErrUnknown) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		learn(t, s, user("alice"))
+	}
+}
+
+// Who was removed at MinIO is forgotten, though the client does not wait to hear it.
+func TestClientThatGoesAwayEndsNoChange(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.store(t)
+	learn(t, s, user("alice"))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	err := s.index.change(ctx, func(x *index) (*index, error) {
+		cancel()
+		return x.with("alice", nil), nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if _, err := w.store(t).Lookup(t.Context(), "alice"); !errors.Is(err, ErrUnknown) {
+		t.Errorf("forgotten: %v", err)
+	}
+}
+
+func TestNothingIsTrustedWhenAClockWasSetBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.store(t)
+	learn(t, s, user("alice"))
+	learn(t, s, w.session("SESSION"))
+	lookups := func() int {
+		before := w.asked()
+		for range 10 {
+			for _, key := range []string{"alice", "SESSION", "nobody"} {
+				if _, err := s.Lookup(t.Context(), key); err != nil && key != "nobody" {
+					t.Fatal(err)
+				}
+			}
+		}
+		return w.asked() - before
+	}
+	lookups()
+	if n := lookups(); n != 0 {
+		t.Errorf("%d requests for what is known", n)
+	}
+	w.pass(-time.Nanosecond)
+	if n := lookups(); n != 3 { // index, session, stranger
+		t.Errorf("%d requests after a clock was set back", n)
 	}
 }
 

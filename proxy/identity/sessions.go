@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/bucketseal/bucketseal/proxy/system"
+	"github.com/bucketseal/bucketseal/register"
 )
 
 const (
@@ -41,10 +42,11 @@ type sessions struct {
 	objects Objects
 	log     *slog.Logger
 	now     func() time.Time
+	clock   register.Clock
 
 	mu        sync.Mutex
 	known     map[string]session
-	strangers map[string]time.Time // when they were asked for
+	strangers map[string]register.Instant // from before they were asked for
 
 	flights singleflight.Group
 	turns   chan struct{}
@@ -53,14 +55,14 @@ type sessions struct {
 // session is a temporary identity as it was read.
 type session struct {
 	id    *Identity
-	value string    // the sealed note
-	read  time.Time // from before it was asked for
+	value string           // the sealed note
+	read  register.Instant // from before it was asked for, or stored
 }
 
-func newSessions(o Options) *sessions {
+func newSessions(o Options, clock register.Clock) *sessions {
 	return &sessions{
-		objects: o.Objects, log: o.Logger, now: o.Now, turns: make(chan struct{}, maxLookups),
-		known: make(map[string]session), strangers: make(map[string]time.Time),
+		objects: o.Objects, log: o.Logger, now: o.Now, clock: clock, turns: make(chan struct{}, maxLookups),
+		known: make(map[string]session), strangers: make(map[string]register.Instant),
 	}
 }
 
@@ -76,11 +78,11 @@ func (s *sessions) get(ctx context.Context, accessKey string) (*Identity, error)
 	cur, known := s.known[accessKey]
 	asked, stranger := s.strangers[accessKey]
 	s.mu.Unlock()
-	now := s.now()
+	now := s.clock.Now()
 	switch {
-	case known && (trusted(cur.read, now, trust) || cur.id.expired(now)):
+	case known && (now.Within(cur.read, trust) || cur.id.expired(s.now())):
 		return cur.id, nil
-	case stranger && trusted(asked, now, strangerTrust):
+	case stranger && now.Within(asked, strangerTrust):
 		return nil, ErrUnknown
 	}
 	detached := context.WithoutCancel(ctx)
@@ -112,14 +114,14 @@ func (s *sessions) read(ctx context.Context, accessKey string) (*Identity, error
 	cur := s.known[accessKey]
 	s.mu.Unlock()
 
-	now, name := s.now(), sessionName(accessKey)
+	asked, name := s.clock.Now(), sessionName(accessKey)
 	data, value, err := s.objects.GetNoteIfNew(ctx, sessionKind, name, cur.value)
 	switch {
 	case errors.Is(err, system.ErrNotModified) && cur.id != nil:
-		s.keep(session{id: cur.id, value: cur.value, read: now})
+		s.keep(session{id: cur.id, value: cur.value, read: asked})
 		return cur.id, nil
 	case errors.Is(err, system.ErrNotFound):
-		s.stranger(accessKey, now)
+		s.stranger(accessKey, asked)
 		return nil, ErrUnknown
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -128,7 +130,7 @@ func (s *sessions) read(ctx context.Context, accessKey string) (*Identity, error
 	if err != nil || id.AccessKey != accessKey {
 		return nil, fmt.Errorf("%w: session %q: %w", ErrUnavailable, accessKey, errors.Join(err, errIndex))
 	}
-	s.keep(session{id: id, value: value, read: now})
+	s.keep(session{id: id, value: value, read: asked})
 	return id, nil
 }
 
@@ -154,7 +156,7 @@ func (s *sessions) keep(one session) {
 }
 
 // stranger remembers that an access key is nobody's.
-func (s *sessions) stranger(accessKey string, asked time.Time) {
+func (s *sessions) stranger(accessKey string, asked register.Instant) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.known, accessKey)
@@ -182,6 +184,7 @@ func (s *sessions) put(ctx context.Context, id Identity) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()
+	sent := s.clock.Now()
 	err = s.objects.PutNote(ctx, sessionKind, sessionName(id.AccessKey), data, nil)
 	switch {
 	case errors.Is(err, system.ErrConflict):
@@ -189,7 +192,7 @@ func (s *sessions) put(ctx context.Context, id Identity) error {
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	s.keep(session{id: &id, read: s.now()})
+	s.keep(session{id: &id, read: sent})
 	return nil
 }
 
@@ -200,7 +203,7 @@ func (s *sessions) remove(ctx context.Context, accessKey string) error {
 	if _, err := s.objects.Delete(ctx, sessionName(accessKey), nil); err != nil && !errors.Is(err, system.ErrNotFound) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	s.stranger(accessKey, s.now())
+	s.stranger(accessKey, s.clock.Now())
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/system"
+	"github.com/bucketseal/bucketseal/register"
 )
 
 // trust is how long what was read of the system bucket answers.
@@ -51,7 +52,7 @@ type Options struct {
 	Settings Settings
 	// Logger gets what goes wrong in the background; nil means none.
 	Logger *slog.Logger
-	// Now is the clock; nil means time.Now.
+	// Now is the clock; nil means the machine's, which also ends what was read while it slept.
 	Now func() time.Time
 }
 
@@ -72,10 +73,17 @@ func New(o Options) (*Store, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	clock := register.SystemClock()
 	if o.Now == nil {
 		o.Now = time.Now
+	} else {
+		clock = register.ClockOf(o.Now)
 	}
-	s := &Store{o: o, index: newIndexCache(o), sessions: newSessions(o)}
+	index, err := newIndexCache(o, clock)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{o: o, index: index, sessions: newSessions(o, clock)}
 	s.Configure(o.Settings)
 	return s, nil
 }
@@ -125,7 +133,7 @@ func (s *Store) Lookup(ctx context.Context, accessKey string) (*Identity, error)
 	if !validText(accessKey, maxKeyLength) || s.IsOwn(accessKey) { // whatever was noted under it
 		return nil, ErrUnknown
 	}
-	known, err := s.index.get(ctx)
+	known, err := s.index.current(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +174,7 @@ func (s *Store) MayLearn(ctx context.Context, accessKey string) error {
 	if s.IsManaged(accessKey) {
 		return fmt.Errorf("%q: %w", accessKey, ErrProtected)
 	}
-	known, err := s.index.get(ctx)
+	known, err := s.index.current(ctx)
 	if err != nil {
 		return err
 	}
@@ -204,7 +212,7 @@ func (s *Store) Learn(ctx context.Context, id Identity) error {
 	if id.Kind != Temporary {
 		return s.index.put(ctx, id)
 	}
-	known, err := s.index.fresh(ctx)
+	known, err := s.index.Fresh(ctx)
 	if err != nil {
 		return err
 	}
@@ -311,7 +319,7 @@ func (s *Store) forget(ctx context.Context, accessKey string, operator bool) err
 // List returns the long-lived identities that are not configured, by access key.
 // ErrUnavailable.
 func (s *Store) List(ctx context.Context) ([]Identity, error) {
-	known, err := s.index.fresh(ctx)
+	known, err := s.index.Fresh(ctx)
 	if err != nil {
 		return nil, err
 	}

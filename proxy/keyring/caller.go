@@ -84,6 +84,15 @@ func (k *Ring) MayRule(ctx context.Context, c Caller, bucket string, mode sse.Mo
 	return k.mayUse(ctx, c, bucket, mode, key, identity.Generate)
 }
 
+// Exists says whether a KMS key exists. A key service that may not tell is no error. kms
+// errors.
+func (k *Ring) Exists(ctx context.Context, key string) error {
+	if _, err := k.o.KMS.DescribeKey(ctx, key); !errors.Is(err, kms.ErrNotPermitted) {
+		return err
+	}
+	return nil
+}
+
 // mayUse is asked before any DEK is generated or unsealed: upstream can only narrow
 // access, and one that says yes to everybody opens nothing. key is "" for SSE-C.
 func (k *Ring) mayUse(ctx context.Context, c Caller, bucket string, mode sse.Mode, key string, use identity.Use) error {

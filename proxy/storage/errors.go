@@ -27,6 +27,9 @@ var (
 	// ErrLied says that an answer contradicts what the proxy knows to be true of the
 	// object, or does what cannot be done.
 	ErrLied = errors.New("upstream's answer contradicts the object's record")
+	// ErrEncrypts says that the storage has a key service of its own, which this design
+	// rules out: it would encrypt ciphertext again and keep rules of its own.
+	ErrEncrypts = errors.New("upstream has a key service of its own; bucketseal needs one without")
 	// ErrListing says that a listing does not parse: MinIO writes names as they are, and
 	// some make its XML unreadable.
 	ErrListing = errors.New("upstream's listing does not parse")

@@ -431,6 +431,11 @@ const (
 	ReadUpload
 	// ListUploads is to list the uploads of a bucket below a prefix, which is Name.Key.
 	ListUploads
+	// ReadRule, WriteRule and RemoveRule are what a caller does with a bucket's encryption
+	// rule, of which the storage itself has none. ErrEncrypts if it has.
+	ReadRule
+	WriteRule
+	RemoveRule
 )
 
 // Question is what May asks.

@@ -14,6 +14,10 @@ var (
 	ErrConflict    = errors.New("system object was changed by somebody else")
 )
 
+// ErrNotReady says that the system bucket is not set up yet, or that the proxy cannot do
+// its work for another reason, which comes with it.
+var ErrNotReady = errors.New("the proxy is not set up yet")
+
 // What MinIO may have against the proxy itself. They come with MinIO's own answer.
 var (
 	// ErrOwnCredential says that MinIO does not know the service credential, or knows

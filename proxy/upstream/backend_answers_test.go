@@ -288,6 +288,18 @@ func TestWhatAnswersToQuestionsMean(t *testing.T) {
 		{storage.ReadUpload, 404, code("NoSuchKey"), &storage.Error{}},
 		{storage.ListUploads, 200, "", nil},
 		{storage.ListUploads, 403, code("AccessDenied"), &storage.Error{}},
+		{storage.ReadRule, 404, code(noEncryptionRule), nil},
+		{storage.ReadRule, 404, code("NoSuchBucket"), &storage.Error{}},
+		{storage.ReadRule, 403, code(noEncryptionRule), &storage.Error{}},
+		{storage.ReadRule, 200, "", storage.ErrEncrypts},
+		{storage.ReadRule, 302, "", &storage.Error{}},
+		{storage.WriteRule, 501, code("NotImplemented"), nil},
+		{storage.WriteRule, 404, code(noEncryptionRule), &storage.Error{}},
+		{storage.WriteRule, 403, code("AccessDenied"), &storage.Error{}},
+		{storage.WriteRule, 200, "", storage.ErrEncrypts},
+		{storage.RemoveRule, 204, "", nil},
+		{storage.RemoveRule, 200, "", storage.ErrEncrypts},
+		{storage.RemoveRule, 501, code("NotImplemented"), &storage.Error{}},
 		{storage.Right(99), 200, "", errors.ErrUnsupported},
 	} {
 		err := answering(t, tt.status, tt.body).May(t.Context(), &storage.Question{Right: tt.right, Name: testName})

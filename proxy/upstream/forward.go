@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -121,3 +122,6 @@ func (api API) says(e *storage.Error, body []byte) bool {
 		return err == nil && e.Code != ""
 	}
 }
+
+// Keeps says whether MinIO verifies and keeps a checksum.
+func Keeps(a checksum.Algorithm) bool { return a != 0 && a <= checksum.SHA256 }

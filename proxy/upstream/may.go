@@ -44,6 +44,8 @@ func (b *backend) May(ctx context.Context, q *storage.Question) error {
 			return err
 		}
 		return a.Close()
+	case storage.ReadRule, storage.WriteRule, storage.RemoveRule:
+		return b.mayRule(ctx, q)
 	case storage.SendPart, storage.CompleteUpload, storage.AbortUpload, storage.ReadUpload:
 		return b.ask(ctx, b.askUpload(q), "NoSuchUpload")
 	}

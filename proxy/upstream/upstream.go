@@ -63,6 +63,7 @@ type Client struct {
 	program atomic.Pointer[string]
 
 	encrypted encrypted
+	kms       ownKMS
 }
 
 // New returns a client; it makes no request.

@@ -148,7 +148,11 @@ func (v *Vault) obeys(ctx context.Context, c *Caller, name sse.Name) error {
 	if err != nil || len(known) == 0 {
 		return err
 	}
-	if known.Denies(&bucketpolicy.Request{Bucket: name.Bucket, Key: name.Key, Principals: id.Names(), Values: c.Policy}) {
+	q := &bucketpolicy.Request{Bucket: name.Bucket, Key: name.Key, Principals: id.Names()}
+	if c.Policy != nil {
+		q.Values = c.Policy()
+	}
+	if known.Denies(q) {
 		return fmt.Errorf("the bucket's policy demands another encryption: %w", ErrAccessDenied)
 	}
 	return nil

@@ -40,15 +40,17 @@ func (v *Vault) encryption(ctx context.Context, c *Caller, w *Write) (*sse.Reque
 	} else if err != nil {
 		return nil, err
 	}
-	asked := w.Asked.Request
+	said := &w.Asked.Request
 	switch {
-	case c.Keys.Anonymous() && (asked.KMSKeyID != "" || asked.ClientContext != nil): // key services judge by them, and log them
+	case c.Keys.Anonymous() && (said.KMSKeyID != "" || said.ClientContext != nil): // key services judge by them, and log them
 		return nil, fmt.Errorf("a caller without a signature names a KMS key or an encryption context: %w", ErrAccessDenied)
 	case w.Asked.Fault != nil && w.Asked.Hidden:
 		return nil, v.refusal(ctx, c, w, w.Asked.Fault)
 	case w.Asked.Fault != nil:
 		return nil, w.Asked.Fault
-	case asked.Mode != sse.ModeNone:
+	}
+	asked := *said // no copy of a customer key is left behind where the write is refused
+	if asked.Mode != sse.ModeNone {
 		return &asked, nil
 	}
 	rule, ok, err := v.rule(ctx, w.Name.Bucket)

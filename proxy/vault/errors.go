@@ -30,6 +30,7 @@ var (
 	ErrChecksumMismatch  = errors.New("checksum does not match")
 	ErrCopyOntoItself    = errors.New("copy of an object onto itself that changes nothing")
 	ErrAccessDenied      = errors.New("the caller may not do this")
+	ErrNoRule            = errors.New("the bucket has no encryption rule")
 	ErrServiceRights     = errors.New("the proxy's own identity at MinIO may not read an object: see its policy in docs/configuration.md")
 	// ErrNothingLost says that an object has its manifest, or needs none.
 	ErrNothingLost = errors.New("nothing is lost: the object has its manifest, or needs none")

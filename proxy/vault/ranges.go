@@ -67,3 +67,11 @@ func (b *Range) encrypted(encSize int64) sse.Range {
 func exactly(r sse.Range) *storage.Range {
 	return &storage.Range{First: r.Offset, Last: r.Offset + r.Length - 1}
 }
+
+// plain asks for the range itself, of a plain object.
+func (b *Range) plain() *storage.Range {
+	if b.Suffix >= 0 {
+		return &storage.Range{First: -b.Suffix, Last: -1}
+	}
+	return &storage.Range{First: b.First, Last: b.Last}
+}

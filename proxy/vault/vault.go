@@ -56,6 +56,8 @@ type Options struct {
 	SmallObject int64
 	// Logger is told what operators should know; nil means slog.Default().
 	Logger *slog.Logger
+	// SweepOthers is called at the end of each sweep; nil for nothing.
+	SweepOthers SweepOthers
 	// OnRestored is called once for each object whose manifest was found by its data; nil
 	// for nobody.
 	OnRestored func()
@@ -97,9 +99,9 @@ type Caller struct {
 	Name, RequestID string
 	// Memory is the caller's share of the memory for small uploads.
 	Memory Memory
-	// Policy is what a bucket's policy may ask of the request, by the names of package
-	// bucketpolicy.
-	Policy map[string][]string
+	// Policy returns what a bucket's policy may ask of the request, by the names of package
+	// bucketpolicy. It is asked where there is such a policy; nil knows nothing.
+	Policy func() map[string][]string
 }
 
 // Memory hands out buffers.

@@ -10,6 +10,8 @@ package awssecrets
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -19,7 +21,6 @@ import (
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
-	"github.com/google/uuid"
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/keystore/awskms/awsapi"
@@ -113,7 +114,7 @@ func (s *Store) Endpoints() (secrets, keys string) {
 func (s *Store) Create(ctx context.Context, name string, value []byte) error {
 	// AWS makes the token the version's id: by it a secret can be told to be
 	// ours when a call failed after AWS had stored it.
-	token := uuid.NewString()
+	token := requestToken()
 	in := &secretsmanager.CreateSecretInput{
 		Name:               aws.String(s.secret(name)),
 		Description:        aws.String(descriptionOfKey),
@@ -276,3 +277,11 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // errForeign says that a secret is not this store's.
 var errForeign = errors.New("not a key of this store")
+
+// requestToken returns a new ClientRequestToken: 32 of the 32 to 64 letters that AWS asks
+// for.
+func requestToken() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}

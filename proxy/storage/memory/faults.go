@@ -7,7 +7,7 @@ import (
 	"github.com/bucketseal/bucketseal/sse"
 )
 
-// Op is a method of storage.Backend.
+// Op is a method of storage.Backend, or what else May asks about.
 type Op string
 
 // The methods.
@@ -26,6 +26,11 @@ const (
 	ListParts    Op = "ListParts"
 	ObjectParts  Op = "ObjectParts"
 	May          Op = "May"
+
+	// Nobody can do these: May asks for rights only.
+	ReadRule   Op = "ReadRule"
+	WriteRule  Op = "WriteRule"
+	RemoveRule Op = "RemoveRule"
 )
 
 // Step is how far a call has come.

@@ -232,6 +232,7 @@ func (v *version) copyData(from *version, algorithm string, onto bool) {
 var opsOf = map[storage.Right]Op{
 	storage.WriteObject: Put, storage.SendPart: PutPart, storage.CompleteUpload: Complete,
 	storage.AbortUpload: Abort, storage.ReadUpload: ListParts, storage.ListUploads: List,
+	storage.ReadRule: ReadRule, storage.WriteRule: WriteRule, storage.RemoveRule: RemoveRule,
 }
 
 // May implements storage.Backend.

@@ -1,0 +1,102 @@
+package intake
+
+import (
+	"fmt"
+	"io"
+	"math/bits"
+	"sync"
+
+	"github.com/bucketseal/bucketseal/proxy/edge"
+)
+
+// copyBufferSize is what a streamed answer is copied with: two DARE packages.
+const copyBufferSize = 128 << 10
+
+// minBuffer is the smallest class of upload buffers in bytes.
+const minBuffer = 4 << 10
+
+// leastDocuments is the least memory for documents, in bytes.
+const leastDocuments = 16 << 20
+
+// Buffers hands out buffers, bounded in sum and shared fairly.
+type Buffers struct {
+	shares  *edge.Budget
+	classes [20]sync.Pool // class n holds buffers of minBuffer << n bytes
+	copies  sync.Pool
+}
+
+func newBuffers(limit int64) *Buffers {
+	b := &Buffers{shares: edge.NewBudget(limit, limit/2)}
+	b.copies.New = func() any { return new([copyBufferSize]byte) }
+	return b
+}
+
+// Take returns a buffer of size bytes, or nil if the budget has none left for c.
+// It never waits: a slow client must not hold up others.
+func (b *Buffers) Take(c edge.Claim, size int64) []byte {
+	class := bufferClass(size)
+	if class >= len(b.classes) || !b.shares.Take(c, minBuffer<<class) {
+		return nil
+	}
+	if p, ok := b.classes[class].Get().(*[]byte); ok {
+		return (*p)[:size]
+	}
+	return make([]byte, minBuffer<<class)[:size]
+}
+
+// Give takes a buffer of c back; reuse is false while somebody may still read it.
+func (b *Buffers) Give(c edge.Claim, buffer []byte, reuse bool) {
+	buffer = buffer[:cap(buffer)]
+	b.shares.Give(c, int64(len(buffer)))
+	if reuse {
+		clear(buffer) // plaintext
+		b.classes[bufferClass(int64(len(buffer)))].Put(&buffer)
+	}
+}
+
+func bufferClass(size int64) int {
+	return bits.Len64(uint64(max(size-1, 0)) / minBuffer)
+}
+
+// Send copies src to dst. first, if not nil, reads the first bytes into a buffer and begins
+// the answer; if it reads none, nothing follows. Of the buffer, plain bytes are cleared
+// afterwards. ErrClientGone if dst fails, else the error of first or src.
+func (b *Buffers) Send(dst io.Writer, src io.Reader, plain int64, first func(buffer []byte) (int, error)) error {
+	buffer := b.copies.Get().(*[copyBufferSize]byte)
+	used := min(plain, copyBufferSize)
+	defer func() {
+		clear(buffer[:used])
+		b.copies.Put(buffer)
+	}()
+	n := 0
+	if first != nil {
+		var err error
+		if n, err = first(buffer[:]); err != nil || n == 0 {
+			return err
+		}
+	}
+	return move(dst, src, buffer[:], n)
+}
+
+// move copies until src ends, with a buffer that begins with the n bytes that were read
+// already into it. ErrClientGone if dst fails, else src's error.
+func move(dst io.Writer, src io.Reader, buffer []byte, n int) error {
+	for {
+		if n > 0 {
+			if _, err := dst.Write(buffer[:n]); err != nil {
+				return fmt.Errorf("%w (%w)", ErrClientGone, err)
+			}
+		}
+		var err error
+		n, err = src.Read(buffer)
+		if err == io.EOF {
+			if n == 0 {
+				return nil
+			}
+			continue // src repeats its end
+		}
+		if err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,22 @@
+package intake
+
+import (
+	"net/http/httptest"
+	"testing"
+)
+
+func TestAnAnswerBeginsOnce(t *testing.T) {
+	t.Parallel()
+	rec := httptest.NewRecorder()
+	w := &Answer{ResponseWriter: rec}
+	if w.started {
+		t.Error("begun before it began")
+	}
+	if _, err := w.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	w.WriteHeader(500)
+	if !w.started || w.Status() != 200 || rec.Code != 200 {
+		t.Errorf("status %d, %d", w.Status(), rec.Code)
+	}
+}

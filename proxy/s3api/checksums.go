@@ -1,0 +1,133 @@
+package s3api
+
+import (
+	"encoding/base64"
+	"encoding/xml"
+	"net/http"
+	"net/textproto"
+	"strconv"
+	"strings"
+
+	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// checksumAlgorithm is one of S3's checksums in all its names.
+type checksumAlgorithm struct {
+	wire   checksum.Algorithm
+	sealed sse.ChecksumType
+	// header carries its value, and element in documents.
+	header, element string
+	// upstream says that MinIO knows it.
+	upstream bool
+}
+
+// checksumAlgorithms are the checksums that S3 knows.
+var checksumAlgorithms = func() (list []checksumAlgorithm) {
+	for _, pair := range []struct {
+		wire   checksum.Algorithm
+		sealed sse.ChecksumType
+	}{
+		{checksum.CRC32, sse.CRC32},
+		{checksum.CRC32C, sse.CRC32C},
+		{checksum.CRC64NVME, sse.CRC64NVME},
+		{checksum.SHA1, sse.SHA1},
+		{checksum.SHA256, sse.SHA256},
+		{checksum.SHA512, sse.SHA512},
+		{checksum.MD5, sse.MD5},
+		{checksum.XXHASH64, sse.XXHASH64},
+		{checksum.XXHASH3, sse.XXHASH3},
+		{checksum.XXHASH128, sse.XXHASH128},
+	} {
+		list = append(list, checksumAlgorithm{
+			wire: pair.wire, sealed: pair.sealed, upstream: pair.wire <= checksum.SHA256,
+			header: textproto.CanonicalMIMEHeaderKey(pair.wire.HeaderName()), element: "Checksum" + pair.wire.String(),
+		})
+	}
+	return list
+}()
+
+// checksumOf returns the algorithm of a record's checksum. Every type that a record
+// can have has one.
+func checksumOf(kind sse.ChecksumType) *checksumAlgorithm {
+	for i := range checksumAlgorithms {
+		if checksumAlgorithms[i].sealed == kind {
+			return &checksumAlgorithms[i]
+		}
+	}
+	return &checksumAlgorithm{}
+}
+
+// sealedChecksum returns how a record names a client's checksum, 0 for none.
+func sealedChecksum(algorithm checksum.Algorithm) sse.ChecksumType {
+	for i := range checksumAlgorithms {
+		if checksumAlgorithms[i].wire == algorithm {
+			return checksumAlgorithms[i].sealed
+		}
+	}
+	return 0
+}
+
+// upstreamKeeps says whether MinIO knows the checksum in a header of this name.
+func upstreamKeeps(header string) bool {
+	for i := range checksumAlgorithms {
+		if a := &checksumAlgorithms[i]; a.header == header {
+			return a.upstream
+		}
+	}
+	return true // about a checksum, as its type is
+}
+
+// defaultChecksum is what a write gets whose client asks for no checksum, as at AWS.
+const defaultChecksum = checksum.CRC64NVME
+
+// combinable says whether the checksum of a whole follows from those of its parts.
+func combinable(kind sse.ChecksumType) bool {
+	return kind == sse.CRC32 || kind == sse.CRC32C || kind == sse.CRC64NVME
+}
+
+// checksumValues are the checksums in a part's element of a document.
+type checksumValues []struct {
+	XMLName xml.Name
+	Value   string `xml:",chardata"`
+}
+
+// each calls f for every checksum that is given.
+func (v checksumValues) each(f func(a *checksumAlgorithm, value string)) {
+	for _, one := range v {
+		for i := range checksumAlgorithms {
+			if a := &checksumAlgorithms[i]; a.element == one.XMLName.Local && one.Value != "" {
+				f(a, one.Value)
+			}
+		}
+	}
+}
+
+func isChecksumHeader(name string) bool {
+	return strings.HasPrefix(name, "X-Amz-Checksum-")
+}
+
+func setChecksumHeaders(h http.Header, facts *sse.Facts) {
+	sum := facts.Checksum
+	h.Set(checksumOf(sum.Type).header, checksumValue(facts))
+	h.Set("X-Amz-Checksum-Type", checksumKind(sum))
+}
+
+// checksumValue is a checksum as S3 writes it: one of parts' checksums ends with
+// their number.
+func checksumValue(facts *sse.Facts) string {
+	value := base64Std(facts.Checksum.Value)
+	if facts.Checksum.Composite {
+		value += "-" + strconv.Itoa(facts.Parts)
+	}
+	return value
+}
+
+func checksumKind(sum *sse.Checksum) string {
+	if sum.Composite {
+		return "COMPOSITE"
+	}
+	return "FULL_OBJECT"
+}
+
+func base64Std(b []byte) string { return base64.StdEncoding.EncodeToString(b) }

@@ -1,0 +1,178 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// Complete asks for the parts of an upload to be put together.
+type Complete struct {
+	Upload
+	// Parts are the object's: at least one and at most 10,000, in ascending order.
+	Parts      []WantedPart
+	Conditions WriteConditions
+	// ObjectSize, ChecksumType and Checksums are what the client says of the whole object,
+	// as S3 writes it; "" and none for nothing.
+	ObjectSize, ChecksumType string
+	Checksums                []SaidChecksum
+	// Long does what may take long while the client is kept waiting; nil does it at once.
+	Long func(do func() error) error
+}
+
+// WantedPart is a part of a client's list.
+type WantedPart struct {
+	Number int
+	// ETag is the part's, as clients know it, with quotes or without.
+	ETag string
+	// Checksums are those that the client's list gives.
+	Checksums []SaidChecksum
+}
+
+// SaidChecksum is a checksum in base64, as a client says it.
+type SaidChecksum struct {
+	Algorithm checksum.Algorithm
+	Value     string
+}
+
+// Completed is an object that was put together.
+type Completed struct {
+	// ETag is the object's, as clients know it, in quotes.
+	ETag string
+	// Version is its version id; "" in a bucket without versions.
+	Version string
+	// Record says how it is encrypted; nil for plain storage.
+	Record *sse.Record
+	// Facts are what is known of the plaintext.
+	Facts sse.Facts
+}
+
+// completing is a Complete on its way.
+type completing struct {
+	vault  *Vault
+	caller *Caller
+	wanted *Complete
+	upload *openUpload
+
+	chosen []chosenPart
+	facts  sse.Facts
+	// etag is the one upstream will store, without quotes.
+	etag string
+	// version is the new object's version id, if its bucket has versions.
+	version string
+}
+
+// Complete puts the parts of an upload together. The manifest is written before upstream
+// commits: an object that can be seen has its manifest. One that is repeated succeeds
+// again, as long as the object is there. ErrNoSuchUpload, ErrNoSuchKey, ErrPrecondition,
+// ErrInvalidPart, ErrPartTooSmall, ErrInvalidChecksum, ErrChecksumMismatch, *RequestError,
+// or those of package keyring.
+func (v *Vault) Complete(ctx context.Context, c *Caller, wanted *Complete) (*Completed, error) {
+	u, err := v.upload(ctx, c, wanted.Upload, storage.CompleteUpload)
+	if errors.Is(err, ErrNoSuchUpload) {
+		return v.repeat(ctx, c, wanted, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := v.o.Keys.MayKnow(ctx, c.Keys, wanted.Name.Bucket, u.record); err != nil {
+		return nil, err
+	}
+	p := &completing{vault: v, caller: c, wanted: wanted, upload: u}
+	err = patiently(wanted.Long, func() error { return p.run(ctx) })
+	switch {
+	case errors.Is(err, ErrNoSuchUpload): // which MinIO, just started again, also says of uploads that it has
+		done, err := v.repeat(ctx, c, wanted, err)
+		if err == nil {
+			v.dropUpload(ctx, u)
+		}
+		return done, err
+	case failedCondition(err): // the first of two held, and changed what the second is judged on
+		return v.repeat(ctx, c, wanted, err)
+	case err != nil:
+		return nil, err
+	}
+	v.dropUpload(ctx, u)
+	return p.done(), nil
+}
+
+// failedCondition says whether the proxy or upstream found a condition not to
+// hold.
+func failedCondition(err error) bool {
+	return errors.Is(err, ErrPrecondition) || errors.Is(err, storage.ErrPrecondition)
+}
+
+func (p *completing) run(ctx context.Context) error {
+	pinned, err := p.vault.pin(ctx, p.caller, p.wanted.Name, p.wanted.Conditions)
+	if err != nil {
+		return err
+	}
+	if err := p.choose(ctx); err != nil {
+		return err
+	}
+	if err := p.combine(); err != nil {
+		return err
+	}
+	if p.upload.record != nil {
+		if err := p.vault.o.Keys.Confirm(ctx, p.wanted.Name, p.upload.record); err != nil {
+			return err
+		}
+		if err := p.writeManifest(ctx); err != nil {
+			return err
+		}
+	}
+	return p.commit(ctx, pinned)
+}
+
+func (p *completing) writeManifest(ctx context.Context) error {
+	list := make([]sse.Part, len(p.chosen))
+	for i, part := range p.chosen {
+		list[i] = sse.Part{Number: uint32(part.Number), PlainSize: part.PlainSize, Nonce: part.Nonce} //nolint:gosec // 1 to 10,000
+		if p.upload.Checksum != 0 {
+			list[i].Checksum = part.Checksum.Value
+		}
+	}
+	parts, err := sse.NewParts(list, p.upload.Checksum)
+	if err != nil {
+		return err
+	}
+	ref := manifest.Ref{Name: p.wanted.Name, ID: p.upload.Manifest, ETag: p.etag}
+	return p.vault.o.Manifests.Put(ctx, ref, p.facts, parts)
+}
+
+// commit has upstream put the parts together. A client that goes away meanwhile
+// does not stop it: MinIO, cut off in the middle of a Complete, is left with neither
+// the object nor an upload that can be completed (measured).
+func (p *completing) commit(ctx context.Context, pinned storage.Conditions) error {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), commitLimit, errSlowCommit)
+	defer cancel()
+	list := make([]storage.CompletePart, len(p.chosen))
+	for i, part := range p.chosen {
+		list[i] = storage.CompletePart{Number: part.Number, ETag: part.ETag}
+		if p.upload.record == nil && p.upload.Checksum != 0 {
+			list[i].Algorithm, list[i].Checksum = Algorithm(p.upload.Checksum).String(), base64Std(part.Checksum.Value)
+		}
+	}
+	stored, err := p.vault.as(p.caller).Complete(ctx, &storage.Complete{Upload: p.upload.at(), Parts: list, Conditions: pinned})
+	if err != nil {
+		return asNoSuchUpload(err)
+	}
+	if p.upload.record != nil && strings.Trim(stored.ETag, `"`) != p.etag {
+		return fmt.Errorf("upstream stored the ETag %q, not %q: %w", stored.ETag, p.etag, storage.ErrLied)
+	}
+	p.version = stored.Version
+	return nil
+}
+
+// done is the object as clients know it.
+func (p *completing) done() *Completed {
+	return &Completed{
+		ETag: clientETag(p.upload.record, &p.facts, p.etag), Version: p.version, Record: p.upload.record, Facts: p.facts,
+	}
+}

@@ -1,0 +1,231 @@
+package vault
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bucketseal/bucketseal/proxy/keyring"
+	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/objectname"
+	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// listEntry is an entry of a listing with what the engine knows of it.
+type listEntry struct {
+	*storage.Entry
+	record *sse.Record // nil for a plain object
+	stored string      // upstream's ETag
+	name   sse.Name
+	facts  sse.Facts
+	// known says that the facts are those of the object, late that its manifest has them
+	// and is to be read.
+	known, late bool
+	shown       bool // the caller may see the ETag that the facts give
+}
+
+func (e *listEntry) ref() manifest.Ref { return manifestRef(e.name, e.record, e.stored) }
+
+// open replaces upstream's sizes and ETags by those the client knows. An entry
+// whose record or manifest can never be opened keeps upstream's: one bad object
+// must not make a whole listing fail. What may pass fails the listing, since
+// clients compare sizes and ETags, and copy or delete where they differ.
+func (l *listing) open(ctx context.Context, page *storage.Page) ([]listEntry, error) {
+	entries, err := l.openRecords(ctx, page)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.readManifests(ctx, entries); err != nil {
+		return nil, err
+	}
+	for i := range entries {
+		if e := &entries[i]; e.known && e.shown {
+			e.ETag = clientETag(e.record, &e.facts, e.stored)
+		}
+	}
+	return entries, nil
+}
+
+// readManifests reads those that the entries need, together.
+func (l *listing) readManifests(ctx context.Context, entries []listEntry) error {
+	var refs []manifest.Ref
+	for i := range entries {
+		if e := &entries[i]; e.late {
+			refs = append(refs, e.ref())
+		}
+	}
+	if len(refs) == 0 {
+		return nil
+	}
+	found, failed := l.vault.o.Manifests.GetMany(ctx, refs, l.vault.storedOf(entries))
+	for i := range entries {
+		e := &entries[i]
+		if !e.late {
+			continue
+		}
+		ref := e.ref()
+		if err := failed[ref]; mayPass(err) {
+			return fmt.Errorf("manifest of %q: %w", e.Key, err)
+		} else if err != nil {
+			l.warn(ctx, e, err)
+			continue
+		}
+		e.facts, e.known = found[ref], true
+		if own := l.vault.ownETag(ref, e.stored); own != e.stored {
+			e.stored = own
+			if e.record.Mode != sse.ModeS3 {
+				e.ETag = clientETag(e.record, nil, own)
+			}
+		}
+		if e.record.Layout != sse.OneStream {
+			e.Size = e.facts.PlainSize
+		}
+	}
+	return nil
+}
+
+// storedOf says what upstream has of the objects of a page.
+func (v *Vault) storedOf(entries []listEntry) func(manifest.Ref) manifest.Data {
+	data := make(map[manifest.Ref]manifest.Data)
+	for i := range entries {
+		if e := &entries[i]; e.late && e.record.Layout == sse.Uploaded { // else its name holds no ETag
+			data[e.ref()] = v.storedData(e.name, e.VersionID, e.stored, e.Size)
+		}
+	}
+	return func(ref manifest.Ref) manifest.Data { return data[ref] }
+}
+
+// openers bounds the records of one listing that are opened at a time.
+const openers = 8
+
+// openRecords opens what of each entry lies in its record. After the first error
+// that may pass, nothing more is asked.
+func (l *listing) openRecords(ctx context.Context, page *storage.Page) ([]listEntry, error) {
+	entries := make([]listEntry, len(page.Entries))
+	var next atomic.Int64
+	var group errgroup.Group
+	for range min(openers, len(entries)) {
+		group.Go(func() error {
+			for i := next.Add(1) - 1; i < int64(len(entries)); i = next.Add(1) - 1 {
+				e := &entries[i]
+				e.Entry, e.stored = &page.Entries[i], page.Entries[i].ETag
+				err := l.openRecord(ctx, e)
+				if mayPass(err) {
+					next.Store(int64(len(entries)))
+					return fmt.Errorf("open %q: %w", e.Key, err)
+				}
+				if err != nil {
+					l.warn(ctx, e, err)
+				}
+			}
+			return nil
+		})
+	}
+	return entries, group.Wait()
+}
+
+func (l *listing) warn(ctx context.Context, e *listEntry, err error) {
+	l.vault.log.WarnContext(ctx, "listing: object cannot be opened", "id", l.caller.RequestID,
+		"bucket", l.list.Bucket, "key", e.Key, "error", err)
+}
+
+// openRecord says what an entry's record tells of it: all, or that a manifest has it.
+func (l *listing) openRecord(ctx context.Context, e *listEntry) error {
+	if err := l.readRecord(e); err != nil || e.record == nil {
+		return err
+	}
+	rec := e.record
+	var grant keyring.Grant
+	if rec.Mode == sse.ModeS3 { // other ETags are upstream's
+		var err error
+		grant, err = l.grants.of(ctx, l, rec)
+		if mayPass(err) {
+			return err
+		}
+		e.shown = err == nil
+	}
+	if rec.Layout != sse.OneStream {
+		e.late = needsManifest(rec, false) // it has size and ETag
+		e.known = !e.late
+		return nil
+	}
+	e.Size = rec.PlainSize
+	if !e.shown {
+		return nil
+	}
+	object, private, err := grant.Open(ctx, e.name, rec, nil)
+	if err != nil {
+		return err
+	}
+	object.Zero()
+	e.facts, e.late = private.Facts, needsManifest(rec, false)
+	e.known = !e.late
+	return nil
+}
+
+// readRecord finds an entry's record, none in a plain object's.
+func (l *listing) readRecord(e *listEntry) error {
+	text := ""
+	for _, m := range e.Metadata {
+		if !storage.IsReserved(m.Name) {
+			continue
+		}
+		if text != "" || m.Name != storage.RecordName {
+			return fmt.Errorf("more than one record, or one of another name: %w", sse.ErrRecord)
+		}
+		text = m.Value
+	}
+	if text == "" {
+		return nil
+	}
+	rec, err := sse.ParseRecord(text)
+	if err != nil {
+		return err
+	}
+	if rec.Layout == sse.OneStream && sse.EncSize(rec.PlainSize) != e.Size {
+		return fmt.Errorf("listed with %d bytes: %w", e.Size, storage.ErrLied)
+	}
+	key, err := url.QueryUnescape(e.Key)
+	if err != nil {
+		return fmt.Errorf("decode key: %w", err)
+	}
+	e.record, e.name = rec, objectname.Listed(l.list.Bucket, key)
+	return nil
+}
+
+// grants are the caller's rights to open the records of one page, each asked for once. The
+// zero value is ready.
+type grants struct {
+	mu    sync.Mutex
+	known map[grantOf]grantOrError
+}
+
+type grantOf struct {
+	mode   sse.Mode
+	kmsKey string
+}
+
+type grantOrError struct {
+	keyring.Grant
+	err error
+}
+
+func (g *grants) of(ctx context.Context, l *listing, rec *sse.Record) (keyring.Grant, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	about := grantOf{rec.Mode, rec.KMSKey}
+	given, ok := g.known[about]
+	if !ok {
+		given.Grant, given.err = l.vault.o.Keys.MayOpen(ctx, l.caller.Keys, l.list.Bucket, rec)
+		if g.known == nil {
+			g.known = make(map[grantOf]grantOrError)
+		}
+		g.known[about] = given
+	}
+	return given.Grant, given.err
+}

@@ -1,0 +1,268 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// ListParts asks for one page of an upload's parts.
+type ListParts struct {
+	Upload
+	// Parameters are the client's, by S3's names: max-parts, part-number-marker.
+	Parameters map[string]string
+}
+
+// PartsPage is one page of an upload's parts, as clients know them.
+type PartsPage struct {
+	// ID is the upload's, as clients have it.
+	ID string
+	// Initiator, Owner, StorageClass and MaxParts are as the storage says them.
+	Initiator, Owner       storage.Owner
+	StorageClass, MaxParts string
+	// Truncated says that there are more, after the part number Next; 0 if there are none.
+	Truncated bool
+	Next      int
+	// Checksum is the algorithm of the parts' checksums, 0 for none; Composite says that
+	// the object's is a checksum of those.
+	Checksum  sse.ChecksumType
+	Composite bool
+	Parts     []ListedPart
+}
+
+// ListedPart is a part in a list.
+type ListedPart struct {
+	Number int
+	// LastModified is as the storage says it.
+	LastModified string
+	// ETag is the part's, as clients know it, in quotes.
+	ETag string
+	// Size is the plaintext's length in bytes.
+	Size     int64
+	Checksum *sse.Checksum // nil if it has none that clients know of
+}
+
+// Parts lists the parts of an upload: upstream's, of which those that the ledger does not
+// know do not exist, with sizes and ETags of the plaintext. ErrNoSuchUpload, or those of
+// package keyring.
+func (v *Vault) Parts(ctx context.Context, c *Caller, asked *ListParts) (*PartsPage, error) {
+	u, err := v.upload(ctx, c, asked.Upload, storage.ReadUpload)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.o.Keys.MayKnow(ctx, c.Keys, asked.Name.Bucket, u.record); err != nil {
+		return nil, err
+	}
+	found, err := v.as(c).ListParts(ctx, &storage.ListParts{Upload: u.at(), Parameters: asked.Parameters})
+	if err != nil {
+		return nil, asNoSuchUpload(err)
+	}
+	page := &PartsPage{
+		ID: u.id.String(), Initiator: found.Initiator, Owner: found.Owner, StorageClass: found.StorageClass, MaxParts: found.MaxParts,
+		Truncated: found.IsTruncated, Checksum: u.Checksum, Composite: u.Composite,
+	}
+	n := len(found.Parts)
+	if n == 0 {
+		return page, nil
+	}
+	if page.Truncated {
+		page.Next = found.Parts[n-1].PartNumber
+	}
+	noted, err := v.o.Ledger.Parts(ctx, u.ID, found.Parts[0].PartNumber, found.Parts[n-1].PartNumber)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range found.Parts {
+		id := manifest.PartID{Number: p.PartNumber, ETag: strings.Trim(p.ETag, `"`)}
+		if facts, ok := noted[id]; ok {
+			page.Parts = append(page.Parts, ListedPart{
+				Number: p.PartNumber, LastModified: p.LastModified, ETag: partETag(u.record, id, &facts),
+				Size: facts.PlainSize, Checksum: facts.Checksum,
+			})
+		}
+	}
+	return page, nil
+}
+
+// ListUploads asks for one page of a bucket's uploads.
+type ListUploads struct {
+	Bucket, Prefix, Delimiter string
+	// KeyMarker and IDMarker are where the page before ended; "" for the first.
+	KeyMarker, IDMarker string
+	// Max bounds the uploads and prefixes of the page.
+	Max int
+}
+
+// UploadsPage is one page of a bucket's uploads.
+type UploadsPage struct {
+	Uploads  []ListedUpload
+	Prefixes []string
+	// Truncated says that there are more, after NextKey and NextID.
+	Truncated       bool
+	NextKey, NextID string
+}
+
+// ListedUpload is an upload in a list.
+type ListedUpload struct {
+	// ID is as clients have it, and Initiator the access key of who began it.
+	Key, ID, Initiator string
+	// StorageClass is "" if none was asked for.
+	StorageClass string
+	Initiated    time.Time
+}
+
+// Uploads lists the uploads of a bucket from the ledger: upstream's own list is a memory
+// cache that matches whole keys only. Upstream says whether the caller may list.
+func (v *Vault) Uploads(ctx context.Context, c *Caller, asked *ListUploads) (*UploadsPage, error) {
+	err := v.as(c).May(ctx, &storage.Question{Right: storage.ListUploads, Name: sse.Name{Bucket: asked.Bucket, Key: asked.Prefix}})
+	if err != nil {
+		return nil, err
+	}
+	if err := v.o.Ready(ctx); err != nil {
+		return nil, err
+	}
+	var all []*manifest.Upload
+	if !strings.HasPrefix(asked.Prefix, "/") { // no key begins so
+		if err := v.o.Ledger.Uploads(ctx, asked.Bucket, asked.Prefix, func(u *manifest.Upload) { all = append(all, u) }); err != nil {
+			return nil, err
+		}
+	}
+	sort.SliceStable(all, func(i, j int) bool {
+		return all[i].Key < all[j].Key || all[i].Key == all[j].Key && all[i].Initiated.Before(all[j].Initiated)
+	})
+	page := new(UploadsPage)
+	live := &liveness{vault: v, all: all}
+	return page, page.fill(asked, all, func(i int) (bool, error) { return live.alive(ctx, i) })
+}
+
+// fill takes the uploads after the markers that are alive, folded at the delimiter,
+// up to the page's size. alive is asked in order, by index.
+func (p *UploadsPage) fill(asked *ListUploads, all []*manifest.Upload, alive func(int) (bool, error)) error {
+	passed := !asked.marked(all) // the upload of the marker was seen, or has ended since
+	for i, u := range all {
+		if u.Key < asked.KeyMarker || u.Key == asked.KeyMarker && asked.KeyMarker != "" && (asked.IDMarker == "" || !passed) {
+			passed = passed || u.Key == asked.KeyMarker && notedUploadID(u) == asked.IDMarker
+			continue
+		}
+		folded := asked.fold(u.Key)
+		if folded != "" && (len(p.Prefixes) > 0 && p.Prefixes[len(p.Prefixes)-1] == folded || folded <= asked.KeyMarker) {
+			continue
+		}
+		if ok, err := alive(i); err != nil || !ok {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if len(p.Uploads)+len(p.Prefixes) >= asked.Max {
+			p.Truncated = asked.Max > 0
+			return nil
+		}
+		if folded != "" {
+			p.Prefixes = append(p.Prefixes, folded)
+			p.NextKey, p.NextID = folded, ""
+			continue
+		}
+		id := notedUploadID(u)
+		p.Uploads = append(p.Uploads, ListedUpload{
+			Key: u.Key, ID: id, Initiator: u.Initiator, StorageClass: u.StorageClass, Initiated: u.Initiated,
+		})
+		p.NextKey, p.NextID = u.Key, id
+	}
+	return nil
+}
+
+// fold returns the prefix that stands for a key in the list, "" for none.
+func (l *ListUploads) fold(key string) string {
+	if l.Delimiter != "" {
+		if i := strings.Index(key[len(l.Prefix):], l.Delimiter); i >= 0 {
+			return key[:len(l.Prefix)+i+len(l.Delimiter)]
+		}
+	}
+	return ""
+}
+
+// marked says whether the upload that the markers name is among all.
+func (l *ListUploads) marked(all []*manifest.Upload) bool {
+	for _, u := range all {
+		if u.Key == l.KeyMarker && notedUploadID(u) == l.IDMarker {
+			return true
+		}
+	}
+	return false
+}
+
+// livenessBatch is how many uploads are asked about at once.
+const livenessBatch = 16
+
+// liveness says which of the uploads that the ledger knows upstream has still.
+// Their notes go in the background after they ended, and stay where a proxy is killed, or where
+// MinIO ends an upload by itself; so a listing asks about those that it shows, which
+// costs the writes nothing.
+type liveness struct {
+	vault *Vault
+	all   []*manifest.Upload
+	from  int // known are those from here on
+	known []bool
+}
+
+// alive says whether upstream has the upload with the index i. Indexes rise.
+func (l *liveness) alive(ctx context.Context, i int) (bool, error) {
+	if i >= l.from+len(l.known) {
+		if err := l.fetch(ctx, i); err != nil {
+			return false, err
+		}
+	}
+	return l.known[i-l.from], nil
+}
+
+func (l *liveness) fetch(ctx context.Context, from int) error {
+	batch := l.all[from:min(from+livenessBatch, len(l.all))]
+	known := make([]bool, len(batch))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, u := range batch {
+		group.Go(func() (err error) {
+			known[i], err = l.vault.uploadExists(ctx, u.Name(), u.ID)
+			var answer *storage.Error
+			if errors.As(err, &answer) && answer.Status < 500 {
+				known[i], err = true, nil // an odd name, say: the ledger's word counts
+			}
+			if err != nil { // the answer was to the proxy, not to the client
+				return fmt.Errorf("look up upload: %w (%w)", storage.ErrUnreachable, err)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	l.from, l.known = from, known
+	return nil
+}
+
+// uploadExists says whether upstream has an upload, on nobody's behalf.
+// manifest.ErrUncertain for an answer that concerns the one upload.
+func (v *Vault) uploadExists(ctx context.Context, name sse.Name, id string) (bool, error) {
+	_, err := v.alone().ListParts(ctx, &storage.ListParts{
+		Upload: storage.Upload{Name: name, ID: id}, Parameters: map[string]string{"max-parts": "1"},
+	})
+	var answer *storage.Error
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, storage.ErrNoSuchUpload), errors.Is(err, storage.ErrNoSuchBucket):
+		return false, nil
+	case errors.As(err, &answer):
+		err = fmt.Errorf("%w (%w)", manifest.ErrUncertain, err)
+	}
+	return false, err
+}

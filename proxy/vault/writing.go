@@ -1,0 +1,207 @@
+package vault
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"io"
+	"maps"
+	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/keyring"
+	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// writing is an object on its way to the storage.
+type writing struct {
+	vault  *Vault
+	caller *Caller
+	write  *Write
+	asked  *sse.Request // as it is decided
+	// meta is what the storage keeps with the object, which takes it over.
+	meta storage.Metadata
+	// declared are the digests that the client declares of the body, for plain storage.
+	declared storage.Metadata
+	pinned   storage.Conditions
+	body     Body
+	size     int64
+	// copied says that the body is another object's: who may write it was asked before.
+	copied bool
+
+	facts  sse.Facts // what is known of the plaintext
+	late   bool      // facts become known with the last byte, and go into a manifest
+	stream sse.Stream
+	record *sse.Record       // nil for plain storage
+	key    *keyring.WriteKey // that the record is sealed with; nil for plain storage
+	text   string            // the record's
+	// answer is the storage's.
+	answer *storage.Stored
+}
+
+// store writes the object upstream. lateChecksum says that a checksum that the client
+// wants becomes known with the last byte.
+func (u *writing) store(ctx context.Context, lateChecksum bool) error {
+	if u.size == 0 { // nobody else reads it to its end, where it is verified
+		if err := drain(u.body); err != nil {
+			return err
+		}
+	}
+	switch {
+	case u.asked.Mode == sse.ModeNone:
+		return u.sendPlain(ctx)
+	case u.size > 0 && u.size <= u.vault.o.SmallObject:
+		if buffer := u.caller.Memory.Take(u.size); buffer != nil {
+			return u.sendSmall(ctx, buffer)
+		}
+	}
+	u.facts = u.known()
+	u.late = u.size > 0 && (u.asked.Mode == sse.ModeS3 && u.facts.MD5 == nil || lateChecksum && u.facts.Checksum == nil)
+	if err := u.prepare(ctx); err != nil {
+		return err
+	}
+	return u.sendStream(ctx)
+}
+
+// prepare gets the keys and writes the record: what is known of the object is
+// what goes with it.
+func (u *writing) prepare(ctx context.Context) error {
+	key, err := u.vault.o.Keys.Make(ctx, u.caller.Keys, u.write.Name, u.asked)
+	if err != nil {
+		return u.vault.refusal(ctx, u.caller, u.write, err)
+	}
+	defer key.Zero()
+	objectKey := sse.NewObjectKey()
+	defer objectKey.Zero()
+	nonce := sse.NewStreamNonce()
+	private := sse.NewPrivate(u.size, nonce)
+	u.record, u.key = &key.Record, key
+	u.record.PlainSize = u.size
+	if u.late {
+		u.record.Manifest = sse.NewManifestID()
+	} else {
+		private.Facts = u.facts
+	}
+	if u.text, err = key.Seal(&objectKey, private); err != nil {
+		return err
+	}
+	u.stream = sse.Stream{Key: objectKey.Part(1), Nonce: nonce, PlainSize: u.size}
+	return nil
+}
+
+// sendSmall reads the body whole, so that every digest is known and checked
+// before upstream hears of the object, and sends it in one request.
+func (u *writing) sendSmall(ctx context.Context, buffer []byte) error {
+	var sent *guardedBody
+	defer func() { u.caller.Memory.Give(buffer, sent == nil || sent.wasClosed()) }()
+	if _, err := io.ReadFull(u.body, buffer); err != nil {
+		return bodyError(u.body, err)
+	}
+	if err := drain(u.body); err != nil {
+		return err
+	}
+	u.facts = u.known()
+	if err := u.prepare(ctx); err != nil {
+		return err
+	}
+	var err error
+	if sent, err = newGuardedBody(&u.stream, buffer); err != nil {
+		return err
+	}
+	return u.send(ctx, storage.Body{Reader: sent, Length: sse.EncSize(u.size), Again: sent.again})
+}
+
+// sendStream encrypts the body as it comes.
+func (u *writing) sendStream(ctx context.Context) error {
+	enc, err := u.stream.Encrypt(u.body)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if u.late {
+		if err := u.vault.o.Ready(ctx); err != nil {
+			return err
+		}
+	}
+	var committed *time.Timer
+	defer func() {
+		if committed != nil {
+			committed.Stop()
+		}
+	}()
+	enc = &lastBytes{src: enc, remaining: sse.EncSize(u.size), commit: func() error {
+		// What is there now must not be replaced by what nobody can read.
+		if err := u.key.Confirm(ctx); err != nil || !u.late {
+			return err
+		}
+		if err := u.writeManifest(ctx); err != nil {
+			return err
+		}
+		// The janitor takes manifests without an object after a while.
+		committed = time.AfterFunc(commitLimit, func() { cancel(errSlowCommit) })
+		return nil
+	}}
+	return u.send(ctx, storage.Body{Reader: enc, Length: sse.EncSize(u.size)})
+}
+
+// writeManifest writes what is known with the last byte of the plaintext.
+func (u *writing) writeManifest(ctx context.Context) error {
+	u.facts = u.known()
+	ref := manifest.Ref{Name: u.write.Name, ID: u.record.Manifest}
+	return u.vault.o.Manifests.Put(ctx, ref, u.facts, nil)
+}
+
+// sendPlain stores the body as it is: the bucket is, explicitly, not encrypted.
+// Where somebody on the way could change it, its chunks are signed.
+func (u *writing) sendPlain(ctx context.Context) error {
+	if !u.copied {
+		if err := u.vault.o.Keys.MayWrite(ctx, u.caller.Keys, u.write.Name.Bucket, u.asked); err != nil {
+			return u.vault.refusal(ctx, u.caller, u.write, err)
+		}
+	}
+	if u.meta == nil {
+		u.meta = make(storage.Metadata)
+	}
+	maps.Copy(u.meta, u.declared)
+	if algorithm, value, ok := u.body.DeclaredChecksum(); u.copied && ok && algorithm <= checksum.SHA256 { // MinIO knows no other
+		u.meta.Set(checksumHeader(algorithm), base64.StdEncoding.EncodeToString(value))
+	}
+	plain := &sourceReader{src: u.body, remaining: u.size}
+	return u.send(ctx, storage.Body{Reader: plain, Length: u.size, Unprotected: true})
+}
+
+// send sends the object and keeps upstream's verdict.
+func (u *writing) send(ctx context.Context, body storage.Body) (err error) {
+	body.Expect = body.Length >= expectContinueFrom || u.size > u.vault.o.SmallObject
+	u.answer, err = u.vault.as(u.caller).Put(ctx, &storage.Put{
+		Name: u.write.Name, Meta: u.meta, Record: u.text, Conditions: u.pinned, Body: body,
+	})
+	if err != nil {
+		return sendError(u.body, err)
+	}
+	return u.key.Confirm(ctx)
+}
+
+// sendError is bodyError for what sending a body ended with: the storage's own answer
+// counts more than what became of the body behind it.
+func sendError(body Body, err error) error {
+	var answered *storage.Error
+	if errors.As(err, &answered) {
+		return err
+	}
+	return bodyError(body, err)
+}
+
+// stored is what clients are told.
+func (u *writing) stored() *Stored {
+	return &Stored{
+		ETag: clientETag(u.record, &u.facts, u.answer.ETag), Version: u.answer.Version, Meta: u.answer.Meta,
+		Record: u.record, Facts: u.facts,
+	}
+}
+
+// known returns the facts that are known now.
+func (u *writing) known() sse.Facts { return knownFacts(u.body, u.asked.Mode == sse.ModeS3) }
