@@ -39,6 +39,8 @@ type Installation struct {
 	Change func(*vault.Options)
 	// Policy is the policy of every bucket, nil for none.
 	Policy []byte
+	// Lease is how long engines know the buckets' rules; New makes it 10 ms.
+	Lease time.Duration
 }
 
 // New returns an installation whose system bucket is ready.
@@ -54,7 +56,7 @@ func New(t testing.TB, o memory.Options) *Installation {
 			t.Fatal(err)
 		}
 	}
-	i := &Installation{Storage: memory.New(o), KMS: service}
+	i := &Installation{Storage: memory.New(o), KMS: service, Lease: 10 * time.Millisecond}
 	i.System = i.Storage.System("bucketseal-system")
 	if err := i.System.CreateBucket(t.Context()); err != nil {
 		t.Fatal(err)
@@ -83,13 +85,20 @@ type Engine struct {
 // Engine returns another engine over the installation.
 func (i *Installation) Engine(t testing.TB) *Engine {
 	t.Helper()
-	store, err := system.New(system.Options{Service: i.System, KMS: i.KMS, Key: "system", Deployment: "test"})
+	return i.EngineAt(t, i.Storage.Seen(""))
+}
+
+// EngineAt returns another engine, which sees the installation's storage through a view.
+func (i *Installation) EngineAt(t testing.TB, view *memory.View) *Engine {
+	t.Helper()
+	own := view.System(i.System.Bucket())
+	store, err := system.New(system.Options{Service: own, KMS: i.KMS, Key: "system", Deployment: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	rules, err := bucketconfig.New(bucketconfig.Options{
-		Backend: vault.RulesBackend{System: store}, Buckets: i.System, Home: i.System.Bucket(), Lease: 10 * time.Millisecond, Logger: quiet,
+		Backend: vault.RulesBackend{System: store}, Buckets: own, Home: i.System.Bucket(), Lease: i.Lease, Logger: quiet,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +112,7 @@ func (i *Installation) Engine(t testing.TB) *Engine {
 	}
 	e := &Engine{Rules: rules, Manifests: manifest.New(store), Ledger: manifest.NewLedger(store)}
 	o := vault.Options{
-		Storage: i.Storage, System: store, Manifests: e.Manifests, Ledger: e.Ledger, Rules: rules,
+		Storage: view, System: store, Manifests: e.Manifests, Ledger: e.Ledger, Rules: rules,
 		Keys:           keyring.New(keyring.Options{KMS: i.KMS, Rights: rights, DefaultKey: "default", S3Key: "s3", Reserved: []string{"system"}}),
 		Ready:          func(context.Context) error { return nil },
 		Policy:         func(context.Context, string) ([]byte, error) { return i.Policy, nil },
