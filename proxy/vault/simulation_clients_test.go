@@ -334,11 +334,11 @@ func (s *sim) known(name string) *simContent {
 func (c *simClient) copy() {
 	from, to := c.key(), c.key()
 	start := c.world.Now()
-	c.mayCopy(from, to)
+	c.copies(from, to, 1)
 	copied, err := c.engine.Copy(c.ctx, c.caller(), &vault.Copy{
 		Write: vault.Write{Name: simName(to), Asked: c.as(to), Meta: storage.Metadata{}}, Source: c.read(from), Changes: true,
 	})
-	c.mayCopy(from, to) // what was written meanwhile, too
+	c.copies(from, to, -1)
 	what := "copy of " + from
 	if errors.Is(err, storage.ErrNotFound) {
 		c.saw(from, "found nothing to copy", start, func(s simState) bool { return s.value == "" })
@@ -360,16 +360,6 @@ func (c *simClient) copy() {
 		}
 	}
 	c.did(to, what, start, err, apply, storage.ErrNotFound, vault.ErrChanged)
-}
-
-// mayCopy notes that an object may become what another may be.
-func (s *sim) mayCopy(from, to string) {
-	s.mu.Lock()
-	names := slices.Sorted(maps.Keys(s.possible[from]))
-	s.mu.Unlock()
-	for _, name := range names {
-		s.may(to, name)
-	}
 }
 
 func (s *sim) contentNames() []string {

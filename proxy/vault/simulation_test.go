@@ -114,6 +114,8 @@ type sim struct {
 	names    int // that were given
 	// possible are the contents' names that each object may have had.
 	possible map[string]map[string]bool
+	// copying is how many copies are on their way.
+	copying map[copyOf]int
 }
 
 // simContent is what an object may hold.
@@ -146,7 +148,7 @@ func newSim(t *testing.T, seed uint64, lies bool) *sim {
 	t.Helper()
 	s := &sim{
 		T: t, at: vaulttest.New(t, memory.Options{}), contents: make(map[string]*simContent),
-		possible: make(map[string]map[string]bool), lies: lies,
+		possible: make(map[string]map[string]bool), copying: make(map[copyOf]int), lies: lies,
 		random: rand.New(rand.NewPCG(seed, 1)), //nolint:gosec // it shall be predictable
 	}
 	s.at.Lease = time.Minute // its other clock is not that of the bubble
@@ -218,10 +220,36 @@ func (s *sim) lie() {
 func (s *sim) may(key, content string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.spread(key, content)
+}
+
+// spread notes it of every object, too, that this one is being copied to.
+func (s *sim) spread(key, content string) {
+	if s.possible[key][content] {
+		return
+	}
 	if s.possible[key] == nil {
 		s.possible[key] = make(map[string]bool)
 	}
 	s.possible[key][content] = true
+	for edge, n := range s.copying {
+		if n > 0 && edge.from == key {
+			s.spread(edge.to, content)
+		}
+	}
+}
+
+// copyOf is a copy on its way.
+type copyOf struct{ from, to string }
+
+// copies notes that a copy begins, or ends.
+func (s *sim) copies(from, to string, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.copying[copyOf{from, to}] += n
+	for content := range s.possible[from] {
+		s.spread(to, content)
+	}
 }
 
 // mayBe says whether an object may have been a content of which something holds.

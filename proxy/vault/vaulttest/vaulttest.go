@@ -70,6 +70,7 @@ func New(t testing.TB, o memory.Options) *Installation {
 // everybody lets everybody who signed use every key.
 type everybody struct{}
 
+// MayUse implements keyring.Rights.
 func (everybody) MayUse(context.Context, *identity.Identity, string, string, identity.Use) error {
 	return nil
 }
@@ -140,8 +141,10 @@ func Caller(name string) *vault.Caller {
 // heap is memory without a bound.
 type heap struct{}
 
+// Take implements vault.Memory.
 func (heap) Take(size int64) []byte { return make([]byte, size) }
 
+// Give implements vault.Memory.
 func (heap) Give([]byte, bool) {}
 
 // Body is a client's body.
