@@ -23,12 +23,13 @@ import (
 	"github.com/bucketseal/bucketseal/sse"
 )
 
-// simKeys are the objects. secretKey is always of SSE-C.
-var simKeys = []string{"a", "b", secretKey}
+// simKeys are the objects.
+var simKeys = []string{"a", "b", "secret/a", "secret/b"}
 
-const secretKey = "dir/secret"
+// isSecret says whether an object is always of SSE-C.
+func isSecret(key string) bool { return strings.HasPrefix(key, "secret/") }
 
-// simSecret is the customer key of secretKey.
+// simSecret is the customer key of all that are secret.
 var simSecret = sse.Secret{1, 2, 3}
 
 func simName(key string) sse.Name { return sse.Name{Bucket: vaulttest.Bucket, Key: key} }
@@ -104,7 +105,7 @@ type seenETag struct {
 // work does a number of things.
 func (c *simClient) work(ctx context.Context) {
 	c.ctx, c.etags = ctx, make(map[string]seenETag)
-	todo := []func(){c.put, c.put, c.put, c.get, c.get, c.getRange, c.copy, c.copy, c.remove, c.begin, c.part, c.part, c.complete, c.complete, c.abort, c.list, c.setRule}
+	todo := []func(){c.put, c.put, c.put, c.get, c.get, c.getRange, c.copy, c.copy, c.remove, c.begin, c.part, c.part, c.complete, c.complete, c.complete, c.complete, c.abort, c.list, c.setRule}
 	for range simOps {
 		if ctx.Err() != nil {
 			return
@@ -119,7 +120,7 @@ func (c *simClient) caller() *vault.Caller { return vaulttest.Caller("app") }
 
 // as is how an object under a key is encrypted.
 func (c *simClient) as(key string) vault.Asked {
-	if key == secretKey {
+	if isSecret(key) {
 		return simAsked(sse.ModeC)
 	}
 	return simAsked([]sse.Mode{sse.ModeNone, sse.ModeS3, sse.ModeKMS}[c.random.IntN(3)])
@@ -127,7 +128,7 @@ func (c *simClient) as(key string) vault.Asked {
 
 func (c *simClient) read(key string) vault.Read {
 	r := vault.Read{Name: simName(key)}
-	if key == secretKey {
+	if isSecret(key) {
 		customer := simSecret
 		r.Customer = &customer
 	}

@@ -33,8 +33,8 @@ import (
 const (
 	// simSeeds is how many seeds every run tries, simLiars those over a storage that lies;
 	// BUCKETSEAL_SIM_SEEDS sets another number.
-	simSeeds = 60
-	simLiars = 30
+	simSeeds = 100
+	simLiars = 60
 	// simWorkers and simOps are the clients at a time and what each of them does.
 	simWorkers = 4
 	simOps     = 9
