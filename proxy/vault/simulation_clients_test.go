@@ -93,18 +93,12 @@ type simClient struct {
 	random *rand.Rand
 	ctx    context.Context
 	// etags are the last that the client saw of each object, of SSE-S3.
-	etags map[string]seenETag
-}
-
-// seenETag is an ETag with what it stood for.
-type seenETag struct {
-	etag string
-	of   *simContent
+	etags map[string]string
 }
 
 // work does a number of things.
 func (c *simClient) work(ctx context.Context) {
-	c.ctx, c.etags = ctx, make(map[string]seenETag)
+	c.ctx, c.etags = ctx, make(map[string]string)
 	todo := []func(){c.put, c.put, c.put, c.get, c.get, c.getRange, c.copy, c.copy, c.remove, c.begin, c.part, c.part, c.complete, c.complete, c.complete, c.complete, c.abort, c.list, c.setRule}
 	for range simOps {
 		if ctx.Err() != nil {
@@ -202,8 +196,8 @@ func (c *simClient) put() {
 		p.Conditions.IfNoneMatch = "*"
 		holds = func(s simState) bool { return s.value == "" }
 	case ok && c.random.IntN(2) == 0:
-		p.Conditions.IfMatch = known.etag
-		holds = func(s simState) bool { return s.value == known.of.name }
+		p.Conditions.IfMatch = known
+		holds = func(s simState) bool { return s.value != "" && c.known(s.value).has(known) }
 	}
 	c.may(key, content.name)
 	start := c.world.Now()
@@ -213,7 +207,7 @@ func (c *simClient) put() {
 		c.rules.obeyed(c, start, stored.Record.Mode)
 	}
 	if c.did(key, what, start, err, becomes(content.name, holds), vault.ErrPrecondition, storage.ErrPrecondition, vault.ErrNoSuchKey, storage.ErrNotFound) && stored.Record.Mode == sse.ModeS3 {
-		c.etags[key] = seenETag{stored.ETag, content}
+		c.etags[key] = stored.ETag
 		if !content.has(stored.ETag) {
 			c.Errorf("%s: %s is answered as %s", c.name, what, stored.ETag)
 		}
@@ -267,7 +261,7 @@ func (c *simClient) getKey(key string) string {
 			c.Errorf("%s: %s of %s has the ETag %s, not one of %q", c.name, found.name, key, seen.ETag, found.etags)
 		}
 		if c.etags != nil {
-			c.etags[key] = seenETag{seen.ETag, found}
+			c.etags[key] = seen.ETag
 		}
 	}
 	c.saw(key, "read "+found.name, start, func(s simState) bool { return s.value == found.name })
