@@ -15,6 +15,10 @@ import (
 // own: the wire API neither makes nor opens one.
 const ReservedContextPrefix = "bucketseal:"
 
+// ContextUse is the entry of every encryption context that the proxy asks with. It says
+// what for: nobody else gets a DEK under such a context, or one opened.
+const ContextUse = ReservedContextPrefix + "use"
+
 // MaxContextSize is the longest encryption context that ParseContext takes, in
 // bytes. It is AWS KMS's limit.
 const MaxContextSize = 8 << 10

@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"go/types"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -12,95 +13,158 @@ import (
 	"testing"
 )
 
-// serviceUses returns the functions of this package, and of the engine's, that speak to
-// upstream under the service credential, or through what does: the system bucket's notes,
-// manifests, rules.
-func serviceUses(t *testing.T) []string {
-	t.Helper()
-	names := slices.Concat(functionsThat(t, "*.go", usesService), functionsThat(t, "vault/*.go", usesOwn))
-	slices.Sort(names)
-	return slices.Compact(names)
+// own are the types through which the proxy's own credential speaks: whoever has a value of
+// one of them may ask the storage, or read what lies in the system bucket, as the proxy.
+// A storage.Credential that is a value, and no pointer to a caller's, is the proxy's.
+var own = map[string]bool{
+	"proxy/storage.Credential": true, "proxy/upstream.Service": true, "proxy/upstream.canary": true, "proxy/system.Store": true,
+	"proxy/manifest.Store": true, "proxy/manifest.Ledger": true, "bucketconfig.Rules": true, "proxy/vault.SweepOthers": true,
 }
 
-func functionsThat(t *testing.T, pattern string, use func(*ast.FuncDecl) bool) []string {
+// keepers lie below the engine, and are what the credential keeps: notes, manifests, rules,
+// pins, identities. What they keep reaches callers through the functions that use them.
+// The others are for tests, and have no MinIO.
+var keepers = []string{
+	"system", "manifest", "pins", "identity", "testdata",
+	"storage/memory", "storage/storagetest", "vault/vaulttest",
+}
+
+// serviceUses returns the functions of every package that speak to the storage under the
+// proxy's own credential, or through what does.
+func serviceUses(t *testing.T) []string {
 	t.Helper()
-	files, err := filepath.Glob(pattern)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+	folders := []string{"."}
+	for _, depth := range []string{"*", "*/*"} {
+		below, err := filepath.Glob(depth)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, d := range file.Decls {
-			if f, ok := d.(*ast.FuncDecl); ok && use(f) {
-				names = append(names, functionName(f))
+		folders = append(folders, below...)
+	}
+	var names []string
+	for _, folder := range folders {
+		if !slices.Contains(keepers, folder) && sees(t, folder) {
+			names = append(names, usesIn(t, typesOf(t, folder))...)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// sees says whether a package imports one that has the credential, or is one.
+func sees(t *testing.T, folder string) bool {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(folder, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		tree, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range tree.Imports {
+			path := strings.TrimPrefix(strings.Trim(i.Path.Value, `"`), ours)
+			if slices.Contains([]string{"proxy/storage", "proxy/upstream", "proxy/system", "proxy/manifest", "bucketconfig", "proxy/vault"}, path) {
+				return true
 			}
+		}
+	}
+	return false
+}
+
+// usesIn returns the functions of a package that use the credential, as package.Type.Name.
+func usesIn(t *testing.T, p *typed) (names []string) {
+	t.Helper()
+	for _, err := range p.errors {
+		t.Error(err)
+	}
+	for name, node := range p.declared() {
+		used := false
+		ast.Inspect(node, func(n ast.Node) bool {
+			id, ok := n.(*ast.Ident)
+			used = used || ok && isOwn(p.info.Uses[id])
+			return !used
+		})
+		if used {
+			names = append(names, p.trees[0].Name.Name+"."+name)
 		}
 	}
 	return names
 }
 
-// usesOwn says so of a function of the engine: Vault.own and Vault.alone give the storage
-// under the proxy's own credential, and Options have the rest.
-func usesOwn(f *ast.FuncDecl) bool {
-	found := false
-	ast.Inspect(f, func(n ast.Node) bool {
-		switch n := n.(type) {
-		case *ast.CallExpr:
-			if s, ok := n.Fun.(*ast.SelectorExpr); ok {
-				found = found || s.Sel.Name == "own" || s.Sel.Name == "alone" || s.Sel.Name == "Own"
-			}
-		case *ast.SelectorExpr:
-			if options, ok := n.X.(*ast.SelectorExpr); ok && options.Sel.Name == "o" {
-				found = found || slices.Contains([]string{"System", "Manifests", "Ledger", "Rules", "Policy", "SweepOthers"}, n.Sel.Name)
-			}
-		}
-		return true
-	})
-	return found
+// isOwn says whether an object is, or gives, the credential or what speaks under it.
+func isOwn(o types.Object) bool {
+	if o == nil || o.Pkg() == nil {
+		return false
+	}
+	switch o := o.(type) {
+	case *types.Func:
+		return givesStorage(o)
+	case *types.Var:
+		return own[nameOf(o.Type())] || o.IsField() && o.Name() == "Policy" && isPolicy(o.Type())
+	}
+	return false
 }
 
-func functionName(f *ast.FuncDecl) string {
-	if f.Recv == nil {
-		return f.Name.Name
+// givesStorage says whether a function returns the storage, and not as a caller sees it.
+func givesStorage(f *types.Func) bool {
+	if strings.EqualFold(f.Name(), "as") {
+		return false
 	}
-	kind := f.Recv.List[0].Type
-	if star, ok := kind.(*ast.StarExpr); ok {
-		kind = star.X
-	}
-	return kind.(*ast.Ident).Name + "." + f.Name.Name
-}
-
-func usesService(f *ast.FuncDecl) bool {
-	found := false
-	ast.Inspect(f, func(n ast.Node) bool {
-		s, ok := n.(*ast.SelectorExpr)
-		if !ok {
+	for result := range f.Signature().Results().Variables() {
+		if nameOf(result.Type()) == "proxy/storage.Backend" {
 			return true
 		}
-		switch s.Sel.Name {
-		case "service", "serviceRequest", "ledger", "rules", "system":
-			found = true
-		case "manifests": // not sweepLookups' function of that name
-			x, ok := s.X.(*ast.Ident)
-			found = found || !ok || x.Name == "s"
-		case "Service": // of the options, not the KMS's or the type
-			switch x := s.X.(type) {
-			case *ast.SelectorExpr:
-				found = found || x.Sel.Name == "opts"
-			case *ast.Ident:
-				found = found || x.Name == "opts" || x.Name == "o"
-			}
+	}
+	return false
+}
+
+// isPolicy says whether a field's type is that of vault.Options.Policy: a function that
+// reads a document, and may fail.
+func isPolicy(kind types.Type) bool {
+	f, ok := kind.(*types.Signature)
+	return ok && f.Results().Len() == 2
+}
+
+// nameOf is the name of a type or of what it points to, with its package's path; but of a
+// storage.Credential's pointer, which is a caller's, "".
+func nameOf(kind types.Type) string {
+	pointer, isPointer := kind.(*types.Pointer)
+	if isPointer {
+		kind = pointer.Elem()
+	}
+	named, ok := kind.(*types.Named)
+	if !ok || named.Obj().Pkg() == nil {
+		return ""
+	}
+	name := strings.TrimPrefix(named.Obj().Pkg().Path(), ours) + "." + named.Obj().Name()
+	if isPointer && name == "proxy/storage.Credential" {
+		return ""
+	}
+	return name
+}
+
+func TestANewUseOfTheServiceCredentialIsFound(t *testing.T) {
+	t.Parallel()
+	with, without := usesIn(t, typesOf(t, "vault", "testdata/newuses.go")), usesIn(t, typesOf(t, "vault"))
+	var found []string
+	for _, name := range with {
+		if !slices.Contains(without, name) {
+			found = append(found, name)
 		}
-		return true
-	})
-	return found
+	}
+	slices.Sort(found)
+	want := []string{
+		"vault.Vault.looksAlone", "vault.Vault.looksForCaller", "vault.Vault.readsLedger", "vault.Vault.readsThePolicy", "vault.Vault.takesStorage",
+		"vault.lookFromAVariable", "vault.readsGivenLedger",
+	}
+	if !slices.Equal(found, want) {
+		t.Errorf("found %v, want %v", found, want)
+	}
 }
 
 // Whoever adds a use of the service credential says in docs/threat-model.md why its

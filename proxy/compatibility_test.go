@@ -6,27 +6,31 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/bucketseal/bucketseal/proxy/adminapi"
+	"github.com/bucketseal/bucketseal/proxy/route"
+	"github.com/bucketseal/bucketseal/proxy/s3api"
 )
 
 // documentedRow is a route as docs/compatibility.md writes it, without the notes.
-func documentedRow(r *route) []string {
-	request := r.method + " " + map[scope]string{scopeService: "/", scopeBucket: "/BUCKET", scopeObject: "/BUCKET/KEY", scopeAdmin: adminRoot + r.path}[r.scope]
-	if len(r.sub) > 0 {
-		request += "?" + strings.Join(r.sub, "&")
+func documentedRow[H any](r *route.Row[H]) []string {
+	request := r.Method + " " + map[route.Scope]string{route.Service: "/", route.Bucket: "/BUCKET", route.Object: "/BUCKET/KEY", route.Admin: adminapi.Root + r.Path}[r.Scope]
+	if len(r.Sub) > 0 {
+		request += "?" + strings.Join(r.Sub, "&")
 	}
 	request = "`" + request + "`"
-	if r.header != "" {
-		request += " with `" + strings.ToLower(r.header) + "`"
+	if r.Header != "" {
+		request += " with `" + strings.ToLower(r.Header) + "`"
 	}
 	var further []string
-	for _, name := range r.params {
+	for _, name := range r.Params {
 		further = append(further, "`"+name+"`")
 	}
-	for _, name := range r.headers {
+	for _, name := range r.Headers {
 		further = append(further, "`"+strings.ToLower(name)+"`")
 	}
-	happens := map[action]string{translate: "translated", forward: "forwarded", refuse: "refused"}[r.action]
-	return []string{r.op, request, happens, strings.Join(further, ", ")}
+	happens := map[route.Action]string{route.Translate: "translated", route.Forward: "forwarded", route.Refuse: "refused"}[r.Action]
+	return []string{r.Op, request, happens, strings.Join(further, ", ")}
 }
 
 // documentedSection returns the lines of one section of docs/compatibility.md.
@@ -55,20 +59,20 @@ func tableCells(line string) []string {
 
 func TestCompatibilityPageNamesEveryRouteAsItIs(t *testing.T) {
 	t.Parallel()
-	comparePage(t, "Operations", routes())
+	comparePage(t, "Operations", s3api.Routes())
 }
 
 func TestCompatibilityPageNamesEveryAdminRouteAsItIs(t *testing.T) {
 	t.Parallel()
-	table := adminRoutes()
+	table := adminapi.Routes()
 	for i := range table {
-		table[i].scope = scopeAdmin
+		table[i].Scope = route.Admin
 	}
 	comparePage(t, "Admin API, keys, metrics", table)
 }
 
 // comparePage compares the tables of a section with routes, both ways.
-func comparePage(t *testing.T, section string, table []route) {
+func comparePage[H any](t *testing.T, section string, table []route.Row[H]) {
 	t.Helper()
 	rows := make(map[string][]string)
 	for _, line := range documentedSection(t, section) {
@@ -88,17 +92,17 @@ func comparePage(t *testing.T, section string, table []route) {
 	for i := range table {
 		r := &table[i]
 		want := documentedRow(r)
-		cells, ok := rows[r.op]
-		delete(rows, r.op)
+		cells, ok := rows[r.Op]
+		delete(rows, r.Op)
 		if !ok {
-			t.Errorf("%s is missing; add: | %s | ... |", r.op, strings.Join(want, " | "))
+			t.Errorf("%s is missing; add: | %s | ... |", r.Op, strings.Join(want, " | "))
 			continue
 		}
 		if got := cells[:4]; strings.Join(got, "|") != strings.Join(want, "|") {
-			t.Errorf("%s:\n page  | %s |\n route | %s |", r.op, strings.Join(got, " | "), strings.Join(want, " | "))
+			t.Errorf("%s:\n page  | %s |\n route | %s |", r.Op, strings.Join(got, " | "), strings.Join(want, " | "))
 		}
-		if !strings.Contains(cells[4], r.why) {
-			t.Errorf("%s: the notes do not say why it is refused: %q", r.op, r.why)
+		if !strings.Contains(cells[4], r.Why) {
+			t.Errorf("%s: the notes do not say why it is refused: %q", r.Op, r.Why)
 		}
 	}
 	for op := range rows {
@@ -112,8 +116,8 @@ func TestCompatibilityPageNamesTheTestsOfEveryOperation(t *testing.T) {
 	t.Parallel()
 	exist := testNames(t, "../integration", ".")
 	open := make(map[string]bool)
-	for _, r := range routes() {
-		open[r.op] = true
+	for _, r := range s3api.Routes() {
+		open[r.Op] = true
 	}
 	for _, line := range documentedSection(t, "Operation by mode, and the tests that show it") {
 		cells := tableCells(line)

@@ -8,10 +8,10 @@ import (
 
 func TestOperatorsAreToldThatAServerIsAboutToEnd(t *testing.T) {
 	t.Parallel()
-	stage := newAdminStage(t, func(http.ResponseWriter, *http.Request) {})
-	stage.server.Drain()
+	server := serverBefore(t, func(http.ResponseWriter, *http.Request) {})
+	server.Drain()
 	w := httptest.NewRecorder()
-	stage.server.ServeReadiness(w, httptest.NewRequest(http.MethodGet, "/minio/health/ready", nil))
+	server.ServeReadiness(w, httptest.NewRequest(http.MethodGet, "/minio/health/ready", nil))
 	if w.Code != http.StatusServiceUnavailable || w.Body.String() != "not ready: about to end\n" {
 		t.Errorf("%d %q", w.Code, w.Body)
 	}

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/bucketseal/bucketseal/proxy/adminapi"
-	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
 // serveHealth answers MinIO's health paths about the proxy itself, to anybody:
@@ -71,23 +70,13 @@ func (s *Server) clusterAnswer(ctx context.Context, path string, maintenance boo
 	if err := s.readiness.Ask(ctx); err != nil {
 		return notReady
 	}
-	up := &upstream.Request{Method: http.MethodGet, Bucket: "minio", Key: path}
-	if maintenance {
-		up.Query = map[string][]string{"maintenance": {"true"}}
-	}
-	resp, err := s.opts.Upstream.Do(ctx, up)
+	said, err := s.opts.Upstream.Health(ctx, path, maintenance)
 	if err != nil {
 		return notReady
 	}
-	defer upstream.Discard(resp)
-	answer := healthAnswer{status: resp.StatusCode, header: http.Header{}}
-	for name, values := range resp.Header {
-		if strings.HasPrefix(name, "X-Minio-") {
-			answer.header[name] = values
-		}
-	}
-	if resp.StatusCode != http.StatusOK && (!maintenance || resp.StatusCode != http.StatusPreconditionFailed) {
-		s.log.Warn("MinIO has no quorum", "status", resp.StatusCode)
+	answer := healthAnswer{status: said.Status, header: http.Header(said.Header)}
+	if said.Status != http.StatusOK && (!maintenance || said.Status != http.StatusPreconditionFailed) {
+		s.log.Warn("MinIO has no quorum", "status", said.Status)
 		answer.status = notReady.status
 	}
 	return answer

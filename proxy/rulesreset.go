@@ -8,9 +8,9 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/lifecycle"
 	"github.com/bucketseal/bucketseal/proxy/system"
-	"github.com/bucketseal/bucketseal/proxy/vault"
 )
 
 // ErrNothingToReset says that the bucket rules can be read, or cannot for a reason
@@ -40,7 +40,7 @@ type Loss struct {
 
 // ExportRules returns all bucket rules. bucketconfig.ErrUnavailable.
 func (s *Server) ExportRules(ctx context.Context) ([]bucketconfig.BucketRule, error) {
-	rules, err := s.vault.ExportRules(ctx)
+	rules, err := s.encryption.ExportRules(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", lifecycle.Cause(err), err)
 	}
@@ -50,12 +50,12 @@ func (s *Server) ExportRules(ctx context.Context) ([]bucketconfig.BucketRule, er
 // RulesUsing returns the buckets whose rules encrypt under a KMS key.
 func (s *Server) RulesUsing(ctx context.Context, key string) (buckets []string, err error) {
 	rules, err := s.ExportRules(ctx)
-	return s.vault.RulesUsing(rules, key), err
+	return s.encryption.RulesUsing(rules, key), err
 }
 
 // Lost says what a reset would lose. ErrNothingToReset, with the reason.
 func (s *Server) Lost(ctx context.Context) (*Loss, error) {
-	_, err := s.vault.ExportRules(ctx)
+	_, err := s.encryption.ExportRules(ctx)
 	if err == nil {
 		return nil, fmt.Errorf("%w: the bucket rules can be read", ErrNothingToReset)
 	}
@@ -102,7 +102,7 @@ func (s *Server) countNotes(ctx context.Context, prefix string) (count int, err 
 // refusing writes until they are started again.
 func (s *Server) Reset(ctx context.Context, l *Loss) error {
 	if !l.Gone {
-		names := []string{vault.RulesName}
+		names := []string{encryption.RulesName}
 		if l.Credentials != "" {
 			names = append(names, identitiesName)
 		}

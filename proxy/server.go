@@ -15,13 +15,16 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/proxy/adminapi"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/lifecycle"
+	"github.com/bucketseal/bucketseal/proxy/maintenance"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/pins"
 	"github.com/bucketseal/bucketseal/proxy/s3api"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -39,6 +42,8 @@ type Server struct {
 	system     *system.Store
 	pins       *pins.Keys
 	vault      *vault.Vault
+	encryption *encryption.Settings
+	keeper     *maintenance.Keeper
 	setup      *lifecycle.Setup
 	fitness    *lifecycle.Fitness
 	readiness  *lifecycle.Readiness
@@ -100,7 +105,7 @@ func (s *Server) openSystem() (*bucketconfig.Rules, error) {
 		return nil, err
 	}
 	rules, err := bucketconfig.New(bucketconfig.Options{
-		Backend: vault.RulesBackend{System: s.system}, Buckets: s.service, Home: o.SystemBucket, Lease: o.Lease, Logger: o.Logger,
+		Backend: encryption.RulesBackend{System: s.system}, Buckets: s.service, Home: o.SystemBucket, Lease: o.Lease, Logger: o.Logger,
 		KeepStale: o.AutoEncryption == sse.ModeNone,
 	})
 	if err != nil {
@@ -137,14 +142,31 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 	if o.Metrics != nil {
 		o.Metrics.MustRegister(restored, replaced)
 	}
+	keys := keyring.New(keyring.Options{
+		KMS: o.KMS, Rights: s.identities, AllowAnonymous: o.AllowAnonymous, DefaultKey: o.DefaultKey, S3Key: o.S3Key,
+		FormerS3Keys: o.FormerS3Keys, Reserved: []string{lifecycle.SystemKey, lifecycle.SystemReadyKey}, ShareDEK: o.ShareDEK,
+	})
+	storage, manifests := o.Upstream.Storage(o.Service), manifest.New(s.system)
+	objects, err := sealed.New(sealed.Options{Storage: storage, Keys: keys, Manifests: manifests, Logger: o.Logger, OnRestored: restored.Inc})
+	if err != nil {
+		return err
+	}
+	s.encryption, err = encryption.New(encryption.Options{
+		Storage: storage, Keys: keys, Rules: rules, Ready: s.setup.Ensure, Policy: s.service.Policy, AutoEncryption: o.AutoEncryption, Logger: o.Logger,
+	})
+	if err != nil {
+		return err
+	}
 	s.vault, err = vault.New(vault.Options{
-		Storage: o.Upstream.Storage(o.Service), System: s.system, Manifests: manifest.New(s.system), Ledger: manifest.NewLedger(s.system), Rules: rules,
-		Keys: keyring.New(keyring.Options{
-			KMS: o.KMS, Rights: s.identities, AllowAnonymous: o.AllowAnonymous, DefaultKey: o.DefaultKey, S3Key: o.S3Key,
-			FormerS3Keys: o.FormerS3Keys, Reserved: []string{lifecycle.SystemKey, lifecycle.SystemReadyKey}, ShareDEK: o.ShareDEK,
-		}),
-		Ready: s.setup.Ensure, Policy: s.service.Policy, Clock: o.Upstream.Clock, SweepOthers: s.sweepOthers, OnRestored: restored.Inc,
-		PlainRead: o.PlainRead, AutoEncryption: o.AutoEncryption, SmallObject: o.SmallObject, Logger: o.Logger,
+		Storage: storage, Keys: keys, Objects: objects, Encryption: s.encryption, Manifests: manifests, Ledger: manifest.NewLedger(s.system),
+		Ready: s.setup.Ensure, PlainRead: o.PlainRead, SmallObject: o.SmallObject, Logger: o.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	s.keeper, err = maintenance.New(maintenance.Options{
+		Storage: storage, Keys: keys, Objects: objects, System: s.system, Manifests: manifests, Ready: s.setup.Ensure, Clock: o.Upstream.Clock,
+		SweepOthers: s.sweepOthers, Logger: o.Logger,
 	})
 	return err
 }
@@ -169,7 +191,7 @@ func (s *Server) openAPIs(verifier *sigv4.Verifier, counted *adminapi.CountedKey
 		UploadMemory: o.SmallObjectBudget, UpstreamTLS: o.Upstream.TLS(), Own: s3api.Own, Logger: o.Logger, Metrics: o.Metrics,
 	})
 	s.s3, err = s3api.New(s3api.Options{
-		Intake: in, Vault: s.vault, Forwarder: forwarder, Admit: s.fitness.Admit, Ours: s.setup.Admit, SystemBucket: o.SystemBucket,
+		Intake: in, Vault: s.vault, Encryption: s.encryption, Forwarder: forwarder, Admit: s.fitness.Admit, Ours: s.setup.Admit, SystemBucket: o.SystemBucket,
 		SmallObject: o.SmallObject, CustomerKeysOverHTTP: o.CustomerKeysOverHTTP, Logger: o.Logger,
 	})
 	if err != nil {
@@ -213,8 +235,11 @@ func (s *Server) AcceptKey(ctx context.Context, name string) (before, after stri
 // Identities returns who may sign requests.
 func (s *Server) Identities() *identity.Store { return s.identities }
 
-// Vault returns the object engine, for commands that work without requests.
-func (s *Server) Vault() *vault.Vault { return s.vault }
+// Keeper returns what does the maintenance, for commands that work without requests.
+func (s *Server) Keeper() *maintenance.Keeper { return s.keeper }
+
+// Encryption returns the buckets' settings, for commands that work without requests.
+func (s *Server) Encryption() *encryption.Settings { return s.encryption }
 
 // KnownUpstream says whether upstream accepts a pair: nil, or what it answered.
 func (s *Server) KnownUpstream(ctx context.Context, accessKey, secretKey string) error {
@@ -246,6 +271,6 @@ func (s *Server) Start(ctx context.Context) error {
 	go s.setup.Run(ctx)
 	go s.fitness.Run(ctx)
 	go s.readiness.Run(ctx)
-	go s.vault.SweepInBackground(ctx)
+	go s.keeper.SweepInBackground(ctx)
 	return nil
 }

@@ -4,15 +4,16 @@ import (
 	"context"
 	"time"
 
-	"github.com/bucketseal/bucketseal/proxy/vault"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
+	"github.com/bucketseal/bucketseal/proxy/maintenance"
 )
 
 // sessionGrace is how long ago a session must have ended: clocks differ.
 const sessionGrace = time.Hour
 
-// sweepOthers implements vault.SweepOthers: sessions that ended, canaries, and old
+// sweepOthers implements maintenance.SweepOthers: sessions that ended, canaries, and old
 // versions of indexes.
-func (s *Server) sweepOthers(ctx context.Context, o *vault.SweepOptions, now time.Time) error {
+func (s *Server) sweepOthers(ctx context.Context, o *maintenance.SweepOptions, now time.Time) error {
 	ended := now // by the clock that is behind: a session that lives must not lose its note
 	if ours := time.Now(); ours.Before(ended) {
 		ended = ours
@@ -35,4 +36,4 @@ func (s *Server) sweepOthers(ctx context.Context, o *vault.SweepOptions, now tim
 
 // indexes are the beginnings of the names of system objects that are changed again
 // and again, each change leaving a version.
-func indexes() []string { return []string{vault.RulesName, "identities/index", "keys/", "sweep/"} }
+func indexes() []string { return []string{encryption.RulesName, "identities/index", "keys/", "sweep/"} }

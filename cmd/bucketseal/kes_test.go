@@ -6,12 +6,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/bucketseal/bucketseal/cmd/bucketseal/kescmd"
 )
 
 func TestCalledAsKES(t *testing.T) {
 	t.Parallel()
 	for program, want := range map[string]bool{"kes": true, "/usr/bin/kes": true, "./KES.exe": true, "bucketseal": false, "/kes/bucketseal": false, "": false} {
-		if calledAsKES(program) != want {
+		if kescmd.CalledAs(program) != want {
 			t.Errorf("%q: %t", program, !want)
 		}
 	}

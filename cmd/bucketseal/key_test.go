@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/bucketseal/bucketseal/cmd/bucketseal/keycmd"
 )
 
 // A mistyped path gets no store of its own.
@@ -132,5 +134,5 @@ func TestKeysAreUsedAndImported(t *testing.T) {
 		}
 	}
 	fails(t, 1, "not base64", nil, "?", "key", "decrypt", "k", "--data-dir", dir)
-	fails(t, 1, "longer than", nil, strings.Repeat("x", maxInput+1), "key", "encrypt", "k", "--data-dir", dir)
+	fails(t, 1, "longer than", nil, strings.Repeat("x", keycmd.MaxInput+1), "key", "encrypt", "k", "--data-dir", dir)
 }

@@ -1,14 +1,10 @@
 package main
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/bucketseal/bucketseal/kms"
-	"github.com/bucketseal/bucketseal/kms/keystore/mem"
 )
 
 // keyServer is a running key server and its administrator's environment.
@@ -247,46 +243,6 @@ func TestMigrateCopiesVerifiesAndCanBeRepeated(t *testing.T) {
 	fails(t, 2, "invalid characters", nil, "", "kms", "migrate", "--from", from, "--to", to, "a*b")
 }
 
-// forgetful is a store that loses part of what it is given.
-type forgetful struct{ kms.Store }
-
-func (f forgetful) Create(ctx context.Context, name string, value []byte) error {
-	return f.Store.Create(ctx, name, value[:len(value)-1])
-}
-
-func TestMigrateNoticesWhatTheTargetDoesNotKeep(t *testing.T) {
-	t.Parallel()
-	ctx := context.Background()
-	from, to := mem.New(), mem.New()
-	local, err := kms.NewLocal(kms.LocalOptions{Store: from})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer local.Close()
-	if err := local.CreateKey(ctx, "k"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := copyKey(ctx, from, forgetful{to}, "k"); err == nil || !strings.Contains(err.Error(), "not what was written") {
-		t.Errorf("%v", err)
-	}
-	if _, err := copyKey(ctx, from, to, "k"); err == nil || !strings.Contains(err.Error(), "another key of that name") {
-		t.Errorf("%v", err)
-	}
-}
-
-func TestTheProgressBarGrowsToItsEnd(t *testing.T) {
-	t.Parallel()
-	p := newProgress(nil, 3)
-	var lines []string
-	for range 3 {
-		p.step()
-		lines = append(lines, p.line())
-	}
-	if !strings.HasSuffix(lines[0], "] 1/3 keys") || strings.Contains(lines[2], " ]") || strings.Count(lines[2], "=") != 40 {
-		t.Errorf("%q", lines)
-	}
-}
-
 func TestKMSConfigCheckTellsPlaceAndWarnings(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -297,24 +253,5 @@ func TestKMSConfigCheckTellsPlaceAndWarnings(t *testing.T) {
 	r := command(t, nil, "", "kms", "config", "check", old)
 	if r.code != 0 || !strings.Contains(r.stderr, old+":2:") {
 		t.Errorf("deprecated settings: %+v", r)
-	}
-}
-
-func TestKeyServerConnectionsFollowTheMachine(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		memory, files   int64
-		most, strangers int
-	}{
-		{64 << 20, 1 << 20, 64, 32},
-		{256 << 20, 1 << 20, 64, 42},
-		{1 << 30, 1 << 20, 128, 170},
-		{16 << 30, 1 << 20, 1024, 256},
-		{16 << 30, 1024, 256, 256},
-	} {
-		c := keyServerConnections(test.memory, test.files)
-		if c.Most != test.most || c.Strangers != test.strangers {
-			t.Errorf("%d bytes, %d files: %+v", test.memory, test.files, c)
-		}
 	}
 }

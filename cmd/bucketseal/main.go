@@ -1,7 +1,9 @@
 // Command bucketseal is an S3 encryption proxy in front of MinIO and a
 // KES-compatible key server.
 //
-// Every command is a file of this package. They only put packages together.
+// This package builds the tree of commands: those of the proxy are in proxycmd, those of
+// keys and the key server in keycmd, KES's own command lines in kescmd. They put packages
+// together with build, and run servers with serve.
 package main
 
 import (

@@ -1,16 +1,12 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestServerStartsWithoutAFileAndEndsWhenAsked(t *testing.T) {
@@ -182,26 +178,15 @@ func TestVersionAndHelp(t *testing.T) {
 	}
 }
 
-func TestKeysThatCannotBeMadeAreTriedAgain(t *testing.T) {
+func TestMistypedCommandsGetASuggestion(t *testing.T) {
 	t.Parallel()
-	notYet, tries, asked := errors.New("not yet"), 0, 0
-	var of [3]context.Context
-	makeKeysLater(t.Context(), time.Millisecond, func(context.Context) error {
-		if asked++; asked == 1 {
-			return notYet
+	fails(t, 2, `did you mean server?`, nil, "", "sever")
+	fails(t, 2, `did you mean create?`, nil, "", "key", "creat", "x")
+	fails(t, 2, `did you mean of?`, nil, "", "kes", "tool", "identity", "off")
+	fails(t, 2, `unknown command "zzz"; see`, nil, "", "zzz")
+	for _, args := range [][]string{{"--version"}, {"-v"}, {"kes", "--version"}} {
+		if out := ok(t, nil, "", args...); !strings.HasPrefix(out, "bucketseal ") {
+			t.Errorf("%v: %q", args, out)
 		}
-		return nil
-	}, func(ctx context.Context) error {
-		of[tries] = ctx
-		if tries++; tries < 3 {
-			return notYet
-		}
-		return nil
-	}, slog.New(slog.DiscardHandler))
-	if tries != 3 || asked != 4 {
-		t.Errorf("%d tries, %d questions", tries, asked)
-	}
-	if of[0].Err() == nil || of[2].Err() != nil {
-		t.Errorf("what a try left goes on: %v, %v", of[0].Err(), of[2].Err())
 	}
 }

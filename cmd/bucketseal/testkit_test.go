@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -180,6 +181,14 @@ func write(t *testing.T, file, text string) string {
 		t.Fatal(err)
 	}
 	return file
+}
+
+// hangup sends SIGHUP to this process, in which a server runs that expects it.
+func hangup(t *testing.T) {
+	t.Helper()
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // newCerts makes public.crt and private.key for 127.0.0.1 and returns the folder.

@@ -10,7 +10,6 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/intake"
-	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/pins"
 	"github.com/bucketseal/bucketseal/proxy/route"
 	"github.com/bucketseal/bucketseal/proxy/storage"
@@ -90,7 +89,7 @@ func (a *API) kmsKeyStatus(w http.ResponseWriter, r *intake.Request) error {
 		return err
 	}
 	status := keyStatus{KeyID: name}
-	encContext := kms.Context{keyring.ContextUse: "key-status"}.Canonical()
+	encContext := kms.Context{kms.ContextUse: "key-status"}.Canonical()
 	ctx := pins.PinNothing(r.Context())
 	dek, err := a.o.Keys.GenerateDEK(ctx, name, encContext)
 	if err != nil {

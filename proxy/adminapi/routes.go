@@ -29,7 +29,7 @@ const (
 // Routes is what the proxy takes of MinIO's admin API, its KMS API and its
 // metrics. What is not in it is refused. Paths begin below /minio/; a path that
 // ends in /* stands for all below it. docs/compatibility.md is checked against it.
-func Routes() []row {
+func Routes() []route.Row[func(*API, http.ResponseWriter, *intake.Request) error] {
 	var all []row
 	for _, rows := range [][]row{keyRoutes(), accountRoutes(), policyRoutes(), serverRoutes(), settingRoutes(), refusedAdminRoutes(), metricsRoutes()} {
 		all = append(all, rows...)

@@ -32,10 +32,6 @@ var (
 	ErrOtherS3Key = errors.New("an object of SSE-S3 under a KMS key that is neither sse_s3.key nor one of sse_s3.former_keys")
 )
 
-// ContextUse is the reserved entry of every encryption context that the proxy
-// asks with: nobody else gets a DEK under such a context, or one opened.
-const ContextUse = kms.ReservedContextPrefix + "use"
-
 // Options are a Ring's dependencies and settings.
 type Options struct {
 	// KMS is the key service. Required.
@@ -252,7 +248,7 @@ func (k *Ring) KeyName(id string) (string, error) {
 // (docs/format.md, section 3). kms.ErrInvalidContext.
 func encryptionContext(mode sse.Mode, name sse.Name, client []byte, bucketKey bool) ([]byte, error) {
 	if mode == sse.ModeS3 {
-		return kms.Context{name.Bucket: name.Bucket, ContextUse: "sse-s3"}.Canonical(), nil
+		return kms.Context{name.Bucket: name.Bucket, kms.ContextUse: "sse-s3"}.Canonical(), nil
 	}
 	c := kms.Context{}
 	if len(client) > 0 {
@@ -265,6 +261,6 @@ func encryptionContext(mode sse.Mode, name sse.Name, client []byte, bucketKey bo
 	if bucketKey {
 		c[name.Bucket] = name.Bucket // as on AWS: the DEK is the bucket's
 	}
-	c[ContextUse] = "sse-kms"
+	c[kms.ContextUse] = "sse-kms"
 	return c.Canonical(), nil
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
-	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/pins"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
@@ -199,7 +198,7 @@ func (r *Readiness) answers(ctx context.Context) trouble {
 
 // useKeys gets a DEK under each key that every write needs, and opens it again.
 func (r *Readiness) useKeys(ctx context.Context) error {
-	encContext := kms.Context{keyring.ContextUse: "probe"}.Canonical()
+	encContext := kms.Context{kms.ContextUse: "probe"}.Canonical()
 	for _, name := range []string{SystemKey, r.o.S3Key} {
 		dek, err := r.o.KMS.GenerateDEK(kms.Uncached(ctx), name, encContext)
 		if err == nil {

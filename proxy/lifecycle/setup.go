@@ -16,10 +16,10 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/pins"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
-	"github.com/bucketseal/bucketseal/proxy/vault"
 )
 
 // SystemKey seals what lies in the system bucket. SystemReadyKey exists in the
@@ -39,7 +39,7 @@ func KeepPins(keys *pins.Keys, store *system.Store, ready func(context.Context) 
 		return err
 	}
 	keys.Keep(store, ready, func(ctx context.Context) error {
-		_, _, err := bare.Get(ctx, vault.RulesKind, vault.RulesName, "")
+		_, _, err := bare.Get(ctx, encryption.RulesKind, encryption.RulesName, "")
 		switch {
 		case errors.Is(err, system.ErrNotFound):
 			return nil
@@ -190,7 +190,7 @@ func (s *Setup) Foreign(ctx context.Context) error {
 		s.stranger.Store(nil)
 		return nil
 	}
-	switch _, _, err := s.service.Get(ctx, vault.RulesName, ""); {
+	switch _, _, err := s.service.Get(ctx, encryption.RulesName, ""); {
 	case errors.Is(err, system.ErrNotFound):
 		s.stranger.Store(nil)
 		return nil

@@ -231,7 +231,7 @@ func (k *Keys) witness(ctx context.Context, name string, p *pin) error {
 }
 
 func witnessContext(name string) []byte {
-	return kms.Context{kms.ReservedContextPrefix + "use": "pin", kms.ReservedContextPrefix + "pin": name}.Canonical()
+	return kms.Context{kms.ContextUse: "pin", kms.ReservedContextPrefix + "pin": name}.Canonical()
 }
 
 func (k *Keys) known(name string) *pin {

@@ -25,6 +25,7 @@ var (
 // Scope is what a request's path names.
 type Scope int
 
+// Scopes, by the paths that they stand for.
 const (
 	Service Scope = iota // /
 	Bucket               // /bucket and /bucket/
@@ -36,11 +37,11 @@ const (
 type Action int
 
 const (
-	// Translate: the proxy answers, asking upstream in its own words.
+	// Translate says that the proxy answers, asking upstream in its own words.
 	Translate Action = iota
-	// Forward: the request goes upstream as it is, signed anew as its caller.
+	// Forward says that the request goes upstream as it is, signed anew as its caller.
 	Forward
-	// Refuse: NotImplemented; upstream never sees it.
+	// Refuse says that the answer is NotImplemented: upstream never sees the request.
 	Refuse
 )
 

@@ -60,7 +60,7 @@ func (s *API) deleteBucket(w http.ResponseWriter, r *intake.Request) error {
 	}
 	signed := r.Caller.AccessKey != "" // upstream can only narrow access
 	if signed {
-		if err := s.vault.BucketRemoved(r.Context(), r.Bucket); err != nil {
+		if err := s.encryption.BucketRemoved(r.Context(), r.Bucket); err != nil {
 			s.log.Warn("rule of a deleted bucket was not removed", "bucket", r.Bucket, "error", err)
 		}
 	}

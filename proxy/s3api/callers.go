@@ -4,20 +4,20 @@ import (
 	"fmt"
 
 	"github.com/bucketseal/bucketseal/proxy/bucketpolicy"
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/intake"
-	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
 // reader is the request's caller as the engine knows it, writer the same with what a
 // bucket's policy may ask of a write.
-func (s *API) reader(r *intake.Request) *vault.Caller {
-	return &vault.Caller{
+func (s *API) reader(r *intake.Request) *caller.Caller {
+	return &caller.Caller{
 		Keys: r.Caller.Keys(), Actor: r.Actor(), Name: r.Caller.AccessKey, RequestID: r.ID, Memory: s.in.Memory(r),
 	}
 }
 
-func (s *API) writer(r *intake.Request) *vault.Caller {
+func (s *API) writer(r *intake.Request) *caller.Caller {
 	c := s.reader(r)
 	c.Policy = func() map[string][]string {
 		return map[string][]string{

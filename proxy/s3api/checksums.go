@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -24,24 +25,10 @@ type checksumAlgorithm struct {
 
 // checksumAlgorithms are the checksums that S3 knows.
 var checksumAlgorithms = func() (list []checksumAlgorithm) {
-	for _, pair := range []struct {
-		wire   checksum.Algorithm
-		sealed sse.ChecksumType
-	}{
-		{checksum.CRC32, sse.CRC32},
-		{checksum.CRC32C, sse.CRC32C},
-		{checksum.CRC64NVME, sse.CRC64NVME},
-		{checksum.SHA1, sse.SHA1},
-		{checksum.SHA256, sse.SHA256},
-		{checksum.SHA512, sse.SHA512},
-		{checksum.MD5, sse.MD5},
-		{checksum.XXHASH64, sse.XXHASH64},
-		{checksum.XXHASH3, sse.XXHASH3},
-		{checksum.XXHASH128, sse.XXHASH128},
-	} {
+	for wire, sealed := range plaintext.Checksums() {
 		list = append(list, checksumAlgorithm{
-			wire: pair.wire, sealed: pair.sealed, upstream: pair.wire <= checksum.SHA256,
-			header: textproto.CanonicalMIMEHeaderKey(pair.wire.HeaderName()), element: "Checksum" + pair.wire.String(),
+			wire: wire, sealed: sealed, upstream: wire <= checksum.SHA256,
+			header: textproto.CanonicalMIMEHeaderKey(wire.HeaderName()), element: "Checksum" + wire.String(),
 		})
 	}
 	return list
@@ -58,16 +45,6 @@ func checksumOf(kind sse.ChecksumType) *checksumAlgorithm {
 	return &checksumAlgorithm{}
 }
 
-// sealedChecksum returns how a record names a client's checksum, 0 for none.
-func sealedChecksum(algorithm checksum.Algorithm) sse.ChecksumType {
-	for i := range checksumAlgorithms {
-		if checksumAlgorithms[i].wire == algorithm {
-			return checksumAlgorithms[i].sealed
-		}
-	}
-	return 0
-}
-
 // upstreamKeeps says whether MinIO knows the checksum in a header of this name.
 func upstreamKeeps(header string) bool {
 	for i := range checksumAlgorithms {
@@ -76,14 +53,6 @@ func upstreamKeeps(header string) bool {
 		}
 	}
 	return true // about a checksum, as its type is
-}
-
-// defaultChecksum is what a write gets whose client asks for no checksum, as at AWS.
-const defaultChecksum = checksum.CRC64NVME
-
-// combinable says whether the checksum of a whole follows from those of its parts.
-func combinable(kind sse.ChecksumType) bool {
-	return kind == sse.CRC32 || kind == sse.CRC32C || kind == sse.CRC64NVME
 }
 
 // checksumValues are the checksums in a part's element of a document.

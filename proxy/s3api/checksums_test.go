@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -14,7 +15,7 @@ func TestEveryChecksumHasItsNames(t *testing.T) {
 	known := 0
 	for algorithm := checksum.CRC32; algorithm.Size() > 0; algorithm++ {
 		known++
-		kind := sealedChecksum(algorithm)
+		kind := plaintext.ChecksumType(algorithm)
 		if kind.Size() != algorithm.Size() || checksumOf(kind).wire != algorithm {
 			t.Errorf("%v is sealed as %v of %d bytes", algorithm, kind, kind.Size())
 		}

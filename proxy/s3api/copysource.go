@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/objectname"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -103,12 +104,12 @@ func (s *API) sourceKey(r *intake.Request) (*sse.Secret, error) {
 }
 
 // sourceConditions are x-amz-copy-source-if-*. A date that is none is no condition.
-func sourceConditions(h http.Header) vault.ReadConditions {
+func sourceConditions(h http.Header) conditions.Read {
 	at := func(name string) time.Time {
 		t, _ := http.ParseTime(h.Get(copySourcePrefix + name))
 		return t
 	}
-	return vault.ReadConditions{
+	return conditions.Read{
 		IfMatch: h.Get(copySourcePrefix + "If-Match"), IfNoneMatch: h.Get(copySourcePrefix + "If-None-Match"),
 		IfModifiedSince: at("If-Modified-Since"), IfUnmodifiedSince: at("If-Unmodified-Since"),
 	}

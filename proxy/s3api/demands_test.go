@@ -8,10 +8,10 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
-	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/proxy/vault/vaulttest"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -40,7 +40,7 @@ func TestNoSpellingEvadesADemand(t *testing.T) {
 		}
 		for _, h := range denied {
 			r := &intake.Request{Request: (&http.Request{Header: h}).WithContext(t.Context()), Bucket: vaulttest.Bucket, Key: "k", Caller: c}
-			if _, err := s.vault.Put(t.Context(), s.writer(r), s.putOf(r)); !errors.Is(err, vault.ErrAccessDenied) {
+			if _, err := s.vault.Put(t.Context(), s.writer(r), s.putOf(r)); !errors.Is(err, encryption.ErrAccessDenied) {
 				t.Errorf("%s lets %v pass: %v", condition, h, err)
 			}
 		}

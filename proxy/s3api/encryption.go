@@ -11,7 +11,7 @@ import (
 // putBucketEncryption serves PutBucketEncryption. It answers when every proxy
 // obeys the new rule.
 func (s *API) putBucketEncryption(w http.ResponseWriter, r *intake.Request) error {
-	err := s.vault.SetRule(r.Context(), s.reader(r), r.Bucket, func() (bucketconfig.Rule, error) {
+	err := s.encryption.SetRule(r.Context(), s.reader(r), r.Bucket, func() (bucketconfig.Rule, error) {
 		body, err := s.in.Document(r)
 		if err != nil {
 			return bucketconfig.Rule{}, err
@@ -27,7 +27,7 @@ func (s *API) putBucketEncryption(w http.ResponseWriter, r *intake.Request) erro
 
 // getBucketEncryption serves GetBucketEncryption.
 func (s *API) getBucketEncryption(w http.ResponseWriter, r *intake.Request) error {
-	rule, err := s.vault.Rule(r.Context(), s.reader(r), r.Bucket)
+	rule, err := s.encryption.Rule(r.Context(), s.reader(r), r.Bucket)
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (s *API) getBucketEncryption(w http.ResponseWriter, r *intake.Request) erro
 // deleteBucketEncryption serves DeleteBucketEncryption. It answers when every
 // proxy has forgotten the rule.
 func (s *API) deleteBucketEncryption(w http.ResponseWriter, r *intake.Request) error {
-	if err := s.vault.DropRule(r.Context(), s.reader(r), r.Bucket); err != nil {
+	if err := s.encryption.DropRule(r.Context(), s.reader(r), r.Bucket); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -8,13 +8,14 @@ import (
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/adminpayload"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/edge"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/form"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/intake"
-	"github.com/bucketseal/bucketseal/proxy/keyring"
-	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/objectname"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/route"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
@@ -25,36 +26,29 @@ import (
 
 // Sentinels of this package.
 var (
-	errDotSegment        = errors.New("object name with a dot segment")
-	errKeyTooLong        = errors.New("object key is too long")
-	errMissingLength     = vault.ErrMissingLength
-	errTooLarge          = vault.ErrTooLarge
-	errInvalidRange      = errors.New("range is not satisfiable")
-	errPlainObject       = vault.ErrPlainObject
-	errUpstreamLied      = storage.ErrLied
-	errPrecondition      = vault.ErrPrecondition
-	errNotModified       = vault.ErrNotModified
-	errNoSuchKey         = vault.ErrNoSuchKey
-	errChanged           = vault.ErrChanged
-	errPlainHTTP         = errors.New("customer keys over plain http")
-	errCustomerKeyUnused = vault.ErrCustomerKeyUnused
-	errReadWithMethod    = errors.New("server-side encryption header on a read")
-	errEncodingType      = errors.New("unknown encoding type")
-	errNoSuchUpload      = manifest.ErrNoSuchUpload
-	errBusy              = vault.ErrBusy
-	errPartOrder         = errors.New("parts out of order")
-	errCopySource        = errors.New("malformed copy source")
-	errAccessDenied      = vault.ErrAccessDenied
-	errUpstreamKMS       = errors.New("upstream does not answer as a MinIO without a KMS")
-	errAccountAnswer     = errors.New("upstream's answer names no account that was asked for")
-	errSTSAnswer         = errors.New("what upstream's STS answered is no credential")
-	errNoSuchVersion     = errors.New("no such version")
-	errFormToObject      = errors.New("a form is sent to a bucket, not to an object; its field key names that")
-	errUnsignedForm      = errors.New("a form without a signature, and nobody without one may do this")
-	errFormCut           = errors.New("the form breaks off")
-	errFormWithoutKey    = errors.New("form without a key")
-	errLoop              = errors.New("the request comes from a bucketseal: this one, or one whose upstream this is")
-	errPartAndRange      = errors.New("both a part number and a range")
+	errDotSegment     = errors.New("object name with a dot segment")
+	errKeyTooLong     = errors.New("object key is too long")
+	errMissingLength  = plaintext.ErrMissingLength
+	errTooLarge       = vault.ErrTooLarge
+	errInvalidRange   = errors.New("range is not satisfiable")
+	errPlainHTTP      = errors.New("customer keys over plain http")
+	errReadWithMethod = errors.New("server-side encryption header on a read")
+	errEncodingType   = errors.New("unknown encoding type")
+	errNoSuchUpload   = vault.ErrNoSuchUpload
+	errBusy           = plaintext.ErrBusy
+	errPartOrder      = errors.New("parts out of order")
+	errCopySource     = errors.New("malformed copy source")
+	errAccessDenied   = encryption.ErrAccessDenied
+	errUpstreamKMS    = errors.New("upstream does not answer as a MinIO without a KMS")
+	errAccountAnswer  = errors.New("upstream's answer names no account that was asked for")
+	errSTSAnswer      = errors.New("what upstream's STS answered is no credential")
+	errNoSuchVersion  = errors.New("no such version")
+	errFormToObject   = errors.New("a form is sent to a bucket, not to an object; its field key names that")
+	errUnsignedForm   = errors.New("a form without a signature, and nobody without one may do this")
+	errFormCut        = errors.New("the form breaks off")
+	errFormWithoutKey = errors.New("form without a key")
+	errLoop           = errors.New("the request comes from a bucketseal: this one, or one whose upstream this is")
+	errPartAndRange   = errors.New("both a part number and a range")
 )
 
 // statusClientGone is MinIO's status for a client that went away.
@@ -119,13 +113,13 @@ var errorTable = []struct {
 	{form.ErrTooBig, intake.NewError(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.")},
 
 	{vault.ErrPlainObject, intake.NewError(403, "InvalidObjectState", "The object is stored without encryption, and the bucket is not listed in the plain_read setting of this bucketseal.")},
-	{vault.ErrPrecondition, intake.NewError(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")},
-	{vault.ErrNoSuchKey, intake.NewError(404, "NoSuchKey", "The specified key does not exist.")},
+	{conditions.ErrPrecondition, intake.NewError(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")},
+	{conditions.ErrNoSuchKey, intake.NewError(404, "NoSuchKey", "The specified key does not exist.")},
 	{vault.ErrChanged, intake.NewError(503, "SlowDown", "The object is being overwritten. Please try again.")},
-	{vault.ErrNotModified, intake.NewError(304, "NotModified", "")},
+	{conditions.ErrNotModified, intake.NewError(304, "NotModified", "")},
 	{errAccessDenied, intake.NewError(403, "AccessDenied", "Access Denied.")},
 	{vault.ErrServiceRights, intake.NewError(503, "ServiceUnavailable", "The encryption gateway has too few rights at the storage; its log says which.")},
-	{vault.ErrNoRule, intake.NewError(404, "ServerSideEncryptionConfigurationNotFoundError", "The server side encryption configuration was not found")},
+	{encryption.ErrNoRule, intake.NewError(404, "ServerSideEncryptionConfigurationNotFoundError", "The server side encryption configuration was not found")},
 	{storage.ErrEncrypts, intake.NewError(502, "InternalError", "The storage has a key service of its own and would encrypt objects once more; its operator must turn that off.")},
 	{errLoop, intake.NewError(400, invalidRequest, "The request comes from an encryption gateway, whose upstream must be the storage itself.")},
 	{errUpstreamKMS, intake.NewError(502, "InternalError", "MinIO did not say whether you may do this: it must not have a KMS of its own.")},
@@ -133,19 +127,19 @@ var errorTable = []struct {
 	{adminpayload.ErrNotAuthentic, intake.NewError(400, "XMinioAdminConfigBadJSON", "JSON configuration provided is of incorrect format")},
 	{adminpayload.ErrUnsupported, intake.NewError(501, "NotImplemented", "Requests that are sealed as FIPS 140 builds do it are not supported.")},
 	{errAccountAnswer, intake.NewError(502, "InternalError", "MinIO's answer cannot be used: the account that it may have made is not known here.")},
-	{keyring.ErrAccess, intake.NewError(403, "AccessDenied", "Access Denied.")},
+	{vault.ErrKeyAccess, intake.NewError(403, "AccessDenied", "Access Denied.")},
 	{system.ErrNotReady, intake.NewError(503, "ServiceUnavailable", "The encryption gateway is not set up yet. Please try again.")},
 	{upstream.ErrUnfit, intake.NewError(503, "ServiceUnavailable", "The storage behind this encryption gateway does not keep what encrypted objects need; its log says what.")},
 	{errPlainHTTP, intake.NewError(400, invalidRequest, "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.")},
-	{keyring.ErrNoCustomerKey, intake.NewError(400, invalidRequest, "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.")},
+	{vault.ErrNoCustomerKey, intake.NewError(400, invalidRequest, "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.")},
 	{vault.ErrCustomerKeyUnused, intake.NewError(400, invalidRequest, "The encryption parameters are not applicable to this object.")},
 	{errReadWithMethod, intake.NewError(400, "BadRequest", "400 BadRequest")},
-	{keyring.ErrKeyName, intake.NewError(400, invalidArgument, "The KMS key id is not valid.")},
+	{vault.ErrKeyName, intake.NewError(400, invalidArgument, "The KMS key id is not valid.")},
 	{errEncodingType, intake.NewError(400, invalidArgument, "Invalid Encoding Method specified in Request")},
 	{intake.ErrStaleCredential, intake.NewError(403, "InvalidAccessKeyId", "The storage does not accept this access key any more: its secret was changed, or it was removed there.")},
 	{errSTSAnswer, intake.NewError(502, "InternalError", "The storage issued a credential that cannot be used here.")},
-	{keyring.ErrOtherS3Key, intake.NewError(500, "InternalError", "The object was encrypted with another key of SSE-S3 than this bucketseal has: its sse_s3.former_keys may lack one.")},
-	{vault.ErrIncompleteBody, intake.NewError(400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.")},
+	{vault.ErrOtherS3Key, intake.NewError(500, "InternalError", "The object was encrypted with another key of SSE-S3 than this bucketseal has: its sse_s3.former_keys may lack one.")},
+	{plaintext.ErrIncompleteBody, intake.NewError(400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.")},
 	{storage.ErrLied, intake.NewError(500, "InternalError", "The stored object is damaged or was tampered with.")},
 
 	{sse.ErrTampered, intake.NewError(500, "InternalError", "The stored object is damaged or was tampered with.")},
@@ -166,7 +160,7 @@ var errorTable = []struct {
 	{identity.ErrInvalid, intake.NewError(500, "InternalError", "The storage issued a credential that cannot be used here.")},
 	{identity.ErrFull, intake.NewError(507, "XMinioStorageFull", "There is no room for another learned credential.")},
 
-	{manifest.ErrMissing, intake.NewError(500, "InternalError", "The stored object is damaged or was tampered with.")},
+	{vault.ErrNoManifest, intake.NewError(500, "InternalError", "The stored object is damaged or was tampered with.")},
 	{system.ErrTampered, intake.NewError(500, "InternalError", "The stored object is damaged or was tampered with.")},
 
 	{kms.ErrKeyNotFound, intake.NewError(404, "kms:KeyNotFound", "key with given key ID does not exist")},
@@ -183,7 +177,7 @@ var errorTable = []struct {
 	{bucketconfig.ErrNoSuchBucket, intake.NewError(404, "NoSuchBucket", "The specified bucket does not exist")},
 
 	{system.ErrNoBucket, intake.NewError(503, "ServiceUnavailable", "The encryption gateway's own bucket is gone from the storage; its log says more.")},
-	{manifest.ErrUncertain, intake.NewError(503, "SlowDown", "The storage cannot be reached. Please try again.")},
+	{vault.ErrUncertain, intake.NewError(503, "SlowDown", "The storage cannot be reached. Please try again.")},
 	{storage.ErrListing, intake.NewError(500, "InternalError", "The storage's listing cannot be read.")},
 	{storage.ErrUnreachable, intake.NewError(503, "SlowDown", "The storage cannot be reached. Please try again.")},
 	{intake.ErrClientGone, intake.NewError(499, "ClientDisconnected", "Client disconnected before response was ready")},
@@ -255,7 +249,7 @@ func relayed(e *storage.Error) *intake.Error {
 			return intake.NewError(503, "SlowDown", "The storage cannot be reached. Please try again.")
 		}
 		if e.Status == http.StatusNotFound {
-			return Describe(vault.ErrNoSuchKey)
+			return Describe(conditions.ErrNoSuchKey)
 		}
 		if e.Status == http.StatusForbidden {
 			return intake.NewError(403, "AccessDenied", "Access Denied.")

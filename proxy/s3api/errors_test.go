@@ -19,17 +19,18 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
-	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
 // mappedElsewhere are the sentinels that have no row in errorTable, and why.
 var mappedElsewhere = map[string]string{
 	"proxy.ErrNothingToReset":    "only the command line gets it",
-	"vault.ErrNothingLost":       "only the command line gets it",
+	"maintenance.ErrNothingLost": "only the command line gets it",
+	"sealed.ErrChanged":          "vault.ErrChanged is the same",
 	"sse.ErrMethod":              "writeHeaderError",
 	"sse.ErrIncompatible":        "writeHeaderError",
 	"sse.ErrCustomerAlgorithm":   "writeHeaderError, readHeaderError",
@@ -224,7 +225,7 @@ func TestEverySentinelGetsItsOwnRow(t *testing.T) {
 
 func TestNoMemoryForABodyIsAReasonToTryAgain(t *testing.T) {
 	t.Parallel()
-	for _, err := range []error{intake.ErrBusy, vault.ErrBusy, edge.ErrBusy, identity.ErrBusy} {
+	for _, err := range []error{intake.ErrBusy, plaintext.ErrBusy, edge.ErrBusy, identity.ErrBusy} {
 		if got := Describe(fmt.Errorf("read document: %w", err)); got.Status != http.StatusServiceUnavailable || got.Code != "SlowDown" {
 			t.Errorf("%v is answered %v", err, got)
 		}

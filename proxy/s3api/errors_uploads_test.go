@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/sse"
@@ -28,11 +29,11 @@ func TestErrorsAboutUploadsSayWhatTheyAreAbout(t *testing.T) {
 			t.Errorf("%v is answered %v", tt.err, got)
 		}
 	}
-	got := Describe(&vault.ConditionError{Err: vault.ErrPrecondition, ETag: `"e"`, Modified: time.Unix(0, 0)})
+	got := Describe(&conditions.Error{Err: conditions.ErrPrecondition, ETag: `"e"`, Modified: time.Unix(0, 0)})
 	if got.Status != 412 || got.Header.Get("ETag") != `"e"` || got.Header.Get("Last-Modified") != "Thu, 01 Jan 1970 00:00:00 GMT" {
 		t.Errorf("a condition is answered %v, %v", got, got.Header)
 	}
-	if Describe(vault.ErrPrecondition).Header != nil {
+	if Describe(conditions.ErrPrecondition).Header != nil {
 		t.Error("the table was changed")
 	}
 }

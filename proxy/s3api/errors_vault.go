@@ -5,14 +5,15 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/intake"
-	"github.com/bucketseal/bucketseal/proxy/vault"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 )
 
 // vaultError returns what a client sees of an engine's error that says more than a
 // sentinel.
 func vaultError(err error) (*intake.Error, bool) {
-	var condition *vault.ConditionError
+	var condition *conditions.Error
 	if errors.As(err, &condition) {
 		out := *Describe(condition.Err)
 		out.Header = http.Header{ // what would hold
@@ -21,7 +22,7 @@ func vaultError(err error) (*intake.Error, bool) {
 		}
 		return &out, true
 	}
-	var beyond *vault.RangeError
+	var beyond *plaintext.RangeError
 	if errors.As(err, &beyond) { // in MinIO's words
 		r := beyond.Range
 		message := fmt.Sprintf("The requested range 'bytes=%d-%d' is not satisfiable", r.First, r.Last)

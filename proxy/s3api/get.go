@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/bucketseal/bucketseal/proxy/intake"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -73,7 +74,7 @@ func answerParameters(r *intake.Request) (answer map[string][]string) {
 
 // parseExtent returns what of the object is asked for: the number of a part, 0 for none,
 // or a range, nil for none.
-func parseExtent(r *intake.Request) (part int, rng *vault.Range, err error) {
+func parseExtent(r *intake.Request) (part int, rng *plaintext.Range, err error) {
 	header := r.Header.Get("Range")
 	if v := r.Query.Get("partNumber"); v != "" {
 		if header != "" {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/bucketseal/bucketseal/operator/forwarded"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -99,7 +100,7 @@ func TestReadsSendNothingOfTheClientsHeaders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := vault.Read{Name: sse.Name{Bucket: "b", Key: "k"}, Conditions: vault.ReadConditions{IfMatch: "v"}}
+	want := vault.Read{Name: sse.Name{Bucket: "b", Key: "k"}, Conditions: conditions.Read{IfMatch: "v"}}
 	if !reflect.DeepEqual(read, want) {
 		t.Errorf("the engine is asked for %+v", read)
 	}
@@ -115,7 +116,7 @@ func TestReadsSendNothingOfTheClientsHeaders(t *testing.T) {
 
 func TestOnlyCopiesTellPoliciesOfASource(t *testing.T) {
 	t.Parallel()
-	all := routes()
+	all := Routes()
 	if _, err := newRouteTable(all); err != nil {
 		t.Fatal(err)
 	}

@@ -1,15 +1,11 @@
 package s3api
 
 import (
-	"context"
 	"encoding/base64"
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 
-	"github.com/bucketseal/bucketseal/kms"
-	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -92,13 +88,6 @@ func (l *listing) parameters() map[string]string {
 		parameters["start-after"] = l.marker
 	}
 	return parameters
-}
-
-// mayPass says whether an error is one of who cannot be reached for now, or of another
-// KMS key than before, and says nothing of an object.
-func mayPass(err error) bool {
-	return errors.Is(err, kms.ErrUnavailable) || errors.Is(err, kms.ErrKeyReplaced) || errors.Is(err, storage.ErrUnreachable) || errors.Is(err, identity.ErrUnavailable) ||
-		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // nextMarker is V1's marker for the next page: the key inside upstream's token.

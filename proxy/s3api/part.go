@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/intake"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/sse"
@@ -46,7 +47,7 @@ func (s *API) uploadPart(w http.ResponseWriter, r *intake.Request) error {
 		return err
 	}
 	defer customer.CustomerKey.Zero()
-	sent, err := s.vault.Part(r.Context(), s.reader(r), &vault.Part{PartTarget: to, Body: func(need vault.Digests) (vault.Body, error) {
+	sent, err := s.vault.Part(r.Context(), s.reader(r), &vault.Part{PartTarget: to, Body: func(need plaintext.Digests) (plaintext.Body, error) {
 		return r.Auth.Body(r.Request, sigv4.BodyOptions{ComputeMD5: need.MD5, Compute: need.Compute, Default: need.Default})
 	}})
 	if err != nil {
@@ -106,7 +107,7 @@ func (s *API) uploadPartCopy(w http.ResponseWriter, r *intake.Request) error {
 }
 
 // parseSourceRange reads x-amz-copy-source-range, nil for the whole source.
-func parseSourceRange(header string) (*vault.Range, error) {
+func parseSourceRange(header string) (*plaintext.Range, error) {
 	if header == "" {
 		return nil, nil
 	}
@@ -114,5 +115,5 @@ func parseSourceRange(header string) (*vault.Range, error) {
 	if errors.Is(err, errInvalidRange) || rng == nil || rng.Suffix >= 0 || rng.Last < 0 {
 		return nil, intake.NewError(400, invalidArgument, "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy")
 	}
-	return &vault.Range{First: rng.First, Last: rng.Last, Suffix: -1}, nil
+	return &plaintext.Range{First: rng.First, Last: rng.Last, Suffix: -1}, nil
 }

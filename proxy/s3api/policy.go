@@ -18,7 +18,7 @@ func (s *API) putBucketPolicy(w http.ResponseWriter, r *intake.Request) error {
 	if err != nil {
 		return err
 	}
-	s.vault.PolicyChanged(r.Context(), r.Bucket, document)
+	s.encryption.PolicyChanged(r.Context(), r.Bucket, document)
 	return s.in.PassBack(w, r, answer)
 }
 
@@ -26,6 +26,6 @@ func (s *API) putBucketPolicy(w http.ResponseWriter, r *intake.Request) error {
 // for a lease.
 func (s *API) deleteBucketPolicy(w http.ResponseWriter, r *intake.Request) error {
 	err := s.in.Forward(w, r, upstream.S3)
-	s.vault.PolicyChanged(r.Context(), r.Bucket, nil)
+	s.encryption.PolicyChanged(r.Context(), r.Bucket, nil)
 	return err
 }

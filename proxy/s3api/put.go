@@ -5,7 +5,9 @@ import (
 	"strconv"
 
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/intake"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -29,7 +31,7 @@ func (s *API) putObject(w http.ResponseWriter, r *intake.Request) error {
 func (s *API) putOf(r *intake.Request) *vault.Put {
 	return &vault.Put{
 		Write: s.writeOf(r), Checksum: askedChecksum(r.Header), Declared: declaredDigests(r.Header),
-		Body: func(d vault.Digests) (vault.Body, error) {
+		Body: func(d plaintext.Digests) (plaintext.Body, error) {
 			body, err := r.Auth.Body(r.Request, sigv4.BodyOptions{ComputeMD5: d.MD5, Compute: d.Compute, Default: d.Default})
 			if err != nil {
 				return nil, err
@@ -45,8 +47,8 @@ func (s *API) writeOf(r *intake.Request) vault.Write {
 }
 
 // writeConditionsOf are a write's If-Match and If-None-Match.
-func writeConditionsOf(h http.Header) vault.WriteConditions {
-	return vault.WriteConditions{IfMatch: list(h, "If-Match"), IfNoneMatch: list(h, "If-None-Match")}
+func writeConditionsOf(h http.Header) conditions.Write {
+	return conditions.Write{IfMatch: list(h, "If-Match"), IfNoneMatch: list(h, "If-None-Match")}
 }
 
 // declaredSize returns the plaintext size that the request declares.
@@ -61,7 +63,7 @@ func declaredSize(r *intake.Request) (int64, error) {
 	}
 	switch {
 	case size < 0:
-		return 0, vault.ErrMissingLength
+		return 0, plaintext.ErrMissingLength
 	case size > vault.MaxObjectSize:
 		return 0, vault.ErrTooLarge
 	}

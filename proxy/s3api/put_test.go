@@ -8,6 +8,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/intake"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/sse"
@@ -24,7 +25,7 @@ func TestDeclaredSize(t *testing.T) {
 		{0, "", 0, nil},
 		{5 << 40, "", 5 << 40, nil},
 		{5<<40 + 1, "", 0, vault.ErrTooLarge},
-		{-1, "", 0, vault.ErrMissingLength},
+		{-1, "", 0, plaintext.ErrMissingLength},
 		{100, "60", 60, nil},
 		{-1, "60", 60, nil},
 		{100, "-1", 0, sigv4.ErrIncompleteBody},

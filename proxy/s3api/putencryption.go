@@ -4,8 +4,8 @@ import (
 	"errors"
 
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/intake"
-	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -28,15 +28,15 @@ func writeHeaderError(r *intake.Request, err error) error {
 // askedOf is how the request asks for an object to be encrypted. What is wrong with the
 // headers is told only to whom upstream would let write with them, but for a customer key
 // that anybody on the way could have read.
-func (s *API) askedOf(r *intake.Request) vault.Asked {
+func (s *API) askedOf(r *intake.Request) encryption.Asked {
 	if err := s.checkCustomerTransport(r); err != nil {
-		return vault.Asked{Fault: err}
+		return encryption.Asked{Fault: err}
 	}
 	said, err := sse.ParseWrite(r.Header)
 	if err != nil {
-		return vault.Asked{Fault: writeHeaderError(r, err), Hidden: true}
+		return encryption.Asked{Fault: writeHeaderError(r, err), Hidden: true}
 	}
-	asked := vault.Asked{Request: said}
+	asked := encryption.Asked{Request: said}
 	if len(said.ClientContext) > 0 {
 		if _, err := kms.ParseClientContext(said.ClientContext); err != nil {
 			asked.Fault, asked.Hidden = errArguments(r, err), true

@@ -5,13 +5,13 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/bucketseal/bucketseal/proxy/vault"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
 // parseRange reads a Range header. Like MinIO it ignores what is not one range
 // of bytes: nil, nil means the whole object. errInvalidRange.
-func parseRange(header string) (*vault.Range, error) {
+func parseRange(header string) (*plaintext.Range, error) {
 	spec, ok := strings.CutPrefix(header, "bytes=")
 	if !ok || strings.Contains(spec, ",") {
 		return nil, nil
@@ -28,14 +28,14 @@ func parseRange(header string) (*vault.Range, error) {
 		if n == 0 {
 			return nil, errInvalidRange
 		}
-		return &vault.Range{Suffix: n}, nil
+		return &plaintext.Range{Suffix: n}, nil
 	}
 	first, err := parseOffset(from)
 	if err != nil {
 		return nil, nil
 	}
 	if to == "" {
-		return &vault.Range{First: first, Last: -1, Suffix: -1}, nil
+		return &plaintext.Range{First: first, Last: -1, Suffix: -1}, nil
 	}
 	last, err := parseOffset(to)
 	if err != nil {
@@ -44,7 +44,7 @@ func parseRange(header string) (*vault.Range, error) {
 	if last < first {
 		return nil, errInvalidRange
 	}
-	return &vault.Range{First: first, Last: last, Suffix: -1}, nil
+	return &plaintext.Range{First: first, Last: last, Suffix: -1}, nil
 }
 
 func parseOffset(s string) (int64, error) {
@@ -57,14 +57,4 @@ func parseOffset(s string) (int64, error) {
 // contentRange is the Content-Range header of r in an object of size bytes.
 func contentRange(r sse.Range, size int64) string {
 	return fmt.Sprintf("bytes %d-%d/%d", r.Offset, r.Offset+r.Length-1, size)
-}
-
-// parseContentRange reads upstream's Content-Range header.
-func parseContentRange(header string) (r sse.Range, size int64, ok bool) {
-	var first, last int64
-	n, err := fmt.Sscanf(header, "bytes %d-%d/%d", &first, &last, &size)
-	if err != nil || n != 3 || first < 0 || size < 0 || size == 0 && last != -1 || last < first-1 || last >= size && size > 0 || contentRange(sse.Range{Offset: first, Length: last - first + 1}, size) != header {
-		return sse.Range{}, 0, false
-	}
-	return sse.Range{Offset: first, Length: last - first + 1}, size, true
 }

@@ -4,16 +4,18 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/bucketseal/bucketseal/proxy/vault"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 )
 
 func TestParseRange(t *testing.T) {
 	t.Parallel()
-	open := func(first int64) *vault.Range { return &vault.Range{First: first, Last: -1, Suffix: -1} }
-	closed := func(first, last int64) *vault.Range { return &vault.Range{First: first, Last: last, Suffix: -1} }
+	open := func(first int64) *plaintext.Range { return &plaintext.Range{First: first, Last: -1, Suffix: -1} }
+	closed := func(first, last int64) *plaintext.Range {
+		return &plaintext.Range{First: first, Last: last, Suffix: -1}
+	}
 	for _, tt := range []struct {
 		header string
-		want   *vault.Range // nil for the whole object
+		want   *plaintext.Range // nil for the whole object
 		err    error
 	}{
 		{"", nil, nil},
@@ -22,7 +24,7 @@ func TestParseRange(t *testing.T) {
 		{"bytes=9-9", closed(9, 9), nil},
 		{"bytes=3-", open(3), nil},
 		{"bytes=3-100", closed(3, 100), nil},
-		{"bytes=-3", &vault.Range{Suffix: 3}, nil},
+		{"bytes=-3", &plaintext.Range{Suffix: 3}, nil},
 		{"bytes= 0-1 ", closed(0, 1), nil},
 		{"bytes=5-4", nil, errInvalidRange},
 		{"bytes=9-1", nil, errInvalidRange},
@@ -53,12 +55,12 @@ func TestParseRange(t *testing.T) {
 
 func TestUnsatisfiableRangeIsNamedInTheAnswer(t *testing.T) {
 	t.Parallel()
-	for rng, want := range map[vault.Range]string{
+	for rng, want := range map[plaintext.Range]string{
 		{First: 20, Last: 30, Suffix: -1}: "The requested range 'bytes=20-30' is not satisfiable",
 		{First: 20, Last: -1, Suffix: -1}: "The requested range 'bytes=20--1' is not satisfiable",
 		{Suffix: 5}:                       "The requested range 'bytes=-5' is not satisfiable",
 	} {
-		if e := Describe(&vault.RangeError{Range: rng}); e.Status != 416 || e.Code != "InvalidRange" || e.Message != want {
+		if e := Describe(&plaintext.RangeError{Range: rng}); e.Status != 416 || e.Code != "InvalidRange" || e.Message != want {
 			t.Errorf("got %v", e)
 		}
 	}

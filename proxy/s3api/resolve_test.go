@@ -17,7 +17,7 @@ import (
 
 func testTable(t *testing.T) *routeTable {
 	t.Helper()
-	table, err := newRouteTable(routes())
+	table, err := newRouteTable(Routes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestEveryRouteIsFoundByItsOwnRequest(t *testing.T) {
 	t.Parallel()
 	table := testTable(t)
 	ops := make(map[string]bool)
-	all := routes()
+	all := Routes()
 	for i := range all {
 		want := &all[i]
 		if ops[want.Op] {
@@ -65,7 +65,7 @@ func TestEveryRouteIsFoundByItsOwnRequest(t *testing.T) {
 func TestEveryRouteRefusesOrDropsParametersThatItDoesNotName(t *testing.T) {
 	t.Parallel()
 	table := testTable(t)
-	all := routes()
+	all := Routes()
 	for i := range all {
 		r := &all[i]
 		if r.Action == route.Refuse {
@@ -112,7 +112,7 @@ func isSignatureParameter(t *testing.T, name string) bool {
 
 func TestRoutesAreWhatTheySay(t *testing.T) {
 	t.Parallel()
-	all := routes()
+	all := Routes()
 	for i := range all {
 		r := &all[i]
 		for _, name := range slices.Concat(r.Headers, []string{r.Header}) {

@@ -17,10 +17,10 @@ const (
 	deleteBody = 4 << 20  // 1,000 keys of 1,024 bytes and their tags
 )
 
-// routes is the whole S3 surface. What is not in it is refused; MinIO itself
+// Routes is the whole S3 surface. What is not in it is refused; MinIO itself
 // takes unknown sub-resources for plain requests. docs/compatibility.md is
 // checked against it.
-func routes() []row {
+func Routes() []route.Row[func(*API, http.ResponseWriter, *intake.Request) error] {
 	return slices.Concat(serviceRoutes(), stsRoutes(), bucketRoutes(), objectRoutes())
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/route"
@@ -26,11 +27,13 @@ import (
 
 // Options are an API's dependencies and settings.
 type Options struct {
-	// Intake takes requests in, Vault keeps objects, and Forwarder passes on what the
-	// Security Token Service is asked. Required.
-	Intake    *intake.Intake
-	Vault     *vault.Vault
-	Forwarder *upstream.Forwarder
+	// Intake takes requests in, Vault keeps objects, Encryption says how buckets' writes
+	// are encrypted, and Forwarder passes on what the Security Token Service is asked.
+	// Required.
+	Intake     *intake.Intake
+	Vault      *vault.Vault
+	Encryption *encryption.Settings
+	Forwarder  *upstream.Forwarder
 	// Admit refuses requests while the storage cannot be used, Ours while the keys are
 	// those of another installation. Required.
 	Admit func(ctx context.Context, method string) error
@@ -51,6 +54,7 @@ type API struct {
 	o          Options
 	in         *intake.Intake
 	vault      *vault.Vault
+	encryption *encryption.Settings
 	identities *identity.Store
 	log        *slog.Logger
 	table      *routeTable
@@ -59,11 +63,11 @@ type API struct {
 
 // New returns the API. The error is one of its table.
 func New(o Options) (*API, error) {
-	table, err := newRouteTable(routes())
+	table, err := newRouteTable(Routes())
 	if err != nil {
 		return nil, err
 	}
-	s := &API{o: o, in: o.Intake, vault: o.Vault, identities: o.Intake.Identities(), log: o.Logger, table: table}
+	s := &API{o: o, in: o.Intake, vault: o.Vault, encryption: o.Encryption, identities: o.Intake.Identities(), log: o.Logger, table: table}
 	s.router = newRouter(func(w http.ResponseWriter, r *http.Request, scope route.Scope, bucket, key string) {
 		s.in.Serve(w, r, false, &call{s, scope, bucket, key})
 	})

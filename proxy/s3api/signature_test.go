@@ -11,7 +11,7 @@ import (
 // chooses the operation and that they did not know could be added by anybody.
 func TestVersion2SignsEveryParameterThatChoosesTheOperation(t *testing.T) {
 	t.Parallel()
-	for _, r := range routes() {
+	for _, r := range Routes() {
 		for _, sub := range r.Sub {
 			name, _, _ := strings.Cut(sub, "=")
 			if name == "Action" || name == "list-type" {

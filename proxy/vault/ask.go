@@ -4,41 +4,24 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"io"
 	"sync"
 	"time"
 
-	"github.com/bucketseal/bucketseal/kms"
-	"github.com/bucketseal/bucketseal/proxy/identity"
-	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
-// What upstream told the proxy's own credential may show only to callers whom upstream
-// would have told it. So upstream is asked first, as the caller, for the same right
-// (storage.Backend.May).
-
 // mayPut asks upstream, as the caller, whether it may write so. It returns upstream's
 // refusal.
-func (v *Vault) mayPut(ctx context.Context, c *Caller, w *Write) error {
-	return v.as(c).May(ctx, &storage.Question{Right: storage.WriteObject, Name: w.Name, Meta: w.Meta})
+func (v *Vault) mayPut(ctx context.Context, c *caller.Caller, w *Write) error {
+	return c.MayWrite(ctx, v.o.Storage, w.Name, w.Meta)
 }
 
 // refusal returns the answer to a write that a rule, a key or the access to it
 // forbids: upstream's own refusal, if the caller may not write there at all.
-func (v *Vault) refusal(ctx context.Context, c *Caller, w *Write, err error) error {
-	if denied := v.mayPut(ctx, c, w); denied != nil {
-		return denied
-	}
-	return err
-}
-
-// mayPass says whether an error is one of who cannot be reached for now, or of another
-// KMS key than before, and says nothing of an object.
-func mayPass(err error) bool {
-	return errors.Is(err, kms.ErrUnavailable) || errors.Is(err, kms.ErrKeyReplaced) || errors.Is(err, storage.ErrUnreachable) || errors.Is(err, identity.ErrUnavailable) ||
-		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+func (v *Vault) refusal(ctx context.Context, c *caller.Caller, w *Write, err error) error {
+	return c.Refusal(ctx, v.o.Storage, w.Name, w.Meta, err)
 }
 
 // askedTTL is how long upstream's word holds that a caller may send parts of an
@@ -52,7 +35,7 @@ const maxAsked = 10_000
 // texts may be long.
 type partSender [sha256.Size]byte
 
-func partSenderOf(c *Caller, name sse.Name, uploadID string) partSender {
+func partSenderOf(c *caller.Caller, name sse.Name, uploadID string) partSender {
 	texts := []string{c.Name, c.Actor.Addr.String(), c.Actor.Agent, c.Actor.Referer, name.Bucket, name.Key, uploadID}
 	h := sha256.New()
 	for _, text := range texts {

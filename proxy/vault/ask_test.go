@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/sse"
@@ -15,7 +16,7 @@ func TestPartSendersAreForgottenInTimeAndInNumber(t *testing.T) {
 	t.Parallel()
 	var p partSenders
 	sender := func(name, upload string) partSender {
-		return partSenderOf(&Caller{Name: name}, sse.Name{}, upload)
+		return partSenderOf(&caller.Caller{Name: name}, sse.Name{}, upload)
 	}
 	c := sender("a", "u")
 	if p.has(c) {
@@ -44,7 +45,7 @@ func TestNoSendersOfPartsAreRememberedWithoutAnUpload(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := &Vault{o: Options{Storage: s}}
-	c, named := new(Caller), Upload{Name: sse.Name{Bucket: "b", Key: "k"}, ID: "none"}
+	c, named := new(caller.Caller), Upload{Name: sse.Name{Bucket: "b", Key: "k"}, ID: "none"}
 	if _, err := v.upload(t.Context(), c, named, storage.SendPart); !errors.Is(err, ErrNoSuchUpload) || len(v.senders.till) != 0 {
 		t.Errorf("%v, %d senders are remembered", err, len(v.senders.till))
 	}

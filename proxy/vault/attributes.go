@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/base64"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -12,18 +14,18 @@ import (
 type Attributes struct {
 	Seen
 	source *source
-	caller *Caller
+	caller *caller.Caller
 }
 
-// Attributes looks an object up and opens its record. *ConditionError, ErrPlainObject,
+// Attributes looks an object up and opens its record. *conditions.Error, ErrPlainObject,
 // ErrCustomerKeyUnused, or storage, keyring, kms, manifest and sse errors.
-func (v *Vault) Attributes(ctx context.Context, c *Caller, read Read) (*Attributes, error) {
+func (v *Vault) Attributes(ctx context.Context, c *caller.Caller, read Read) (*Attributes, error) {
 	s, err := v.look(ctx, c, read)
 	if err != nil {
 		return nil, err
 	}
 	a := &Attributes{Seen: *s.seen(), source: s, caller: c}
-	if err := read.Conditions.check(a.ETag, a.Modified); err != nil {
+	if err := read.Conditions.Check(a.ETag, a.Modified); err != nil {
 		a.Close()
 		return nil, err
 	}
@@ -41,12 +43,12 @@ func (a *Attributes) ObjectParts(ctx context.Context) ([]storage.ObjectPart, err
 	case s.record.Layout != sse.Uploaded:
 		return []storage.ObjectPart{{Number: 1, Size: s.size}}, nil
 	}
-	parts, err := s.vault.layout(ctx, s.object)
+	parts, err := s.vault.o.Objects.Layout(ctx, s.object)
 	if err != nil {
 		return nil, err
 	}
 	list := make([]storage.ObjectPart, len(parts.List()))
-	algorithm := Algorithm(parts.Checksum()).String()
+	algorithm := plaintext.Algorithm(parts.Checksum()).String()
 	for i, part := range parts.List() {
 		list[i] = storage.ObjectPart{Number: int(part.Number), Size: part.PlainSize}
 		if parts.Checksum() != 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/proxy/vault/vaulttest"
@@ -15,14 +16,14 @@ var nobody = vaulttest.Caller("")
 
 func TestAttributesAreThoseOfThePlaintext(t *testing.T) {
 	t.Parallel()
-	data := content(sum(sizesOfParts), 50)
+	data := vaulttest.Data(sum(sizesOfParts), 50)
 	somebody := vaulttest.Caller("somebody")
 	for _, mode := range modes {
 		r := newReads(t)
-		r.put(t, named("stream"), mode, data)
-		r.put(t, named("parts"), mode, data, sizesOfParts...)
+		r.put(t, vaulttest.Name("stream"), mode, data)
+		r.put(t, vaulttest.Name("parts"), mode, data, sizesOfParts...)
 		for _, key := range []string{"stream", "parts"} {
-			g := of(named(key), mode)
+			g := of(vaulttest.Name(key), mode)
 			g.Checksum = true
 			a, err := r.Attributes(t.Context(), somebody, g.Read)
 			if err != nil {
@@ -43,7 +44,7 @@ func TestAttributesAreThoseOfThePlaintext(t *testing.T) {
 				continue
 			}
 			for i, part := range parts {
-				want := base64.StdEncoding.EncodeToString(content(4, uint64(i)))
+				want := base64.StdEncoding.EncodeToString(vaulttest.Data(4, uint64(i)))
 				if part.Number != 2*i+1 || part.Size != int64(sizesOfParts[i]) || part.Checksums["CRC32C"] != want {
 					t.Errorf("%v: part %d: %+v", mode, i, part)
 				}
@@ -57,10 +58,10 @@ func TestAttributesAreRefusedAsReadsAre(t *testing.T) {
 	r := newReads(t)
 	somebody := vaulttest.Caller("somebody")
 	for _, layout := range [][]int{nil, {4, 6}} {
-		r.put(t, named("k"), sse.ModeKMS, content(10, 51), layout...)
-		read := vault.Read{Name: named("k"), Conditions: vault.ReadConditions{IfMatch: `"other"`}}
-		var failed *vault.ConditionError
-		if _, err := r.Attributes(t.Context(), somebody, read); !errors.As(err, &failed) || !errors.Is(err, vault.ErrPrecondition) {
+		r.put(t, vaulttest.Name("k"), sse.ModeKMS, vaulttest.Data(10, 51), layout...)
+		read := vault.Read{Name: vaulttest.Name("k"), Conditions: conditions.Read{IfMatch: `"other"`}}
+		var failed *conditions.Error
+		if _, err := r.Attributes(t.Context(), somebody, read); !errors.As(err, &failed) || !errors.Is(err, conditions.ErrPrecondition) {
 			t.Errorf("If-Match: %v", err)
 		}
 		if _, err := r.Attributes(t.Context(), nobody, read); !errors.Is(err, keyring.ErrAccess) {
@@ -75,7 +76,7 @@ func TestAttributesAreRefusedAsReadsAre(t *testing.T) {
 
 func TestAttributesOfPlainObjectsAreTheStorages(t *testing.T) {
 	t.Parallel()
-	r := plainReads(t, content(100, 52), 60, 40)
+	r := plainReads(t, vaulttest.Data(100, 52), 60, 40)
 	a, err := r.Attributes(t.Context(), nobody, vault.Read{Name: plainName})
 	if err != nil {
 		t.Fatal(err)

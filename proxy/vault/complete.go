@@ -6,8 +6,12 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -17,7 +21,7 @@ type Complete struct {
 	Upload
 	// Parts are the object's: at least one and at most 10,000, in ascending order.
 	Parts      []WantedPart
-	Conditions WriteConditions
+	Conditions conditions.Write
 	// ObjectSize, ChecksumType and Checksums are what the client says of the whole object,
 	// as S3 writes it; "" and none for nothing.
 	ObjectSize, ChecksumType string
@@ -56,7 +60,7 @@ type Completed struct {
 // completing is a Complete on its way.
 type completing struct {
 	vault  *Vault
-	caller *Caller
+	caller *caller.Caller
 	wanted *Complete
 	upload *openUpload
 
@@ -73,7 +77,7 @@ type completing struct {
 // again, as long as the object is there. ErrNoSuchUpload, ErrNoSuchKey, ErrPrecondition,
 // ErrInvalidPart, ErrPartTooSmall, ErrInvalidChecksum, ErrChecksumMismatch, *RequestError,
 // or those of package keyring.
-func (v *Vault) Complete(ctx context.Context, c *Caller, wanted *Complete) (*Completed, error) {
+func (v *Vault) Complete(ctx context.Context, c *caller.Caller, wanted *Complete) (*Completed, error) {
 	u, err := v.upload(ctx, c, wanted.Upload, storage.CompleteUpload)
 	if errors.Is(err, ErrNoSuchUpload) {
 		return v.repeat(ctx, c, wanted, err)
@@ -105,7 +109,7 @@ func (v *Vault) Complete(ctx context.Context, c *Caller, wanted *Complete) (*Com
 // failedCondition says whether the proxy or upstream found a condition not to
 // hold.
 func failedCondition(err error) bool {
-	return errors.Is(err, ErrPrecondition) || errors.Is(err, storage.ErrPrecondition)
+	return errors.Is(err, conditions.ErrPrecondition) || errors.Is(err, storage.ErrPrecondition)
 }
 
 func (p *completing) run(ctx context.Context) error {
@@ -156,7 +160,7 @@ func (p *completing) commit(ctx context.Context, pinned storage.Conditions) erro
 	for i, part := range p.chosen {
 		list[i] = storage.CompletePart{Number: part.Number, ETag: part.ETag}
 		if p.upload.record == nil && p.upload.Checksum != 0 {
-			list[i].Algorithm, list[i].Checksum = Algorithm(p.upload.Checksum).String(), base64Std(part.Checksum.Value)
+			list[i].Algorithm, list[i].Checksum = plaintext.Algorithm(p.upload.Checksum).String(), base64Std(part.Checksum.Value)
 		}
 	}
 	stored, err := p.vault.as(p.caller).Complete(ctx, &storage.Complete{Upload: p.upload.at(), Parts: list, Conditions: pinned})
@@ -173,6 +177,6 @@ func (p *completing) commit(ctx context.Context, pinned storage.Conditions) erro
 // done is the object as clients know it.
 func (p *completing) done() *Completed {
 	return &Completed{
-		ETag: clientETag(p.upload.record, &p.facts, p.etag), Version: p.version, Record: p.upload.record, Facts: p.facts,
+		ETag: sealed.ETag(p.upload.record, &p.facts, p.etag), Version: p.version, Record: p.upload.record, Facts: p.facts,
 	}
 }

@@ -11,8 +11,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -37,7 +40,7 @@ func (p *completing) choose(ctx context.Context) error {
 		want := &p.wanted.Parts[i]
 		id := manifest.PartID{Number: want.Number, ETag: current[want.Number]}
 		facts, ok := noted[id]
-		if !ok || id.ETag == "" || strings.Trim(want.ETag, `"`) != strings.Trim(partETag(p.upload.record, id, &facts), `"`) {
+		if !ok || id.ETag == "" || strings.Trim(want.ETag, `"`) != strings.Trim(sealed.PartETag(p.upload.record, id, &facts), `"`) {
 			return ErrInvalidPart
 		}
 		if !want.fits(facts.Checksum) {
@@ -70,7 +73,7 @@ func (p *completing) lookUp(ctx context.Context) (current map[int]string, noted 
 // fits compares the checksums that the client's list gives for a part with the part's.
 func (w *WantedPart) fits(noted *sse.Checksum) bool {
 	for _, said := range w.Checksums {
-		if noted == nil || noted.Type != ChecksumType(said.Algorithm) || base64Std(noted.Value) != said.Value {
+		if noted == nil || noted.Type != plaintext.ChecksumType(said.Algorithm) || base64Std(noted.Value) != said.Value {
 			return false
 		}
 	}
@@ -79,7 +82,7 @@ func (w *WantedPart) fits(noted *sse.Checksum) bool {
 
 // upstreamParts returns the ETag of each part that upstream has of the upload,
 // without quotes, under the proxy's own credential: it only says what is there.
-func (v *Vault) upstreamParts(ctx context.Context, c *Caller, u *openUpload) (map[int]string, error) {
+func (v *Vault) upstreamParts(ctx context.Context, c *caller.Caller, u *openUpload) (map[int]string, error) {
 	parts := make(map[int]string)
 	for marker := 0; ; {
 		page, err := v.own(c).ListParts(ctx, &storage.ListParts{
@@ -133,7 +136,7 @@ func (p *completing) combineChecksums() error {
 		p.facts.Checksum = p.defaultChecksum()
 		return p.checkSaid()
 	}
-	algorithm := Algorithm(kind)
+	algorithm := plaintext.Algorithm(kind)
 	digest := algorithm.New()
 	var whole uint64
 	for _, part := range p.chosen {
@@ -164,9 +167,9 @@ func (p *completing) defaultChecksum() *sse.Checksum {
 		if part.WholeCRC == nil {
 			return nil
 		}
-		whole = checksum.Combine(DefaultChecksum, whole, part.WholeCRC, part.PlainSize)
+		whole = checksum.Combine(plaintext.DefaultChecksum, whole, part.WholeCRC, part.PlainSize)
 	}
-	return &sse.Checksum{Type: ChecksumType(DefaultChecksum), Value: checksum.Bytes(DefaultChecksum, whole)}
+	return &sse.Checksum{Type: plaintext.ChecksumType(plaintext.DefaultChecksum), Value: checksum.Bytes(plaintext.DefaultChecksum, whole)}
 }
 
 // checkSaid compares the object's checksum with what the client says of it.
@@ -180,7 +183,7 @@ func (p *completing) checkSaid() error {
 		if raw, err := base64.StdEncoding.DecodeString(value); err != nil || len(raw) != said.Algorithm.Size() {
 			return ErrInvalidChecksum
 		}
-		if sum == nil || sum.Type != ChecksumType(said.Algorithm) || said.Value != p.checksumText() && said.Value != base64Std(sum.Value) {
+		if sum == nil || sum.Type != plaintext.ChecksumType(said.Algorithm) || said.Value != p.checksumText() && said.Value != base64Std(sum.Value) {
 			return ErrChecksumMismatch
 		}
 	}

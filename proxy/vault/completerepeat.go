@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -18,7 +20,7 @@ import (
 // no such upload any more: with the object that is there, if that came from this upload
 // and from this list of parts, since then the answer to an earlier Complete was
 // lost. Else the error is as given.
-func (v *Vault) repeat(ctx context.Context, c *Caller, wanted *Complete, otherwise error) (*Completed, error) {
+func (v *Vault) repeat(ctx context.Context, c *caller.Caller, wanted *Complete, otherwise error) (*Completed, error) {
 	id, err := parseUploadID(wanted.ID)
 	if err != nil {
 		return nil, err
@@ -28,15 +30,15 @@ func (v *Vault) repeat(ctx context.Context, c *Caller, wanted *Complete, otherwi
 	if err != nil || info == nil {
 		return nil, cmp.Or(err, otherwise)
 	}
-	rec, err := recordOf(info.Reserved)
+	rec, err := sealed.RecordOf(info.Reserved)
 	if err == nil && rec == nil {
 		return v.repeatPlain(ctx, c, wanted, otherwise)
 	}
 	if err != nil || rec.Manifest != id.manifest || rec.Layout != sse.Uploaded {
 		return nil, otherwise
 	}
-	ref := manifestRef(wanted.Name, rec, info.ETag)
-	facts, err := v.o.Manifests.Find(ctx, ref, v.dataOf(wanted.Name, info))
+	ref := sealed.Ref(wanted.Name, rec, info.ETag)
+	facts, err := v.o.Manifests.Find(ctx, ref, v.o.Objects.Data(wanted.Name, info))
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +49,7 @@ func (v *Vault) repeat(ctx context.Context, c *Caller, wanted *Complete, otherwi
 	if !sameParts(wanted.Parts, rec, &facts, parts) {
 		return nil, otherwise
 	}
-	return &Completed{ETag: clientETag(rec, &facts, info.ETag), Version: info.Version, Record: rec, Facts: facts}, nil
+	return &Completed{ETag: sealed.ETag(rec, &facts, info.ETag), Version: info.Version, Record: rec, Facts: facts}, nil
 }
 
 // current looks the object up that is there now, nil if there is none.
@@ -61,7 +63,7 @@ func current(ctx context.Context, at storage.Backend, name sse.Name) (*storage.I
 
 // repeatPlain is repeat for an object without a record, which does not tell its
 // upload: its ETag must follow from the list, as the caller may see it.
-func (v *Vault) repeatPlain(ctx context.Context, c *Caller, wanted *Complete, otherwise error) (*Completed, error) {
+func (v *Vault) repeatPlain(ctx context.Context, c *caller.Caller, wanted *Complete, otherwise error) (*Completed, error) {
 	info, err := current(ctx, v.as(c), wanted.Name)
 	if err != nil || info == nil {
 		return nil, otherwise
@@ -75,10 +77,10 @@ func (v *Vault) repeatPlain(ctx context.Context, c *Caller, wanted *Complete, ot
 		sum.Write(raw)
 	}
 	etag := hex.EncodeToString(sum.Sum(nil)) + "-" + strconv.Itoa(len(wanted.Parts))
-	if rec, err := recordOf(info.Reserved); err != nil || rec != nil || strings.Trim(info.ETag, `"`) != etag {
+	if rec, err := sealed.RecordOf(info.Reserved); err != nil || rec != nil || strings.Trim(info.ETag, `"`) != etag {
 		return nil, otherwise
 	}
-	return &Completed{ETag: clientETag(nil, nil, etag), Version: info.Version}, nil
+	return &Completed{ETag: sealed.ETag(nil, nil, etag), Version: info.Version}, nil
 }
 
 // sameParts compares the client's list with what was put together: the numbers,

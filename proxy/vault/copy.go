@@ -12,7 +12,10 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -60,7 +63,7 @@ type Copied struct {
 // copying is a copy on its way.
 type copying struct {
 	vault  *Vault
-	caller *Caller
+	caller *caller.Caller
 	copy   *Copy
 	asked  *sse.Request // as it is decided
 	source *source
@@ -76,9 +79,9 @@ type copying struct {
 
 // Copy copies an object. Errors are those of encryption, of reading the source and of
 // writing the copy; ErrCopyOntoItself, ErrTooLarge, ErrPrecondition for the copy's
-// conditions, and a *ConditionError for the source's.
-func (v *Vault) Copy(ctx context.Context, c *Caller, what *Copy) (*Copied, error) {
-	asked, err := v.encryption(ctx, c, &what.Write)
+// conditions, and a *conditions.Error for the source's.
+func (v *Vault) Copy(ctx context.Context, c *caller.Caller, what *Copy) (*Copied, error) {
+	asked, err := v.o.Encryption.Of(ctx, c, what.Name, what.Meta, &what.Asked)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +110,7 @@ func (k *copying) begin(ctx context.Context) (err error) {
 	if k.source, err = k.vault.look(ctx, k.caller, read); err != nil {
 		return err
 	}
-	if err := k.checkSource(); err != nil {
+	if err := k.copy.Source.Conditions.CheckSource(k.source.etag(), k.source.info.Modified); err != nil {
 		return err
 	}
 	if err := k.vault.readerConditions(ctx, k.caller, k.copy.Name, k.copy.Conditions, ""); err != nil {
@@ -115,17 +118,6 @@ func (k *copying) begin(ctx context.Context) (err error) {
 	}
 	k.setMeta()
 	return patiently(k.copy.Long, func() error { return k.run(ctx) })
-}
-
-// checkSource judges the source's conditions. They fail as a precondition, also where a
-// read were not modified. *ConditionError.
-func (k *copying) checkSource() error {
-	err := k.copy.Source.Conditions.check(k.source.etag(), k.source.info.Modified)
-	var failed *ConditionError
-	if errors.As(err, &failed) {
-		failed.Err = ErrPrecondition
-	}
-	return err
 }
 
 func (k *copying) onto() bool { return k.copy.Source.Name == k.copy.Name }
@@ -200,7 +192,7 @@ func (k *copying) run(ctx context.Context) error {
 	to := k.asked.Mode
 	wrapped := func(m sse.Mode) bool { return m == sse.ModeS3 || m == sse.ModeKMS }
 	switch {
-	case wrapped(from) && wrapped(to) && !k.source.object.restored:
+	case wrapped(from) && wrapped(to) && !k.source.object.Restored:
 		return k.rewrap(ctx)
 	case from == sse.ModeNone && to == sse.ModeNone:
 		return k.copyUpstream(ctx, "")
@@ -236,12 +228,12 @@ func (k *copying) rewrap(ctx context.Context) error {
 		return v.refusal(ctx, c, write, err)
 	}
 	defer key.Zero()
-	k.facts = k.source.object.facts
+	k.facts = k.source.object.Facts
 	private, err := k.carryLayout(ctx, &key.Record)
 	if err != nil {
 		return err
 	}
-	text, err := key.Seal(&k.source.object.key, private)
+	text, err := key.Seal(&k.source.object.Key, private)
 	if err != nil {
 		return err
 	}
@@ -257,23 +249,23 @@ func (k *copying) rewrap(ctx context.Context) error {
 // object of parts, which upstream's copy no longer shows. It is written first.
 func (k *copying) carryLayout(ctx context.Context, rec *sse.Record) (*sse.Private, error) {
 	o := k.source.object
-	if o.record.Layout == sse.OneStream {
-		rec.PlainSize = o.size
-		private := sse.NewPrivate(o.size, o.nonce)
-		private.Facts = o.facts
+	if o.Record.Layout == sse.OneStream {
+		rec.PlainSize = o.Size
+		private := sse.NewPrivate(o.Size, o.Nonce)
+		private.Facts = o.Facts
 		private.Facts.PlainSize = 0
 		return private, nil
 	}
 	if err := k.mayPut(ctx); err != nil {
 		return nil, err
 	}
-	parts, err := k.vault.layout(ctx, o)
+	parts, err := k.vault.o.Objects.Layout(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	rec.Layout, rec.Manifest = sse.Copied, sse.NewManifestID()
 	ref := manifest.Ref{Name: k.copy.Name, ID: rec.Manifest}
-	return sse.NewPartsPrivate(), k.vault.o.Manifests.Put(ctx, ref, o.facts, parts)
+	return sse.NewPartsPrivate(), k.vault.o.Manifests.Put(ctx, ref, o.Facts, parts)
 }
 
 // copyUpstream has upstream copy the source, if it is still what was looked up, and store
@@ -295,7 +287,7 @@ func (k *copying) copyUpstream(ctx context.Context, record string) (err error) {
 		SourceMatch: k.source.info.ETag, Tagging: k.copy.Tagging, Checksum: algorithm,
 	})
 	if err != nil {
-		return asChanged(err) // the only condition is that on the source
+		return sealed.AsChanged(err) // the only condition is that on the source
 	}
 	k.modified = k.answer.Modified
 	return nil
@@ -320,7 +312,7 @@ func (k *copying) stream(ctx context.Context) error {
 	known, sums := k.ofStream()
 	u := &writing{
 		vault: k.vault, caller: k.caller, write: &k.copy.Write, asked: k.asked, meta: k.meta, size: k.source.size, copied: true,
-		body: newCopiedBody(plain, known, k.asked.Mode == sse.ModeS3 && known.MD5 == nil, sums),
+		body: plaintext.NewCopied(plain, known, k.asked.Mode == sse.ModeS3 && known.MD5 == nil, sums),
 	}
 	if err := u.store(ctx, sums != nil); err != nil {
 		return err
@@ -370,7 +362,7 @@ func (k *copying) lookUp(ctx context.Context) error {
 func (k *copying) copied() *Copied {
 	return &Copied{
 		Stored: Stored{
-			ETag: clientETag(k.record, &k.facts, k.answer.ETag), Version: k.answer.Version, Meta: k.answer.Meta,
+			ETag: sealed.ETag(k.record, &k.facts, k.answer.ETag), Version: k.answer.Version, Meta: k.answer.Meta,
 			Record: k.record, Facts: k.facts,
 		},
 		Modified:      k.modified,

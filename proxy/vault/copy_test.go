@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
@@ -124,11 +125,11 @@ func TestMetadataAndTagsOfCopies(t *testing.T) {
 			})
 			look := func(key string) (meta storage.Metadata, tags map[string]string) {
 				at := k.at.Storage.Own(storage.Actor{})
-				info, err := at.Head(t.Context(), &storage.Get{Name: nameOf(key)})
+				info, err := at.Head(t.Context(), &storage.Get{Name: vaulttest.Name(key)})
 				if err != nil {
 					t.Fatal(err)
 				}
-				if tags, err = at.Tags(t.Context(), &storage.Get{Name: nameOf(key)}); err != nil {
+				if tags, err = at.Tags(t.Context(), &storage.Get{Name: vaulttest.Name(key)}); err != nil {
 					t.Fatal(err)
 				}
 				return info.Meta, tags
@@ -160,30 +161,30 @@ func TestConditionsOfCopies(t *testing.T) {
 	k.mustPut("there", []byte("there"), sse.ModeS3)
 	later := time.Now().Add(time.Hour)
 	for _, tt := range []struct {
-		source vault.ReadConditions
-		copy   vault.WriteConditions
+		source conditions.Read
+		copy   conditions.Write
 		to     string
 		want   error
 	}{
-		{vault.ReadConditions{IfMatch: etag}, vault.WriteConditions{}, "new", nil},
-		{vault.ReadConditions{IfMatch: `"a"`}, vault.WriteConditions{}, "new", vault.ErrPrecondition},
-		{vault.ReadConditions{IfNoneMatch: etag}, vault.WriteConditions{}, "new", vault.ErrPrecondition},
-		{vault.ReadConditions{IfModifiedSince: later}, vault.WriteConditions{}, "new", vault.ErrPrecondition},
-		{vault.ReadConditions{}, vault.WriteConditions{IfNoneMatch: "*"}, "new", nil},
-		{vault.ReadConditions{}, vault.WriteConditions{IfNoneMatch: "*"}, "there", vault.ErrPrecondition},
-		{vault.ReadConditions{}, vault.WriteConditions{IfMatch: `"a"`}, "there", vault.ErrPrecondition},
-		{vault.ReadConditions{}, vault.WriteConditions{IfMatch: `"a"`}, "none", vault.ErrNoSuchKey},
+		{conditions.Read{IfMatch: etag}, conditions.Write{}, "new", nil},
+		{conditions.Read{IfMatch: `"a"`}, conditions.Write{}, "new", conditions.ErrPrecondition},
+		{conditions.Read{IfNoneMatch: etag}, conditions.Write{}, "new", conditions.ErrPrecondition},
+		{conditions.Read{IfModifiedSince: later}, conditions.Write{}, "new", conditions.ErrPrecondition},
+		{conditions.Read{}, conditions.Write{IfNoneMatch: "*"}, "new", nil},
+		{conditions.Read{}, conditions.Write{IfNoneMatch: "*"}, "there", conditions.ErrPrecondition},
+		{conditions.Read{}, conditions.Write{IfMatch: `"a"`}, "there", conditions.ErrPrecondition},
+		{conditions.Read{}, conditions.Write{IfMatch: `"a"`}, "none", conditions.ErrNoSuchKey},
 	} {
 		_, err := k.copy(reading("k", sse.ModeS3), tt.to, sse.ModeS3, func(c *vault.Copy) { c.Source.Conditions, c.Conditions = tt.source, tt.copy })
 		if !errors.Is(err, tt.want) || tt.want == nil && err != nil {
 			t.Errorf("%+v, %+v, %s: %v", tt.source, tt.copy, tt.to, err)
 		}
-		var failed *vault.ConditionError
-		if tt.want != nil && tt.copy == (vault.WriteConditions{}) && (!errors.As(err, &failed) || failed.ETag != etag) {
+		var failed *conditions.Error
+		if tt.want != nil && tt.copy == (conditions.Write{}) && (!errors.As(err, &failed) || failed.ETag != etag) {
 			t.Errorf("%+v: what would hold is not said: %v", tt.source, err)
 		}
 		if tt.to == "new" {
-			_, _ = k.at.Storage.Own(storage.Actor{}).Delete(t.Context(), &storage.Delete{Name: nameOf("new")})
+			_, _ = k.at.Storage.Own(storage.Actor{}).Delete(t.Context(), &storage.Delete{Name: vaulttest.Name("new")})
 		}
 	}
 }
@@ -201,7 +202,7 @@ func TestCopiesNeedTheKeyOfTheirSource(t *testing.T) {
 		want     error
 	}{{"c", nil, keyring.ErrNoCustomerKey}, {"c", &wrong, sse.ErrWrongKey}, {"s3", &wrong, keyring.ErrNoCustomerKey}, {"plain", &wrong, vault.ErrCustomerKeyUnused}} {
 		for _, to := range allModes {
-			_, err := k.copy(vault.Read{Name: nameOf(tt.key), Customer: tt.customer}, "copy", to)
+			_, err := k.copy(vault.Read{Name: vaulttest.Name(tt.key), Customer: tt.customer}, "copy", to)
 			if !errors.Is(err, tt.want) {
 				t.Errorf("%s to %v: %v", tt.key, to, err)
 			}
@@ -282,18 +283,18 @@ func TestCopiesOfWhatIsOverwritten(t *testing.T) {
 func TestCopiesOfDamagedSourcesLeaveNothing(t *testing.T) {
 	t.Parallel()
 	for name, harm := range map[string]func(k *writeKit) error{
-		"flipped": func(k *writeKit) error { return k.at.Storage.Flip(nameOf("k"), 70_000) },
-		"swapped": func(k *writeKit) error { return k.at.Storage.Swap(nameOf("k"), nameOf("other")) },
+		"flipped": func(k *writeKit) error { return k.at.Storage.Flip(vaulttest.Name("k"), 70_000) },
+		"swapped": func(k *writeKit) error { return k.at.Storage.Swap(vaulttest.Name("k"), vaulttest.Name("other")) },
 		"cut": func(k *writeKit) error {
-			return k.at.Storage.Alter(nameOf("k"), "", func(o *memory.Stored) { o.Data = o.Data[:len(o.Data)-1] })
+			return k.at.Storage.Alter(vaulttest.Name("k"), "", func(o *memory.Stored) { o.Data = o.Data[:len(o.Data)-1] })
 		},
 		"planted": func(k *writeKit) error {
-			return k.at.Storage.Alter(nameOf("k"), "", func(o *memory.Stored) { o.Reserved[0].Value += "x" })
+			return k.at.Storage.Alter(vaulttest.Name("k"), "", func(o *memory.Stored) { o.Reserved[0].Value += "x" })
 		},
 		"two records": func(k *writeKit) error {
-			return k.at.Storage.Alter(nameOf("k"), "", func(o *memory.Stored) { o.Reserved = append(o.Reserved, o.Reserved[0]) })
+			return k.at.Storage.Alter(vaulttest.Name("k"), "", func(o *memory.Stored) { o.Reserved = append(o.Reserved, o.Reserved[0]) })
 		},
-		"hidden": func(k *writeKit) error { return k.at.Storage.Hide(nameOf("k"), true) },
+		"hidden": func(k *writeKit) error { return k.at.Storage.Hide(vaulttest.Name("k"), true) },
 	} {
 		for _, from := range []sse.Mode{sse.ModeS3, sse.ModeKMS, sse.ModeC} {
 			k := newWriteKit(t)
@@ -325,7 +326,7 @@ func TestCopiesOfWhatIsRolledBackAreOfOneState(t *testing.T) {
 	old := someBytes(t, 10)
 	k.mustPut("k", old, sse.ModeS3)
 	k.mustPut("k", someBytes(t, 10), sse.ModeS3)
-	if err := k.at.Storage.RollBack(nameOf("k"), 1); err != nil {
+	if err := k.at.Storage.RollBack(vaulttest.Name("k"), 1); err != nil {
 		t.Fatal(err)
 	}
 	k.wantData("k", sse.ModeS3, old)

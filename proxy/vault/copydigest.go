@@ -4,13 +4,9 @@ import (
 	"context"
 
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/sse"
 )
-
-// combinable says whether the checksum of a whole follows from those of its parts.
-func combinable(kind sse.ChecksumType) bool {
-	return kind == sse.CRC32 || kind == sse.CRC32C || kind == sse.CRC64NVME
-}
 
 // askedSum is the checksum that the request asks the copy to have.
 func (k *copying) askedSum() (checksum.Algorithm, bool) { return checksum.Parse(k.copy.Checksum) }
@@ -22,9 +18,9 @@ func (k *copying) missing(known *sse.Facts) []checksum.Algorithm {
 	sum := known.Checksum
 	algorithm, ok := k.askedSum()
 	if !ok && sum != nil {
-		algorithm, ok = Algorithm(sum.Type), true
+		algorithm, ok = plaintext.Algorithm(sum.Type), true
 	}
-	if !ok || sum != nil && !sum.Composite && sum.Type == ChecksumType(algorithm) {
+	if !ok || sum != nil && !sum.Composite && sum.Type == plaintext.ChecksumType(algorithm) {
 		return nil
 	}
 	return []checksum.Algorithm{algorithm}
@@ -34,7 +30,7 @@ func (k *copying) missing(known *sse.Facts) []checksum.Algorithm {
 // copy whose source has no checksum gets a CRC64NVME.
 func (k *copying) whileReading(known *sse.Facts) []checksum.Algorithm {
 	if _, asked := k.askedSum(); !asked && known.Checksum == nil {
-		return []checksum.Algorithm{DefaultChecksum}
+		return []checksum.Algorithm{plaintext.DefaultChecksum}
 	}
 	return k.missing(known)
 }
@@ -43,24 +39,24 @@ func (k *copying) whileReading(known *sse.Facts) []checksum.Algorithm {
 // parts' checksums that it follows from: a CRC. No data is read for it.
 func (k *copying) combineParts(ctx context.Context) error {
 	o := k.source.object
-	if o == nil || o.facts.Checksum == nil || !o.facts.Checksum.Composite || !combinable(o.facts.Checksum.Type) {
+	if o == nil || o.Facts.Checksum == nil || !o.Facts.Checksum.Composite || !plaintext.Algorithm(o.Facts.Checksum.Type).Combinable() {
 		return nil
 	}
 	if err := k.mayPut(ctx); err != nil {
 		return err
 	}
-	parts, err := k.vault.layout(ctx, o)
+	parts, err := k.vault.o.Objects.Layout(ctx, o)
 	if err != nil {
 		return err
 	}
-	kind, whole := o.facts.Checksum.Type, uint64(0)
+	kind, whole := o.Facts.Checksum.Type, uint64(0)
 	if parts.Checksum() != kind {
 		return nil
 	}
 	for _, p := range parts.List() {
-		whole = checksum.Combine(Algorithm(kind), whole, p.Checksum, p.PlainSize)
+		whole = checksum.Combine(plaintext.Algorithm(kind), whole, p.Checksum, p.PlainSize)
 	}
-	o.facts.Checksum = &sse.Checksum{Type: kind, Value: checksum.Bytes(Algorithm(kind), whole)}
+	o.Facts.Checksum = &sse.Checksum{Type: kind, Value: checksum.Bytes(plaintext.Algorithm(kind), whole)}
 	return nil
 }
 
@@ -68,7 +64,7 @@ func (k *copying) combineParts(ctx context.Context) error {
 // of an SSE-KMS object that becomes an SSE-S3 one, and a checksum that is asked
 // for. Where nothing is missing it reads nothing.
 func (k *copying) measure(ctx context.Context) error {
-	facts := &k.source.object.facts
+	facts := &k.source.object.Facts
 	withMD5 := k.asked.Mode == sse.ModeS3 && facts.MD5 == nil
 	if !withMD5 && k.missing(facts) == nil {
 		return nil
@@ -81,7 +77,7 @@ func (k *copying) measure(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = plain.Close() }()
-	body := newCopiedBody(plain, *facts, withMD5, k.whileReading(facts))
+	body := plaintext.NewCopied(plain, *facts, withMD5, k.whileReading(facts))
 	if err := k.vault.discard(body); err != nil {
 		return err
 	}
@@ -89,7 +85,7 @@ func (k *copying) measure(ctx context.Context) error {
 		facts.MD5, facts.Parts = sum[:], 0
 	}
 	for algorithm, value := range body.Checksums() {
-		facts.Checksum = &sse.Checksum{Type: ChecksumType(algorithm), Value: value}
+		facts.Checksum = &sse.Checksum{Type: plaintext.ChecksumType(algorithm), Value: value}
 	}
 	return nil
 }
@@ -98,9 +94,9 @@ func (k *copying) measure(ctx context.Context) error {
 // stream, and what else to compute of it.
 func (k *copying) ofStream() (known sse.Facts, sums []checksum.Algorithm) {
 	if o := k.source.object; o != nil {
-		known.Checksum = o.facts.Checksum
-		if o.facts.Parts == 0 {
-			known.MD5 = o.facts.MD5
+		known.Checksum = o.Facts.Checksum
+		if o.Facts.Parts == 0 {
+			known.MD5 = o.Facts.MD5
 		}
 	}
 	if k.asked.Mode != sse.ModeNone { // else upstream computes none, and takes none after the data

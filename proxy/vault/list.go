@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/objectname"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
@@ -45,7 +46,7 @@ type Known struct {
 // List returns one page of a listing, which the storage lets the caller have. An object
 // that can never be opened is listed with the storage's size and ETag. What may pass fails
 // the listing: key services, storage.ErrUnreachable. storage.ErrListing, ErrServiceRights.
-func (v *Vault) List(ctx context.Context, c *Caller, list *List) (*Page, error) {
+func (v *Vault) List(ctx context.Context, c *caller.Caller, list *List) (*Page, error) {
 	l := &listing{vault: v, caller: c, list: list}
 	page, err := l.fetch(ctx)
 	if err != nil {
@@ -65,7 +66,7 @@ func (v *Vault) List(ctx context.Context, c *Caller, list *List) (*Page, error) 
 // listing is one listing on its way.
 type listing struct {
 	vault  *Vault
-	caller *Caller
+	caller *caller.Caller
 	list   *List
 	grants grants
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -21,36 +20,18 @@ import (
 )
 
 // oneOfEach puts an object of each kind there, in the order of their keys.
-func (s *shelf) oneOfEach(t testing.TB) []*shelved {
+func oneOfEach(t testing.TB, s *vaulttest.Shelf) []*vaulttest.Shelved {
 	t.Helper()
 	small, large := []byte("small"), bytes.Repeat([]byte("large "), 20_000)
-	plain := &shelved{name: sse.Name{Bucket: vaulttest.Bucket, Key: "a plain"}, data: small}
-	plain.stored = s.write(t, plain.name, "", small)
-	plain.etag = plain.stored
-	return []*shelved{
+	plain := &vaulttest.Shelved{Name: sse.Name{Bucket: vaulttest.Bucket, Key: "a plain"}, Data: small}
+	plain.Stored = s.PutAsIs(t, plain.Name, "", small)
+	plain.ETag = plain.Stored
+	return []*vaulttest.Shelved{
 		plain,
-		s.stream(t, "b/s3 ü+", sse.ModeS3, small, false), s.stream(t, "c/empty", sse.ModeS3, nil, false),
-		s.stream(t, "d/late", sse.ModeS3, large, true), s.stream(t, "e/kms", sse.ModeKMS, large, false),
-		s.stream(t, "f/c", sse.ModeC, small, false), s.parts(t, "g/parts", sse.ModeS3, string(large), "end"),
-		s.parts(t, "h/parts of kms", sse.ModeKMS, "one", "two"), s.parts(t, "i/parts of c", sse.ModeC, "", "two"),
-	}
-}
-
-// wantListed holds a page against the objects.
-func wantListed(t *testing.T, page *vault.Page, objects []*shelved) {
-	t.Helper()
-	if len(page.Entries) != len(objects) || len(page.Known) != len(objects) {
-		t.Fatalf("%d entries, %d known; want %d", len(page.Entries), len(page.Known), len(objects))
-	}
-	for i, o := range objects {
-		e := &page.Entries[i]
-		key, err := url.QueryUnescape(e.Key)
-		if err != nil || key != o.name.Key || e.Size != int64(len(o.data)) || e.ETag != o.etag {
-			t.Errorf("%q is listed as %q of %d bytes with %s; it has %d and %s", o.name.Key, e.Key, e.Size, e.ETag, len(o.data), o.etag)
-		}
-		if plain := page.Known[i].Record == nil; plain != strings.HasSuffix(key, "plain") {
-			t.Errorf("%q: plain %v", key, plain)
-		}
+		s.PutStream(t, "b/s3 ü+", sse.ModeS3, small, false), s.PutStream(t, "c/empty", sse.ModeS3, nil, false),
+		s.PutStream(t, "d/late", sse.ModeS3, large, true), s.PutStream(t, "e/kms", sse.ModeKMS, large, false),
+		s.PutStream(t, "f/c", sse.ModeC, small, false), s.PutParts(t, "g/parts", sse.ModeS3, string(large), "end"),
+		s.PutParts(t, "h/parts of kms", sse.ModeKMS, "one", "two"), s.PutParts(t, "i/parts of c", sse.ModeC, "", "two"),
 	}
 }
 
@@ -70,17 +51,17 @@ func TestListingsSayWhatClientsKnow(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := newShelf(t, tt.options, nil)
-			objects := s.oneOfEach(t)
+			s := vaulttest.NewShelf(t, tt.options, nil)
+			objects := oneOfEach(t, s)
 			other := s.Installation.Engine(t) // that has seen no manifest
-			watch := s.watchCalls(vaulttest.Bucket, nil)
+			watch := s.Watch(vaulttest.Bucket, nil)
 			tt.list.Bucket = vaulttest.Bucket
-			page, err := other.List(t.Context(), signer(), &tt.list)
+			page, err := other.List(t.Context(), vaulttest.Caller("alice"), &tt.list)
 			if err != nil {
 				t.Fatal(err)
 			}
-			wantListed(t, page, objects)
-			if calls := watch.took(); len(calls) != tt.calls {
+			vaulttest.WantListed(t, page, objects)
+			if calls := watch.Took(); len(calls) != tt.calls {
 				t.Errorf("asked by %q", calls)
 			}
 			if owned := page.Entries[0].OwnerID != ""; owned != (tt.list.Owner || tt.list.Versions) {
@@ -92,59 +73,59 @@ func TestListingsSayWhatClientsKnow(t *testing.T) {
 
 func TestPagesAreTheStoragesPages(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t, memory.Options{}, nil)
-	objects := s.oneOfEach(t)
-	page, err := s.List(t.Context(), signer(), &vault.List{Bucket: vaulttest.Bucket, Parameters: map[string]string{"max-keys": "2", "delimiter": "/"}})
+	s := vaulttest.NewShelf(t, memory.Options{}, nil)
+	objects := oneOfEach(t, s)
+	page, err := s.List(t.Context(), vaulttest.Caller("alice"), &vault.List{Bucket: vaulttest.Bucket, Parameters: map[string]string{"max-keys": "2", "delimiter": "/"}})
 	if err != nil || !page.Truncated || page.NextToken == "" || page.MaxKeys != "2" || !slices.Equal(page.Prefixes, []string{"b/"}) {
 		t.Fatalf("%+v, %v", page.Page, err)
 	}
-	wantListed(t, page, objects[:1])
-	page, err = s.List(t.Context(), signer(), &vault.List{Bucket: vaulttest.Bucket, Parameters: map[string]string{"prefix": "g/"}})
+	vaulttest.WantListed(t, page, objects[:1])
+	page, err = s.List(t.Context(), vaulttest.Caller("alice"), &vault.List{Bucket: vaulttest.Bucket, Parameters: map[string]string{"prefix": "g/"}})
 	if err != nil || page.Truncated {
 		t.Fatalf("%+v, %v", page, err)
 	}
-	wantListed(t, page, objects[6:7])
+	vaulttest.WantListed(t, page, objects[6:7])
 }
 
 func TestDeleteMarkersAreListedAndNotLookedUp(t *testing.T) {
 	t.Parallel()
 	for _, o := range []memory.Options{{}, {Plain: true}} {
-		s := newShelf(t, o, nil)
+		s := vaulttest.NewShelf(t, o, nil)
 		if err := s.Storage.SetVersioning(vaulttest.Bucket, memory.Versioned); err != nil {
 			t.Fatal(err)
 		}
-		old := s.stream(t, "k", sse.ModeS3, []byte("old"), false)
-		current := s.stream(t, "k", sse.ModeS3, []byte("current"), true)
-		if _, err := s.Storage.Own(storage.Actor{}).Delete(t.Context(), &storage.Delete{Name: old.name}); err != nil {
+		old := s.PutStream(t, "k", sse.ModeS3, []byte("old"), false)
+		current := s.PutStream(t, "k", sse.ModeS3, []byte("current"), true)
+		if _, err := s.Storage.Own(storage.Actor{}).Delete(t.Context(), &storage.Delete{Name: old.Name}); err != nil {
 			t.Fatal(err)
 		}
-		page, err := s.List(t.Context(), signer(), &vault.List{Bucket: vaulttest.Bucket, Versions: true})
+		page, err := s.List(t.Context(), vaulttest.Caller("alice"), &vault.List{Bucket: vaulttest.Bucket, Versions: true})
 		if err != nil || len(page.Entries) != 3 || !page.Entries[0].DeleteMarker {
 			t.Fatalf("%+v, %v", page, err)
 		}
 		page.Entries, page.Known = page.Entries[1:], page.Known[1:]
-		wantListed(t, page, []*shelved{current, old})
+		vaulttest.WantListed(t, page, []*vaulttest.Shelved{current, old})
 	}
 }
 
 // A caller who may list and not read sees sizes and ETags, and no metadata.
 func TestWhoMayListButNotReadSeesSizesAndETags(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t, memory.Options{}, nil)
-	objects := s.oneOfEach(t)
+	s := vaulttest.NewShelf(t, memory.Options{}, nil)
+	objects := oneOfEach(t, s)
 	s.Storage.SetRights(func(c *memory.Call) error {
 		if c.Op == memory.Get && !c.Own {
 			return memory.Forbidden()
 		}
 		return nil
 	})
-	watch := s.watchCalls(vaulttest.Bucket, nil)
-	page, err := s.List(t.Context(), signer(), &vault.List{Bucket: vaulttest.Bucket})
+	watch := s.Watch(vaulttest.Bucket, nil)
+	page, err := s.List(t.Context(), vaulttest.Caller("alice"), &vault.List{Bucket: vaulttest.Bucket})
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantListed(t, page, objects)
-	if calls := watch.took(); !slices.Equal(calls, []string{"caller List", "own List"}) {
+	vaulttest.WantListed(t, page, objects)
+	if calls := watch.Took(); !slices.Equal(calls, []string{"caller List", "own List"}) {
 		t.Errorf("asked by %q", calls)
 	}
 	for _, e := range page.Entries {
@@ -162,24 +143,24 @@ func TestWhoMayListButNotReadSeesSizesAndETags(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := s.List(t.Context(), signer(), &vault.List{Bucket: vaulttest.Bucket}); !errors.Is(err, vault.ErrServiceRights) {
+	if _, err := s.List(t.Context(), vaulttest.Caller("alice"), &vault.List{Bucket: vaulttest.Bucket}); !errors.Is(err, vault.ErrServiceRights) {
 		t.Errorf("neither may read: %v", err)
 	}
 }
 
 func TestWhoMayNotListLearnsNothing(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t, memory.Options{}, nil)
-	s.oneOfEach(t)
+	s := vaulttest.NewShelf(t, memory.Options{}, nil)
+	oneOfEach(t, s)
 	s.Storage.SetRights(func(c *memory.Call) error {
 		if !c.Own {
 			return memory.Forbidden()
 		}
 		return nil
 	})
-	watch := s.watchCalls(vaulttest.Bucket, nil)
-	_, err := s.List(t.Context(), signer(), &vault.List{Bucket: vaulttest.Bucket})
-	if calls := watch.took(); !errors.Is(err, storage.ErrForbidden) || !slices.Equal(calls, []string{"caller List"}) {
+	watch := s.Watch(vaulttest.Bucket, nil)
+	_, err := s.List(t.Context(), vaulttest.Caller("alice"), &vault.List{Bucket: vaulttest.Bucket})
+	if calls := watch.Took(); !errors.Is(err, storage.ErrForbidden) || !slices.Equal(calls, []string{"caller List"}) {
 		t.Errorf("%v, asked by %q", err, calls)
 	}
 }
@@ -194,16 +175,16 @@ func unreadable(c *memory.Call) error {
 
 func TestObjectsOfUnreadablePagesAreLookedUp(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t, memory.Options{}, nil)
-	objects := s.oneOfEach(t)
-	watch := s.watchCalls(vaulttest.Bucket, unreadable)
-	page, err := s.List(t.Context(), signer(), &vault.List{Bucket: vaulttest.Bucket})
+	s := vaulttest.NewShelf(t, memory.Options{}, nil)
+	objects := oneOfEach(t, s)
+	watch := s.Watch(vaulttest.Bucket, unreadable)
+	page, err := s.List(t.Context(), vaulttest.Caller("alice"), &vault.List{Bucket: vaulttest.Bucket})
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantListed(t, page, objects)
+	vaulttest.WantListed(t, page, objects)
 	want := append([]string{"caller List", "caller List"}, slices.Repeat([]string{"own Head"}, len(objects))...)
-	if calls := watch.took(); !slices.Equal(calls, want) {
+	if calls := watch.Took(); !slices.Equal(calls, want) {
 		t.Errorf("asked by %q", calls)
 	}
 	for _, tt := range []struct {
@@ -214,26 +195,26 @@ func TestObjectsOfUnreadablePagesAreLookedUp(t *testing.T) {
 	}{
 		{"no right", memory.Forbidden(), vault.ErrServiceRights, ""},
 		{"no answer", storage.ErrUnreachable, storage.ErrUnreachable, ""},
-		{"gone", &storage.Error{Status: 404}, nil, objects[1].stored},
+		{"gone", &storage.Error{Status: 404}, nil, objects[1].Stored},
 	} {
-		watch.fail = func(c *memory.Call) error {
-			if c.Op == memory.Head && c.Name == objects[1].name {
+		watch.Fail = func(c *memory.Call) error {
+			if c.Op == memory.Head && c.Name == objects[1].Name {
 				return tt.answer
 			}
 			return unreadable(c)
 		}
-		page, err := s.List(t.Context(), signer(), &vault.List{Bucket: vaulttest.Bucket})
+		page, err := s.List(t.Context(), vaulttest.Caller("alice"), &vault.List{Bucket: vaulttest.Bucket})
 		if !errors.Is(err, tt.want) || err == nil && page.Entries[1].ETag != tt.listed {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
-	watch.fail = func(c *memory.Call) error {
+	watch.Fail = func(c *memory.Call) error {
 		if c.Op == memory.List {
 			return storage.ErrListing
 		}
 		return nil
 	}
-	if _, err := s.List(t.Context(), signer(), &vault.List{Bucket: vaulttest.Bucket}); !errors.Is(err, storage.ErrListing) {
+	if _, err := s.List(t.Context(), vaulttest.Caller("alice"), &vault.List{Bucket: vaulttest.Bucket}); !errors.Is(err, storage.ErrListing) {
 		t.Errorf("unreadable without metadata, too: %v", err)
 	}
 }
@@ -241,37 +222,37 @@ func TestObjectsOfUnreadablePagesAreLookedUp(t *testing.T) {
 // Of what only a key tells, a caller without the right to it sees what lies upstream.
 func TestETagsAreForThoseWhoMayUseTheKey(t *testing.T) {
 	t.Parallel()
-	all := &rights{}
-	s := newShelf(t, memory.Options{}, func(i *vaulttest.Installation) { i.Rights = all })
-	objects := s.oneOfEach(t)
+	all := &vaulttest.Rights{}
+	s := vaulttest.NewShelf(t, memory.Options{}, func(i *vaulttest.Installation) { i.Rights = all })
+	objects := oneOfEach(t, s)
 	for range 20 {
-		objects = append(objects, s.stream(t, fmt.Sprintf("z%02d", len(objects)), sse.ModeS3, []byte("more"), false))
+		objects = append(objects, s.PutStream(t, fmt.Sprintf("z%02d", len(objects)), sse.ModeS3, []byte("more"), false))
 	}
-	page, err := s.List(t.Context(), signer(), &vault.List{Bucket: vaulttest.Bucket})
+	page, err := s.List(t.Context(), vaulttest.Caller("alice"), &vault.List{Bucket: vaulttest.Bucket})
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantListed(t, page, objects)
-	if n := all.asked.Load(); n != 1 { // all of SSE-S3 lie under one key
+	vaulttest.WantListed(t, page, objects)
+	if n := all.Asked.Load(); n != 1 { // all of SSE-S3 lie under one key
 		t.Errorf("the caller's rights were asked for %d times", n)
 	}
-	all.judge = func(string) error { return identity.ErrNotAllowed }
-	page, err = s.List(t.Context(), signer(), &vault.List{Bucket: vaulttest.Bucket})
+	all.Judge = func(string) error { return identity.ErrNotAllowed }
+	page, err = s.List(t.Context(), vaulttest.Caller("alice"), &vault.List{Bucket: vaulttest.Bucket})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range objects {
-		objects[i].etag = objects[i].stored
+		objects[i].ETag = objects[i].Stored
 	}
-	wantListed(t, page, objects)
+	vaulttest.WantListed(t, page, objects)
 
-	anonymous := newShelf(t, memory.Options{}, nil)
-	o := anonymous.stream(t, "k", sse.ModeS3, []byte("data"), false)
+	anonymous := vaulttest.NewShelf(t, memory.Options{}, nil)
+	o := anonymous.PutStream(t, "k", sse.ModeS3, []byte("data"), false)
 	if page, err = anonymous.List(t.Context(), vaulttest.Caller(""), &vault.List{Bucket: vaulttest.Bucket}); err != nil {
 		t.Fatal(err)
 	}
-	o.etag = o.stored
-	wantListed(t, page, []*shelved{o})
+	o.ETag = o.Stored
+	vaulttest.WantListed(t, page, []*vaulttest.Shelved{o})
 }
 
 // What may pass fails a listing: clients copy and delete by what differs.
@@ -280,31 +261,31 @@ func TestListingsFailWhereWhatFailsMayPass(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		judge error // of the caller's rights
-		harm  func(s *shelf)
+		harm  func(s *vaulttest.Shelf)
 		want  error
 	}{
 		{"nobody can tell who it is", identity.ErrUnavailable, nil, identity.ErrUnavailable},
 		{"the key service is away", kms.ErrUnavailable, nil, kms.ErrUnavailable},
 		{"another key than before", kms.ErrKeyReplaced, nil, kms.ErrKeyReplaced},
 		{"the client is", context.Canceled, nil, context.Canceled},
-		{"manifests cannot be read", nil, func(s *shelf) {
-			s.watchCalls(s.System.Bucket(), func(*memory.Call) error { return storage.ErrUnreachable })
+		{"manifests cannot be read", nil, func(s *vaulttest.Shelf) {
+			s.Watch(s.System.Bucket(), func(*memory.Call) error { return storage.ErrUnreachable })
 		}, storage.ErrUnreachable},
-		{"the storage is away", nil, func(s *shelf) {
-			s.watchCalls(vaulttest.Bucket, func(*memory.Call) error { return storage.ErrUnreachable })
+		{"the storage is away", nil, func(s *vaulttest.Shelf) {
+			s.Watch(vaulttest.Bucket, func(*memory.Call) error { return storage.ErrUnreachable })
 		}, storage.ErrUnreachable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := newShelf(t, memory.Options{}, func(i *vaulttest.Installation) {
-				i.Rights = &rights{judge: func(string) error { return tt.judge }}
+			s := vaulttest.NewShelf(t, memory.Options{}, func(i *vaulttest.Installation) {
+				i.Rights = &vaulttest.Rights{Judge: func(string) error { return tt.judge }}
 			})
-			s.oneOfEach(t)
+			oneOfEach(t, s)
 			e := s.Installation.Engine(t)
 			if tt.harm != nil {
 				tt.harm(s)
 			}
-			if page, err := e.List(t.Context(), signer(), &vault.List{Bucket: vaulttest.Bucket}); !errors.Is(err, tt.want) || page != nil {
+			if page, err := e.List(t.Context(), vaulttest.Caller("alice"), &vault.List{Bucket: vaulttest.Bucket}); !errors.Is(err, tt.want) || page != nil {
 				t.Errorf("%v, %v", page, err)
 			}
 		})
@@ -316,52 +297,52 @@ func TestDamagedObjectsAreListedAsTheyLie(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name   string
-		damage func(s *shelf, one, other *shelved) error
+		damage func(s *vaulttest.Shelf, one, other *vaulttest.Shelved) error
 	}{
-		{"another object's record", func(s *shelf, one, other *shelved) error {
-			raw, err := s.Storage.Raw(other.name, "")
+		{"another object's record", func(s *vaulttest.Shelf, one, other *vaulttest.Shelved) error {
+			raw, err := s.Storage.Raw(other.Name, "")
 			if err != nil {
 				return err
 			}
-			return s.Storage.Alter(one.name, "", func(o *memory.Stored) { o.Reserved = raw.Reserved })
+			return s.Storage.Alter(one.Name, "", func(o *memory.Stored) { o.Reserved = raw.Reserved })
 		}},
-		{"a record that is none", func(s *shelf, one, _ *shelved) error {
-			return s.Storage.Alter(one.name, "", func(o *memory.Stored) { o.Reserved[0].Value = "none" })
+		{"a record that is none", func(s *vaulttest.Shelf, one, _ *vaulttest.Shelved) error {
+			return s.Storage.Alter(one.Name, "", func(o *memory.Stored) { o.Reserved[0].Value = "none" })
 		}},
-		{"two records", func(s *shelf, one, _ *shelved) error {
-			return s.Storage.Alter(one.name, "", func(o *memory.Stored) { o.Reserved = append(o.Reserved, o.Reserved[0]) })
+		{"two records", func(s *vaulttest.Shelf, one, _ *vaulttest.Shelved) error {
+			return s.Storage.Alter(one.Name, "", func(o *memory.Stored) { o.Reserved = append(o.Reserved, o.Reserved[0]) })
 		}},
-		{"one of another case", func(s *shelf, one, _ *shelved) error {
-			return s.Storage.Alter(one.name, "", func(o *memory.Stored) { o.Reserved[0].Name = strings.ToLower(o.Reserved[0].Name) })
+		{"one of another case", func(s *vaulttest.Shelf, one, _ *vaulttest.Shelved) error {
+			return s.Storage.Alter(one.Name, "", func(o *memory.Stored) { o.Reserved[0].Name = strings.ToLower(o.Reserved[0].Name) })
 		}},
-		{"data of another length", func(s *shelf, one, _ *shelved) error {
-			return s.Storage.Alter(one.name, "", func(o *memory.Stored) { o.Data = o.Data[1:] })
+		{"data of another length", func(s *vaulttest.Shelf, one, _ *vaulttest.Shelved) error {
+			return s.Storage.Alter(one.Name, "", func(o *memory.Stored) { o.Data = o.Data[1:] })
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var log bytes.Buffer
-			s := newShelf(t, memory.Options{}, func(i *vaulttest.Installation) {
-				i.Change = func(o *vault.Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) }
+			s := vaulttest.NewShelf(t, memory.Options{}, func(i *vaulttest.Installation) {
+				i.Change = func(o *vaulttest.Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) }
 			})
-			one := s.stream(t, "one", sse.ModeS3, []byte("one"), false)
-			other := s.stream(t, "other", sse.ModeS3, []byte("one"), true)
+			one := s.PutStream(t, "one", sse.ModeS3, []byte("one"), false)
+			other := s.PutStream(t, "other", sse.ModeS3, []byte("one"), true)
 			if err := tt.damage(s, one, other); err != nil {
 				t.Fatal(err)
 			}
-			raw, err := s.Storage.Raw(one.name, "")
+			raw, err := s.Storage.Raw(one.Name, "")
 			if err != nil {
 				t.Fatal(err)
 			}
-			page, err := s.List(t.Context(), signer(), &vault.List{Bucket: vaulttest.Bucket})
+			page, err := s.List(t.Context(), vaulttest.Caller("alice"), &vault.List{Bucket: vaulttest.Bucket})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if e := page.Entries[0]; e.ETag != one.stored || e.Size != int64(len(raw.Data)) && tt.name != "another object's record" {
+			if e := page.Entries[0]; e.ETag != one.Stored || e.Size != int64(len(raw.Data)) && tt.name != "another object's record" {
 				t.Errorf("listed with %d bytes and %s", e.Size, e.ETag)
 			}
 			page.Entries, page.Known = page.Entries[1:], page.Known[1:]
-			wantListed(t, page, []*shelved{other})
+			vaulttest.WantListed(t, page, []*vaulttest.Shelved{other})
 			if !strings.Contains(log.String(), "listing: object cannot be opened") || !strings.Contains(log.String(), "id=test bucket=bucket key=one") {
 				t.Errorf("the log says %q", log.String())
 			}
@@ -371,17 +352,17 @@ func TestDamagedObjectsAreListedAsTheyLie(t *testing.T) {
 
 func TestLostManifestsLeaveWhatLiesThere(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t, memory.Options{}, nil)
-	lost := s.parts(t, "a", sse.ModeS3, "one", "two")
-	found := s.parts(t, "b", sse.ModeS3, "one", "two")
-	e := s.lose(t, lost)
-	page, err := e.List(t.Context(), signer(), &vault.List{Bucket: vaulttest.Bucket})
+	s := vaulttest.NewShelf(t, memory.Options{}, nil)
+	lost := s.PutParts(t, "a", sse.ModeS3, "one", "two")
+	found := s.PutParts(t, "b", sse.ModeS3, "one", "two")
+	e := s.Lose(t, lost)
+	page, err := e.List(t.Context(), vaulttest.Caller("alice"), &vault.List{Bucket: vaulttest.Bucket})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if first := page.Entries[0]; first.ETag != lost.stored || first.Size != 2*sse.EncSize(3) {
+	if first := page.Entries[0]; first.ETag != lost.Stored || first.Size != 2*sse.EncSize(3) {
 		t.Errorf("listed with %d bytes and %s", first.Size, first.ETag)
 	}
 	page.Entries, page.Known = page.Entries[1:], page.Known[1:]
-	wantListed(t, page, []*shelved{found})
+	vaulttest.WantListed(t, page, []*vaulttest.Shelved{found})
 }

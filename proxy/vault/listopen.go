@@ -12,6 +12,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/objectname"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -29,7 +30,7 @@ type listEntry struct {
 	shown       bool // the caller may see the ETag that the facts give
 }
 
-func (e *listEntry) ref() manifest.Ref { return manifestRef(e.name, e.record, e.stored) }
+func (e *listEntry) ref() manifest.Ref { return sealed.Ref(e.name, e.record, e.stored) }
 
 // open replaces upstream's sizes and ETags by those the client knows. An entry
 // whose record or manifest can never be opened keeps upstream's: one bad object
@@ -45,7 +46,7 @@ func (l *listing) open(ctx context.Context, page *storage.Page) ([]listEntry, er
 	}
 	for i := range entries {
 		if e := &entries[i]; e.known && e.shown {
-			e.ETag = clientETag(e.record, &e.facts, e.stored)
+			e.ETag = sealed.ETag(e.record, &e.facts, e.stored)
 		}
 	}
 	return entries, nil
@@ -69,17 +70,17 @@ func (l *listing) readManifests(ctx context.Context, entries []listEntry) error 
 			continue
 		}
 		ref := e.ref()
-		if err := failed[ref]; mayPass(err) {
+		if err := failed[ref]; sealed.MayPass(err) {
 			return fmt.Errorf("manifest of %q: %w", e.Key, err)
 		} else if err != nil {
 			l.warn(ctx, e, err)
 			continue
 		}
 		e.facts, e.known = found[ref], true
-		if own := l.vault.ownETag(ref, e.stored); own != e.stored {
+		if own := l.vault.o.Objects.OwnETag(ref, e.stored); own != e.stored {
 			e.stored = own
 			if e.record.Mode != sse.ModeS3 {
-				e.ETag = clientETag(e.record, nil, own)
+				e.ETag = sealed.ETag(e.record, nil, own)
 			}
 		}
 		if e.record.Layout != sse.OneStream {
@@ -94,7 +95,7 @@ func (v *Vault) storedOf(entries []listEntry) func(manifest.Ref) manifest.Data {
 	data := make(map[manifest.Ref]manifest.Data)
 	for i := range entries {
 		if e := &entries[i]; e.late && e.record.Layout == sse.Uploaded { // else its name holds no ETag
-			data[e.ref()] = v.storedData(e.name, e.VersionID, e.stored, e.Size)
+			data[e.ref()] = v.o.Objects.StoredData(e.name, e.VersionID, e.stored, e.Size)
 		}
 	}
 	return func(ref manifest.Ref) manifest.Data { return data[ref] }
@@ -115,7 +116,7 @@ func (l *listing) openRecords(ctx context.Context, page *storage.Page) ([]listEn
 				e := &entries[i]
 				e.Entry, e.stored = &page.Entries[i], page.Entries[i].ETag
 				err := l.openRecord(ctx, e)
-				if mayPass(err) {
+				if sealed.MayPass(err) {
 					next.Store(int64(len(entries)))
 					return fmt.Errorf("open %q: %w", e.Key, err)
 				}
@@ -144,13 +145,13 @@ func (l *listing) openRecord(ctx context.Context, e *listEntry) error {
 	if rec.Mode == sse.ModeS3 { // other ETags are upstream's
 		var err error
 		grant, err = l.grants.of(ctx, l, rec)
-		if mayPass(err) {
+		if sealed.MayPass(err) {
 			return err
 		}
 		e.shown = err == nil
 	}
 	if rec.Layout != sse.OneStream {
-		e.late = needsManifest(rec, false) // it has size and ETag
+		e.late = sealed.NeedsManifest(rec, false) // it has size and ETag
 		e.known = !e.late
 		return nil
 	}
@@ -163,7 +164,7 @@ func (l *listing) openRecord(ctx context.Context, e *listEntry) error {
 		return err
 	}
 	object.Zero()
-	e.facts, e.late = private.Facts, needsManifest(rec, false)
+	e.facts, e.late = private.Facts, sealed.NeedsManifest(rec, false)
 	e.known = !e.late
 	return nil
 }

@@ -7,6 +7,9 @@ import (
 	"io"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -17,7 +20,7 @@ type Get struct {
 	// Head asks for what Open says of the object, and for no data.
 	Head bool
 	// Range asks for a range of the plaintext, nil for all of it.
-	Range *Range
+	Range *plaintext.Range
 	// Part asks for a part by its number, 0 for none; then Range is nil. An object that
 	// was not uploaded in parts has one.
 	Part int
@@ -31,10 +34,10 @@ var errAnew = errors.New("the object is to be asked for anew")
 
 // Open opens an object for a caller who may read it, or says what Get asks of it. Before
 // it succeeds, what the storage answers is known to be what the object's record says, but
-// for the data itself: see Reader.First. *ConditionError, *RangeError, ErrPartNumber,
+// for the data itself: see Reader.First. *conditions.Error, *plaintext.RangeError, ErrPartNumber,
 // ErrPlainObject, ErrCustomerKeyUnused, ErrChanged, or storage, keyring, kms, manifest and
 // sse errors.
-func (v *Vault) Open(ctx context.Context, c *Caller, g *Get) (*Reader, error) {
+func (v *Vault) Open(ctx context.Context, c *caller.Caller, g *Get) (*Reader, error) {
 	o := &opening{vault: v, caller: c, get: g, rng: g.Range}
 	for tries := 1; ; {
 		r, err := o.try(ctx)
@@ -52,10 +55,10 @@ func (v *Vault) Open(ctx context.Context, c *Caller, g *Get) (*Reader, error) {
 // opening is a Get on its way.
 type opening struct {
 	vault  *Vault
-	caller *Caller
+	caller *caller.Caller
 	get    *Get
 	// rng is the range that is answered, nil for the whole object.
-	rng *Range
+	rng *plaintext.Range
 	// cold says that what is known beforehand is not to be used.
 	cold bool
 	// known is what was asked for where it was known beforehand, else nil.
@@ -76,7 +79,7 @@ func (o *opening) try(ctx context.Context) (*Reader, error) {
 	}
 	r := &Reader{source: source{vault: o.vault, read: o.get.Read, info: info}, body: body}
 	if err := o.read(ctx, r); err != nil {
-		o.vault.doubtUnfit(r.source.object, err)
+		o.vault.o.Objects.Doubt(r.source.object, err)
 		_ = r.Close()
 		return nil, err
 	}
@@ -86,7 +89,7 @@ func (o *opening) try(ctx context.Context) (*Reader, error) {
 // read makes r what was asked for, out of upstream's first answer.
 func (o *opening) read(ctx context.Context, r *Reader) (err error) {
 	s := &r.source
-	if s.record, err = recordOf(s.info.Reserved); err != nil {
+	if s.record, err = sealed.RecordOf(s.info.Reserved); err != nil {
 		return err
 	}
 	if err := o.vault.readable(s.record, s.read); err != nil {
@@ -95,11 +98,11 @@ func (o *opening) read(ctx context.Context, r *Reader) (err error) {
 	if s.record == nil {
 		return o.readPlain(ctx, r)
 	}
-	if s.object, err = o.vault.openObject(ctx, o.caller.Keys, s.read.Name, s.record, s.info, s.read.Customer, s.read.Checksum); err != nil {
+	if s.object, err = o.vault.o.Objects.Open(ctx, o.caller.Keys, s.read.Name, s.record, s.info, s.read.Customer, s.read.Checksum); err != nil {
 		return err
 	}
-	s.size = s.object.size
-	if o.known != nil && o.known.ref != manifestRef(s.read.Name, s.record, s.info.ETag) { // another object with the same ETag
+	s.size = s.object.Size
+	if o.known != nil && o.known.ref != sealed.Ref(s.read.Name, s.record, s.info.ETag) { // another object with the same ETag
 		o.cold = true
 		return errAnew
 	}
@@ -115,11 +118,11 @@ func (o *opening) read(ctx context.Context, r *Reader) (err error) {
 
 // judge judges the conditions on the object. errAnew if its range does not hold.
 func (o *opening) judge(r *Reader) error {
-	conditions := &o.get.Conditions
-	if err := conditions.check(r.ETag, r.Modified); err != nil {
+	asks := &o.get.Conditions
+	if err := asks.Check(r.ETag, r.Modified); err != nil {
 		return err
 	}
-	if o.rng != nil && !conditions.rangeStillValid(r.ETag, r.Modified) {
+	if o.rng != nil && !asks.RangeHolds(r.ETag, r.Modified) {
 		o.rng = nil
 		return errAnew
 	}
@@ -131,7 +134,7 @@ func (o *opening) plan(r *Reader) (err error) {
 	r.Range = sse.Range{Length: r.Size}
 	if o.rng != nil {
 		r.Partial = true
-		if r.Range, err = o.rng.of(r.Size); err != nil {
+		if r.Range, err = o.rng.Of(r.Size); err != nil {
 			return err
 		}
 	}
@@ -159,12 +162,12 @@ func (o *opening) decrypt(ctx context.Context, r *Reader) error {
 	if o.get.Head && o.get.Part == 0 && s.record.Layout != sse.OneStream {
 		return nil // the size is in the manifest; the table of parts is not needed
 	}
-	parts, err := o.vault.layout(ctx, s.object)
+	parts, err := o.vault.o.Objects.Layout(ctx, s.object)
 	if err != nil {
 		return err
 	}
 	if s.record.Layout != sse.OneStream {
-		o.vault.layouts.remember(o.version(), layoutHint{manifestRef(s.read.Name, s.record, s.info.ETag), s.info.ETag})
+		o.vault.layouts.remember(o.version(), layoutHint{sealed.Ref(s.read.Name, s.record, s.info.ETag), s.info.ETag})
 	}
 	if o.get.Part > 0 {
 		if err := o.planPart(r, parts); err != nil {
@@ -172,13 +175,13 @@ func (o *opening) decrypt(ctx context.Context, r *Reader) error {
 		}
 	}
 	if o.get.Head {
-		return checkLength(s.info, parts.EncSize())
+		return sealed.CheckLength(s.info, parts.EncSize())
 	}
 	src, err := o.packages(ctx, r, parts)
 	if err != nil {
 		return err
 	}
-	r.plain, err = parts.Decrypt(&s.object.key, src, r.Range)
+	r.plain, err = parts.Decrypt(&s.object.Key, src, r.Range)
 	return err
 }
 
@@ -208,7 +211,7 @@ func (o *opening) planPart(r *Reader, parts *sse.Parts) error {
 func (o *opening) packages(ctx context.Context, r *Reader, parts *sse.Parts) (io.Reader, error) {
 	encSize := parts.EncSize()
 	got, ranged := o.answered(encSize)
-	if err := checkAnswer(r.source.info, got, encSize, ranged); err != nil {
+	if err := sealed.CheckAnswer(r.source.info, got, encSize, ranged); err != nil {
 		return nil, err
 	}
 	need := parts.Encrypted(r.Range)
@@ -234,7 +237,7 @@ func (o *opening) answered(encSize int64) (sse.Range, bool) {
 	case o.known != nil:
 		return o.known.Range, true
 	case o.rng != nil:
-		return o.rng.encrypted(encSize), true
+		return o.rng.Encrypted(encSize), true
 	default:
 		return sse.Range{Length: encSize}, false
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/conditions"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -24,7 +26,7 @@ func TestObjectsOfEverySizeAreRead(t *testing.T) {
 	for _, mode := range modes {
 		for _, size := range []int{0, 1, pkg - 1, pkg, pkg + 1, 2*pkg + 1} {
 			what := fmt.Sprintf("%v of %d bytes", mode, size)
-			name, data := named(what), content(size, 1)
+			name, data := vaulttest.Name(what), vaulttest.Data(size, 1)
 			stored := r.put(t, name, mode, data)
 			o := r.wantRead(t, what, of(name, mode), data)
 			sum := md5.Sum(data) //nolint:gosec // see above
@@ -66,14 +68,14 @@ func edges() (at []int64) {
 
 func TestRangesAcrossEveryEdge(t *testing.T) {
 	t.Parallel()
-	data := content(sum(sizesOfParts), 2)
+	data := vaulttest.Data(sum(sizesOfParts), 2)
 	for _, mode := range modes {
 		for _, layout := range [][]int{nil, sizesOfParts} {
 			t.Run(fmt.Sprint(mode, len(layout)), func(t *testing.T) {
 				t.Parallel()
-				r, name := newReads(t), named("k")
+				r, name := newReads(t), vaulttest.Name("k")
 				r.put(t, name, mode, data, layout...)
-				check := func(rng *vault.Range, want []byte) {
+				check := func(rng *plaintext.Range, want []byte) {
 					g := of(name, mode)
 					g.Range = rng
 					if o := r.wantRead(t, fmt.Sprintf("%+v", *rng), g, want); !o.Partial || o.Size != int64(len(data)) {
@@ -98,7 +100,7 @@ func TestRangesAcrossEveryEdge(t *testing.T) {
 // TestRangesWhosePlaceIsNotKnown asks each time an engine that has read nothing so far.
 func TestRangesWhosePlaceIsNotKnown(t *testing.T) {
 	t.Parallel()
-	r, name, data := newReads(t), named("k"), content(sum(sizesOfParts), 17)
+	r, name, data := newReads(t), vaulttest.Name("k"), vaulttest.Data(sum(sizesOfParts), 17)
 	r.put(t, name, sse.ModeKMS, data, sizesOfParts...)
 	for _, a := range edges() {
 		for _, b := range edges() {
@@ -115,9 +117,9 @@ func TestRangesWhosePlaceIsNotKnown(t *testing.T) {
 func TestRangeCostsOneRequestWhereItsPlaceIsKnown(t *testing.T) {
 	t.Parallel()
 	r := newReads(t)
-	data := content(sum(sizesOfParts), 3)
-	r.put(t, named("stream"), sse.ModeKMS, data)
-	r.put(t, named("parts"), sse.ModeKMS, data, sizesOfParts...)
+	data := vaulttest.Data(sum(sizesOfParts), 3)
+	r.put(t, vaulttest.Name("stream"), sse.ModeKMS, data)
+	r.put(t, vaulttest.Name("parts"), sse.ModeKMS, data, sizesOfParts...)
 	calls := r.watch(vaulttest.Bucket, nil)
 	count := func(what string, g vault.Get, want []byte, most int) {
 		t.Helper()
@@ -126,19 +128,19 @@ func TestRangeCostsOneRequestWhereItsPlaceIsKnown(t *testing.T) {
 			t.Errorf("%s: %d requests, want %d", what, n, most)
 		}
 	}
-	ranged := func(key string, rng *vault.Range) vault.Get {
-		g := of(named(key), sse.ModeKMS)
+	ranged := func(key string, rng *plaintext.Range) vault.Get {
+		g := of(vaulttest.Name(key), sse.ModeKMS)
 		g.Range = rng
 		return g
 	}
-	part := of(named("parts"), sse.ModeKMS)
+	part := of(vaulttest.Name("parts"), sse.ModeKMS)
 	part.Part = 5
 	at := sizesOfParts[0] + sizesOfParts[1]
 	count("of one stream", ranged("stream", between(pkg+5, 2*pkg)), data[pkg+5:2*pkg+1], 1)
 	count("of parts, cold", ranged("parts", between(2*pkg, 2*pkg+9)), data[2*pkg:2*pkg+10], 2)
 	count("of parts, known", ranged("parts", between(2*pkg, 2*pkg+9)), data[2*pkg:2*pkg+10], 1)
 	count("a part, known", part, data[at:at+pkg], 1)
-	count("all of it", of(named("parts"), sse.ModeKMS), data, 1)
+	count("all of it", of(vaulttest.Name("parts"), sse.ModeKMS), data, 1)
 	part.Head = true
 	if o, err := r.open(t, part); err != nil || o.Range.Length != pkg || calls() != 1 {
 		t.Errorf("HEAD of a part: %v", err)
@@ -157,14 +159,14 @@ func TestRangeCostsOneRequestWhereItsPlaceIsKnown(t *testing.T) {
 func TestKnownPlaceOfAnObjectThatIsNoMore(t *testing.T) {
 	t.Parallel()
 	r := newReads(t)
-	old, young := content(sum(sizesOfParts), 18), content(3*pkg, 19)
-	g := of(named("k"), sse.ModeKMS)
+	old, young := vaulttest.Data(sum(sizesOfParts), 18), vaulttest.Data(3*pkg, 19)
+	g := of(vaulttest.Name("k"), sse.ModeKMS)
 	g.Range = from(2 * pkg)
 	for what, layout := range map[string][]int{"by one stream": nil, "by other parts": {pkg, 2 * pkg}} {
 		r.watch(vaulttest.Bucket, nil)
-		r.put(t, named("k"), sse.ModeKMS, old, sizesOfParts...)
+		r.put(t, vaulttest.Name("k"), sse.ModeKMS, old, sizesOfParts...)
 		r.wantRead(t, "before", g, old[2*pkg:])
-		r.put(t, named("k"), sse.ModeKMS, young, layout...)
+		r.put(t, vaulttest.Name("k"), sse.ModeKMS, young, layout...)
 		calls := r.watch(vaulttest.Bucket, nil)
 		r.wantRead(t, "overwritten "+what, g, young[2*pkg:])
 		if n := calls(); n != 2 {
@@ -175,11 +177,11 @@ func TestKnownPlaceOfAnObjectThatIsNoMore(t *testing.T) {
 			t.Errorf("overwritten %s: %d requests the second time", what, n)
 		}
 	}
-	r.put(t, named("k"), sse.ModeKMS, old, sizesOfParts...)
+	r.put(t, vaulttest.Name("k"), sse.ModeKMS, old, sizesOfParts...)
 	r.wantRead(t, "before", g, old[2*pkg:])
-	short := content(10, 20)
-	r.put(t, named("k"), sse.ModeKMS, short)
-	var beyond *vault.RangeError
+	short := vaulttest.Data(10, 20)
+	r.put(t, vaulttest.Name("k"), sse.ModeKMS, short)
+	var beyond *plaintext.RangeError
 	if _, err := r.open(t, g); !errors.As(err, &beyond) {
 		t.Errorf("overwritten by a short one: %v", err)
 	}
@@ -187,13 +189,13 @@ func TestKnownPlaceOfAnObjectThatIsNoMore(t *testing.T) {
 
 func TestPartsAreReadByTheirNumbers(t *testing.T) {
 	t.Parallel()
-	data := content(sum(sizesOfParts), 4)
+	data := vaulttest.Data(sum(sizesOfParts), 4)
 	for _, head := range []bool{false, true} {
 		r := newReads(t)
-		r.put(t, named("parts"), sse.ModeS3, data, sizesOfParts...)
-		r.put(t, named("stream"), sse.ModeS3, data[:9])
+		r.put(t, vaulttest.Name("parts"), sse.ModeS3, data, sizesOfParts...)
+		r.put(t, vaulttest.Name("stream"), sse.ModeS3, data[:9])
 		ask := func(key string, number int) vault.Get {
-			g := of(named(key), sse.ModeS3)
+			g := of(vaulttest.Name(key), sse.ModeS3)
 			g.Part, g.Head, g.Checksum = number, head, true
 			return g
 		}
@@ -214,7 +216,7 @@ func TestPartsAreReadByTheirNumbers(t *testing.T) {
 			if !o.Partial || o.Range.Offset != int64(offset) || o.Parts != len(sizesOfParts) || o.Size != int64(len(data)) {
 				t.Errorf("part %d: %+v of %d parts", 2*i+1, o.Range, o.Parts)
 			}
-			if o.Checksum == nil || o.Checksum.Type != sse.CRC32C || string(o.Checksum.Value) != string(content(4, uint64(i))) {
+			if o.Checksum == nil || o.Checksum.Type != sse.CRC32C || string(o.Checksum.Value) != string(vaulttest.Data(4, uint64(i))) {
 				t.Errorf("part %d: checksum %+v", 2*i+1, o.Checksum)
 			}
 			offset += size
@@ -230,9 +232,9 @@ func TestPartsAreReadByTheirNumbers(t *testing.T) {
 
 func TestChecksumIsToldOfAllThatIsAnswered(t *testing.T) {
 	t.Parallel()
-	r, data := newReads(t), content(100, 5)
-	r.put(t, named("k"), sse.ModeKMS, data)
-	g := of(named("k"), sse.ModeKMS)
+	r, data := newReads(t), vaulttest.Data(100, 5)
+	r.put(t, vaulttest.Name("k"), sse.ModeKMS, data)
+	g := of(vaulttest.Name("k"), sse.ModeKMS)
 	if o := r.wantRead(t, "unasked", g, data); o.Checksum != nil {
 		t.Error("a checksum that nobody asked for")
 	}
@@ -248,39 +250,39 @@ func TestChecksumIsToldOfAllThatIsAnswered(t *testing.T) {
 
 func TestConditionsComeBeforeRangesAndAfterRights(t *testing.T) {
 	t.Parallel()
-	r, data := newReads(t), content(100, 6)
-	r.put(t, named("k"), sse.ModeS3, data)
-	g := of(named("k"), sse.ModeS3)
+	r, data := newReads(t), vaulttest.Data(100, 6)
+	r.put(t, vaulttest.Name("k"), sse.ModeS3, data)
+	g := of(vaulttest.Name("k"), sse.ModeS3)
 	etag := r.wantRead(t, "all", g, data).ETag
 	g.Range = from(1000)
-	var beyond *vault.RangeError
+	var beyond *plaintext.RangeError
 	if _, err := r.open(t, g); !errors.As(err, &beyond) || beyond.Range != *g.Range {
 		t.Errorf("a range beyond the end: %v", err)
 	}
 	g.Conditions.IfNoneMatch = etag
-	var failed *vault.ConditionError
-	if _, err := r.open(t, g); !errors.Is(err, vault.ErrNotModified) || !errors.As(err, &failed) || failed.ETag != etag || failed.Modified.IsZero() {
+	var failed *conditions.Error
+	if _, err := r.open(t, g); !errors.Is(err, conditions.ErrNotModified) || !errors.As(err, &failed) || failed.ETag != etag || failed.Modified.IsZero() {
 		t.Errorf("with a condition: %v", err)
 	}
-	g.Range, g.Conditions = from(10), vault.ReadConditions{IfMatch: `"other"`}
-	r.wantError(t, "If-Match", g, vault.ErrPrecondition)
-	g.Conditions = vault.ReadConditions{IfUnmodifiedSince: time.Unix(1, 0)}
-	r.wantError(t, "If-Unmodified-Since", g, vault.ErrPrecondition)
+	g.Range, g.Conditions = from(10), conditions.Read{IfMatch: `"other"`}
+	r.wantError(t, "If-Match", g, conditions.ErrPrecondition)
+	g.Conditions = conditions.Read{IfUnmodifiedSince: time.Unix(1, 0)}
+	r.wantError(t, "If-Unmodified-Since", g, conditions.ErrPrecondition)
 
 	wrong := sse.Secret{9}
-	r.put(t, named("c"), sse.ModeC, data)
-	secret := of(named("c"), sse.ModeC)
+	r.put(t, vaulttest.Name("c"), sse.ModeC, data)
+	secret := of(vaulttest.Name("c"), sse.ModeC)
 	secret.Customer, secret.Conditions.IfMatch = &wrong, `"other"`
 	r.wantError(t, "a wrong key and a condition", secret, sse.ErrWrongKey)
 }
 
 func TestRangeOfAnotherVersionThanIfRangeIsTheWhole(t *testing.T) {
 	t.Parallel()
-	r, data := newReads(t), content(sum(sizesOfParts), 7)
-	r.put(t, named("stream"), sse.ModeS3, data)
-	r.put(t, named("parts"), sse.ModeS3, data, sizesOfParts...)
+	r, data := newReads(t), vaulttest.Data(sum(sizesOfParts), 7)
+	r.put(t, vaulttest.Name("stream"), sse.ModeS3, data)
+	r.put(t, vaulttest.Name("parts"), sse.ModeS3, data, sizesOfParts...)
 	for _, key := range []string{"stream", "parts"} {
-		g := of(named(key), sse.ModeS3)
+		g := of(vaulttest.Name(key), sse.ModeS3)
 		etag := r.wantRead(t, key, g, data).ETag
 		for range 2 { // the place of parts is known the second time
 			g.Range, g.Conditions.IfRange = from(pkg), etag
@@ -290,7 +292,7 @@ func TestRangeOfAnotherVersionThanIfRangeIsTheWhole(t *testing.T) {
 				t.Errorf("%s: the whole is answered as a part", key)
 			}
 		}
-		g.Conditions = vault.ReadConditions{IfRangeSince: time.Unix(1, 0)}
+		g.Conditions = conditions.Read{IfRangeSince: time.Unix(1, 0)}
 		r.wantRead(t, key+": another time", g, data)
 	}
 }
@@ -301,14 +303,14 @@ func TestVersionsAreRead(t *testing.T) {
 	if err := r.Storage.SetVersioning(vaulttest.Bucket, memory.Versioned); err != nil {
 		t.Fatal(err)
 	}
-	old, young := content(10, 8), content(sum(sizesOfParts), 9)
-	r.put(t, named("k"), sse.ModeS3, old)
-	first := r.wantRead(t, "the first", of(named("k"), sse.ModeS3), old)
-	r.put(t, named("k"), sse.ModeS3, young, sizesOfParts...)
-	if o := r.wantRead(t, "the current one", of(named("k"), sse.ModeS3), young); o.Version == "" || o.Version == first.Version {
+	old, young := vaulttest.Data(10, 8), vaulttest.Data(sum(sizesOfParts), 9)
+	r.put(t, vaulttest.Name("k"), sse.ModeS3, old)
+	first := r.wantRead(t, "the first", of(vaulttest.Name("k"), sse.ModeS3), old)
+	r.put(t, vaulttest.Name("k"), sse.ModeS3, young, sizesOfParts...)
+	if o := r.wantRead(t, "the current one", of(vaulttest.Name("k"), sse.ModeS3), young); o.Version == "" || o.Version == first.Version {
 		t.Errorf("version %q after %q", o.Version, first.Version)
 	}
-	g := of(named("k"), sse.ModeS3)
+	g := of(vaulttest.Name("k"), sse.ModeS3)
 	g.Version = first.Version
 	r.wantRead(t, "the first, by its id", g, old)
 }
@@ -316,16 +318,16 @@ func TestVersionsAreRead(t *testing.T) {
 func TestOverwrittenObjectIsReadAnew(t *testing.T) {
 	t.Parallel()
 	r := newReads(t)
-	old, young := content(sum(sizesOfParts), 10), content(sum(sizesOfParts), 11)
-	r.put(t, named("k"), sse.ModeKMS, old, sizesOfParts...)
-	next := r.seal(t, named("k"), sse.ModeKMS, young, sizesOfParts...)
-	g := of(named("k"), sse.ModeKMS)
+	old, young := vaulttest.Data(sum(sizesOfParts), 10), vaulttest.Data(sum(sizesOfParts), 11)
+	r.put(t, vaulttest.Name("k"), sse.ModeKMS, old, sizesOfParts...)
+	next := r.seal(t, vaulttest.Name("k"), sse.ModeKMS, young, sizesOfParts...)
+	g := of(vaulttest.Name("k"), sse.ModeKMS)
 	g.Range = from(2 * pkg)
 	done := false
 	r.watch(vaulttest.Bucket, func(c *memory.Call) error {
 		if get, ok := c.Request.(*storage.Get); ok && get.IfMatch != "" && !done && c.Step == memory.Arrived {
 			done = true // between the first look and the bytes
-			r.describe(t, named("k"), r.store(t, named("k"), next.record, next.data), next)
+			r.describe(t, vaulttest.Name("k"), r.store(t, vaulttest.Name("k"), next.record, next.data), next)
 		}
 		return nil
 	})
@@ -338,9 +340,9 @@ func TestOverwrittenObjectIsReadAnew(t *testing.T) {
 func TestObjectThatIsAlwaysOverwrittenIsNotReadForEver(t *testing.T) {
 	t.Parallel()
 	r := newReads(t)
-	data := content(sum(sizesOfParts), 12)
-	r.put(t, named("k"), sse.ModeKMS, data, sizesOfParts...)
-	g := of(named("k"), sse.ModeKMS)
+	data := vaulttest.Data(sum(sizesOfParts), 12)
+	r.put(t, vaulttest.Name("k"), sse.ModeKMS, data, sizesOfParts...)
+	g := of(vaulttest.Name("k"), sse.ModeKMS)
 	g.Range = from(2 * pkg)
 	calls := r.watch(vaulttest.Bucket, func(c *memory.Call) error {
 		if get, ok := c.Request.(*storage.Get); ok && get.IfMatch != "" {
@@ -357,35 +359,35 @@ func TestObjectThatIsAlwaysOverwrittenIsNotReadForEver(t *testing.T) {
 func TestAnotherObjectWithTheSameETagIsReadByItsOwnRecord(t *testing.T) {
 	t.Parallel()
 	r := newReads(t)
-	old, young := content(sum(sizesOfParts), 13), content(sum(sizesOfParts)-1, 14)
-	etag := r.put(t, named("k"), sse.ModeKMS, old, sizesOfParts...)
-	g := of(named("k"), sse.ModeKMS)
+	old, young := vaulttest.Data(sum(sizesOfParts), 13), vaulttest.Data(sum(sizesOfParts)-1, 14)
+	etag := r.put(t, vaulttest.Name("k"), sse.ModeKMS, old, sizesOfParts...)
+	g := of(vaulttest.Name("k"), sse.ModeKMS)
 	g.Range = from(pkg)
 	r.wantRead(t, "before", g, old[pkg:])
 	other := []int{4, 2*pkg - 1, 0, pkg, 17, pkg + 1}
-	next := r.seal(t, named("k"), sse.ModeKMS, young, other...)
-	r.describe(t, named("k"), etag, next)
-	if err := r.Storage.Alter(named("k"), "", func(o *memory.Stored) {
+	next := r.seal(t, vaulttest.Name("k"), sse.ModeKMS, young, other...)
+	r.describe(t, vaulttest.Name("k"), etag, next)
+	if err := r.Storage.Alter(vaulttest.Name("k"), "", func(o *memory.Stored) {
 		o.Data, o.Reserved = next.data, []storage.MetaEntry{{Name: storage.RecordName, Value: next.record}}
 	}); err != nil {
 		t.Fatal(err)
 	}
 	r.wantRead(t, "after", g, young[pkg:])
-	r.wantRead(t, "all", of(named("k"), sse.ModeKMS), young)
+	r.wantRead(t, "all", of(vaulttest.Name("k"), sse.ModeKMS), young)
 }
 
 func TestRecordThatChangesUnderTheSameETagIsReadAnew(t *testing.T) {
 	t.Parallel()
 	r := newReads(t)
-	old, young := content(sum(sizesOfParts), 15), content(sum(sizesOfParts), 16)
-	etag := r.put(t, named("k"), sse.ModeKMS, old, sizesOfParts...)
-	next := r.seal(t, named("k"), sse.ModeKMS, young, sizesOfParts...)
-	r.describe(t, named("k"), etag, next)
-	g := of(named("k"), sse.ModeKMS)
+	old, young := vaulttest.Data(sum(sizesOfParts), 15), vaulttest.Data(sum(sizesOfParts), 16)
+	etag := r.put(t, vaulttest.Name("k"), sse.ModeKMS, old, sizesOfParts...)
+	next := r.seal(t, vaulttest.Name("k"), sse.ModeKMS, young, sizesOfParts...)
+	r.describe(t, vaulttest.Name("k"), etag, next)
+	g := of(vaulttest.Name("k"), sse.ModeKMS)
 	g.Range = from(2 * pkg)
 	r.watch(vaulttest.Bucket, func(c *memory.Call) error {
 		if get, ok := c.Request.(*storage.Get); ok && get.IfMatch != "" && c.Step == memory.Arrived {
-			return r.Storage.Alter(named("k"), "", func(o *memory.Stored) {
+			return r.Storage.Alter(vaulttest.Name("k"), "", func(o *memory.Stored) {
 				o.Data, o.Reserved = next.data, []storage.MetaEntry{{Name: storage.RecordName, Value: next.record}}
 			})
 		}
@@ -397,13 +399,13 @@ func TestRecordThatChangesUnderTheSameETagIsReadAnew(t *testing.T) {
 func TestObjectThatGrewBehindItsRangeIsToBeAskedForAgain(t *testing.T) {
 	t.Parallel()
 	r := newReads(t)
-	r.put(t, named("k"), sse.ModeKMS, content(10, 15))
-	big := r.seal(t, named("k"), sse.ModeKMS, content(3*pkg, 16))
-	g := of(named("k"), sse.ModeKMS)
+	r.put(t, vaulttest.Name("k"), sse.ModeKMS, vaulttest.Data(10, 15))
+	big := r.seal(t, vaulttest.Name("k"), sse.ModeKMS, vaulttest.Data(3*pkg, 16))
+	g := of(vaulttest.Name("k"), sse.ModeKMS)
 	g.Range = from(2 * pkg)
 	r.watch(vaulttest.Bucket, func(c *memory.Call) error {
 		if c.Op == memory.Head && c.Step == memory.Arrived {
-			r.store(t, named("k"), big.record, big.data)
+			r.store(t, vaulttest.Name("k"), big.record, big.data)
 		}
 		return nil
 	})

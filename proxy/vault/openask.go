@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -40,7 +42,7 @@ func (o *opening) ask(ctx context.Context) (info *storage.Info, body io.ReadClos
 	}
 	get := o.request()
 	if o.rng != nil && !o.get.Head {
-		get.Range = o.rng.upstream()
+		get.Range = o.rng.Packages()
 	}
 	info, body, err = o.send(ctx, get, o.get.Head || o.get.Part > 1) // where a part lies is not known yet; the first one lies first
 	if errors.Is(err, storage.ErrRange) {                            // the conditions are judged before the range is
@@ -69,7 +71,7 @@ func (o *opening) askKnown(ctx context.Context) (*storage.Info, io.ReadCloser, e
 		return nil, nil, nil
 	}
 	get := o.request()
-	get.IfMatch, get.Range = hint.stored, exactly(need)
+	get.IfMatch, get.Range = hint.stored, plaintext.Exactly(need)
 	info, body, err := o.send(ctx, get, false)
 	if errors.Is(err, storage.ErrPrecondition) || errors.Is(err, storage.ErrRange) {
 		o.vault.layouts.forget(o.version())
@@ -99,7 +101,7 @@ func (o *opening) needOf(parts *sse.Parts) (sse.Range, bool) {
 		}
 	} else {
 		var err error
-		if plain, err = o.rng.of(parts.PlainSize()); err != nil {
+		if plain, err = o.rng.Of(parts.PlainSize()); err != nil {
 			return sse.Range{}, false
 		}
 	}
@@ -111,16 +113,16 @@ func (o *opening) needOf(parts *sse.Parts) (sse.Range, bool) {
 // nothing of where it lies.
 func (o *opening) askAgain(ctx context.Context, r *Reader, need sse.Range, encSize int64) error {
 	get := o.request()
-	get.IfMatch, get.Range = r.source.info.ETag, exactly(need)
+	get.IfMatch, get.Range = r.source.info.ETag, plaintext.Exactly(need)
 	info, body, err := o.send(ctx, get, false)
 	if err != nil {
-		return asChanged(err)
+		return sealed.AsChanged(err)
 	}
 	r.again = body
-	if err := checkAnswer(info, need, encSize, true); err != nil {
+	if err := sealed.CheckAnswer(info, need, encSize, true); err != nil {
 		return err
 	}
-	if !sameRecord(info, r.source.info) { // a copy onto itself: another record, the same ETag
+	if !sealed.SameRecord(info, r.source.info) { // a copy onto itself: another record, the same ETag
 		return ErrChanged
 	}
 	return nil

@@ -19,23 +19,23 @@ import (
 
 func TestFlippedBitIsNeverData(t *testing.T) {
 	t.Parallel()
-	data := content(sum(sizesOfParts), 20)
+	data := vaulttest.Data(sum(sizesOfParts), 20)
 	for _, layout := range [][]int{nil, sizesOfParts} {
 		r := newReads(t)
-		r.put(t, named("k"), sse.ModeS3, data, layout...)
-		raw, err := r.Storage.Raw(named("k"), "")
+		r.put(t, vaulttest.Name("k"), sse.ModeS3, data, layout...)
+		raw, err := r.Storage.Raw(vaulttest.Name("k"), "")
 		if err != nil {
 			t.Fatal(err)
 		}
 		flip := func(at int) {
 			t.Helper()
-			if err := r.Storage.Flip(named("k"), at); err != nil {
+			if err := r.Storage.Flip(vaulttest.Name("k"), at); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for at := 0; at < len(raw.Data); at += 16411 {
 			flip(at)
-			_, got, err := r.read(t, of(named("k"), sse.ModeS3))
+			_, got, err := r.read(t, of(vaulttest.Name("k"), sse.ModeS3))
 			if !errors.Is(err, sse.ErrTampered) && !errors.Is(err, sse.ErrTruncated) || !bytes.HasPrefix(data, got) {
 				t.Errorf("byte %d of %d parts: %d bytes and %v", at, len(layout), len(got), err)
 			}
@@ -44,7 +44,7 @@ func TestFlippedBitIsNeverData(t *testing.T) {
 			}
 			flip(at)
 		}
-		r.wantRead(t, "as it was", of(named("k"), sse.ModeS3), data)
+		r.wantRead(t, "as it was", of(vaulttest.Name("k"), sse.ModeS3), data)
 	}
 }
 
@@ -54,22 +54,22 @@ func TestExchangedAndShortenedDataAreRefused(t *testing.T) {
 		for _, layout := range [][]int{nil, sizesOfParts} {
 			r, what := newReads(t), fmt.Sprintf("%v in %d parts", mode, len(layout))
 			size := sum(sizesOfParts)
-			r.put(t, named("a"), mode, content(size, 21), layout...)
-			r.put(t, named("b"), mode, content(size, 22), layout...)
-			if err := r.Storage.Swap(named("a"), named("b")); err != nil {
+			r.put(t, vaulttest.Name("a"), mode, vaulttest.Data(size, 21), layout...)
+			r.put(t, vaulttest.Name("b"), mode, vaulttest.Data(size, 22), layout...)
+			if err := r.Storage.Swap(vaulttest.Name("a"), vaulttest.Name("b")); err != nil {
 				t.Fatal(err)
 			}
-			ranged := of(named("a"), mode)
+			ranged := of(vaulttest.Name("a"), mode)
 			ranged.Range = from(pkg + 3)
-			for _, g := range []vault.Get{of(named("a"), mode), ranged} {
+			for _, g := range []vault.Get{of(vaulttest.Name("a"), mode), ranged} {
 				r.wantError(t, what+": another object's data", g, sse.ErrTampered)
 			}
 			cut := func(o *memory.Stored) { o.Data = o.Data[:len(o.Data)-1] }
-			if err := r.Storage.Alter(named("b"), "", cut); err != nil {
+			if err := r.Storage.Alter(vaulttest.Name("b"), "", cut); err != nil {
 				t.Fatal(err)
 			}
-			ranged.Name = named("b")
-			for _, g := range []vault.Get{of(named("b"), mode), ranged} {
+			ranged.Name = vaulttest.Name("b")
+			for _, g := range []vault.Get{of(vaulttest.Name("b"), mode), ranged} {
 				r.wantError(t, what+": shortened", g, storage.ErrLied)
 			}
 		}
@@ -79,9 +79,9 @@ func TestExchangedAndShortenedDataAreRefused(t *testing.T) {
 func TestRecordsThatAreNotTheObjectsOwnAreRefused(t *testing.T) {
 	t.Parallel()
 	r := newReads(t)
-	r.put(t, named("a"), sse.ModeS3, content(100, 23))
-	r.put(t, named("b"), sse.ModeS3, content(100, 24))
-	b, err := r.Storage.Raw(named("b"), "")
+	r.put(t, vaulttest.Name("a"), sse.ModeS3, vaulttest.Data(100, 23))
+	r.put(t, vaulttest.Name("b"), sse.ModeS3, vaulttest.Data(100, 24))
+	b, err := r.Storage.Raw(vaulttest.Name("b"), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,31 +94,31 @@ func TestRecordsThatAreNotTheObjectsOwnAreRefused(t *testing.T) {
 		"empty":            {{Name: storage.RecordName}},
 		"no record at all": {{Name: storage.RecordName, Value: "nonsense"}},
 	} {
-		if err := r.Storage.Alter(named("a"), "", func(o *memory.Stored) { o.Reserved = reserved }); err != nil {
+		if err := r.Storage.Alter(vaulttest.Name("a"), "", func(o *memory.Stored) { o.Reserved = reserved }); err != nil {
 			t.Fatal(err)
 		}
-		r.wantError(t, what, of(named("a"), sse.ModeS3), sse.ErrRecord)
+		r.wantError(t, what, of(vaulttest.Name("a"), sse.ModeS3), sse.ErrRecord)
 	}
 	other := func(o *memory.Stored) { o.Data, o.Reserved = b.Data, b.Reserved }
-	if err := r.Storage.Alter(named("a"), "", other); err != nil {
+	if err := r.Storage.Alter(vaulttest.Name("a"), "", other); err != nil {
 		t.Fatal(err)
 	}
-	r.wantError(t, "another object's record and data", of(named("a"), sse.ModeS3), sse.ErrTampered)
-	if err := r.Storage.Alter(named("a"), "", func(o *memory.Stored) { o.Reserved = nil }); err != nil {
+	r.wantError(t, "another object's record and data", of(vaulttest.Name("a"), sse.ModeS3), sse.ErrTampered)
+	if err := r.Storage.Alter(vaulttest.Name("a"), "", func(o *memory.Stored) { o.Reserved = nil }); err != nil {
 		t.Fatal(err)
 	}
-	r.wantError(t, "planted plaintext", of(named("a"), sse.ModeS3), vault.ErrPlainObject)
-	if err := r.Storage.Hide(named("b"), true); err != nil {
+	r.wantError(t, "planted plaintext", of(vaulttest.Name("a"), sse.ModeS3), vault.ErrPlainObject)
+	if err := r.Storage.Hide(vaulttest.Name("b"), true); err != nil {
 		t.Fatal(err)
 	}
-	r.wantError(t, "hidden", of(named("b"), sse.ModeS3), storage.ErrNotFound)
+	r.wantError(t, "hidden", of(vaulttest.Name("b"), sse.ModeS3), storage.ErrNotFound)
 }
 
 // TestAnswersThatContradictTheRecordAreRefused has the storage lie in what it says of a
 // range.
 func TestAnswersThatContradictTheRecordAreRefused(t *testing.T) {
 	t.Parallel()
-	data := content(sum(sizesOfParts), 25)
+	data := vaulttest.Data(sum(sizesOfParts), 25)
 	for what, lie := range map[string]func(*storage.Object){
 		"another place": func(o *storage.Object) { o.At.Offset += sse.EncPackageSize },
 		"another size":  func(o *storage.Object) { o.Total++ },
@@ -129,8 +129,8 @@ func TestAnswersThatContradictTheRecordAreRefused(t *testing.T) {
 	} {
 		for _, layout := range [][]int{nil, sizesOfParts} {
 			r := newReads(t)
-			r.put(t, named("k"), sse.ModeKMS, data, layout...)
-			g := of(named("k"), sse.ModeKMS)
+			r.put(t, vaulttest.Name("k"), sse.ModeKMS, data, layout...)
+			g := of(vaulttest.Name("k"), sse.ModeKMS)
 			g.Range = from(2 * pkg)
 			lieIn := func(place string, n int) {
 				seen := 0
@@ -159,14 +159,14 @@ func TestAnswersThatContradictTheRecordAreRefused(t *testing.T) {
 func TestLengthInAnAnswerToHEADIsNotBelieved(t *testing.T) {
 	t.Parallel()
 	r := newReads(t)
-	r.put(t, named("k"), sse.ModeKMS, content(100, 33))
+	r.put(t, vaulttest.Name("k"), sse.ModeKMS, vaulttest.Data(100, 33))
 	r.watch(vaulttest.Bucket, func(c *memory.Call) error {
 		if info, ok := c.Answer.(*storage.Info); ok {
 			info.Size++
 		}
 		return nil
 	})
-	g := of(named("k"), sse.ModeKMS)
+	g := of(vaulttest.Name("k"), sse.ModeKMS)
 	if _, err := r.Attributes(t.Context(), vaulttest.Caller("somebody"), g.Read); !errors.Is(err, storage.ErrLied) {
 		t.Errorf("attributes: %v", err)
 	}
@@ -176,16 +176,16 @@ func TestLengthInAnAnswerToHEADIsNotBelieved(t *testing.T) {
 
 func TestBodyThatBreaksOffIsNoEnd(t *testing.T) {
 	t.Parallel()
-	data := content(sum(sizesOfParts), 26)
+	data := vaulttest.Data(sum(sizesOfParts), 26)
 	for _, layout := range [][]int{nil, sizesOfParts} {
 		r := newReads(t)
-		r.put(t, named("k"), sse.ModeS3, data, layout...)
+		r.put(t, vaulttest.Name("k"), sse.ModeS3, data, layout...)
 		for _, at := range []int64{0, 1, sse.EncPackageSize, sse.EncPackageSize + 1, 2 * sse.EncPackageSize} {
 			r.watch(vaulttest.Bucket, func(c *memory.Call) error {
 				c.CutBody(at)
 				return nil
 			})
-			_, got, err := r.read(t, of(named("k"), sse.ModeS3))
+			_, got, err := r.read(t, of(vaulttest.Name("k"), sse.ModeS3))
 			if !errors.Is(err, storage.ErrUnreachable) || !bytes.HasPrefix(data, got) {
 				t.Errorf("cut at %d: %d bytes and %v", at, len(got), err)
 			}
@@ -199,9 +199,9 @@ func TestBodyThatBreaksOffIsNoEnd(t *testing.T) {
 func TestFailureOfEitherRequestIsTold(t *testing.T) {
 	t.Parallel()
 	r := newReads(t)
-	data := content(sum(sizesOfParts), 27)
-	r.put(t, named("k"), sse.ModeS3, data, sizesOfParts...)
-	g := of(named("k"), sse.ModeS3)
+	data := vaulttest.Data(sum(sizesOfParts), 27)
+	r.put(t, vaulttest.Name("k"), sse.ModeS3, data, sizesOfParts...)
+	g := of(vaulttest.Name("k"), sse.ModeS3)
 	g.Range = from(2 * pkg)
 	for n := 1; n <= 2; n++ {
 		seen := 0
@@ -223,10 +223,10 @@ func TestFailureOfEitherRequestIsTold(t *testing.T) {
 func TestManifestThatIsGoneIsAnError(t *testing.T) {
 	t.Parallel()
 	r := newReads(t)
-	s := r.seal(t, named("k"), sse.ModeKMS, content(100, 28), 60, 40)
-	r.store(t, named("k"), s.record, s.data)
+	s := r.seal(t, vaulttest.Name("k"), sse.ModeKMS, vaulttest.Data(100, 28), 60, 40)
+	r.store(t, vaulttest.Name("k"), s.record, s.data)
 	for _, head := range []bool{false, true} {
-		g := of(named("k"), sse.ModeKMS)
+		g := of(vaulttest.Name("k"), sse.ModeKMS)
 		g.Head = head
 		r.wantError(t, "without a manifest", g, manifest.ErrMissing)
 	}
@@ -242,13 +242,13 @@ func TestCustomerKeysThatDoNotFitAreRefused(t *testing.T) {
 	}
 	for _, layout := range [][]int{nil, {40, 60}} {
 		for _, mode := range modes {
-			r.put(t, named(mode.String()), mode, content(100, 29), layout...)
+			r.put(t, vaulttest.Name(mode.String()), mode, vaulttest.Data(100, 29), layout...)
 		}
-		secret := of(named(sse.ModeC.String()), sse.ModeC)
+		secret := of(vaulttest.Name(sse.ModeC.String()), sse.ModeC)
 		r.wantError(t, "a wrong key", with(secret, &wrong), sse.ErrWrongKey)
 		r.wantError(t, "no key", with(secret, nil), keyring.ErrNoCustomerKey)
 		for _, mode := range modes[:2] {
-			g := with(of(named(mode.String()), mode), &wrong)
+			g := with(of(vaulttest.Name(mode.String()), mode), &wrong)
 			r.wantError(t, "a key for "+mode.String(), g, keyring.ErrNoCustomerKey)
 		}
 	}
@@ -259,9 +259,9 @@ func TestNobodyReadsWithoutRights(t *testing.T) {
 	r := newReads(t)
 	for _, mode := range modes {
 		for _, layout := range [][]int{nil, {40, 60}} {
-			r.put(t, named("k"), mode, content(100, 30), layout...)
+			r.put(t, vaulttest.Name("k"), mode, vaulttest.Data(100, 30), layout...)
 			for _, head := range []bool{false, true} {
-				g := of(named("k"), mode)
+				g := of(vaulttest.Name("k"), mode)
 				g.Head = head
 				if _, err := r.Open(t.Context(), vaulttest.Caller(""), &g); !errors.Is(err, keyring.ErrAccess) {
 					t.Errorf("without a signature, %v: %v", mode, err)
@@ -279,7 +279,7 @@ func TestNobodyReadsWithoutRights(t *testing.T) {
 		return memory.Forbidden()
 	})
 	r.KMS.(interface{ Close() }).Close() // nobody is to ask it
-	g := of(named("k"), sse.ModeKMS)
+	g := of(vaulttest.Name("k"), sse.ModeKMS)
 	for range 2 {
 		r.wantError(t, "whom the storage refuses", g, storage.ErrForbidden)
 		g.Range = from(50)
@@ -292,22 +292,22 @@ func TestNobodyReadsWithoutRights(t *testing.T) {
 func TestRemovedKMSKeyOpensNothing(t *testing.T) {
 	t.Parallel()
 	r := newReads(t)
-	r.put(t, named("k"), sse.ModeKMS, content(100, 31))
+	r.put(t, vaulttest.Name("k"), sse.ModeKMS, vaulttest.Data(100, 31))
 	if err := r.KMS.DeleteKey(t.Context(), "default"); err != nil {
 		t.Fatal(err)
 	}
-	r.wantError(t, "without its key", of(named("k"), sse.ModeKMS), kms.ErrKeyNotFound)
+	r.wantError(t, "without its key", of(vaulttest.Name("k"), sse.ModeKMS), kms.ErrKeyNotFound)
 }
 
 func TestErrorsOfReadingStay(t *testing.T) {
 	t.Parallel()
 	r := newReads(t)
-	data := content(3*pkg, 32)
-	r.put(t, named("k"), sse.ModeS3, data)
-	if err := r.Storage.Flip(named("k"), sse.EncPackageSize+100); err != nil {
+	data := vaulttest.Data(3*pkg, 32)
+	r.put(t, vaulttest.Name("k"), sse.ModeS3, data)
+	if err := r.Storage.Flip(vaulttest.Name("k"), sse.EncPackageSize+100); err != nil {
 		t.Fatal(err)
 	}
-	o, err := r.open(t, of(named("k"), sse.ModeS3))
+	o, err := r.open(t, of(vaulttest.Name("k"), sse.ModeS3))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -13,17 +15,17 @@ import (
 func (o *opening) readPlain(ctx context.Context, r *Reader) error {
 	s := &r.source
 	etag, modified := s.etag(), s.info.Modified
-	if err := o.get.Conditions.check(etag, modified); err != nil {
+	if err := o.get.Conditions.Check(etag, modified); err != nil {
 		return err
 	}
 	if (o.rng != nil || o.get.Part > 0) && !o.isRangeOf(s.info) {
-		if err := o.askPlain(ctx, r, etag, o.get.Conditions.rangeStillValid(etag, modified)); err != nil {
+		if err := o.askPlain(ctx, r, etag, o.get.Conditions.RangeHolds(etag, modified)); err != nil {
 			return err
 		}
 	}
 	info := s.info
 	if o.rng != nil && info.Part && info.Total == 0 {
-		return &RangeError{*o.rng}
+		return &plaintext.RangeError{Range: *o.rng}
 	}
 	if info.Size < 0 {
 		return errNoLength
@@ -47,7 +49,7 @@ func (o *opening) isRangeOf(info *storage.Info) bool {
 	if o.rng == nil || !info.Part || info.Total < 0 {
 		return false
 	}
-	at, err := o.rng.of(info.Total)
+	at, err := o.rng.Of(info.Total)
 	return err == nil && at == info.At
 }
 
@@ -58,17 +60,17 @@ func (o *opening) askPlain(ctx context.Context, r *Reader, etag string, rangeVal
 	if o.get.Part > 0 {
 		get.Part = o.get.Part
 	} else if rangeValid {
-		get.Range = o.rng.plain()
+		get.Range = o.rng.Plain()
 	}
 	info, body, err := o.send(ctx, get, o.get.Head)
 	if o.get.Part > 0 && errors.Is(err, storage.ErrRange) {
 		return ErrPartNumber // an answer to HEAD does not name its error
 	}
 	if err != nil {
-		return asChanged(err)
+		return sealed.AsChanged(err)
 	}
 	r.again, r.source.info = body, info
-	if rec, err := recordOf(info.Reserved); err != nil || rec != nil {
+	if rec, err := sealed.RecordOf(info.Reserved); err != nil || rec != nil {
 		return ErrChanged
 	}
 	return nil

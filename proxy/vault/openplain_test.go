@@ -5,9 +5,12 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/bucketseal/bucketseal/proxy/conditions"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/vault"
+	"github.com/bucketseal/bucketseal/proxy/vault/vaulttest"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -45,16 +48,16 @@ func plainReads(t testing.TB, data []byte, sizes ...int) *reads {
 
 func TestPlainObjectsAreReadWhereTheyMayBe(t *testing.T) {
 	t.Parallel()
-	data := content(2*pkg, 40)
+	data := vaulttest.Data(2*pkg, 40)
 	r := plainReads(t, data)
-	r.store(t, named("k"), "", data)
-	r.wantError(t, "a bucket that plain_read does not list", vault.Get{Read: vault.Read{Name: named("k")}}, vault.ErrPlainObject)
+	r.store(t, vaulttest.Name("k"), "", data)
+	r.wantError(t, "a bucket that plain_read does not list", vault.Get{Read: vault.Read{Name: vaulttest.Name("k")}}, vault.ErrPlainObject)
 	g := vault.Get{Read: vault.Read{Name: plainName}}
 	o := r.wantRead(t, "all", g, data)
 	if o.Record != nil || o.Partial || o.Size != int64(len(data)) || o.Meta.Get("Content-Type") != "text/x" {
 		t.Errorf("%+v", o.Seen)
 	}
-	for rng, want := range map[vault.Range][]byte{
+	for rng, want := range map[plaintext.Range][]byte{
 		*between(5, 9): data[5:10], *from(pkg + 1): data[pkg+1:], *last(7): data[2*pkg-7:], *last(1 << 40): data, *from(0): data, *between(9, 1<<40): data[9:],
 	} {
 		for _, head := range []bool{false, true} {
@@ -72,9 +75,9 @@ func TestPlainObjectsAreReadWhereTheyMayBe(t *testing.T) {
 	if o := r.wantRead(t, "If-Range of another", g, data); o.Partial {
 		t.Error("the whole is answered as a part")
 	}
-	g.Conditions = vault.ReadConditions{IfNoneMatch: "*"}
-	r.wantError(t, "If-None-Match", g, vault.ErrNotModified)
-	g.Range, g.Conditions = from(1<<40), vault.ReadConditions{}
+	g.Conditions = conditions.Read{IfNoneMatch: "*"}
+	r.wantError(t, "If-None-Match", g, conditions.ErrNotModified)
+	g.Range, g.Conditions = from(1<<40), conditions.Read{}
 	r.wantError(t, "beyond the end", g, storage.ErrRange)
 	g.Range, g.Customer = nil, &sse.Secret{1}
 	r.wantError(t, "with a customer key", g, vault.ErrCustomerKeyUnused)
@@ -82,7 +85,7 @@ func TestPlainObjectsAreReadWhereTheyMayBe(t *testing.T) {
 
 func TestPartsOfPlainObjectsAreRead(t *testing.T) {
 	t.Parallel()
-	data := content(100, 41)
+	data := vaulttest.Data(100, 41)
 	r := plainReads(t, data, 60, 40)
 	ask := func(n int) vault.Get { return vault.Get{Read: vault.Read{Name: plainName}, Part: n} }
 	if o := r.wantRead(t, "part 1", ask(1), data[:60]); !o.Partial || o.Meta.Get("X-Amz-Mp-Parts-Count") != "2" {
@@ -105,7 +108,7 @@ func TestEmptyPlainObjectHasNoRange(t *testing.T) {
 	g := vault.Get{Read: vault.Read{Name: plainName}}
 	r.wantRead(t, "all", g, nil)
 	g.Range = last(5)
-	var beyond *vault.RangeError
+	var beyond *plaintext.RangeError
 	if _, err := r.open(t, g); !errors.As(err, &beyond) {
 		t.Errorf("the end of nothing: %v", err)
 	}
@@ -113,8 +116,8 @@ func TestEmptyPlainObjectHasNoRange(t *testing.T) {
 
 func TestPlainObjectThatIsEncryptedMeanwhileIsReadAnew(t *testing.T) {
 	t.Parallel()
-	data := content(100, 42)
-	r := plainReads(t, content(200, 43))
+	data := vaulttest.Data(100, 42)
+	r := plainReads(t, vaulttest.Data(200, 43))
 	done := false
 	r.watch(plainBucket, func(c *memory.Call) error {
 		if get, ok := c.Request.(*storage.Get); ok && get.IfMatch != "" && !done && c.Step == memory.Arrived {
@@ -132,8 +135,8 @@ func TestPlainObjectThatIsEncryptedMeanwhileIsReadAnew(t *testing.T) {
 
 func TestPlainObjectThatGetsARecordIsReadAnew(t *testing.T) {
 	t.Parallel()
-	data := content(100, 46)
-	r := plainReads(t, content(200, 47))
+	data := vaulttest.Data(100, 46)
+	r := plainReads(t, vaulttest.Data(200, 47))
 	next := r.seal(t, plainName, sse.ModeKMS, data)
 	r.watch(plainBucket, func(c *memory.Call) error {
 		if get, ok := c.Request.(*storage.Get); ok && get.IfMatch != "" && c.Step == memory.Arrived {
@@ -148,7 +151,7 @@ func TestPlainObjectThatGetsARecordIsReadAnew(t *testing.T) {
 
 func TestPlainObjectThatEndsEarlyIsNotWhole(t *testing.T) {
 	t.Parallel()
-	r := plainReads(t, content(10, 48))
+	r := plainReads(t, vaulttest.Data(10, 48))
 	r.watch(plainBucket, func(c *memory.Call) error {
 		if said, ok := c.Answer.(*storage.Object); ok {
 			said.Size = 15
@@ -160,7 +163,7 @@ func TestPlainObjectThatEndsEarlyIsNotWhole(t *testing.T) {
 
 func TestPlainObjectWithoutALengthIsRefused(t *testing.T) {
 	t.Parallel()
-	r := plainReads(t, content(10, 44))
+	r := plainReads(t, vaulttest.Data(10, 44))
 	r.watch(plainBucket, func(c *memory.Call) error {
 		switch said := c.Answer.(type) {
 		case *storage.Object:
@@ -183,7 +186,7 @@ func TestPlainObjectWithoutALengthIsRefused(t *testing.T) {
 // look-up as if it had been asked for it.
 func TestRefusedRangeIsNotAnsweredByALie(t *testing.T) {
 	t.Parallel()
-	r := plainReads(t, content(10, 45))
+	r := plainReads(t, vaulttest.Data(10, 45))
 	g := vault.Get{Read: vault.Read{Name: plainName}, Range: from(5)}
 	r.watch(plainBucket, func(c *memory.Call) error {
 		if c.Op == memory.Get && c.Step == memory.Arrived {

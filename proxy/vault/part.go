@@ -4,13 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -37,7 +39,7 @@ type Part struct {
 	PartTarget
 	// Body returns the part's content, of which these digests are needed. It is called
 	// once, when the part may be sent.
-	Body func(Digests) (Body, error)
+	Body func(plaintext.Digests) (plaintext.Body, error)
 }
 
 // SentPart is a part that was stored.
@@ -65,7 +67,7 @@ func (e *PartChecksumError) Error() string {
 // partUpload is a part on its way.
 type partUpload struct {
 	vault  *Vault
-	caller *Caller
+	caller *caller.Caller
 	upload *openUpload
 	number int
 	key    sse.ObjectKey // unused for plain storage
@@ -77,7 +79,7 @@ type partUpload struct {
 // Part stores a part of an upload, or replaces it. ErrNoSuchUpload, ErrPartNeedsKey,
 // ErrCustomerKeyUnused, ErrTooLarge, ErrBusy, ErrMissingLength, ErrInvalidChecksum,
 // *PartChecksumError, or those of package keyring and of the body.
-func (v *Vault) Part(ctx context.Context, c *Caller, part *Part) (*SentPart, error) {
+func (v *Vault) Part(ctx context.Context, c *caller.Caller, part *Part) (*SentPart, error) {
 	p, err := v.partUpload(ctx, c, &part.PartTarget)
 	if err != nil {
 		return nil, err
@@ -92,7 +94,7 @@ func (v *Vault) Part(ctx context.Context, c *Caller, part *Part) (*SentPart, err
 	}
 	size := body.Size()
 	if size < 0 {
-		whole, n, done, err := v.readUnsized(c, body)
+		whole, n, done, err := plaintext.ReadUnsized(c.Memory, v.o.SmallObject, body)
 		if err != nil {
 			return nil, err
 		}
@@ -106,7 +108,7 @@ func (v *Vault) Part(ctx context.Context, c *Caller, part *Part) (*SentPart, err
 }
 
 // partUpload begins a part. Its key is to be zeroed.
-func (v *Vault) partUpload(ctx context.Context, c *Caller, to *PartTarget) (*partUpload, error) {
+func (v *Vault) partUpload(ctx context.Context, c *caller.Caller, to *PartTarget) (*partUpload, error) {
 	u, err := v.upload(ctx, c, to.Upload, storage.SendPart)
 	if err != nil {
 		return nil, err
@@ -142,33 +144,33 @@ func (p *partUpload) md5Known() bool {
 // digests are what is needed of the part's plaintext: what the upload wants of every part,
 // and the client may leave out. One that wants no checksum gets the default of the whole,
 // whatever its parts come with.
-func (p *partUpload) digests() Digests {
-	need := Digests{MD5: p.md5Known()}
+func (p *partUpload) digests() plaintext.Digests {
+	need := plaintext.Digests{MD5: p.md5Known()}
 	switch {
 	case p.upload.Checksum != 0:
-		need.Compute = []checksum.Algorithm{Algorithm(p.upload.Checksum)}
+		need.Compute = []checksum.Algorithm{plaintext.Algorithm(p.upload.Checksum)}
 	case p.upload.record != nil:
-		need.Compute = []checksum.Algorithm{DefaultChecksum}
+		need.Compute = []checksum.Algorithm{plaintext.DefaultChecksum}
 	}
 	return need
 }
 
 // checkAlgorithm refuses a part whose checksum is of another algorithm than the
 // one that was announced for the upload. *PartChecksumError.
-func (p *partUpload) checkAlgorithm(body Body) error {
+func (p *partUpload) checkAlgorithm(body plaintext.Body) error {
 	sent, _, ok := body.DeclaredChecksum()
 	if !ok {
 		sent, ok = body.TrailerChecksum()
 	}
-	if want := p.upload.Checksum; ok && want != 0 && ChecksumType(sent) != want {
-		return &PartChecksumError{p.upload.Name(), Algorithm(want), sent}
+	if want := p.upload.Checksum; ok && want != 0 && plaintext.ChecksumType(sent) != want {
+		return &PartChecksumError{p.upload.Name(), plaintext.Algorithm(want), sent}
 	}
 	return nil
 }
 
 // send encrypts the part, stores it upstream, and notes it in the ledger. A part
 // that is not noted does not exist.
-func (p *partUpload) send(ctx context.Context, body Body, size int64) error {
+func (p *partUpload) send(ctx context.Context, body plaintext.Body, size int64) error {
 	if size > maxPartSize {
 		return ErrTooLarge
 	}
@@ -183,11 +185,7 @@ func (p *partUpload) send(ctx context.Context, body Body, size int64) error {
 	}
 	put.Reader, put.Length, put.Expect = src, length, length >= expectContinueFrom
 	if p.etag, err = p.vault.as(p.caller).PutPart(ctx, put); err != nil {
-		var answer *storage.Error
-		if errors.As(err, &answer) {
-			return err
-		}
-		return bodyError(body, err)
+		return sendError(body, err)
 	}
 	p.learn(body, size)
 	// Noted even if the client has gone: upstream has the part.
@@ -197,12 +195,12 @@ func (p *partUpload) send(ctx context.Context, body Body, size int64) error {
 }
 
 // encrypt returns what goes upstream and how long it is.
-func (p *partUpload) encrypt(body Body, size int64) (io.Reader, int64, error) {
+func (p *partUpload) encrypt(body plaintext.Body, size int64) (io.Reader, int64, error) {
 	if size == 0 {
-		return bytes.NewReader(nil), 0, drain(body)
+		return bytes.NewReader(nil), 0, plaintext.Drain(body)
 	}
 	if p.upload.record == nil {
-		return &sourceReader{src: body, remaining: size}, size, nil
+		return plaintext.HoldLast(body, size), size, nil
 	}
 	p.facts.Nonce = sse.NewStreamNonce()
 	stream := sse.Stream{Key: p.key.Part(uint32(p.number)), Nonce: p.facts.Nonce, PlainSize: size} //nolint:gosec // 1 to 10,000
@@ -212,38 +210,38 @@ func (p *partUpload) encrypt(body Body, size int64) (io.Reader, int64, error) {
 
 // passChecksum has upstream keep a plain part's checksum, which the upload
 // announced: with the part if it is known before that is sent, else behind it.
-func (p *partUpload) passChecksum(put *storage.PutPart, body Body, src io.Reader, length int64) io.Reader {
+func (p *partUpload) passChecksum(put *storage.PutPart, body plaintext.Body, src io.Reader, length int64) io.Reader {
 	kind := p.upload.Checksum
 	if kind == 0 {
 		return src
 	}
-	name := checksumHeader(Algorithm(kind))
-	if sum := knownFacts(body, false).Checksum; sum != nil && sum.Type == kind {
+	name := plaintext.ChecksumHeader(plaintext.Algorithm(kind))
+	if sum := plaintext.Known(body, false).Checksum; sum != nil && sum.Type == kind {
 		put.Meta = storage.Metadata{name: {base64Std(sum.Value)}}
 		return src
 	}
 	put.Trailer = storage.Metadata{name: {base64Std(make([]byte, kind.Size()))}}
-	return &lastBytes{src: src, remaining: length, commit: func() error {
-		sum := knownFacts(body, false).Checksum
+	return plaintext.BeforeEnd(src, length, func() error {
+		sum := plaintext.Known(body, false).Checksum
 		if sum == nil || sum.Type != kind {
 			return ErrInvalidChecksum
 		}
 		put.Trailer.Set(name, base64Std(sum.Value))
 		return nil
-	}}
+	})
 }
 
 func base64Std(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 
 // learn takes over what is known of the part once it has been read. Of an upload that
 // wants no checksum the default is not the part's: clients are told their own.
-func (p *partUpload) learn(body Body, size int64) {
-	p.facts.Facts = knownFacts(body, p.md5Known())
+func (p *partUpload) learn(body plaintext.Body, size int64) {
+	p.facts.Facts = plaintext.Known(body, p.md5Known())
 	p.facts.PlainSize = size
 	if p.upload.Checksum != 0 || p.upload.record == nil {
 		return
 	}
-	p.facts.WholeCRC = body.Checksums()[DefaultChecksum]
+	p.facts.WholeCRC = body.Checksums()[plaintext.DefaultChecksum]
 	_, _, declared := body.DeclaredChecksum()
 	_, trailer := body.TrailerChecksum()
 	if !declared && !trailer {
@@ -255,18 +253,5 @@ func (p *partUpload) id() manifest.PartID { return manifest.PartID{Number: p.num
 
 // sent is the part as clients know it.
 func (p *partUpload) sent() *SentPart {
-	return &SentPart{ETag: partETag(p.upload.record, p.id(), &p.facts), Record: p.upload.record, Checksum: p.facts.Checksum}
-}
-
-// partETag is the quoted ETag that clients know a part by: of SSE-S3 the MD5 of
-// its plaintext, of a plain part upstream's, else one that no other part has.
-func partETag(rec *sse.Record, id manifest.PartID, facts *sse.PartFacts) string {
-	switch {
-	case rec == nil:
-		return `"` + id.ETag + `"`
-	case rec.Mode == sse.ModeS3:
-		return fmt.Sprintf(`"%x"`, facts.MD5)
-	default:
-		return fmt.Sprintf(`"%x"`, sse.PartETag(rec.Manifest, uint32(id.Number), facts.Nonce)) //nolint:gosec // 1 to 10,000
-	}
+	return &SentPart{ETag: sealed.PartETag(p.upload.record, p.id(), &p.facts), Record: p.upload.record, Checksum: p.facts.Checksum}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -15,7 +17,7 @@ type PartCopy struct {
 	Source Read
 	// Range is the piece, nil for the whole object; its Last must be given. RangeFault is
 	// what is wrong with how it is asked for: it is told only to whom may read the source.
-	Range      *Range
+	Range      *plaintext.Range
 	RangeFault error
 	// Long does what may take long while the client is kept waiting; nil does it at once.
 	Long func(do func() error) error
@@ -38,8 +40,8 @@ func (e *SourceRangeError) Error() string {
 
 // PartCopy stores a piece of an object as a part of an upload: the source is read and
 // encrypted anew, for every part has its own key. Errors are those of Part and of reading
-// the source, *ConditionError, *SourceRangeError, and ErrChanged.
-func (v *Vault) PartCopy(ctx context.Context, c *Caller, piece *PartCopy) (*CopiedPart, error) {
+// the source, *conditions.Error, *SourceRangeError, and ErrChanged.
+func (v *Vault) PartCopy(ctx context.Context, c *caller.Caller, piece *PartCopy) (*CopiedPart, error) {
 	p, err := v.partUpload(ctx, c, &piece.PartTarget)
 	if err != nil {
 		return nil, err
@@ -64,8 +66,8 @@ func (p *partUpload) copy(ctx context.Context, piece *PartCopy) (version string,
 		return "", err
 	}
 	defer src.zero()
-	if err := piece.Source.Conditions.check(src.etag(), src.info.Modified); err != nil {
-		return "", &ConditionError{ErrPrecondition, src.etag(), src.info.Modified} // also where a read were not modified
+	if err := piece.Source.Conditions.CheckSource(src.etag(), src.info.Modified); err != nil {
+		return "", err
 	}
 	part, err := piece.within(src.size)
 	if err != nil {
@@ -77,7 +79,7 @@ func (p *partUpload) copy(ctx context.Context, piece *PartCopy) (version string,
 	}
 	defer func() { _ = plain.Close() }()
 	need := p.digests()
-	body := newCopiedBody(plain, sse.Facts{}, need.MD5, need.Compute)
+	body := plaintext.NewCopied(plain, sse.Facts{}, need.MD5, need.Compute)
 	return src.info.Version, patiently(piece.Long, func() error { return p.send(ctx, body, part.Length) })
 }
 

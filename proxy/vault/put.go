@@ -3,7 +3,9 @@ package vault
 import (
 	"context"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -28,7 +30,7 @@ type Put struct {
 	Declared storage.Metadata
 	// Body gives the body, once it is known which digests of it are needed. It is called
 	// at most once. Required.
-	Body func(Digests) (Body, error)
+	Body func(plaintext.Digests) (plaintext.Body, error)
 	// Allowed is asked once the size is known, before anything is stored; nil allows every
 	// size.
 	Allowed func(size int64) error
@@ -51,8 +53,8 @@ type Stored struct {
 // Put stores an object, encrypted as its client asks, or the bucket. The body is asked for
 // once everything else is decided. Errors are those of encryption and conditions,
 // ErrBusy, ErrMissingLength, ErrIncompleteBody, those of the body, and the storage's.
-func (v *Vault) Put(ctx context.Context, c *Caller, p *Put) (*Stored, error) {
-	asked, err := v.encryption(ctx, c, &p.Write)
+func (v *Vault) Put(ctx context.Context, c *caller.Caller, p *Put) (*Stored, error) {
+	asked, err := v.o.Encryption.Of(ctx, c, p.Name, p.Meta, &p.Asked)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +92,7 @@ func (v *Vault) Put(ctx context.Context, c *Caller, p *Put) (*Stored, error) {
 // mayKnock keeps anonymous callers of other buckets than those of allow_anonymous
 // out before their bodies and anything else are looked at. Of others it depends on
 // the bucket's rule which keys they need: that shows when upstream would be asked.
-func (v *Vault) mayKnock(ctx context.Context, c *Caller, bucket string, asked *sse.Request) error {
+func (v *Vault) mayKnock(ctx context.Context, c *caller.Caller, bucket string, asked *sse.Request) error {
 	if !c.Keys.Anonymous() {
 		return nil
 	}
@@ -99,8 +101,8 @@ func (v *Vault) mayKnock(ctx context.Context, c *Caller, bucket string, asked *s
 
 // receive gets the client's body. One of unknown size is read whole first; done gives its
 // memory back.
-func (u *writing) receive(p *Put) (body Body, done func(), err error) {
-	digests := Digests{MD5: u.asked.Mode == sse.ModeS3}
+func (u *writing) receive(p *Put) (body plaintext.Body, done func(), err error) {
+	digests := plaintext.Digests{MD5: u.asked.Mode == sse.ModeS3}
 	if p.Checksum != 0 {
 		digests.Compute = []checksum.Algorithm{p.Checksum}
 	} else {
@@ -110,11 +112,11 @@ func (u *writing) receive(p *Put) (body Body, done func(), err error) {
 		return nil, nil, err
 	}
 	if body.Size() != u.size {
-		return nil, nil, ErrIncompleteBody
+		return nil, nil, plaintext.ErrIncompleteBody
 	}
 	u.body, u.declared, done = body, p.Declared, func() {}
 	if u.size < 0 {
-		u.body, u.size, done, err = u.vault.readUnsized(u.caller, body)
+		u.body, u.size, done, err = plaintext.ReadUnsized(u.caller.Memory, u.vault.o.SmallObject, body)
 	}
 	return body, done, err
 }
@@ -128,5 +130,5 @@ func (u *writing) defaultChecksum(p *Put) checksum.Algorithm {
 	if u.asked.Mode == sse.ModeNone || !small && !manifest {
 		return 0
 	}
-	return DefaultChecksum
+	return plaintext.DefaultChecksum
 }

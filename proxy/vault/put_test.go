@@ -11,7 +11,10 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -123,7 +126,7 @@ func TestABodyThatFailsStoresNothing(t *testing.T) {
 				before := k.mustPut("k", []byte("before"), sse.ModeS3).ETag
 				_, err := k.put("k", someBytes(t, size), mode, func(p *vault.Put) {
 					whole := p.Body
-					p.Body = func(d vault.Digests) (vault.Body, error) {
+					p.Body = func(d plaintext.Digests) (plaintext.Body, error) {
 						body, err := whole(d)
 						body.(*vaulttest.Body).Fail, body.(*vaulttest.Body).FailAt = broken, int64(at)
 						return body, err
@@ -145,7 +148,7 @@ func TestABodyOfAnotherLengthIsRefused(t *testing.T) {
 	k := newWriteKit(t)
 	for _, size := range []int64{0, 9, 11, -1} {
 		_, err := k.put("k", someBytes(t, 10), sse.ModeS3, func(p *vault.Put) { p.Size = size })
-		if !errors.Is(err, vault.ErrIncompleteBody) {
+		if !errors.Is(err, plaintext.ErrIncompleteBody) {
 			t.Errorf("%d bytes are said, 10 come: %v", size, err)
 		}
 	}
@@ -161,7 +164,7 @@ func TestBodiesOfUnknownLengthAreSmall(t *testing.T) {
 		_, err := k.put("k", data, sse.ModeS3, func(p *vault.Put) {
 			p.Size = -1
 			p.Allowed = func(n int64) error { seen = n; return allowed }
-			p.Body = func(d vault.Digests) (vault.Body, error) {
+			p.Body = func(d plaintext.Digests) (plaintext.Body, error) {
 				body := vaulttest.NewBody(data, d.Default)
 				body.Unsized = true
 				return body, nil
@@ -169,7 +172,7 @@ func TestBodiesOfUnknownLengthAreSmall(t *testing.T) {
 		})
 		return err
 	}
-	if err := put(smallWrite+1, nil); !errors.Is(err, vault.ErrMissingLength) {
+	if err := put(smallWrite+1, nil); !errors.Is(err, plaintext.ErrMissingLength) {
 		t.Errorf("a large one: %v", err)
 	}
 	if err := put(10, tooBig); !errors.Is(err, tooBig) || seen != 10 {
@@ -182,7 +185,7 @@ func TestBodiesOfUnknownLengthAreSmall(t *testing.T) {
 		}
 	}
 	k.c.Memory = noMemory{}
-	if err := put(10, nil); !errors.Is(err, vault.ErrBusy) {
+	if err := put(10, nil); !errors.Is(err, plaintext.ErrBusy) {
 		t.Errorf("without memory: %v", err)
 	}
 }
@@ -251,8 +254,8 @@ func TestNothingIsStoredWithoutItsManifest(t *testing.T) {
 		})
 		data := someBytes(t, smallWrite+1)
 		_, err := k.e.Put(ctx, k.c, &vault.Put{
-			Write: vault.Write{Name: nameOf("k"), Asked: asked(sse.ModeS3)}, Size: int64(len(data)),
-			Body: func(vault.Digests) (vault.Body, error) { return vaulttest.NewBody(data), nil },
+			Write: vault.Write{Name: vaulttest.Name("k"), Asked: asked(sse.ModeS3)}, Size: int64(len(data)),
+			Body: func(plaintext.Digests) (plaintext.Body, error) { return vaulttest.NewBody(data), nil },
 		})
 		if err == nil || ctx.Err() == nil {
 			t.Errorf("step %v: acknowledged: %v", step, err)
@@ -266,7 +269,7 @@ func TestOneOfManyRivalsWins(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{10, smallWrite + 1} {
 		k := newWriteKit(t)
-		race := func(c vault.WriteConditions) (won int) {
+		race := func(c conditions.Write) (won int) {
 			var wg sync.WaitGroup
 			var mu sync.Mutex
 			for range 16 {
@@ -276,7 +279,7 @@ func TestOneOfManyRivalsWins(t *testing.T) {
 					defer mu.Unlock()
 					if err == nil {
 						won++
-					} else if !errors.Is(err, storage.ErrPrecondition) && !errors.Is(err, vault.ErrPrecondition) {
+					} else if !errors.Is(err, storage.ErrPrecondition) && !errors.Is(err, conditions.ErrPrecondition) {
 						t.Errorf("a rival fails with %v", err)
 					}
 				})
@@ -284,11 +287,11 @@ func TestOneOfManyRivalsWins(t *testing.T) {
 			wg.Wait()
 			return won
 		}
-		if won := race(vault.WriteConditions{IfNoneMatch: "*"}); won != 1 {
+		if won := race(conditions.Write{IfNoneMatch: "*"}); won != 1 {
 			t.Errorf("%d of 16 rivals created the object", won)
 		}
 		etag := k.mustPut("k", []byte("now"), sse.ModeS3).ETag
-		if won := race(vault.WriteConditions{IfMatch: etag}); won != 1 {
+		if won := race(conditions.Write{IfMatch: etag}); won != 1 {
 			t.Errorf("%d of 16 rivals replaced one state of the object", won)
 		}
 	}
@@ -300,18 +303,18 @@ func TestConditionsOfWritesAreAboutTheETagThatClientsKnow(t *testing.T) {
 	etag := k.mustPut("k", []byte("now"), sse.ModeS3).ETag
 	for _, tt := range []struct {
 		key  string
-		c    vault.WriteConditions
+		c    conditions.Write
 		want error
 	}{
-		{"k", vault.WriteConditions{IfMatch: etag}, nil},
-		{"k", vault.WriteConditions{IfMatch: `"a", ` + etag}, nil},
-		{"k", vault.WriteConditions{IfMatch: "*"}, nil},
-		{"k", vault.WriteConditions{IfNoneMatch: `"a"`}, nil},
-		{"k", vault.WriteConditions{IfMatch: `"a"`}, vault.ErrPrecondition},
-		{"k", vault.WriteConditions{IfNoneMatch: etag}, vault.ErrPrecondition},
-		{"k", vault.WriteConditions{IfNoneMatch: "*"}, storage.ErrPrecondition},
-		{"none", vault.WriteConditions{IfMatch: etag}, vault.ErrNoSuchKey},
-		{"none", vault.WriteConditions{IfMatch: "*"}, storage.ErrNotFound},
+		{"k", conditions.Write{IfMatch: etag}, nil},
+		{"k", conditions.Write{IfMatch: `"a", ` + etag}, nil},
+		{"k", conditions.Write{IfMatch: "*"}, nil},
+		{"k", conditions.Write{IfNoneMatch: `"a"`}, nil},
+		{"k", conditions.Write{IfMatch: `"a"`}, conditions.ErrPrecondition},
+		{"k", conditions.Write{IfNoneMatch: etag}, conditions.ErrPrecondition},
+		{"k", conditions.Write{IfNoneMatch: "*"}, storage.ErrPrecondition},
+		{"none", conditions.Write{IfMatch: etag}, conditions.ErrNoSuchKey},
+		{"none", conditions.Write{IfMatch: "*"}, storage.ErrNotFound},
 	} {
 		_, err := k.put(tt.key, []byte("now"), sse.ModeS3, func(p *vault.Put) { p.Conditions = tt.c })
 		if !errors.Is(err, tt.want) || tt.want == nil && err != nil {
@@ -321,8 +324,8 @@ func TestConditionsOfWritesAreAboutTheETagThatClientsKnow(t *testing.T) {
 	for _, tt := range []struct {
 		key, match string
 		want       error
-	}{{"k", "", nil}, {"k", etag, nil}, {"k", `"a"`, vault.ErrPrecondition}, {"none", etag, vault.ErrNoSuchKey}} {
-		if err := k.e.MayDelete(t.Context(), k.c, nameOf(tt.key), "", tt.match); !errors.Is(err, tt.want) || tt.want == nil && err != nil {
+	}{{"k", "", nil}, {"k", etag, nil}, {"k", `"a"`, conditions.ErrPrecondition}, {"none", etag, conditions.ErrNoSuchKey}} {
+		if err := k.e.MayDelete(t.Context(), k.c, vaulttest.Name(tt.key), "", tt.match); !errors.Is(err, tt.want) || tt.want == nil && err != nil {
 			t.Errorf("delete %s, %s: %v", tt.key, tt.match, err)
 		}
 	}
@@ -336,7 +339,7 @@ func TestStrangersDoNotGetToTheirBodies(t *testing.T) {
 	for _, mode := range []sse.Mode{sse.ModeS3, sse.ModeKMS, sse.ModeC, sse.ModeNone} {
 		_, err := k.put("k", []byte("data"), mode, func(p *vault.Put) {
 			p.Fault = errors.New("what is wrong with the request")
-			p.Body = func(vault.Digests) (vault.Body, error) {
+			p.Body = func(plaintext.Digests) (plaintext.Body, error) {
 				t.Error("the body is asked for")
 				return nil, nil
 			}
@@ -349,7 +352,7 @@ func TestStrangersDoNotGetToTheirBodies(t *testing.T) {
 		t.Errorf("the storage is asked: %v", ops)
 	}
 	_, err := k.put("k", []byte("data"), sse.ModeKMS, func(p *vault.Put) { p.Asked.KMSKeyID = "other" })
-	if !errors.Is(err, vault.ErrAccessDenied) {
+	if !errors.Is(err, encryption.ErrAccessDenied) {
 		t.Errorf("a stranger names a key: %v", err)
 	}
 }
@@ -407,8 +410,8 @@ func TestSlowManifestsDoNotOutliveTheirCaller(t *testing.T) {
 	data := someBytes(t, smallWrite+1)
 	go func() {
 		_, err := k.e.Put(ctx, k.c, &vault.Put{
-			Write: vault.Write{Name: nameOf("k"), Asked: asked(sse.ModeS3)}, Size: int64(len(data)),
-			Body: func(vault.Digests) (vault.Body, error) { return vaulttest.NewBody(data), nil },
+			Write: vault.Write{Name: vaulttest.Name("k"), Asked: asked(sse.ModeS3)}, Size: int64(len(data)),
+			Body: func(plaintext.Digests) (plaintext.Body, error) { return vaulttest.NewBody(data), nil },
 		})
 		done <- err
 	}()
@@ -444,8 +447,8 @@ func TestWritesObeyTheBucketsRule(t *testing.T) {
 			}
 		}
 		stored, err := k.e.Put(t.Context(), k.c, &vault.Put{
-			Write: vault.Write{Name: nameOf("k"), Asked: asked(tt.asked)}, Size: 4,
-			Body: func(vault.Digests) (vault.Body, error) { return vaulttest.NewBody([]byte("data")), nil },
+			Write: vault.Write{Name: vaulttest.Name("k"), Asked: asked(tt.asked)}, Size: 4,
+			Body: func(plaintext.Digests) (plaintext.Body, error) { return vaulttest.NewBody([]byte("data")), nil },
 		})
 		if err != nil || stored.Record.Mode != tt.mode || stored.Record.KMSKey != tt.key || stored.Record.BucketKey != tt.share {
 			t.Errorf("%+v, asked for %v: %+v, %v", tt.rule, tt.asked, stored, err)

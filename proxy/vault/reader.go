@@ -3,6 +3,7 @@ package vault
 import (
 	"io"
 
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -52,8 +53,8 @@ func (r *Reader) Read(p []byte) (int, error) {
 
 // failed is the error that reading the data ended with.
 func (r *Reader) failed(err error) error {
-	err = readError(err)
-	r.source.vault.doubtUnfit(r.source.object, err)
+	err = sealed.ReadError(err)
+	r.source.vault.o.Objects.Doubt(r.source.object, err)
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -22,11 +23,11 @@ func TestClosedReaderForgetsTheKeyAndBothAnswers(t *testing.T) {
 	t.Parallel()
 	key := sse.NewObjectKey()
 	first, second := &closer{Reader: strings.NewReader("")}, &closer{Reader: strings.NewReader("")}
-	r := &Reader{source: source{object: &object{key: key}}, body: first, again: second}
+	r := &Reader{source: source{object: &sealed.Object{Key: key}}, body: first, again: second}
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if r.source.object.key != (sse.ObjectKey{}) || first.closed != 1 || second.closed != 1 {
-		t.Errorf("the key is %x, answers are closed %d and %d times", r.source.object.key[:], first.closed, second.closed)
+	if r.source.object.Key != (sse.ObjectKey{}) || first.closed != 1 || second.closed != 1 {
+		t.Errorf("the key is %x, answers are closed %d and %d times", r.source.object.Key[:], first.closed, second.closed)
 	}
 }

@@ -4,17 +4,15 @@ import (
 	"bytes"
 	"context"
 	"crypto/md5" //nolint:gosec // S3's ETags are MD5
-	"encoding/binary"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
 
-	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -37,33 +35,16 @@ type reads struct {
 func newReads(t testing.TB) *reads {
 	t.Helper()
 	i := vaulttest.New(t, memory.Options{})
-	i.Change = func(o *vault.Options) { o.PlainRead = []string{plainBucket} }
+	r := &reads{Installation: i}
+	i.Change = func(o *vaulttest.Options) { o.PlainRead, r.keys = []string{plainBucket}, o.Keys }
 	if err := i.Storage.CreateBucket(plainBucket, memory.Unversioned); err != nil {
 		t.Fatal(err)
 	}
-	return &reads{i, i.Engine(t), keyring.New(keyring.Options{KMS: i.KMS, Rights: everybody{}, DefaultKey: "default", S3Key: "s3"})}
-}
-
-// everybody lets everybody use every key.
-type everybody struct{}
-
-func (everybody) MayUse(context.Context, *identity.Identity, string, string, identity.Use) error {
-	return nil
+	r.Engine = i.Engine(t)
+	return r
 }
 
 var customerKey = sse.Secret{1, 2, 3}
-
-// named is an object of vaulttest.Bucket.
-func named(key string) sse.Name { return sse.Name{Bucket: vaulttest.Bucket, Key: key} }
-
-// content is data that a size and a seed tell.
-func content(size int, seed uint64) []byte {
-	data := make([]byte, size)
-	var key [32]byte
-	binary.BigEndian.PutUint64(key[:], seed)
-	_, _ = rand.NewChaCha8(key).Read(data)
-	return data
-}
 
 // sealed is an object as it lies in the storage.
 type sealed struct {
@@ -109,7 +90,7 @@ func (r *reads) seal(t testing.TB, name sse.Name, mode sse.Mode, data []byte, si
 		list := make([]sse.Part, len(sizes))
 		rest := data
 		for i, size := range sizes {
-			list[i] = sse.Part{Number: uint32(2*i + 1), PlainSize: int64(size), Checksum: content(4, uint64(i))} //nolint:gosec // few
+			list[i] = sse.Part{Number: uint32(2*i + 1), PlainSize: int64(size), Checksum: vaulttest.Data(4, uint64(i))} //nolint:gosec // few
 			list[i].Nonce, rest = encrypt(list[i].Number, rest[:size]), rest[size:]
 		}
 		if out.parts, err = sse.NewParts(list, sse.CRC32C); err != nil {
@@ -117,7 +98,7 @@ func (r *reads) seal(t testing.TB, name sse.Name, mode sse.Mode, data []byte, si
 		}
 		out.id = sse.NewManifestID()
 		key.Record.Layout, key.Record.Manifest = sse.Uploaded, out.id
-		out.facts = sse.Facts{MD5: sum[:], Parts: len(sizes), PlainSize: int64(len(data)), Checksum: &sse.Checksum{Type: sse.CRC32C, Value: content(4, 99), Composite: true}}
+		out.facts = sse.Facts{MD5: sum[:], Parts: len(sizes), PlainSize: int64(len(data)), Checksum: &sse.Checksum{Type: sse.CRC32C, Value: vaulttest.Data(4, 99), Composite: true}}
 	}
 	if out.record, err = key.Seal(&object, private); err != nil {
 		t.Fatal(err)
@@ -255,10 +236,10 @@ func of(name sse.Name, mode sse.Mode) vault.Get {
 	return g
 }
 
-func between(first, last int64) *vault.Range {
-	return &vault.Range{First: first, Last: last, Suffix: -1}
+func between(first, last int64) *plaintext.Range {
+	return &plaintext.Range{First: first, Last: last, Suffix: -1}
 }
 
-func from(first int64) *vault.Range { return between(first, -1) }
+func from(first int64) *plaintext.Range { return between(first, -1) }
 
-func last(n int64) *vault.Range { return &vault.Range{Suffix: n} }
+func last(n int64) *plaintext.Range { return &plaintext.Range{Suffix: n} }

@@ -16,6 +16,10 @@ import (
 	"sync"
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
+	"github.com/bucketseal/bucketseal/proxy/caller"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/simulation"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -34,8 +38,8 @@ var simSecret = sse.Secret{1, 2, 3}
 
 func simName(key string) sse.Name { return sse.Name{Bucket: vaulttest.Bucket, Key: key} }
 
-func simAsked(mode sse.Mode) vault.Asked {
-	a := vault.Asked{Request: sse.Request{Mode: mode}}
+func simAsked(mode sse.Mode) encryption.Asked {
+	a := encryption.Asked{Request: sse.Request{Mode: mode}}
 	if mode == sse.ModeC {
 		a.CustomerKey, a.CustomerKeyMD5 = simSecret, "md5"
 	}
@@ -110,10 +114,10 @@ func (c *simClient) work(ctx context.Context) {
 
 func (c *simClient) key() string { return simKeys[c.random.IntN(len(simKeys))] }
 
-func (c *simClient) caller() *vault.Caller { return vaulttest.Caller("app") }
+func (c *simClient) who() *caller.Caller { return vaulttest.Caller("app") }
 
 // as is how an object under a key is encrypted.
-func (c *simClient) as(key string) vault.Asked {
+func (c *simClient) as(key string) encryption.Asked {
 	if isSecret(key) {
 		return simAsked(sse.ModeC)
 	}
@@ -186,7 +190,7 @@ func (c *simClient) put() {
 	p := &vault.Put{
 		Write: vault.Write{Name: simName(key), Asked: c.as(key), Meta: storage.Metadata{"X-Amz-Meta-Content": {content.name}}},
 		Size:  int64(len(content.data)),
-		Body: func(d vault.Digests) (vault.Body, error) {
+		Body: func(d plaintext.Digests) (plaintext.Body, error) {
 			return vaulttest.NewBody(content.data, append(d.Compute, d.Default)...), nil
 		},
 	}
@@ -201,18 +205,18 @@ func (c *simClient) put() {
 	}
 	c.may(key, content.name)
 	start := c.world.Now()
-	stored, err := c.engine.Put(c.ctx, c.caller(), p)
+	stored, err := c.engine.Put(c.ctx, c.who(), p)
 	what := fmt.Sprintf("put %s (%d bytes, %+v)", content.name, len(content.data), p.Conditions)
 	if err == nil && p.Asked.Mode == sse.ModeNone {
 		c.rules.obeyed(c, start, stored.Record.Mode)
 	}
-	if c.did(key, what, start, err, becomes(content.name, holds), vault.ErrPrecondition, storage.ErrPrecondition, vault.ErrNoSuchKey, storage.ErrNotFound) && stored.Record.Mode == sse.ModeS3 {
+	if c.did(key, what, start, err, becomes(content.name, holds), conditions.ErrPrecondition, storage.ErrPrecondition, conditions.ErrNoSuchKey, storage.ErrNotFound) && stored.Record.Mode == sse.ModeS3 {
 		c.etags[key] = stored.ETag
 		if !content.has(stored.ETag) {
 			c.Errorf("%s: %s is answered as %s", c.name, what, stored.ETag)
 		}
 	}
-	if p.Conditions.IfNoneMatch != "" && (errors.Is(err, vault.ErrPrecondition) || errors.Is(err, storage.ErrPrecondition)) {
+	if p.Conditions.IfNoneMatch != "" && (errors.Is(err, conditions.ErrPrecondition) || errors.Is(err, storage.ErrPrecondition)) {
 		c.saw(key, "there was something for "+what, start, func(s simState) bool { return s.value != "" })
 	}
 }
@@ -225,7 +229,7 @@ func (c *simClient) get() { c.getKey(c.key()) }
 
 func (c *simClient) getKey(key string) string {
 	start := c.world.Now()
-	r, err := c.engine.Open(c.ctx, c.caller(), &vault.Get{Read: c.read(key)})
+	r, err := c.engine.Open(c.ctx, c.who(), &vault.Get{Read: c.read(key)})
 	if errors.Is(err, storage.ErrNotFound) {
 		c.saw(key, "found nothing", start, func(s simState) bool { return s.value == "" })
 		return ""
@@ -284,9 +288,9 @@ func (c *simClient) contentOf(seen *vault.Seen, data []byte) *simContent {
 func (c *simClient) getRange() {
 	key, start := c.key(), c.world.Now()
 	first := c.random.Int64N(1500)
-	ask := &vault.Range{First: first, Last: first + c.random.Int64N(1500), Suffix: -1}
-	r, err := c.engine.Open(c.ctx, c.caller(), &vault.Get{Read: c.read(key), Range: ask})
-	var beyond *vault.RangeError
+	ask := &plaintext.Range{First: first, Last: first + c.random.Int64N(1500), Suffix: -1}
+	r, err := c.engine.Open(c.ctx, c.who(), &vault.Get{Read: c.read(key), Range: ask})
+	var beyond *plaintext.RangeError
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		c.saw(key, "found no range", start, func(s simState) bool { return s.value == "" })
@@ -330,7 +334,7 @@ func (c *simClient) copy() {
 	from, to := c.key(), c.key()
 	start := c.world.Now()
 	c.copies(from, to, 1)
-	copied, err := c.engine.Copy(c.ctx, c.caller(), &vault.Copy{
+	copied, err := c.engine.Copy(c.ctx, c.who(), &vault.Copy{
 		Write: vault.Write{Name: simName(to), Asked: c.as(to), Meta: storage.Metadata{}}, Source: c.read(from), Changes: true,
 	})
 	c.copies(from, to, -1)
@@ -372,7 +376,7 @@ func (c *simClient) remove() {
 func (c *simClient) begin() {
 	key := c.key()
 	u := &simUpload{name: c.newName("u"), key: key}
-	begun, err := c.engine.Begin(c.ctx, c.caller(), &vault.Begin{
+	begun, err := c.engine.Begin(c.ctx, c.who(), &vault.Begin{
 		Write: vault.Write{Name: simName(key), Asked: c.as(key), Meta: storage.Metadata{"X-Amz-Meta-Content": {u.name}}},
 	})
 	c.world.Note("  %s: begin %s of %s: %v", c.name, u.name, key, err)
@@ -422,9 +426,9 @@ func (c *simClient) part() {
 	}
 	start := c.world.Now()
 	p := simPart{number: 1 + c.random.IntN(3), data: slices.Clone(c.content(simSizes[1+c.random.IntN(len(simSizes)-1)]).data)}
-	sent, err := c.engine.Part(c.ctx, c.caller(), &vault.Part{
+	sent, err := c.engine.Part(c.ctx, c.who(), &vault.Part{
 		PartTarget: vault.PartTarget{Upload: u.named(), Number: p.number, Customer: c.read(u.key).Customer},
-		Body: func(d vault.Digests) (vault.Body, error) {
+		Body: func(d plaintext.Digests) (plaintext.Body, error) {
 			return vaulttest.NewBody(p.data, append(d.Compute, d.Default)...), nil
 		},
 	})
@@ -456,7 +460,7 @@ func (c *simClient) complete() {
 	if c.random.IntN(4) == 0 {
 		wanted.Conditions.IfNoneMatch = "*"
 	}
-	_, err := c.engine.Complete(c.ctx, c.caller(), wanted)
+	_, err := c.engine.Complete(c.ctx, c.who(), wanted)
 	what := fmt.Sprintf("complete %s as %s, %+v", u.name, content.name, wanted.Conditions)
 	if answer := new(storage.Error); errors.As(err, &answer) && answer.Code == "InvalidPart" { // sent again meanwhile
 		err = vault.ErrInvalidPart
@@ -477,7 +481,7 @@ func (c *simClient) complete() {
 		}
 		s.value, s.ended[u.name] = content.name, content.name
 		return []string{s.String()}
-	}, vault.ErrNoSuchUpload, storage.ErrNoSuchUpload, vault.ErrInvalidPart, vault.ErrPrecondition, storage.ErrPrecondition)
+	}, vault.ErrNoSuchUpload, storage.ErrNoSuchUpload, vault.ErrInvalidPart, conditions.ErrPrecondition, storage.ErrPrecondition)
 }
 
 // contentOfUpload is what an upload of this one part becomes.
@@ -495,7 +499,7 @@ func (c *simClient) abort() {
 		return
 	}
 	start := c.world.Now()
-	err := c.engine.Abort(c.ctx, c.caller(), u.named())
+	err := c.engine.Abort(c.ctx, c.who(), u.named())
 	if hasEnded(err) {
 		c.saw(u.key, "abort "+u.name+": it has ended", start, u.isEnded)
 	}
@@ -511,7 +515,7 @@ func (c *simClient) abort() {
 // list holds a listing to what the objects are.
 func (c *simClient) list() {
 	start := c.world.Now()
-	page, err := c.engine.List(c.ctx, c.caller(), &vault.List{Bucket: vaulttest.Bucket})
+	page, err := c.engine.List(c.ctx, c.who(), &vault.List{Bucket: vaulttest.Bucket})
 	if err != nil {
 		if !unknown(err) {
 			c.excused("", "list", err, nil)
@@ -554,7 +558,7 @@ func (c *simClient) setRule() {
 		rule, mode = bucketconfig.Rule{Algorithm: bucketconfig.AWSKMS, KMSKeyID: "other"}, sse.ModeKMS
 	}
 	set := c.rules.begin(mode, c.world.Now())
-	err := c.engine.SetRule(c.ctx, c.caller(), vaulttest.Bucket, func() (bucketconfig.Rule, error) { return rule, nil })
+	err := c.engine.SetRule(c.ctx, c.who(), vaulttest.Bucket, func() (bucketconfig.Rule, error) { return rule, nil })
 	c.world.Note("  %s: rule %v: %v", c.name, rule, err)
 	if err == nil && !c.gone() {
 		c.rules.end(set, c.world.Now())

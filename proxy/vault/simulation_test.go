@@ -17,9 +17,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/maintenance"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/storage/simulation"
-	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/proxy/vault/vaulttest"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -152,7 +152,7 @@ func newSim(t *testing.T, seed uint64, lies bool) *sim {
 		random: rand.New(rand.NewPCG(seed, 1)), //nolint:gosec // it shall be predictable
 	}
 	s.at.Lease = time.Minute // its other clock is not that of the bubble
-	s.at.Change = func(o *vault.Options) { o.SmallObject = 1000 }
+	s.at.Change = func(o *vaulttest.Options) { o.SmallObject = 1000 }
 	s.first = s.at.Engine(t)                     // which writes the rules' first version
 	s.rules.end(s.rules.begin(sse.ModeS3, 0), 0) // the automatic default
 	if seed%2 == 1 {
@@ -305,14 +305,14 @@ func (s *sim) proxy(clients int) {
 	}
 }
 
-// plaintext is what every content consists of, but for a name.
-const plaintext = "this is readable to everybody, "
+// readable is what every content consists of, but for a name.
+const readable = "this is readable to everybody, "
 
 // nothingReadable holds that no plaintext lies at the storage.
 func (s *sim) nothingReadable() error {
 	var found error
 	look := func(name sse.Name, data []byte) {
-		if bytes.Contains(data, []byte(plaintext[:len(plaintext)/2])) {
+		if bytes.Contains(data, []byte(readable[:len(readable)/2])) {
 			found = fmt.Errorf("plaintext of %s lies at the storage", name.Key)
 		}
 	}
@@ -328,7 +328,7 @@ func (s *sim) sweep(last *simClient) {
 	for range 4 {
 		time.Sleep(sweepAge + time.Minute)
 		var err error
-		waiting, err = last.engine.Sweep(s.Context(), vault.SweepOptions{
+		waiting, err = last.engine.Sweep(s.Context(), maintenance.SweepOptions{
 			Age: sweepAge, Removed: func(string, string) {},
 			Skipped: func(what, name string, err error) { s.Errorf("the sweep cannot judge %s %s: %v", what, name, err) },
 		})
@@ -348,9 +348,9 @@ func (s *sim) sweep(last *simClient) {
 // content makes a content of a size, and knows it from then on.
 func (s *sim) content(size int) *simContent {
 	name := s.newName("c")
-	data := make([]byte, 0, size+len(plaintext)+len(name)+2)
+	data := make([]byte, 0, size+len(readable)+len(name)+2)
 	for len(data) < size {
-		data = append(data, name+": "+plaintext...)
+		data = append(data, name+": "+readable...)
 	}
 	return s.know(name, data[:size])
 }

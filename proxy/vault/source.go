@@ -3,11 +3,14 @@ package vault
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -27,15 +30,6 @@ func whileChanging(do func() error) (err error) {
 	return err
 }
 
-// asChanged is for the error of a request that was pinned to an object that was seen
-// before. ErrChanged if that is no longer the current one.
-func asChanged(err error) error {
-	if errors.Is(err, storage.ErrPrecondition) {
-		return fmt.Errorf("%w (%v)", ErrChanged, err) //nolint:errorlint // not the client's condition
-	}
-	return err
-}
-
 // Read names an object that is read, and the customer key that it needs.
 type Read struct {
 	Name    sse.Name
@@ -43,7 +37,7 @@ type Read struct {
 	// Customer is the key of SSE-C, nil if none is given.
 	Customer *sse.Secret
 	// Conditions are judged on what clients know of the object.
-	Conditions ReadConditions
+	Conditions conditions.Read
 	// Checksum says that the caller wants to know the object's checksum.
 	Checksum bool
 }
@@ -76,18 +70,18 @@ type source struct {
 	info  *storage.Info
 	// record and object are nil for a plain object.
 	record *sse.Record
-	object *object
+	object *sealed.Object
 	size   int64
 }
 
 // look looks an object up as the caller and opens its record. It is to be zeroed.
-func (v *Vault) look(ctx context.Context, c *Caller, read Read) (*source, error) {
+func (v *Vault) look(ctx context.Context, c *caller.Caller, read Read) (*source, error) {
 	info, err := v.as(c).Head(ctx, &storage.Get{Name: read.Name, Version: read.Version, Checksums: true}) // of plain objects
 	if err != nil {
 		return nil, err
 	}
 	s := &source{vault: v, read: read, info: info, size: info.Size}
-	if s.record, err = recordOf(info.Reserved); err != nil {
+	if s.record, err = sealed.RecordOf(info.Reserved); err != nil {
 		return nil, err
 	}
 	if s.size < 0 {
@@ -96,16 +90,16 @@ func (v *Vault) look(ctx context.Context, c *Caller, read Read) (*source, error)
 	if err := v.readable(s.record, read); err != nil || s.record == nil {
 		return s, err
 	}
-	if s.object, err = v.openObject(ctx, c.Keys, read.Name, s.record, info, read.Customer, read.Checksum); err != nil {
+	if s.object, err = v.o.Objects.Open(ctx, c.Keys, read.Name, s.record, info, read.Customer, read.Checksum); err != nil {
 		return nil, err
 	}
 	if s.record.Layout == sse.OneStream {
-		if err := checkLength(info, sse.EncSize(s.record.PlainSize)); err != nil {
+		if err := sealed.CheckLength(info, sse.EncSize(s.record.PlainSize)); err != nil {
 			s.zero()
 			return nil, err
 		}
 	}
-	s.size = s.object.size
+	s.size = s.object.Size
 	return s, nil
 }
 
@@ -125,16 +119,16 @@ func (v *Vault) readable(rec *sse.Record, read Read) error {
 
 func (s *source) zero() {
 	if s != nil && s.object != nil {
-		s.object.zero()
+		s.object.Zero()
 	}
 }
 
 // etag is the source's ETag as clients know it.
 func (s *source) etag() string {
 	if s.object != nil {
-		return s.object.etag()
+		return s.object.ETag()
 	}
-	return clientETag(nil, nil, s.info.ETag)
+	return sealed.ETag(nil, nil, s.info.ETag)
 }
 
 // seen is the source as clients know it.
@@ -144,18 +138,18 @@ func (s *source) seen() *Seen {
 		Meta: s.info.Meta, Record: s.record,
 	}
 	if s.object != nil {
-		seen.Facts, seen.Restored = s.object.facts, s.object.restored
+		seen.Facts, seen.Restored = s.object.Facts, s.object.Restored
 	}
 	return seen
 }
 
 // open opens a part of the plaintext, pinned to what was looked up. ErrChanged if that is
 // no longer there.
-func (s *source) open(ctx context.Context, c *Caller, part sse.Range) (plain io.ReadCloser, err error) {
+func (s *source) open(ctx context.Context, c *caller.Caller, part sse.Range) (plain io.ReadCloser, err error) {
 	var parts *sse.Parts
 	need, total := part, s.size
 	if s.object != nil {
-		if parts, err = s.vault.layout(ctx, s.object); err != nil {
+		if parts, err = s.vault.o.Objects.Layout(ctx, s.object); err != nil {
 			return nil, err
 		}
 		need, total = parts.Encrypted(part), parts.EncSize()
@@ -163,66 +157,41 @@ func (s *source) open(ctx context.Context, c *Caller, part sse.Range) (plain io.
 	get := &storage.Get{Name: s.read.Name, Version: s.read.Version, IfMatch: s.info.ETag}
 	partial := need.Length > 0 && need.Length < total
 	if partial {
-		get.Range = exactly(need)
+		get.Range = plaintext.Exactly(need)
 	}
 	got, err := s.vault.as(c).Get(ctx, get)
 	if err != nil {
-		return nil, asChanged(err)
+		return nil, sealed.AsChanged(err)
 	}
-	if err = checkAnswer(&got.Info, need, total, partial); err == nil && !sameRecord(&got.Info, s.info) {
+	if err = sealed.CheckAnswer(&got.Info, need, total, partial); err == nil && !sealed.SameRecord(&got.Info, s.info) {
 		err = ErrChanged
 	}
 	var text io.Reader = got
 	if err == nil && s.object != nil {
-		text, err = parts.Decrypt(&s.object.key, got, part)
-		text = &doubtingReader{text, s.vault, s.object}
+		text, err = parts.Decrypt(&s.object.Key, got, part)
 	}
 	if err != nil {
-		s.vault.doubtUnfit(s.object, err)
+		s.vault.o.Objects.Doubt(s.object, err)
 		_ = got.Close()
 		return nil, err
 	}
-	return readCloser{text, got}, nil
+	return &sourceReader{text, got, s}, nil
 }
 
-// readCloser reads from one and closes the other.
-type readCloser struct {
-	io.Reader
+// sourceReader reads the plaintext of a source, and doubts its manifest where that does not
+// fit. It is to be closed.
+type sourceReader struct {
+	text io.Reader
 	io.Closer
+	source *source
 }
 
-// checkAnswer refuses an answer that is not the bytes want of encSize.
-func checkAnswer(got *storage.Info, want sse.Range, encSize int64, partial bool) error {
-	if !partial {
-		if got.Part {
-			return fmt.Errorf("a part without a range: %w", storage.ErrLied)
-		}
-		return checkLength(got, encSize)
+// Read reads the plaintext. Errors are those of sealed.ReadError.
+func (r *sourceReader) Read(p []byte) (int, error) {
+	n, err := r.text.Read(p)
+	if err != nil && err != io.EOF {
+		err = sealed.ReadError(err)
+		r.source.vault.o.Objects.Doubt(r.source.object, err)
 	}
-	if !got.Part || got.Total != encSize || got.At != want {
-		return fmt.Errorf("bytes %d-%d/%d for %d encrypted bytes: %w", got.At.Offset, got.At.Offset+got.At.Length-1, got.Total, encSize, storage.ErrLied)
-	}
-	return checkLength(got, want.Length)
-}
-
-// checkLength refuses an answer whose length does not follow from the record.
-func checkLength(got *storage.Info, want int64) error {
-	if got.Size != want {
-		return fmt.Errorf("upstream answered %d bytes where the record says %d: %w", got.Size, want, storage.ErrLied)
-	}
-	return nil
-}
-
-// readError keeps a cut upstream connection apart from a damaged object.
-func readError(err error) error {
-	if errors.Is(err, sse.ErrTruncated) || errors.Is(err, sse.ErrTampered) {
-		return fmt.Errorf("read object: %w", err)
-	}
-	return fmt.Errorf("read object: %w (%w)", storage.ErrUnreachable, err)
-}
-
-// doesNotFit says whether an error of reading an object may be that of a manifest that
-// is another's.
-func doesNotFit(err error) bool {
-	return errors.Is(err, sse.ErrTampered) || errors.Is(err, sse.ErrTruncated) || errors.Is(err, storage.ErrLied)
+	return n, err
 }

@@ -10,7 +10,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -54,7 +56,7 @@ type ListedPart struct {
 // Parts lists the parts of an upload: upstream's, of which those that the ledger does not
 // know do not exist, with sizes and ETags of the plaintext. ErrNoSuchUpload, or those of
 // package keyring.
-func (v *Vault) Parts(ctx context.Context, c *Caller, asked *ListParts) (*PartsPage, error) {
+func (v *Vault) Parts(ctx context.Context, c *caller.Caller, asked *ListParts) (*PartsPage, error) {
 	u, err := v.upload(ctx, c, asked.Upload, storage.ReadUpload)
 	if err != nil {
 		return nil, err
@@ -85,7 +87,7 @@ func (v *Vault) Parts(ctx context.Context, c *Caller, asked *ListParts) (*PartsP
 		id := manifest.PartID{Number: p.PartNumber, ETag: strings.Trim(p.ETag, `"`)}
 		if facts, ok := noted[id]; ok {
 			page.Parts = append(page.Parts, ListedPart{
-				Number: p.PartNumber, LastModified: p.LastModified, ETag: partETag(u.record, id, &facts),
+				Number: p.PartNumber, LastModified: p.LastModified, ETag: sealed.PartETag(u.record, id, &facts),
 				Size: facts.PlainSize, Checksum: facts.Checksum,
 			})
 		}
@@ -122,7 +124,7 @@ type ListedUpload struct {
 
 // Uploads lists the uploads of a bucket from the ledger: upstream's own list is a memory
 // cache that matches whole keys only. Upstream says whether the caller may list.
-func (v *Vault) Uploads(ctx context.Context, c *Caller, asked *ListUploads) (*UploadsPage, error) {
+func (v *Vault) Uploads(ctx context.Context, c *caller.Caller, asked *ListUploads) (*UploadsPage, error) {
 	err := v.as(c).May(ctx, &storage.Question{Right: storage.ListUploads, Name: sse.Name{Bucket: asked.Bucket, Key: asked.Prefix}})
 	if err != nil {
 		return nil, err
@@ -231,7 +233,7 @@ func (l *liveness) fetch(ctx context.Context, from int) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for i, u := range batch {
 		group.Go(func() (err error) {
-			known[i], err = l.vault.uploadExists(ctx, u.Name(), u.ID)
+			known[i], err = storage.HasUpload(ctx, l.vault.alone(), u.Name(), u.ID)
 			var answer *storage.Error
 			if errors.As(err, &answer) && answer.Status < 500 {
 				known[i], err = true, nil // an odd name, say: the ledger's word counts
@@ -247,22 +249,4 @@ func (l *liveness) fetch(ctx context.Context, from int) error {
 	}
 	l.from, l.known = from, known
 	return nil
-}
-
-// uploadExists says whether upstream has an upload, on nobody's behalf.
-// manifest.ErrUncertain for an answer that concerns the one upload.
-func (v *Vault) uploadExists(ctx context.Context, name sse.Name, id string) (bool, error) {
-	_, err := v.alone().ListParts(ctx, &storage.ListParts{
-		Upload: storage.Upload{Name: name, ID: id}, Parameters: map[string]string{"max-parts": "1"},
-	})
-	var answer *storage.Error
-	switch {
-	case err == nil:
-		return true, nil
-	case errors.Is(err, storage.ErrNoSuchUpload), errors.Is(err, storage.ErrNoSuchBucket):
-		return false, nil
-	case errors.As(err, &answer):
-		err = fmt.Errorf("%w (%w)", manifest.ErrUncertain, err)
-	}
-	return false, err
 }

@@ -6,8 +6,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -36,7 +38,7 @@ func (u *openUpload) at() storage.Upload {
 
 // upload returns an upload, once upstream says that the caller has the right to do with
 // it what is asked. ErrNoSuchUpload.
-func (v *Vault) upload(ctx context.Context, c *Caller, named Upload, right storage.Right) (*openUpload, error) {
+func (v *Vault) upload(ctx context.Context, c *caller.Caller, named Upload, right storage.Right) (*openUpload, error) {
 	id, err := parseUploadID(named.ID)
 	may := v.mayUpload
 	if right == storage.SendPart && err == nil {
@@ -69,13 +71,13 @@ func (v *Vault) upload(ctx context.Context, c *Caller, named Upload, right stora
 
 // mayUpload asks upstream, as the caller, whether it may do with an upload what is asked.
 // How that is encrypted the upload id says, and who says so falsely has no such upload.
-func (v *Vault) mayUpload(ctx context.Context, c *Caller, named Upload, sealed storage.Encryption, right storage.Right) error {
+func (v *Vault) mayUpload(ctx context.Context, c *caller.Caller, named Upload, sealed storage.Encryption, right storage.Right) error {
 	return v.as(c).May(ctx, &storage.Question{Right: right, Name: named.Name, As: &sealed})
 }
 
 // maySendPart is mayUpload for a part of an upload whose id could be read, asked once
 // for many.
-func (v *Vault) maySendPart(ctx context.Context, c *Caller, named Upload, sealed storage.Encryption, right storage.Right) error {
+func (v *Vault) maySendPart(ctx context.Context, c *caller.Caller, named Upload, sealed storage.Encryption, right storage.Right) error {
 	sender := partSenderOf(c, named.Name, named.ID)
 	if v.senders.has(sender) {
 		return nil
@@ -120,8 +122,8 @@ type Begun struct {
 // upstream's upload; the upload is noted in the ledger before the client hears of it.
 // ErrAccessDenied, ErrInvalidChecksum, ErrNoSuchKey, ErrPrecondition, or those of
 // package keyring.
-func (v *Vault) Begin(ctx context.Context, c *Caller, b *Begin) (*Begun, error) {
-	sealing, err := v.encryption(ctx, c, &b.Write)
+func (v *Vault) Begin(ctx context.Context, c *caller.Caller, b *Begin) (*Begun, error) {
+	sealing, err := v.o.Encryption.Of(ctx, c, b.Name, b.Meta, &b.Asked)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +148,7 @@ func (v *Vault) Begin(ctx context.Context, c *Caller, b *Begin) (*Begun, error) 
 			return nil, v.refusal(ctx, c, &b.Write, err)
 		}
 	} else if noted.Checksum != 0 { // of the plaintext: upstream keeps it
-		b.Meta.Set("X-Amz-Checksum-Algorithm", Algorithm(noted.Checksum).String())
+		b.Meta.Set("X-Amz-Checksum-Algorithm", plaintext.Algorithm(noted.Checksum).String())
 		b.Meta.Set("X-Amz-Checksum-Type", checksumKind(noted.Composite))
 	}
 	noted.ID, err = v.as(c).CreateUpload(ctx, &storage.CreateUpload{Name: b.Name, Meta: b.Meta, Record: noted.Record, Conditions: pinned})
@@ -161,7 +163,7 @@ func (v *Vault) Begin(ctx context.Context, c *Caller, b *Begin) (*Begun, error) 
 }
 
 // uploadRecord makes the record of an object that will come in parts.
-func (v *Vault) uploadRecord(ctx context.Context, c *Caller, sealing *sse.Request, noted *manifest.Upload) (*sse.Record, error) {
+func (v *Vault) uploadRecord(ctx context.Context, c *caller.Caller, sealing *sse.Request, noted *manifest.Upload) (*sse.Record, error) {
 	key, err := v.o.Keys.Make(ctx, c.Keys, noted.Name(), sealing)
 	if err != nil {
 		return nil, err
@@ -202,7 +204,7 @@ func (b *Begin) setChecksum(noted *manifest.Upload) error {
 	if !ok {
 		return ErrInvalidChecksum
 	}
-	noted.Checksum = ChecksumType(algorithm)
+	noted.Checksum = plaintext.ChecksumType(algorithm)
 	switch strings.ToUpper(b.ChecksumType) {
 	case "":
 		noted.Composite = algorithm != checksum.CRC64NVME
@@ -223,7 +225,7 @@ func (b *Begin) setChecksum(noted *manifest.Upload) error {
 
 // Abort ends an upload. ErrNoSuchUpload, or upstream's own answer, for one that ended
 // already.
-func (v *Vault) Abort(ctx context.Context, c *Caller, named Upload) error {
+func (v *Vault) Abort(ctx context.Context, c *caller.Caller, named Upload) error {
 	u, err := v.upload(ctx, c, named, storage.AbortUpload)
 	if err != nil {
 		return err

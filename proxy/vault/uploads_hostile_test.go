@@ -7,7 +7,9 @@ import (
 	"testing"
 
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -31,7 +33,7 @@ func TestRivalPartsAreDescribedAsKept(t *testing.T) {
 		for n, one := range []*uploader{u, &rival} {
 			go func() {
 				var err error
-				sent[n], err = one.tryPart(1, nil, text(10, byte(n+1)))
+				sent[n], err = one.tryPart(1, nil, vaulttest.Data(10, uint64(n+1)))
 				errs <- err
 			}()
 			held[n] = gate.Next()
@@ -53,7 +55,7 @@ func TestRivalPartsAreDescribedAsKept(t *testing.T) {
 		_, err := u.tryComplete(vault.WantedPart{Number: 1, ETag: sent[1-last].ETag})
 		wantError(t, "the part that was replaced", err, vault.ErrInvalidPart)
 		u.complete(vault.WantedPart{Number: 1, ETag: sent[last].ETag})
-		u.wants(text(10, byte(last+1)))
+		u.wants(vaulttest.Data(10, uint64(last+1)))
 	}
 }
 
@@ -61,7 +63,7 @@ func TestOfRivalCompletesOneWins(t *testing.T) {
 	t.Parallel()
 	i := vaulttest.New(t, memory.Options{})
 	u := newUploader(t, i, "k").begin()
-	lists := [][]vault.WantedPart{{u.part(1, text(10, 1))}, {u.part(2, text(20, 2))}}
+	lists := [][]vault.WantedPart{{u.part(1, vaulttest.Data(10, 1))}, {u.part(2, vaulttest.Data(20, 2))}}
 	gate := memory.NewGate(func(c *memory.Call) bool { return c.Op == memory.Complete && c.Step == memory.Ready })
 	i.Storage.SetFaults(gate.Hook)
 	errs := [2]chan error{make(chan error, 1), make(chan error, 1)}
@@ -82,7 +84,7 @@ func TestOfRivalCompletesOneWins(t *testing.T) {
 	held[0].Release(nil)
 	wantError(t, "the later one", <-errs[0], vault.ErrNoSuchUpload)
 	i.Storage.SetFaults(nil)
-	u.wants(text(20, 2))
+	u.wants(vaulttest.Data(20, 2))
 }
 
 func TestHostileStorageChangesUploadedObjects(t *testing.T) {
@@ -91,10 +93,10 @@ func TestHostileStorageChangesUploadedObjects(t *testing.T) {
 		i := vaulttest.New(t, memory.Options{})
 		first, second := newUploader(t, i, "first"), newUploader(t, i, "second")
 		first.asked.Request, second.asked.Request = asked, asked
-		before, data := text(1000, 1), text(1000, 2)
+		before, data := vaulttest.Data(1000, 1), vaulttest.Data(1000, 2)
 		first.put(before)
 		first.put(data)
-		second.put(text(1000, 3))
+		second.put(vaulttest.Data(1000, 3))
 		damaged := func(what string) {
 			t.Helper()
 			got, err := first.read()
@@ -146,7 +148,7 @@ func TestHostileStorageHidesAManifest(t *testing.T) {
 		}
 		return nil
 	}))
-	u.put(text(10, 1))
+	u.put(vaulttest.Data(10, 1))
 	if name.Key == "" {
 		t.Fatal("no manifest was written")
 	}
@@ -163,7 +165,7 @@ func TestHostileStorageListsPartsWithoutEnd(t *testing.T) {
 	t.Parallel()
 	i := vaulttest.New(t, memory.Options{})
 	u := newUploader(t, i, "k").begin()
-	part := u.part(1, text(10, 1))
+	part := u.part(1, vaulttest.Data(10, 1))
 	for what, change := range map[string]func(*storage.PartPage){
 		"the same part again": func(p *storage.PartPage) { p.IsTruncated = true },
 		"a part beyond all":   func(p *storage.PartPage) { p.Parts[0].PartNumber = sse.MaxParts + 1 },
@@ -197,7 +199,7 @@ func TestHostileStorageCompletesOtherwise(t *testing.T) {
 	t.Parallel()
 	i := vaulttest.New(t, memory.Options{})
 	u := newUploader(t, i, "k").begin()
-	part := u.part(1, text(10, 1))
+	part := u.part(1, vaulttest.Data(10, 1))
 	i.Storage.SetFaults(at(memory.Complete, memory.Done, func(c *memory.Call) error {
 		c.Answer.(*storage.Stored).ETag = `"0-1"`
 		return nil
@@ -208,7 +210,7 @@ func TestHostileStorageCompletesOtherwise(t *testing.T) {
 
 func TestPartsAreCopiedFromObjects(t *testing.T) {
 	t.Parallel()
-	data := text(3*sse.PackageSize, 1)
+	data := vaulttest.Data(3*sse.PackageSize, 1)
 	for name, asked := range uploadModes {
 		i := vaulttest.New(t, memory.Options{})
 		source := newUploader(t, i, "source")
@@ -232,15 +234,15 @@ func TestPartsAreCopiedFromObjects(t *testing.T) {
 			want   error
 		}{
 			"no such range":     {func(p *vault.PartCopy) { p.RangeFault = fault }, fault},
-			"If-Match":          {func(p *vault.PartCopy) { p.Source.Conditions.IfMatch = `"x"` }, vault.ErrPrecondition},
-			"If-None-Match":     {func(p *vault.PartCopy) { p.Source.Conditions.IfNoneMatch = done.ETag }, vault.ErrPrecondition},
+			"If-Match":          {func(p *vault.PartCopy) { p.Source.Conditions.IfMatch = `"x"` }, conditions.ErrPrecondition},
+			"If-None-Match":     {func(p *vault.PartCopy) { p.Source.Conditions.IfNoneMatch = done.ETag }, conditions.ErrPrecondition},
 			"no object":         {func(p *vault.PartCopy) { p.Source.Name.Key = "none" }, storage.ErrNotFound},
-			"no condition wins": {func(p *vault.PartCopy) { p.RangeFault, p.Source.Conditions.IfMatch = fault, `"x"` }, vault.ErrPrecondition},
+			"no condition wins": {func(p *vault.PartCopy) { p.RangeFault, p.Source.Conditions.IfMatch = fault, `"x"` }, conditions.ErrPrecondition},
 		} {
 			_, err := piece(tt.change)
 			wantError(t, name+": "+what, err, tt.want)
 		}
-		if _, err := piece(func(p *vault.PartCopy) { p.Range = &vault.Range{Last: int64(len(data)), Suffix: -1} }); !errors.As(err, &range1) || range1.Size != int64(len(data)) {
+		if _, err := piece(func(p *vault.PartCopy) { p.Range = &plaintext.Range{Last: int64(len(data)), Suffix: -1} }); !errors.As(err, &range1) || range1.Size != int64(len(data)) {
 			t.Errorf("%s: beyond the end: %v", name, err)
 		}
 		if len(u.listed()) != 0 {
@@ -249,7 +251,7 @@ func TestPartsAreCopiedFromObjects(t *testing.T) {
 		first, last := int64(sse.PackageSize-1), int64(2*sse.PackageSize)
 		long := 0
 		copied, err := piece(func(p *vault.PartCopy) {
-			p.Range = &vault.Range{First: first, Last: last, Suffix: -1}
+			p.Range = &plaintext.Range{First: first, Last: last, Suffix: -1}
 			p.Long = func(do func() error) error { long++; return do() }
 		})
 		if err != nil || long != 1 {
@@ -266,9 +268,9 @@ func TestPartIsCopiedFromAnObjectThatChanges(t *testing.T) {
 	t.Parallel()
 	i := vaulttest.New(t, memory.Options{})
 	source, u := newUploader(t, i, "source"), newUploader(t, i, "k").begin()
-	source.put(text(100, 1))
+	source.put(vaulttest.Data(100, 1))
 	i.Storage.SetFaults(at(memory.Get, memory.Arrived, once(func(*memory.Call) error {
-		source.put(text(200, 2))
+		source.put(vaulttest.Data(200, 2))
 		return nil
 	})))
 	copied, err := u.engine.PartCopy(t.Context(), u.caller, &vault.PartCopy{
@@ -278,7 +280,7 @@ func TestPartIsCopiedFromAnObjectThatChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	u.complete(vault.WantedPart{Number: 1, ETag: copied.ETag})
-	u.wants(text(200, 2))
+	u.wants(vaulttest.Data(200, 2))
 }
 
 func TestPartsAreNotCopiedFromPlainObjectsUnasked(t *testing.T) {

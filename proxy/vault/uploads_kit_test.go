@@ -7,7 +7,11 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -19,9 +23,9 @@ import (
 type uploader struct {
 	t      testing.TB
 	engine *vaulttest.Engine
-	caller *vault.Caller
+	caller *caller.Caller
 	name   sse.Name
-	asked  vault.Asked
+	asked  encryption.Asked
 	// checksum and checksumType are what the upload is created with.
 	checksum, checksumType string
 	id                     string
@@ -31,7 +35,7 @@ func newUploader(t testing.TB, i *vaulttest.Installation, key string) *uploader 
 	t.Helper()
 	return &uploader{
 		t: t, engine: i.Engine(t), caller: vaulttest.Caller("app"), name: sse.Name{Bucket: vaulttest.Bucket, Key: key},
-		asked: vault.Asked{Request: sse.Request{Mode: sse.ModeS3}},
+		asked: encryption.Asked{Request: sse.Request{Mode: sse.ModeS3}},
 	}
 }
 
@@ -45,7 +49,7 @@ func (u *uploader) customer() *sse.Secret {
 
 func (u *uploader) upload() vault.Upload { return vault.Upload{Name: u.name, ID: u.id} }
 
-func (u *uploader) tryBegin(conditions vault.WriteConditions) error {
+func (u *uploader) tryBegin(conditions conditions.Write) error {
 	begun, err := u.engine.Begin(u.t.Context(), u.caller, &vault.Begin{
 		Write:             vault.Write{Name: u.name, Asked: u.asked, Meta: storage.Metadata{"Content-Type": {"text/plain"}}, Conditions: conditions},
 		ChecksumAlgorithm: u.checksum, ChecksumType: u.checksumType,
@@ -58,7 +62,7 @@ func (u *uploader) tryBegin(conditions vault.WriteConditions) error {
 
 func (u *uploader) begin() *uploader {
 	u.t.Helper()
-	if err := u.tryBegin(vault.WriteConditions{}); err != nil {
+	if err := u.tryBegin(conditions.Write{}); err != nil {
 		u.t.Fatal(err)
 	}
 	return u
@@ -68,7 +72,7 @@ func (u *uploader) begin() *uploader {
 func (u *uploader) tryPart(number int, change func(*vaulttest.Body), data []byte) (*vault.SentPart, error) {
 	return u.engine.Part(u.t.Context(), u.caller, &vault.Part{
 		PartTarget: vault.PartTarget{Upload: u.upload(), Number: number, Customer: u.customer()},
-		Body: func(need vault.Digests) (vault.Body, error) {
+		Body: func(need plaintext.Digests) (plaintext.Body, error) {
 			body := vaulttest.NewBody(data, need.Compute...)
 			if change != nil {
 				change(body)
@@ -125,15 +129,6 @@ func (u *uploader) wants(data []byte) {
 	if got, err := u.read(); err != nil || !bytes.Equal(got, data) {
 		u.t.Errorf("%q reads as %d bytes, %v", u.name.Key, len(got), err)
 	}
-}
-
-// text is plaintext of a size that looks like no other of another seed.
-func text(size int, seed byte) []byte {
-	data := make([]byte, size)
-	for i := range data {
-		data[i] = seed + byte(i*7) + byte(i>>8)
-	}
-	return data
 }
 
 // saidBody is a body with a checksum that its client says.

@@ -12,8 +12,11 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -30,7 +33,7 @@ var uploadModes = map[string]sse.Request{
 
 func TestUploadInPartsIsWhatWasSent(t *testing.T) {
 	t.Parallel()
-	first, second := text(vault.MinPartSize, 1), text(sse.PackageSize+1, 2)
+	first, second := vaulttest.Data(vault.MinPartSize, 1), vaulttest.Data(sse.PackageSize+1, 2)
 	whole := slices.Concat(first, second)
 	for name, asked := range uploadModes {
 		for _, sum := range []struct{ algorithm, kind string }{{"", ""}, {"CRC32C", "FULL_OBJECT"}, {"SHA256", ""}} {
@@ -69,7 +72,7 @@ func TestUploadInPartsIsWhatWasSent(t *testing.T) {
 // wantWhole compares a checksum with that of the data.
 func wantWhole(t *testing.T, sum *sse.Checksum, data []byte) {
 	t.Helper()
-	h := vault.Algorithm(sum.Type).New()
+	h := plaintext.Algorithm(sum.Type).New()
 	_, _ = h.Write(data)
 	if sum.Composite || !bytes.Equal(h.Sum(nil), sum.Value) {
 		t.Errorf("checksum %+v", sum)
@@ -79,10 +82,10 @@ func wantWhole(t *testing.T, sum *sse.Checksum, data []byte) {
 func TestPlainUploadsKeepTheirChecksumAtTheStorage(t *testing.T) {
 	t.Parallel()
 	i := vaulttest.New(t, memory.Options{})
-	i.Change = func(o *vault.Options) { o.AutoEncryption, o.PlainRead = sse.ModeNone, []string{"*"} }
+	i.Change = func(o *vaulttest.Options) { o.AutoEncryption, o.PlainRead = sse.ModeNone, []string{"*"} }
 	u := newUploader(t, i, "k")
-	u.asked, u.checksum = vault.Asked{}, "CRC32"
-	data := text(1000, 3)
+	u.asked, u.checksum = encryption.Asked{}, "CRC32"
+	data := vaulttest.Data(1000, 3)
 	u.begin()
 	part := u.part(1, data)
 	part.Checksums = []vault.SaidChecksum{{Algorithm: checksum.CRC32, Value: "AAAAAA=="}}
@@ -108,7 +111,7 @@ func TestRepeatedCompleteIsOfTheSameListAndObjectOnly(t *testing.T) {
 		u := newUploader(t, i, "k")
 		u.asked.Request = asked
 		u.begin()
-		before, part := u.part(1, text(10, 1)), u.part(1, text(10, 2))
+		before, part := u.part(1, vaulttest.Data(10, 1)), u.part(1, vaulttest.Data(10, 2))
 		done := u.complete(part)
 		for what, list := range map[string][]vault.WantedPart{
 			"a part of before": {before}, "another number": {{Number: 2, ETag: part.ETag}}, "one more": {part, {Number: 2, ETag: part.ETag}},
@@ -121,7 +124,7 @@ func TestRepeatedCompleteIsOfTheSameListAndObjectOnly(t *testing.T) {
 			t.Errorf("%s: repeated: %+v", name, again)
 		}
 		other := newUploader(t, i, "k")
-		other.put(text(10, 2))
+		other.put(vaulttest.Data(10, 2))
 		_, err := u.tryComplete(part)
 		wantError(t, name+": another object", err, vault.ErrNoSuchUpload)
 		gone := *u
@@ -153,7 +156,7 @@ func TestUploadSurvivesFaultsAtEveryStep(t *testing.T) {
 // whether there was such a call.
 func uploadWithAFault(t *testing.T, number int, step memory.Step) (failed bool) {
 	t.Helper()
-	i, data := vaulttest.New(t, memory.Options{}), text(100, 4)
+	i, data := vaulttest.New(t, memory.Options{}), vaulttest.Data(100, 4)
 	u := newUploader(t, i, "k")
 	number += i.Storage.Calls()
 	broken := make(chan struct{}, 1)
@@ -178,7 +181,7 @@ func uploadWithAFault(t *testing.T, number int, step memory.Step) (failed bool) 
 			t.Fatalf("call %d: %s again: %v", number, what, err)
 		}
 	}
-	retry("Begin", func() error { return u.tryBegin(vault.WriteConditions{}) })
+	retry("Begin", func() error { return u.tryBegin(conditions.Write{}) })
 	var part *vault.SentPart
 	retry("Part", func() (err error) { part, err = u.tryPart(1, nil, data); return err })
 	retry("Complete", func() error { _, err := u.tryComplete(vault.WantedPart{Number: 1, ETag: part.ETag}); return err })
@@ -191,7 +194,7 @@ func TestCompleteThatIsCarriedOutLateSucceedsWhenItIsRepeated(t *testing.T) {
 	t.Parallel()
 	i := vaulttest.New(t, memory.Options{})
 	u := newUploader(t, i, "k").begin()
-	part := u.part(1, text(10, 1))
+	part := u.part(1, vaulttest.Data(10, 1))
 	i.Storage.SetFaults(at(memory.Complete, memory.Arrived, once(func(c *memory.Call) error { c.Postpone(); return nil })))
 	_, err := u.tryComplete(part)
 	wantError(t, "postponed", err, storage.ErrUnreachable)
@@ -199,7 +202,7 @@ func TestCompleteThatIsCarriedOutLateSucceedsWhenItIsRepeated(t *testing.T) {
 		t.Fatal("nothing was postponed")
 	}
 	u.complete(part)
-	u.wants(text(10, 1))
+	u.wants(vaulttest.Data(10, 1))
 }
 
 // TestCompleteGoesOnWithoutItsClient ends the client's request while upstream puts the
@@ -208,20 +211,20 @@ func TestCompleteGoesOnWithoutItsClient(t *testing.T) {
 	t.Parallel()
 	i := vaulttest.New(t, memory.Options{})
 	u := newUploader(t, i, "k").begin()
-	part := u.part(1, text(10, 1))
+	part := u.part(1, vaulttest.Data(10, 1))
 	ctx, cancel := context.WithCancel(t.Context())
 	i.Storage.SetFaults(at(memory.Complete, memory.Arrived, func(*memory.Call) error { cancel(); return nil }))
 	if _, err := u.engine.Complete(ctx, u.caller, &vault.Complete{Upload: u.upload(), Parts: []vault.WantedPart{part}}); err != nil {
 		t.Error(err)
 	}
-	u.wants(text(10, 1))
+	u.wants(vaulttest.Data(10, 1))
 }
 
 func TestPartThatBreaksOffDoesNotExist(t *testing.T) {
 	t.Parallel()
 	i := vaulttest.New(t, memory.Options{})
 	u := newUploader(t, i, "k").begin()
-	gone, data := errors.New("the client is gone"), text(3*sse.PackageSize, 1)
+	gone, data := errors.New("the client is gone"), vaulttest.Data(3*sse.PackageSize, 1)
 	for _, at := range []int64{0, 1, sse.PackageSize, 3*sse.PackageSize - 1, 3 * sse.PackageSize} {
 		_, err := u.tryPart(1, func(b *vaulttest.Body) { b.Fail, b.FailAt = gone, at }, data)
 		wantError(t, fmt.Sprintf("cut after %d bytes", at), err, gone)
@@ -239,20 +242,20 @@ func TestPartThatBreaksOffDoesNotExist(t *testing.T) {
 func TestPartsOfUnknownLength(t *testing.T) {
 	t.Parallel()
 	i := vaulttest.New(t, memory.Options{})
-	i.Change = func(o *vault.Options) { o.SmallObject = 1000 }
+	i.Change = func(o *vaulttest.Options) { o.SmallObject = 1000 }
 	u := newUploader(t, i, "k").begin()
 	unsized := func(b *vaulttest.Body) { b.Unsized = true }
-	_, err := u.tryPart(1, unsized, text(1001, 1))
-	wantError(t, "a large one", err, vault.ErrMissingLength)
-	sent, err := u.tryPart(1, unsized, text(1000, 1))
+	_, err := u.tryPart(1, unsized, vaulttest.Data(1001, 1))
+	wantError(t, "a large one", err, plaintext.ErrMissingLength)
+	sent, err := u.tryPart(1, unsized, vaulttest.Data(1000, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	u.caller.Memory = emptyMemory{}
-	_, err = u.tryPart(2, unsized, text(10, 1))
-	wantError(t, "no memory", err, vault.ErrBusy)
+	_, err = u.tryPart(2, unsized, vaulttest.Data(10, 1))
+	wantError(t, "no memory", err, plaintext.ErrBusy)
 	u.complete(vault.WantedPart{Number: 1, ETag: sent.ETag})
-	u.wants(text(1000, 1))
+	u.wants(vaulttest.Data(1000, 1))
 }
 
 type emptyMemory struct{}
@@ -267,7 +270,7 @@ func TestPartOfMoreThanFiveGibibytesIsRefused(t *testing.T) {
 	u := newUploader(t, i, "k").begin()
 	_, err := u.engine.Part(t.Context(), u.caller, &vault.Part{
 		PartTarget: vault.PartTarget{Upload: u.upload(), Number: 1},
-		Body:       func(vault.Digests) (vault.Body, error) { return longBody{vaulttest.NewBody(nil)}, nil },
+		Body:       func(plaintext.Digests) (plaintext.Body, error) { return longBody{vaulttest.NewBody(nil)}, nil },
 	})
 	wantError(t, "5 GiB and a byte", err, vault.ErrTooLarge)
 }
@@ -295,7 +298,7 @@ func TestPartsNeedTheirCustomerKey(t *testing.T) {
 		{"a fault", vault.PartTarget{Upload: without.upload(), Number: 1, Fault: fault}, fault},
 		{"a fault and no upload", vault.PartTarget{Upload: vault.Upload{Name: without.name, ID: "x"}, Number: 1, Fault: fault}, vault.ErrNoSuchUpload},
 	} {
-		_, err := without.engine.Part(t.Context(), without.caller, &vault.Part{PartTarget: tt.target, Body: func(vault.Digests) (vault.Body, error) {
+		_, err := without.engine.Part(t.Context(), without.caller, &vault.Part{PartTarget: tt.target, Body: func(plaintext.Digests) (plaintext.Body, error) {
 			t.Errorf("%s: the body is read", tt.what)
 			return vaulttest.NewBody(nil), nil
 		}})
@@ -309,7 +312,7 @@ func TestPartsNeedTheirCustomerKey(t *testing.T) {
 // everyOperation does everything that can be done with an upload.
 func everyOperation(u *uploader, upload vault.Upload) map[string]error {
 	ctx, t := u.t.Context(), u.t
-	body := func(vault.Digests) (vault.Body, error) {
+	body := func(plaintext.Digests) (plaintext.Body, error) {
 		t.Error("a body is read")
 		return vaulttest.NewBody(nil), nil
 	}
@@ -327,8 +330,8 @@ func TestUploadsTellNothingToWhoMayNot(t *testing.T) {
 	t.Parallel()
 	i := vaulttest.New(t, memory.Options{})
 	u, ended := newUploader(t, i, "k").begin(), newUploader(t, i, "ended")
-	u.part(1, text(10, 1))
-	ended.put(text(10, 1))
+	u.part(1, vaulttest.Data(10, 1))
+	ended.put(vaulttest.Data(10, 1))
 	stranger := *u
 	stranger.caller = vaulttest.Caller("stranger")
 	i.Storage.SetRights(func(c *memory.Call) error {
@@ -356,8 +359,8 @@ func TestUploadsTellNothingToWhoMayNot(t *testing.T) {
 	if asked.own != 0 {
 		t.Error("the ledger was read for a stranger")
 	}
-	wantError(t, "Begin", stranger.tryBegin(vault.WriteConditions{}), storage.ErrForbidden)
-	wantError(t, "Begin on a condition", stranger.tryBegin(vault.WriteConditions{IfMatch: `"x"`}), storage.ErrForbidden)
+	wantError(t, "Begin", stranger.tryBegin(conditions.Write{}), storage.ErrForbidden)
+	wantError(t, "Begin on a condition", stranger.tryBegin(conditions.Write{IfMatch: `"x"`}), storage.ErrForbidden)
 }
 
 // noKeys lets nobody use a key.
@@ -373,15 +376,15 @@ func TestUploadsNeedTheRightToTheirKey(t *testing.T) {
 		i := vaulttest.New(t, memory.Options{})
 		u := newUploader(t, i, "k")
 		u.asked.Request = asked
-		part := u.begin().part(1, text(10, 1))
+		part := u.begin().part(1, vaulttest.Data(10, 1))
 		i.Rights = noKeys{}
 		u.engine = i.Engine(t)
 		seen := new(calls)
 		i.Storage.SetFaults(seen.hook)
-		_, sent := u.tryPart(1, nil, text(10, 2))
+		_, sent := u.tryPart(1, nil, vaulttest.Data(10, 2))
 		_, completed := u.tryComplete(part)
 		_, listed := u.engine.Parts(t.Context(), u.caller, &vault.ListParts{Upload: u.upload()})
-		begun := u.tryBegin(vault.WriteConditions{})
+		begun := u.tryBegin(conditions.Write{})
 		for op, err := range map[string]error{"Part": sent, "Complete": completed, "Parts": listed, "Begin": begun} {
 			if !errors.Is(err, keyring.ErrAccess) && !errors.Is(err, kms.ErrNotPermitted) {
 				t.Errorf("%s: %s: %v", name, op, err)
@@ -402,7 +405,7 @@ func TestStorageIsAskedOnceWhetherManyPartsMayBeSent(t *testing.T) {
 	asked := new(calls)
 	i.Storage.SetFaults(asked.hook)
 	for n := range 5 {
-		u.part(n+1, text(10, byte(n)))
+		u.part(n+1, vaulttest.Data(10, uint64(n)))
 	}
 	if n := asked.count(memory.May); n != 1 {
 		t.Errorf("asked %d times", n)
@@ -413,7 +416,7 @@ func TestAbortEndsAnUpload(t *testing.T) {
 	t.Parallel()
 	i := vaulttest.New(t, memory.Options{})
 	u := newUploader(t, i, "k").begin()
-	part := u.part(1, text(10, 1))
+	part := u.part(1, vaulttest.Data(10, 1))
 	if err := u.engine.Abort(t.Context(), u.caller, u.upload()); err != nil {
 		t.Fatal(err)
 	}
@@ -437,27 +440,27 @@ func TestUploadsAreBegunOnTheirConditions(t *testing.T) {
 	t.Parallel()
 	i := vaulttest.New(t, memory.Options{})
 	u := newUploader(t, i, "k")
-	wantError(t, "If-Match without an object", u.tryBegin(vault.WriteConditions{IfMatch: `"x"`}), vault.ErrNoSuchKey)
-	done := u.put(text(10, 1))
-	wantError(t, "If-Match of another", u.tryBegin(vault.WriteConditions{IfMatch: `"x"`}), vault.ErrPrecondition)
-	wantError(t, "If-None-Match of it", u.tryBegin(vault.WriteConditions{IfNoneMatch: done.ETag}), vault.ErrPrecondition)
-	wantError(t, "If-None-Match *", u.tryBegin(vault.WriteConditions{IfNoneMatch: "*"}), storage.ErrPrecondition)
-	if err := u.tryBegin(vault.WriteConditions{IfMatch: done.ETag}); err != nil {
+	wantError(t, "If-Match without an object", u.tryBegin(conditions.Write{IfMatch: `"x"`}), conditions.ErrNoSuchKey)
+	done := u.put(vaulttest.Data(10, 1))
+	wantError(t, "If-Match of another", u.tryBegin(conditions.Write{IfMatch: `"x"`}), conditions.ErrPrecondition)
+	wantError(t, "If-None-Match of it", u.tryBegin(conditions.Write{IfNoneMatch: done.ETag}), conditions.ErrPrecondition)
+	wantError(t, "If-None-Match *", u.tryBegin(conditions.Write{IfNoneMatch: "*"}), storage.ErrPrecondition)
+	if err := u.tryBegin(conditions.Write{IfMatch: done.ETag}); err != nil {
 		t.Fatal(err)
 	}
-	part := u.part(1, text(10, 2))
-	complete := func(c vault.WriteConditions) error {
+	part := u.part(1, vaulttest.Data(10, 2))
+	complete := func(c conditions.Write) error {
 		_, err := u.engine.Complete(t.Context(), u.caller, &vault.Complete{Upload: u.upload(), Parts: []vault.WantedPart{part}, Conditions: c})
 		return err
 	}
-	wantError(t, "Complete with If-None-Match *", complete(vault.WriteConditions{IfNoneMatch: "*"}), storage.ErrPrecondition)
-	wantError(t, "Complete with If-Match of another", complete(vault.WriteConditions{IfMatch: `"x"`}), vault.ErrPrecondition)
+	wantError(t, "Complete with If-None-Match *", complete(conditions.Write{IfNoneMatch: "*"}), storage.ErrPrecondition)
+	wantError(t, "Complete with If-Match of another", complete(conditions.Write{IfMatch: `"x"`}), conditions.ErrPrecondition)
 	for range 2 { // repeated, the condition does not hold any more, for it was fulfilled
-		if err := complete(vault.WriteConditions{IfMatch: done.ETag}); err != nil {
+		if err := complete(conditions.Write{IfMatch: done.ETag}); err != nil {
 			t.Error(err)
 		}
 	}
-	u.wants(text(10, 2))
+	u.wants(vaulttest.Data(10, 2))
 }
 
 func TestChecksumsThatUploadsCannotHave(t *testing.T) {
@@ -479,7 +482,7 @@ func TestChecksumsThatUploadsCannotHave(t *testing.T) {
 		{"CRC32", "HALF", false},
 	} {
 		u.checksum, u.checksumType = tt.algorithm, tt.kind
-		if err := u.tryBegin(vault.WriteConditions{}); (err == nil) != tt.ok || err != nil && !errors.Is(err, vault.ErrInvalidChecksum) {
+		if err := u.tryBegin(conditions.Write{}); (err == nil) != tt.ok || err != nil && !errors.Is(err, vault.ErrInvalidChecksum) {
 			t.Errorf("%s %s: %v", tt.algorithm, tt.kind, err)
 		}
 	}
@@ -492,15 +495,15 @@ func TestCompleteChecksWhatIsSaidOfTheObject(t *testing.T) {
 	u.begin()
 	_, err := u.engine.Part(t.Context(), u.caller, &vault.Part{
 		PartTarget: vault.PartTarget{Upload: u.upload(), Number: 1},
-		Body: func(vault.Digests) (vault.Body, error) {
-			return saidBody{vaulttest.NewBody(text(10, 1)), checksum.SHA1, make([]byte, 20)}, nil
+		Body: func(plaintext.Digests) (plaintext.Body, error) {
+			return saidBody{vaulttest.NewBody(vaulttest.Data(10, 1)), checksum.SHA1, make([]byte, 20)}, nil
 		},
 	})
 	var other *vault.PartChecksumError
 	if !errors.As(err, &other) || other.Error() != `checksum missing, want "CRC32", got "SHA1"` {
 		t.Errorf("a part with another checksum: %v", err)
 	}
-	part := u.part(1, text(10, 1))
+	part := u.part(1, vaulttest.Data(10, 1))
 	for _, tt := range []struct {
 		what   string
 		wanted vault.Complete
@@ -528,18 +531,18 @@ func TestCompleteChecksWhatIsSaidOfTheObject(t *testing.T) {
 func TestListsOfPartsThatDoNotFit(t *testing.T) {
 	t.Parallel()
 	u := newUploader(t, vaulttest.New(t, memory.Options{}), "k").begin()
-	first, second := u.part(1, text(10, 1)), u.part(2, text(10, 2))
+	first, second := u.part(1, vaulttest.Data(10, 1)), u.part(2, vaulttest.Data(10, 2))
 	_, err := u.tryComplete(first, second)
 	wantError(t, "a small part before the last", err, vault.ErrPartTooSmall)
 	_, err = u.tryComplete(vault.WantedPart{Number: 1, ETag: second.ETag})
 	wantError(t, "another part's ETag", err, vault.ErrInvalidPart)
 	_, err = u.tryComplete(vault.WantedPart{Number: 3, ETag: first.ETag})
 	wantError(t, "a part that was not sent", err, vault.ErrInvalidPart)
-	u.part(1, text(10, 3))
+	u.part(1, vaulttest.Data(10, 3))
 	_, err = u.tryComplete(first)
 	wantError(t, "a part that was replaced", err, vault.ErrInvalidPart)
 	u.complete(second)
-	u.wants(text(10, 2))
+	u.wants(vaulttest.Data(10, 2))
 }
 
 func TestListOfUploadsInPages(t *testing.T) {

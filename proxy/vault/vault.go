@@ -14,53 +14,39 @@ import (
 	"io"
 	"log/slog"
 	"sync"
-	"time"
 
-	"github.com/bucketseal/bucketseal/bucketconfig"
+	"github.com/bucketseal/bucketseal/proxy/caller"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/glob"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
-	"github.com/bucketseal/bucketseal/proxy/system"
-	"github.com/bucketseal/bucketseal/sse"
 )
 
 // Options are a Vault's dependencies and settings.
 type Options struct {
 	// Storage is where objects lie. Required.
 	Storage storage.Storage
-	// Keys are the keys of objects. Required.
-	Keys *keyring.Ring
-	// System is the system bucket, and Manifests and Ledger what lies there of objects
-	// and uploads. Required.
-	System    *system.Store
+	// Keys are the keys of objects, and Objects the encrypted ones. Required.
+	Keys    *keyring.Ring
+	Objects *sealed.Objects
+	// Manifests and Ledger are what lies in the system bucket of objects and uploads.
+	// Required.
 	Manifests *manifest.Store
 	Ledger    *manifest.Ledger
-	// Rules are the buckets' default encryption. Required.
-	Rules *bucketconfig.Rules
+	// Encryption says how writes are encrypted. Required.
+	Encryption *encryption.Settings
 	// Ready makes the system bucket ready, or says why it is not. Required.
 	Ready func(context.Context) error
-	// Policy returns a bucket's policy document, nil if it has none, and ErrForbidden if
-	// the proxy may not read it. Required.
-	Policy func(ctx context.Context, bucket string) ([]byte, error)
-	// Clock returns the storage's time. Required.
-	Clock func(context.Context) (time.Time, error)
 
 	// PlainRead lists the buckets whose objects without a record are readable.
 	PlainRead glob.Patterns
-	// AutoEncryption is what a write gets that asks for no encryption, in a bucket
-	// without a rule.
-	AutoEncryption sse.Mode
 	// SmallObject is the size in bytes up to which an upload is read whole before it is
 	// sent on.
 	SmallObject int64
 	// Logger is told what operators should know; nil means slog.Default().
 	Logger *slog.Logger
-	// SweepOthers is called at the end of each sweep; nil for nothing.
-	SweepOthers SweepOthers
-	// OnRestored is called once for each object whose manifest was found by its data; nil
-	// for nobody.
-	OnRestored func()
 }
 
 // Vault is the object engine. It is safe for concurrent use.
@@ -69,14 +55,13 @@ type Vault struct {
 	log     *slog.Logger
 	layouts layouts
 	senders partSenders
-	demands demands
 	copies  sync.Pool // of *[copyBuffer]byte
 }
 
 // New checks the options and returns an engine that has asked for nothing yet.
 func New(o Options) (*Vault, error) {
-	if o.Storage == nil || o.Keys == nil || o.System == nil || o.Manifests == nil || o.Ledger == nil || o.Rules == nil ||
-		o.Ready == nil || o.Policy == nil || o.Clock == nil {
+	if o.Storage == nil || o.Keys == nil || o.Objects == nil || o.Manifests == nil || o.Ledger == nil || o.Encryption == nil ||
+		o.Ready == nil {
 		return nil, errors.New("vault: incomplete options")
 	}
 	if o.Logger == nil {
@@ -84,40 +69,15 @@ func New(o Options) (*Vault, error) {
 	}
 	v := &Vault{o: o, log: o.Logger}
 	v.copies.New = func() any { return new([copyBuffer]byte) }
-	o.Manifests.OnRestored = v.onRestored
 	return v, nil
 }
 
-// Caller is on whose behalf something is done.
-type Caller struct {
-	// Keys is what the caller may do with keys.
-	Keys keyring.Caller
-	// Actor is the caller as the storage knows it.
-	Actor storage.Actor
-	// Name is the access key, "" for a caller without a signature, and RequestID names the
-	// request: for notes and the log.
-	Name, RequestID string
-	// Memory is the caller's share of the memory for small uploads.
-	Memory Memory
-	// Policy returns what a bucket's policy may ask of the request, by the names of package
-	// bucketpolicy. It is asked where there is such a policy; nil knows nothing.
-	Policy func() map[string][]string
-}
-
-// Memory hands out buffers.
-type Memory interface {
-	// Take returns a buffer of size bytes, nil if none is left. It never waits.
-	Take(size int64) []byte
-	// Give takes one back; reuse is false while somebody may still read it.
-	Give(buffer []byte, reuse bool)
-}
-
 // as returns the storage as the caller sees it.
-func (v *Vault) as(c *Caller) storage.Backend { return v.o.Storage.As(c.Actor) }
+func (v *Vault) as(c *caller.Caller) storage.Backend { return v.o.Storage.As(c.Actor) }
 
 // own returns the storage under the proxy's own credential, on behalf of a caller. What it
 // tells may show only to whom the storage would have told it.
-func (v *Vault) own(c *Caller) storage.Backend { return v.o.Storage.Own(c.Actor) }
+func (v *Vault) own(c *caller.Caller) storage.Backend { return v.o.Storage.Own(c.Actor) }
 
 // alone returns the storage under the proxy's own credential, on nobody's behalf.
 func (v *Vault) alone() storage.Backend { return v.o.Storage.Own(storage.Actor{}) }

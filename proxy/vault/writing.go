@@ -8,17 +8,32 @@ import (
 	"maps"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/conditions"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
+// Write says which object is written, and how.
+type Write struct {
+	Name sse.Name
+	// Asked is how the client asks for it to be encrypted.
+	Asked encryption.Asked
+	// Meta is what the storage keeps with the object, by its headers' names.
+	Meta       storage.Metadata
+	Conditions conditions.Write
+}
+
 // writing is an object on its way to the storage.
 type writing struct {
 	vault  *Vault
-	caller *Caller
+	caller *caller.Caller
 	write  *Write
 	asked  *sse.Request // as it is decided
 	// meta is what the storage keeps with the object, which takes it over.
@@ -26,7 +41,7 @@ type writing struct {
 	// declared are the digests that the client declares of the body, for plain storage.
 	declared storage.Metadata
 	pinned   storage.Conditions
-	body     Body
+	body     plaintext.Body
 	size     int64
 	// copied says that the body is another object's: who may write it was asked before.
 	copied bool
@@ -45,7 +60,7 @@ type writing struct {
 // wants becomes known with the last byte.
 func (u *writing) store(ctx context.Context, lateChecksum bool) error {
 	if u.size == 0 { // nobody else reads it to its end, where it is verified
-		if err := drain(u.body); err != nil {
+		if err := plaintext.Drain(u.body); err != nil {
 			return err
 		}
 	}
@@ -94,12 +109,12 @@ func (u *writing) prepare(ctx context.Context) error {
 // sendSmall reads the body whole, so that every digest is known and checked
 // before upstream hears of the object, and sends it in one request.
 func (u *writing) sendSmall(ctx context.Context, buffer []byte) error {
-	var sent *guardedBody
-	defer func() { u.caller.Memory.Give(buffer, sent == nil || sent.wasClosed()) }()
+	var sent *plaintext.Guarded
+	defer func() { u.caller.Memory.Give(buffer, sent == nil || sent.Closed()) }()
 	if _, err := io.ReadFull(u.body, buffer); err != nil {
-		return bodyError(u.body, err)
+		return plaintext.Fault(u.body, err)
 	}
-	if err := drain(u.body); err != nil {
+	if err := plaintext.Drain(u.body); err != nil {
 		return err
 	}
 	u.facts = u.known()
@@ -107,10 +122,10 @@ func (u *writing) sendSmall(ctx context.Context, buffer []byte) error {
 		return err
 	}
 	var err error
-	if sent, err = newGuardedBody(&u.stream, buffer); err != nil {
+	if sent, err = plaintext.NewGuarded(&u.stream, buffer); err != nil {
 		return err
 	}
-	return u.send(ctx, storage.Body{Reader: sent, Length: sse.EncSize(u.size), Again: sent.again})
+	return u.send(ctx, storage.Body{Reader: sent, Length: sse.EncSize(u.size), Again: sent.Again})
 }
 
 // sendStream encrypts the body as it comes.
@@ -132,7 +147,7 @@ func (u *writing) sendStream(ctx context.Context) error {
 			committed.Stop()
 		}
 	}()
-	enc = &lastBytes{src: enc, remaining: sse.EncSize(u.size), commit: func() error {
+	enc = plaintext.BeforeEnd(enc, sse.EncSize(u.size), func() error {
 		// What is there now must not be replaced by what nobody can read.
 		if err := u.key.Confirm(ctx); err != nil || !u.late {
 			return err
@@ -143,7 +158,7 @@ func (u *writing) sendStream(ctx context.Context) error {
 		// The janitor takes manifests without an object after a while.
 		committed = time.AfterFunc(commitLimit, func() { cancel(errSlowCommit) })
 		return nil
-	}}
+	})
 	return u.send(ctx, storage.Body{Reader: enc, Length: sse.EncSize(u.size)})
 }
 
@@ -167,9 +182,9 @@ func (u *writing) sendPlain(ctx context.Context) error {
 	}
 	maps.Copy(u.meta, u.declared)
 	if algorithm, value, ok := u.body.DeclaredChecksum(); u.copied && ok && algorithm <= checksum.SHA256 { // MinIO knows no other
-		u.meta.Set(checksumHeader(algorithm), base64.StdEncoding.EncodeToString(value))
+		u.meta.Set(plaintext.ChecksumHeader(algorithm), base64.StdEncoding.EncodeToString(value))
 	}
-	plain := &sourceReader{src: u.body, remaining: u.size}
+	plain := plaintext.HoldLast(u.body, u.size)
 	return u.send(ctx, storage.Body{Reader: plain, Length: u.size, Unprotected: true})
 }
 
@@ -185,23 +200,23 @@ func (u *writing) send(ctx context.Context, body storage.Body) (err error) {
 	return u.key.Confirm(ctx)
 }
 
-// sendError is bodyError for what sending a body ended with: the storage's own answer
+// sendError is plaintext.Fault for what sending a body ended with: the storage's own answer
 // counts more than what became of the body behind it.
-func sendError(body Body, err error) error {
+func sendError(body plaintext.Body, err error) error {
 	var answered *storage.Error
 	if errors.As(err, &answered) {
 		return err
 	}
-	return bodyError(body, err)
+	return plaintext.Fault(body, err)
 }
 
 // stored is what clients are told.
 func (u *writing) stored() *Stored {
 	return &Stored{
-		ETag: clientETag(u.record, &u.facts, u.answer.ETag), Version: u.answer.Version, Meta: u.answer.Meta,
+		ETag: sealed.ETag(u.record, &u.facts, u.answer.ETag), Version: u.answer.Version, Meta: u.answer.Meta,
 		Record: u.record, Facts: u.facts,
 	}
 }
 
 // known returns the facts that are known now.
-func (u *writing) known() sse.Facts { return knownFacts(u.body, u.asked.Mode == sse.ModeS3) }
+func (u *writing) known() sse.Facts { return plaintext.Known(u.body, u.asked.Mode == sse.ModeS3) }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"time"
 
@@ -58,12 +57,8 @@ func (s *Storage) read(g *storage.Get) (*storage.Info, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if g.IfMatch != "" && !v.matches(g.IfMatch) {
-		failed := v.failed()
-		if s.buckets[g.Name.Bucket].versioning != Unversioned {
-			v.nameInError(failed)
-		}
-		return nil, nil, failed
+	if err := v.judge(storage.Conditions{IfMatch: g.IfMatch}); err != nil {
+		return nil, nil, err
 	}
 	info, size := v.info(g), int64(len(v.data))
 	if g.Range == nil && g.Part == 0 {
@@ -75,14 +70,10 @@ func (s *Storage) read(g *storage.Get) (*storage.Info, []byte, error) {
 	}
 	info.Part, info.At, info.Total, info.Size = true, at, size, at.Length
 	info.Meta.Set("Content-Length", strconv.FormatInt(at.Length, 10))
+	info.Meta.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", at.Offset, at.Offset+at.Length-1, size))
 	if g.Part > 0 && v.parts != nil {
 		info.Meta.Set("X-Amz-Mp-Parts-Count", strconv.Itoa(len(v.parts)))
 	}
-	if g.Part > 0 && size == 0 { // MinIO does not say where it lies
-		info.Total = -1
-		return &info, nil, nil
-	}
-	info.Meta.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", at.Offset, at.Offset+at.Length-1, size))
 	return &info, v.data[at.Offset : at.Offset+at.Length], nil
 }
 
@@ -95,31 +86,27 @@ func (v *version) wanted(g *storage.Get) (sse.Range, error) {
 	case g.Part != 0 && v.parts == nil && g.Part == 1:
 		return sse.Range{Length: size}, nil
 	case g.Part != 0:
-		return v.part(g.Part)
+		offset := int64(0)
+		for _, p := range v.parts {
+			if p.Number == g.Part {
+				return sse.Range{Offset: offset, Length: p.Size}, nil
+			}
+			offset += p.Size
+		}
+		return sse.Range{}, fail(416, "InvalidPartNumber", "The requested partnumber is not satisfiable")
 	case g.Range.First < 0:
 		n := min(-g.Range.First, size)
 		return sse.Range{Offset: size - n, Length: n}, nil
 	case g.Range.First >= size:
-		return sse.Range{}, fail(416, "InvalidRange", "The requested range is not satisfiable")
+		err := fail(416, "InvalidRange", "The requested range is not satisfiable")
+		err.Header.Set("Content-Range", fmt.Sprintf("bytes */%d", size))
+		return sse.Range{}, err
 	}
 	end := size
 	if g.Range.Last >= 0 {
 		end = min(end, g.Range.Last+1)
 	}
 	return sse.Range{Offset: g.Range.First, Length: end - g.Range.First}, nil
-}
-
-// part returns where the part lies that MinIO takes for the one of a number: where the
-// numbers have gaps it counts.
-func (v *version) part(number int) (sse.Range, error) {
-	if number != 1 && !slices.ContainsFunc(v.parts, func(p storage.ObjectPart) bool { return p.Number == number }) {
-		return sse.Range{}, fail(416, "InvalidPartNumber", "The requested partnumber is not satisfiable")
-	}
-	at := sse.Range{}
-	for _, p := range v.parts[:min(number, len(v.parts))] {
-		at = sse.Range{Offset: at.Offset + at.Length, Length: p.Size}
-	}
-	return at, nil
 }
 
 // objectBody is the body of an answer.
@@ -146,5 +133,5 @@ func (b *objectBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close does nothing: the answer is in memory.
+// Close implements io.Closer; there is nothing to free.
 func (b *objectBody) Close() error { return nil }

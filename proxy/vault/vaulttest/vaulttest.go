@@ -6,18 +6,25 @@ import (
 	"bytes"
 	"context"
 	"crypto/md5" //nolint:gosec // S3's ETags are MD5
+	"encoding/binary"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/keystore/mem"
+	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
+	"github.com/bucketseal/bucketseal/proxy/encryption"
+	"github.com/bucketseal/bucketseal/proxy/glob"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
+	"github.com/bucketseal/bucketseal/proxy/maintenance"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -26,6 +33,18 @@ import (
 
 // Bucket exists in every installation, without versions.
 const Bucket = "bucket"
+
+// Name names an object of Bucket.
+func Name(key string) sse.Name { return sse.Name{Bucket: Bucket, Key: key} }
+
+// Data are size bytes that a seed tells.
+func Data(size int, seed uint64) []byte {
+	data := make([]byte, size)
+	var key [32]byte
+	binary.BigEndian.PutUint64(key[:], seed)
+	_, _ = rand.NewChaCha8(key).Read(data)
+	return data
+}
 
 // Installation is a storage in memory with a key service that has the keys "s3",
 // "default", "other" and "system".
@@ -36,11 +55,24 @@ type Installation struct {
 	// Rights judge callers; nil lets everybody who signed use every key.
 	Rights keyring.Rights
 	// Change, if not nil, changes the options of each engine.
-	Change func(*vault.Options)
+	Change func(*Options)
 	// Policy is the policy of every bucket, nil for none.
 	Policy []byte
 	// Lease is how long engines know the buckets' rules; New makes it 10 ms.
 	Lease time.Duration
+}
+
+// Options are what tests change of an engine.
+type Options struct {
+	// Keys are those of the engine.
+	Keys *keyring.Ring
+	// The rest is as in the options of the packages that make up an engine.
+	Policy         func(ctx context.Context, bucket string) ([]byte, error)
+	PlainRead      glob.Patterns
+	AutoEncryption sse.Mode
+	SmallObject    int64
+	Logger         *slog.Logger
+	SweepOthers    maintenance.SweepOthers
 }
 
 // New returns an installation whose system bucket is ready.
@@ -78,6 +110,8 @@ func (everybody) MayUse(context.Context, *identity.Identity, string, string, ide
 // Engine is one of the installation's engines with what it was made of.
 type Engine struct {
 	*vault.Vault
+	*encryption.Settings
+	*maintenance.Keeper
 	Rules     *bucketconfig.Rules
 	Manifests *manifest.Store
 	Ledger    *manifest.Ledger
@@ -99,7 +133,7 @@ func (i *Installation) EngineAt(t testing.TB, view *memory.View) *Engine {
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	rules, err := bucketconfig.New(bucketconfig.Options{
-		Backend: vault.RulesBackend{System: store}, Buckets: own, Home: i.System.Bucket(), Lease: i.Lease, Logger: quiet,
+		Backend: encryption.RulesBackend{System: store}, Buckets: own, Home: i.System.Bucket(), Lease: i.Lease, Logger: quiet,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -112,26 +146,55 @@ func (i *Installation) EngineAt(t testing.TB, view *memory.View) *Engine {
 		rights = everybody{}
 	}
 	e := &Engine{Rules: rules, Manifests: manifest.New(store), Ledger: manifest.NewLedger(store)}
-	o := vault.Options{
-		Storage: view, System: store, Manifests: e.Manifests, Ledger: e.Ledger, Rules: rules,
+	o := Options{
 		Keys:           keyring.New(keyring.Options{KMS: i.KMS, Rights: rights, DefaultKey: "default", S3Key: "s3", Reserved: []string{"system"}}),
-		Ready:          func(context.Context) error { return nil },
 		Policy:         func(context.Context, string) ([]byte, error) { return i.Policy, nil },
-		Clock:          i.Storage.Clock,
 		AutoEncryption: sse.ModeS3, SmallObject: 1 << 20, Logger: quiet,
 	}
 	if i.Change != nil {
 		i.Change(&o)
 	}
-	if e.Vault, err = vault.New(o); err != nil {
+	ready := func(context.Context) error { return nil }
+	objects, err := sealed.New(sealed.Options{Storage: view, Keys: o.Keys, Manifests: e.Manifests, Logger: o.Logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Settings, err = encryption.New(encryption.Options{
+		Storage: view, Keys: o.Keys, Rules: rules, Ready: ready, Policy: o.Policy, AutoEncryption: o.AutoEncryption, Logger: o.Logger,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Vault, err = vault.New(vault.Options{
+		Storage: view, Manifests: e.Manifests, Ledger: e.Ledger, Keys: o.Keys, Objects: objects, Encryption: e.Settings,
+		Ready: ready, PlainRead: o.PlainRead, SmallObject: o.SmallObject, Logger: o.Logger,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Keeper, err = maintenance.New(maintenance.Options{
+		Storage: view, Keys: o.Keys, Objects: objects, System: store, Manifests: e.Manifests, Ready: ready, Clock: i.Storage.Clock,
+		SweepOthers: o.SweepOthers, Logger: o.Logger,
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	return e
 }
 
+// Plaintext reads an object whole.
+func (e *Engine) Plaintext(ctx context.Context, c *caller.Caller, read vault.Read) ([]byte, error) {
+	r, err := e.Open(ctx, c, &vault.Get{Read: read})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = r.Close() }()
+	return io.ReadAll(r)
+}
+
 // Caller returns a caller of this name with a signature; "" is one without.
-func Caller(name string) *vault.Caller {
-	c := &vault.Caller{Name: name, RequestID: "test", Memory: heap{}}
+func Caller(name string) *caller.Caller {
+	c := &caller.Caller{Name: name, RequestID: "test", Memory: heap{}}
 	if name != "" {
 		c.Keys = keyring.As(&identity.Identity{AccessKey: name, Kind: identity.Configured})
 	}
@@ -141,10 +204,10 @@ func Caller(name string) *vault.Caller {
 // heap is memory without a bound.
 type heap struct{}
 
-// Take implements vault.Memory.
+// Take implements plaintext.Memory.
 func (heap) Take(size int64) []byte { return make([]byte, size) }
 
-// Give implements vault.Memory.
+// Give implements plaintext.Memory.
 func (heap) Give([]byte, bool) {}
 
 // Body is a client's body.
@@ -171,7 +234,7 @@ func NewBody(data []byte, sums ...checksum.Algorithm) *Body {
 	return b
 }
 
-// Read implements vault.Body.
+// Read implements plaintext.Body.
 func (b *Body) Read(p []byte) (int, error) {
 	if b.err != nil {
 		return 0, b.err
@@ -189,15 +252,15 @@ func (b *Body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// MD5 implements vault.Body.
+// MD5 implements plaintext.Body.
 func (b *Body) MD5() (sum [16]byte, ok bool) {
 	return md5.Sum(b.data), b.err == io.EOF //nolint:gosec // see above
 }
 
-// DeclaredMD5 implements vault.Body.
+// DeclaredMD5 implements plaintext.Body.
 func (b *Body) DeclaredMD5() (sum [16]byte, ok bool) { return sum, false }
 
-// Checksums implements vault.Body.
+// Checksums implements plaintext.Body.
 func (b *Body) Checksums() map[checksum.Algorithm][]byte {
 	out := make(map[checksum.Algorithm][]byte)
 	for a := range b.want {
@@ -210,13 +273,13 @@ func (b *Body) Checksums() map[checksum.Algorithm][]byte {
 	return out
 }
 
-// DeclaredChecksum implements vault.Body.
+// DeclaredChecksum implements plaintext.Body.
 func (b *Body) DeclaredChecksum() (checksum.Algorithm, []byte, bool) { return 0, nil, false }
 
-// TrailerChecksum implements vault.Body.
+// TrailerChecksum implements plaintext.Body.
 func (b *Body) TrailerChecksum() (checksum.Algorithm, bool) { return 0, false }
 
-// Size implements vault.Body.
+// Size implements plaintext.Body.
 func (b *Body) Size() int64 {
 	if b.Unsized {
 		return -1
@@ -224,5 +287,5 @@ func (b *Body) Size() int64 {
 	return int64(len(b.data))
 }
 
-// Err implements vault.Body.
+// Err implements plaintext.Body.
 func (b *Body) Err() error { return b.err }

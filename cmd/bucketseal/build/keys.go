@@ -1,0 +1,171 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/bucketseal/bucketseal/cmd/bucketseal/cli"
+	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/kms/client"
+	kmsconfig "github.com/bucketseal/bucketseal/kms/config"
+	"github.com/bucketseal/bucketseal/proxy/config"
+)
+
+// Keys is the key service that a configuration names.
+type Keys struct {
+	kms.Service
+	// Where says in a log line where the keys are.
+	Where string
+	// Settings is the KES configuration it was built from; nil if there is none.
+	Settings *kmsconfig.Config
+	closers  []func()
+}
+
+// Close ends the service and frees its store.
+func (k *Keys) Close() {
+	for _, f := range k.closers {
+		f()
+	}
+}
+
+// OpenKeys opens the key service that c names: the folder below the data
+// directory, the store of a KES configuration, or a remote server. Only with
+// create are a missing folder and a missing master key made.
+func OpenKeys(ctx context.Context, a *cli.App, c *config.Config, create bool, log *slog.Logger) (*Keys, error) {
+	if err := c.CheckKeys(); err != nil {
+		return nil, err
+	}
+	if c.KMS.Remote != nil {
+		return openRemote(c.KMS.Remote)
+	}
+	if c.KMS.IsZero() {
+		store, err := openDataDir(c, create)
+		if err != nil {
+			return nil, err
+		}
+		WarnOfStore(store, log)
+		return LocalKeys(store, filepath.Join(c.DataDir, "keys"), nil)
+	}
+	settings, err := ReadKMS(a, c)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range settings.Warnings {
+		log.Warn(w.Text, "file", settings.Name, "line", w.Line)
+	}
+	if settings.KeyStore == nil {
+		return nil, fmt.Errorf("%s: there is no keystore; name one, as in \"keystore: {fs: {path: DIR}}\"", settings.Name)
+	}
+	store, err := OpenStore(ctx, a, settings.KeyStore, create)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", settings.Name, err)
+	}
+	WarnOfStore(store, log)
+	return LocalKeys(store, settings.KeyStore.Section(), settings)
+}
+
+// ReadKMS reads the KES configuration that c holds or names; nil if it does
+// neither.
+func ReadKMS(a *cli.App, c *config.Config) (*kmsconfig.Config, error) {
+	name, data := c.KMS.File, []byte(nil)
+	switch {
+	case c.KMS.Section != nil:
+		name, data = c.KMS.Section.File, c.KMS.Section.YAML
+	case name == "":
+		return nil, nil //nolint:nilnil // there is none
+	default:
+		var err error
+		if data, err = os.ReadFile(name); err != nil {
+			return nil, err
+		}
+	}
+	return kmsconfig.ParseEmbedded(name, data, "", a.LookupEnv)
+}
+
+// CheckKMS says what is wrong with the key service's part of a configuration,
+// without opening anything.
+func CheckKMS(a *cli.App, c *config.Config) error {
+	if !c.MasterKey.IsZero() {
+		if _, err := parseMasterKey(c.MasterKey.Reveal(), config.EnvMasterKey); err != nil {
+			return err
+		}
+	}
+	if _, err := os.Stat(c.KMS.File); c.KMS.File != "" && err != nil {
+		return nil // CheckServer says so
+	}
+	settings, err := ReadKMS(a, c)
+	if err != nil || settings == nil {
+		return err
+	}
+	for _, w := range settings.Warnings {
+		c.Warnings = append(c.Warnings, fmt.Sprintf("%s:%d: %s", settings.Name, w.Line, w.Text))
+	}
+	if settings.KeyStore == nil {
+		return fmt.Errorf("%s: there is no keystore", settings.Name)
+	}
+	if err := CheckStore(settings.KeyStore); err != nil {
+		return fmt.Errorf("%s: %w", settings.Name, err)
+	}
+	return nil
+}
+
+// LocalKeys returns a key service over a store, which it closes.
+func LocalKeys(store kms.Store, where string, settings *kmsconfig.Config) (*Keys, error) {
+	o := kms.LocalOptions{Store: store}
+	if settings != nil {
+		o.Cache = kms.CacheOptions{Any: settings.Cache.Any, Unused: settings.Cache.Unused, Offline: settings.Cache.Offline}
+	}
+	service, err := kms.NewLocal(o)
+	if err != nil {
+		_ = store.Close()
+		return nil, err
+	}
+	return &Keys{
+		Service: service, Where: where, Settings: settings,
+		closers: []func(){service.Close, func() { _ = store.Close() }},
+	}, nil
+}
+
+// openRemote returns a key server as the key service, its DEKs cached.
+func openRemote(r *config.RemoteKMS) (*Keys, error) {
+	remote, err := client.New(client.Options{
+		Endpoints: r.Endpoints, APIKey: r.APIKey.Reveal(), CertFile: r.Cert, KeyFile: r.Key,
+		KeyPassword: r.KeyPassword.Reveal(), CAPath: r.CA,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("kms.remote: %w", err)
+	}
+	return &Keys{
+		Service: remoteKeys{remote}, Where: strings.Join(r.Endpoints, ","),
+		closers: []func(){func() { _ = remote.Close() }},
+	}, nil
+}
+
+// CreateKeyAs creates a key and notes who asked for it: the key server finds
+// this method by its name.
+func (k *Keys) CreateKeyAs(ctx context.Context, name, createdBy string) error {
+	return k.CreateKey(kms.WithCreator(ctx, createdBy), name)
+}
+
+// ImportKeyAs is CreateKeyAs for a key that is given.
+func (k *Keys) ImportKeyAs(ctx context.Context, name string, key [kms.DEKSize]byte, algorithm kms.Algorithm, createdBy string) error {
+	return k.ImportKey(kms.WithCreator(ctx, createdBy), name, key, algorithm)
+}
+
+// CreateListed creates the keys that a KES configuration lists.
+func (k *Keys) CreateListed(ctx context.Context) error {
+	if k.Settings == nil {
+		return nil
+	}
+	for _, name := range k.Settings.Keys {
+		if err := k.CreateKey(ctx, name); err != nil && !errors.Is(err, kms.ErrKeyExists) {
+			return fmt.Errorf("%s: create key %q: %w", k.Settings.Name, name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package keycmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
+	"github.com/bucketseal/bucketseal/cmd/bucketseal/cli"
+	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy"
+	"github.com/bucketseal/bucketseal/proxy/certs"
+	"github.com/bucketseal/bucketseal/proxy/config"
+)
+
+const (
+	// askRules bounds the wait for the bucket rules before a question is asked.
+	askRules = 5 * time.Second
+	// defaultKeyName is the default of default_key and sse_s3.key.
+	defaultKeyName = "bucketseal-default"
+	// maxNamed bounds how many buckets a question names.
+	maxNamed = 10
+)
+
+// RemoveCommand is `bucketseal key rm`.
+func RemoveCommand(a *cli.App) *cobra.Command {
+	var force, accept, asJSON bool
+	cmd := &cobra.Command{
+		Use:     "rm NAME...",
+		Aliases: []string{"remove", "delete"},
+		Short:   "Delete KMS keys, and with them everything sealed under them",
+		Long: `Asks first, and says in which store the key is, and which settings and bucket rules use it as far as
+that can be told: with a server's whole configuration also the rules are looked at.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			return WithKeys(a, cmd, false, func(ctx context.Context, keys kms.Service) error {
+				return cli.Each(names, func(name string) error {
+					if _, err := keys.DescribeKey(ctx, name); errors.Is(err, kms.ErrKeyNotFound) || errors.Is(err, kms.ErrInvalidKeyName) {
+						return fmt.Errorf("%q: %w", name, err)
+					}
+					if loss := systemLoss(name); loss != "" && !accept {
+						return fmt.Errorf("%q %s; not even --force deletes it, --%s does", name, loss, cli.AcceptLossFlag)
+					}
+					if !force {
+						if err := confirm(a, false, removalQuestion(ctx, a, cmd, keys, name)); err != nil {
+							return err
+						}
+					}
+					if err := keys.DeleteKey(ctx, name); err != nil {
+						return fmt.Errorf("delete %q: %w", name, err)
+					}
+					return printKey(a, asJSON, "deleted", name)
+				})
+			})
+		},
+	}
+	keyFlags(cmd)
+	cmd.Flags().BoolVar(&force, "force", false, "do not ask")
+	cmd.Flags().BoolVar(&accept, cli.AcceptLossFlag, false, "also keys that seal the proxy's own data, which is lost then")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// systemLoss says what is lost with a key of the proxy's own; "" for other keys.
+func systemLoss(name string) string {
+	switch {
+	case name == "bucketseal-system-ready":
+		return `says that there are bucket rules: without it they may be forgotten, and what follows is encrypted otherwise than they say; where they cannot be read, see "bucketseal rules reset"`
+	case strings.HasPrefix(name, "bucketseal-system"):
+		return "seals the bucket rules, the learned credentials, and the manifests without which objects that were uploaded in parts cannot be read"
+	}
+	return ""
+}
+
+// removalQuestion says what the deletion of a key does.
+func removalQuestion(ctx context.Context, a *cli.App, cmd *cobra.Command, keys kms.Service, name string) string {
+	source, local := keys.(*build.Keys)
+	if !local {
+		use := ""
+		if name == defaultKeyName {
+			use = " It is the key of SSE-S3, and of SSE-KMS without a key id, of every proxy whose configuration names no other."
+		}
+		return fmt.Sprintf("Delete the key %s at the key server %s?%s Everything sealed under it is lost for ever.", name, remoteServer(a, cmd), use)
+	}
+	question := fmt.Sprintf("Delete the key %s in %s?", name, source.Where)
+	if c, err := a.LoadConfig(cmd); err == nil {
+		if uses := settingsUsing(c, name); len(uses) > 0 {
+			question += fmt.Sprintf(" The configuration uses it: %s.", strings.Join(uses, ", "))
+		}
+		question += rulesUsing(ctx, a, c, source, name)
+	}
+	return question + " Everything sealed under it is lost for ever."
+}
+
+// settingsUsing returns the settings that name a key.
+func settingsUsing(c *config.Config, name string) (uses []string) {
+	if c.DefaultKey == name {
+		uses = append(uses, "default_key (SSE-KMS without a key id)")
+	}
+	if c.SSES3.Key == name {
+		uses = append(uses, "sse_s3.key (all of SSE-S3)")
+	}
+	if slices.Contains(c.SSES3.FormerKeys, name) {
+		uses = append(uses, "sse_s3.former_keys (older objects of SSE-S3)")
+	}
+	return uses
+}
+
+// rulesUsing says which bucket rules name a key, and if that cannot be told.
+func rulesUsing(ctx context.Context, a *cli.App, c *config.Config, keys *build.Keys, name string) string {
+	if c.CheckServer() != nil {
+		return " Whether bucket rules use it cannot be told without a server's configuration."
+	}
+	ctx, cancel := context.WithTimeout(ctx, askRules)
+	defer cancel()
+	quiet := slog.New(slog.DiscardHandler)
+	up, err := build.Upstream(c, certs.NewWatcher(quiet))
+	if err != nil {
+		return fmt.Sprintf(" Whether bucket rules use it cannot be told: %v.", err)
+	}
+	defer up.Close()
+	var buckets []string
+	server, err := proxy.New(build.ProxyOptions(c, up, keys, quiet))
+	if err == nil {
+		buckets, err = server.RulesUsing(ctx, name)
+	}
+	if err != nil {
+		return fmt.Sprintf(" Whether bucket rules use it cannot be told: %v.", err)
+	}
+	if len(buckets) == 0 {
+		return ""
+	}
+	named := strings.Join(buckets[:min(len(buckets), maxNamed)], ", ")
+	if len(buckets) > maxNamed {
+		named += ", ..."
+	}
+	return fmt.Sprintf(" The rules of %d buckets use it: %s.", len(buckets), named)
+}

@@ -1,0 +1,121 @@
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	stdlog "log"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
+	"github.com/bucketseal/bucketseal/cmd/bucketseal/logs"
+	"github.com/bucketseal/bucketseal/operator/forwarded"
+	"github.com/bucketseal/bucketseal/proxy/certs"
+	"github.com/bucketseal/bucketseal/proxy/config"
+	"github.com/bucketseal/bucketseal/proxy/edge"
+)
+
+// certPoll is how often certificate files are looked at.
+const certPoll = 10 * time.Second
+
+// front is the listener, the certificate and the HTTP server before a handler.
+type front struct {
+	listener *edge.Listener
+	tls      *tls.Config // nil for plain HTTP
+	server   *http.Server
+	shutdown time.Duration
+	log      *slog.Logger
+	stop     func() // ends the watching of certificates
+}
+
+// newFront listens. Files are watched until close is called.
+func newFront(ctx context.Context, c *config.Config, files *certs.Watcher, log *slog.Logger) (*front, error) {
+	watch, stopWatch := context.WithCancel(context.WithoutCancel(ctx))
+	hup, stopHup := hangups() // without TLS too: SIGHUP must not end the server
+	stop := func() { stopWatch(); stopHup() }
+	f := &front{
+		shutdown: c.Limits.Shutdown, log: log, stop: stop,
+		server: &http.Server{
+			ReadHeaderTimeout: c.Limits.ReadHeader,
+			IdleTimeout:       c.Limits.Idle,
+			MaxHeaderBytes:    int(2 * c.Limits.MaxHeader), // between, the proxy answers in S3's way
+			ErrorLog:          stdlog.New(logs.HTTP(log), "", 0),
+			HTTP2:             http2Limits(c.Limits),
+			ConnContext:       edge.ConnContext,
+		},
+	}
+	var err error
+	if f.tls, err = build.FrontTLS(c.TLS, files); err != nil {
+		stop()
+		return nil, err
+	}
+	go files.Watch(watch, certPoll, hup)
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", c.Address)
+	if err != nil {
+		stop()
+		return nil, fmt.Errorf("address: %w", err)
+	}
+	f.listener = edge.Listen(listener, edge.Connections{
+		Most: c.Limits.MaxConnections, PerClient: c.Limits.MaxConnectionsPerClient, Trust: forwarded.Trust{Proxies: c.TrustedProxies},
+		HTTP2: c.Limits.MaxHTTP2Connections, Headers: headerMemory(c),
+	})
+	if f.tls != nil {
+		f.tls = f.listener.TLS(f.tls)
+	}
+	return f, nil
+}
+
+// http2Limits bound what one connection may hold.
+func http2Limits(l config.Limits) *http.HTTP2Config {
+	return &http.HTTP2Config{
+		MaxConcurrentStreams: edge.HTTP2Streams,
+		// Each connection keeps a buffer for the largest frame.
+		MaxReadFrameSize: 64 << 10,
+		// What clients may send before a handler asks for it.
+		MaxReceiveBufferPerConnection: 1 << 20,
+		MaxReceiveBufferPerStream:     512 << 10,
+		SendPingTimeout:               30 * time.Second,
+		PingTimeout:                   15 * time.Second,
+		WriteByteTimeout:              l.Stall,
+	}
+}
+
+func (f *front) close() {
+	f.stop()
+	_ = f.listener.Close()
+}
+
+// Proxy answers requests until ctx ends, and then lets those that run finish
+// within the limit. What is left is cut off.
+func (f *front) serve(ctx context.Context, handler http.Handler) error {
+	f.server.Handler = edge.Handler(handler)
+	f.server.TLSConfig = f.tls
+	failed := make(chan error, 1)
+	go func() {
+		if f.tls != nil {
+			failed <- f.server.ServeTLS(f.listener, "", "")
+		} else {
+			failed <- f.server.Serve(f.listener)
+		}
+	}()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve S3: %w", err)
+	case <-ctx.Done():
+	}
+	f.log.Info("ending: running transfers may finish", "limit", f.shutdown)
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.shutdown)
+	defer cancel()
+	err := f.server.Shutdown(limit)
+	if errors.Is(err, context.DeadlineExceeded) {
+		f.log.Warn("transfers that were still running are cut off", "limit", f.shutdown)
+		err = f.server.Close()
+	}
+	f.log.Info("ended")
+	return err
+}

@@ -1,0 +1,107 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
+	"github.com/bucketseal/bucketseal/cmd/bucketseal/cli"
+	"github.com/bucketseal/bucketseal/cmd/bucketseal/logs"
+	"github.com/bucketseal/bucketseal/kms"
+	kmsconfig "github.com/bucketseal/bucketseal/kms/config"
+	"github.com/bucketseal/bucketseal/kms/server"
+)
+
+// KeyServer runs a key server until ctx ends.
+func KeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, file string, load func() (*kmsconfig.Config, error)) error {
+	log := kmsLogger(a.Stderr, c.Log)
+	hup, stop := hangups()
+	defer stop()
+	protectMemory(log, true)
+	store, err := build.OpenStore(ctx, a, c.KeyStore, true)
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	build.WarnOfStore(store, log)
+	keys, err := build.LocalKeys(store, c.KeyStore.Section(), c)
+	if err != nil {
+		return err
+	}
+	defer keys.Close()
+	s, listener, err := newKeyServer(ctx, a, c, keys, false, []string{file}, load)
+	if err != nil {
+		return err
+	}
+	b := cli.ReadBuildInfo()
+	log.Info("bucketseal key server", "version", b.Version, "commit", b.Commit, "address", listener.Addr().String(), "keystore", keys.Where, "config", file)
+	if _, inMemory := c.KeyStore.(*kmsconfig.Mem); inMemory {
+		log.Warn("keys are kept in memory only: when this process ends they are lost, and everything sealed under them")
+	}
+	return runKeyServer(ctx, s, listener, hup, log)
+}
+
+// newKeyServer listens at c's address and serves keys there, once runKeyServer
+// is called. Files named in watch are read again, by load, when they change.
+func newKeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, keys kms.Service, proxied bool, watch []string, load func() (*kmsconfig.Config, error)) (*server.Server, net.Listener, error) {
+	b := cli.ReadBuildInfo()
+	s, err := server.New(ctx, server.Options{
+		Config: c, Service: keys, Proxied: proxied, Load: carefulLoad(c, load, kmsLogger(a.Stderr, c.Log)), Watch: watch,
+		Connections: keyServerConnections(availableMemory(), openFiles()),
+		Version:     b.Version, Commit: b.Commit, ErrorLog: a.Stderr, AuditLog: a.Stdout.Writer(),
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", c.Address)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: address: %w", c.Name, err)
+	}
+	return s, listener, nil
+}
+
+// keyServerConnections are as many as fit, each at its worst, into a quarter of the
+// memory (and into the files that may be open), those of strangers into a sixteenth.
+func keyServerConnections(memory, files int64) server.Connections {
+	return server.Connections{
+		Most:      int(max(64, min(memory/4/server.ConnectionMemory, files/4, server.DefaultConnections))),
+		Strangers: int(max(32, min(memory/16/server.StrangerMemory, server.DefaultStrangers))),
+	}
+}
+
+// hangups delivers SIGHUP, which would end the process otherwise, until stop is
+// called.
+func hangups() (hup <-chan os.Signal, stop func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	return c, func() { signal.Stop(c) }
+}
+
+// runKeyServer serves until ctx ends. What hup gives makes it read the
+// configuration again.
+func runKeyServer(ctx context.Context, s *server.Server, listener net.Listener, hup <-chan os.Signal, log *slog.Logger) error {
+	reloading, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		for {
+			select {
+			case <-reloading.Done():
+				return
+			case <-hup:
+				if err := s.Reload(reloading); err != nil && !errors.Is(err, context.Canceled) {
+					log.Error("the configuration in force stays", "error", err)
+				}
+			}
+		}
+	}()
+	return s.Serve(ctx, listener)
+}
+
+func kmsLogger(w io.Writer, l kmsconfig.Log) *slog.Logger { return logs.New(w, l.Error, l.JSON) }

@@ -1,0 +1,50 @@
+package serve
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// newRegistry returns a registry with what is known of the process.
+func newRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
+// metricsServer answers what only operators may ask, on an address of its own:
+// nobody signs these requests.
+type metricsServer struct {
+	listener net.Listener
+	server   *http.Server
+}
+
+// newMetricsServer listens. health answers MinIO's health paths, here without
+// the client certificate that the S3 address may want; ready that of readiness, in
+// words besides.
+func newMetricsServer(ctx context.Context, address string, r *prometheus.Registry, health http.Handler, ready http.HandlerFunc) (*metricsServer, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("metrics.address: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}))
+	mux.Handle("GET /minio/health/", health)
+	mux.HandleFunc("GET /minio/health/ready", ready)
+	return &metricsServer{l, &http.Server{
+		Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+	}}, nil
+}
+
+// Proxy answers until close is called.
+func (m *metricsServer) serve() { _ = m.server.Serve(m.listener) }
+
+func (m *metricsServer) close() { _ = m.server.Close() }

@@ -1,0 +1,46 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"testing"
+
+	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/system"
+)
+
+// lateKeys has a key from the second look at it on.
+type lateKeys struct {
+	kms.Service
+	looks int
+}
+
+func (k *lateKeys) DescribeKey(context.Context, string) (info kms.KeyInfo, err error) {
+	if k.looks++; k.looks == 1 {
+		return info, kms.ErrKeyNotFound
+	}
+	return info, nil
+}
+
+func TestKeysThatCameMeanwhileAreNoStrangers(t *testing.T) {
+	t.Parallel()
+	_, service := serviceBefore(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Last-Modified", "Mon, 02 Jan 2006 15:04:05 GMT")
+		w.Header().Set("ETag", `"d41d8cd98f00b204e9800998ecf8427e"`)
+		_, _ = io.WriteString(w, "rules")
+	})
+	s := NewSetup(&lateKeys{}, service, nil, nil)
+	before := system.ErrForeign
+	s.stranger.Store(&before)
+	if err := s.Admit(); !errors.Is(err, system.ErrNotReady) {
+		t.Errorf("strangers are admitted: %v", err)
+	}
+	if err := s.Foreign(t.Context()); err != nil {
+		t.Errorf("keys that are there now: %v", err)
+	}
+	if err := s.Admit(); err != nil {
+		t.Errorf("they are still strangers: %v", err)
+	}
+}

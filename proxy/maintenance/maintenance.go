@@ -1,0 +1,51 @@
+// Package maintenance keeps what lies in the system bucket about objects in order, on
+// nobody's behalf: it removes what nothing needs, and makes anew what was lost.
+package maintenance
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/keyring"
+	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
+	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/system"
+)
+
+// Options are a Keeper's dependencies.
+type Options struct {
+	// Storage is where objects lie. Required.
+	Storage storage.Storage
+	// Keys are the keys of objects, and Objects the encrypted ones. Required.
+	Keys    *keyring.Ring
+	Objects *sealed.Objects
+	// System is the system bucket, and Manifests what lies there of objects. Required.
+	System    *system.Store
+	Manifests *manifest.Store
+	// Ready makes the system bucket ready, or says why it is not. Required.
+	Ready func(context.Context) error
+	// Clock returns the storage's time. Required.
+	Clock func(context.Context) (time.Time, error)
+
+	// Logger is told what operators should know. Required.
+	Logger *slog.Logger
+	// SweepOthers is called at the end of each sweep; nil for nothing.
+	SweepOthers SweepOthers
+}
+
+// Keeper does the maintenance of an installation. It is safe for concurrent use.
+type Keeper struct{ o Options }
+
+// New checks the options and returns a keeper that has done nothing yet.
+func New(o Options) (*Keeper, error) {
+	if o.Storage == nil || o.Keys == nil || o.Objects == nil || o.System == nil || o.Manifests == nil || o.Ready == nil || o.Clock == nil || o.Logger == nil {
+		return nil, errors.New("maintenance: incomplete options")
+	}
+	return &Keeper{o}, nil
+}
+
+// alone returns the storage under the proxy's own credential, on nobody's behalf.
+func (k *Keeper) alone() storage.Backend { return k.o.Storage.Own(storage.Actor{}) }

@@ -1,0 +1,90 @@
+package maintenance
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/manifest"
+)
+
+const (
+	// SweepAge is how old a left-over must be by default: no write lasts longer
+	// between its manifest and its end.
+	SweepAge = 24 * time.Hour
+	// sweepInterval is the pace of the background pass; each proxy adds up to half
+	// of it, so that several do not sweep at once.
+	sweepInterval = 6 * time.Hour
+	// maxSkipsLogged bounds the lines of the log that one background pass writes about
+	// what it cannot judge; bucketseal object sweep prints them all.
+	maxSkipsLogged = 20
+)
+
+// SweepOptions say what a sweep does.
+type SweepOptions struct {
+	// Age is how old what is removed must be, and how long ago an earlier sweep found
+	// that nothing needs it.
+	Age time.Duration
+	// DryRun only reports.
+	DryRun bool
+	// Removed is called for each thing that is removed, Skipped for what cannot be
+	// judged and stays. Both are required.
+	Removed func(what, name string)
+	Skipped func(what, name string, err error)
+}
+
+// SweepOthers removes what the proxy keeps in the system bucket besides notes of objects and
+// uploads. It is called at the end of each sweep. now is the storage's time at its
+// beginning.
+type SweepOthers func(ctx context.Context, o *SweepOptions, now time.Time) error
+
+// Sweep removes from the system bucket what ended uploads, overwritten objects
+// and crashed writes left there, and what Options.SweepOthers removes. It returns how much
+// it found that waits for a later sweep: one look is no proof.
+func (k *Keeper) Sweep(ctx context.Context, o SweepOptions) (waiting int, err error) {
+	if err := k.o.Ready(ctx); err != nil {
+		return 0, err
+	}
+	now, err := k.o.Clock(ctx)
+	if err != nil {
+		return 0, err
+	}
+	sweeper := manifest.Sweeper{
+		System: k.o.System, Lookups: lookups{k}, Age: o.Age, Now: now, Ours: time.Now(),
+		DryRun: o.DryRun, Report: o.Removed, Skip: o.Skipped,
+	}
+	if waiting, err = sweeper.Run(ctx); err != nil || k.o.SweepOthers == nil {
+		return waiting, err
+	}
+	return waiting, k.o.SweepOthers(ctx, &o, now)
+}
+
+// SweepInBackground sweeps again and again until ctx ends.
+func (k *Keeper) SweepInBackground(ctx context.Context) {
+	for {
+		wait := sweepInterval + time.Duration(rand.Int64N(int64(sweepInterval/2))) //nolint:gosec // no secret
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		k.sweepAndLog(ctx)
+	}
+}
+
+func (k *Keeper) sweepAndLog(ctx context.Context) {
+	removed, skipped := 0, 0
+	waiting, err := k.Sweep(ctx, SweepOptions{
+		Age: SweepAge, Removed: func(string, string) { removed++ },
+		Skipped: func(what, name string, err error) {
+			if skipped++; skipped <= maxSkipsLogged {
+				k.o.Logger.Warn("the sweep of the system bucket leaves what it cannot judge", "what", what, "name", name, "error", err)
+			}
+		},
+	})
+	if err != nil && ctx.Err() == nil {
+		k.o.Logger.Warn("sweep of the system bucket ended early", "removed", removed, "skipped", skipped, "error", err)
+		return
+	}
+	k.o.Logger.Info("swept the system bucket", "removed", removed, "waiting", waiting, "skipped", skipped)
+}

@@ -1,0 +1,16 @@
+package vault
+
+import (
+	"github.com/bucketseal/bucketseal/proxy/keyring"
+	"github.com/bucketseal/bucketseal/proxy/manifest"
+)
+
+// Sentinels of the packages below, for those who see the engine and none of these.
+var (
+	ErrKeyAccess     = keyring.ErrAccess
+	ErrNoCustomerKey = keyring.ErrNoCustomerKey
+	ErrKeyName       = keyring.ErrKeyName
+	ErrOtherS3Key    = keyring.ErrOtherS3Key
+	ErrNoManifest    = manifest.ErrMissing
+	ErrUncertain     = manifest.ErrUncertain
+)
