@@ -60,10 +60,12 @@ unit: ## Run the unit tests
 	$(GO) test $(RACE) -timeout 5m $(UNIT)
 
 # -count=1: what these tests depend on are binaries, which go's test cache does not see.
+# The last line holds MinIO to the contract of proxy/storage.
 .PHONY: integration
 integration: build $(BIN)/minio $(BIN)/mc ## Run the black-box tests against a real MinIO and real clients
 	BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' MC_BIN='$(BIN)/mc' \
 		$(GO) test -count=1 -parallel 4 -timeout 20m ./integration/...
+	MINIO_BIN='$(BIN)/minio' $(GO) test -count=1 -parallel 4 -timeout 5m -run TestMinIO ./proxy/upstream
 
 # What takes long: 3 GiB by each client, every fault at every step of an upload in
 # every mode, 10,000 parts. TORTURE chooses tests, as in TORTURE=Parts.

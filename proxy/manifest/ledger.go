@@ -82,14 +82,22 @@ func (l *Ledger) Create(ctx context.Context, u *Upload) error {
 	name := uploadName(u.Name(), u.ID)
 	err = l.system.PersistNote(ctx, uploadKind, name, content, nil)
 	if errors.Is(err, system.ErrConflict) {
-		if there, e := l.system.GetNote(ctx, uploadKind, name); e == nil && bytes.Equal(there, content) {
-			err = nil // it was stored, and the answer lost
-		}
+		err = l.sameUpload(ctx, name, content)
 	}
 	if err != nil {
 		return fmt.Errorf("note upload: %w", err)
 	}
 	return nil
+}
+
+// sameUpload says whether the note that is said to exist is this one: it was stored, and
+// the answer lost. system.ErrConflict if it is another.
+func (l *Ledger) sameUpload(ctx context.Context, name string, content []byte) error {
+	there, err := l.system.GetNote(ctx, uploadKind, name)
+	if err == nil && !bytes.Equal(there, content) {
+		return system.ErrConflict
+	}
+	return err
 }
 
 // Get returns an upload. ErrNoSuchUpload, storage.ErrUnreachable, or the key

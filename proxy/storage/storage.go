@@ -203,7 +203,9 @@ type Get struct {
 	Version string
 	// Range is nil for the whole object.
 	Range *Range
-	// Part asks for a part of an object without a record, 0 for none.
+	// Part asks for a part, by its number, of an object without a record; 0 for none. Of
+	// an object whose parts' numbers have gaps MinIO may return another part: Info.At says
+	// which it is. ErrRange if no part has that number.
 	Part int
 	// IfMatch is the ETag that the object must have, "" for any.
 	IfMatch string

@@ -53,6 +53,9 @@ func verify(data []byte, declared ...storage.Metadata) (checksums, error) {
 	for _, meta := range declared {
 		if want := meta.Get("Content-Md5"); want != "" {
 			sum := md5.Sum(data) //nolint:gosec // see above
+			if raw, err := base64.StdEncoding.DecodeString(want); err != nil || len(raw) != len(sum) {
+				return sums, fail(400, "InvalidDigest", "The Content-Md5 you specified is not valid.")
+			}
 			if want != base64.StdEncoding.EncodeToString(sum[:]) {
 				return sums, fail(400, "BadDigest", "The Content-Md5 you specified did not match what we received.")
 			}

@@ -64,6 +64,8 @@ type Call struct {
 	// Actor is who asks; Own says that it is the proxy itself.
 	Actor storage.Actor
 	Own   bool
+	// From is the View that the call came through, "" for none.
+	From string
 	// Request is the method's argument, such as a *storage.Put. It must not be changed.
 	Request any
 	// Answer is what the method is about to return, at Done of a call that succeeded, such
@@ -181,7 +183,7 @@ func (h *Held) Release(err error) { h.released <- err }
 
 // call begins a call.
 func (b *backend) call(op Op, name sse.Name, request any) *Call {
-	return &Call{Op: op, Name: name, Actor: b.actor, Own: b.own, Request: request, cut: -1}
+	return &Call{Op: op, Name: name, Actor: b.actor, Own: b.own, From: b.from, Request: request, cut: -1}
 }
 
 // step takes a call to its next step.

@@ -9,8 +9,8 @@ import (
 	"github.com/bucketseal/bucketseal/sse"
 )
 
-// Stored is what lies in the storage of one version, for tests that look at it or change
-// it.
+// Stored is what lies in the storage of one version, for tests that look at it, or change
+// it by Alter.
 type Stored struct {
 	ETag     string // without quotes
 	Data     []byte
@@ -47,6 +47,32 @@ func (s *Storage) Raw(name sse.Name, version string) (Stored, error) {
 	var out Stored
 	err := s.Alter(name, version, func(o *Stored) { out = *o })
 	return out, err
+}
+
+// Each calls do for every version of every object of every bucket, delete markers apart.
+func (s *Storage) Each(do func(name sse.Name, version string, o Stored)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, bucket := range slices.Sorted(maps.Keys(s.buckets)) {
+		for _, o := range s.buckets[bucket].objects {
+			for _, v := range o.versions {
+				if !v.marker {
+					do(sse.Name{Bucket: bucket, Key: o.key}, v.id, Stored{v.etag, v.data, v.meta, v.reserved})
+				}
+			}
+		}
+	}
+}
+
+// EachPart calls do for the data of every part of every upload that has not ended.
+func (s *Storage) EachPart(do func(name sse.Name, data []byte)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(s.uploads)) {
+		for _, p := range s.uploads[id].parts {
+			do(s.uploads[id].name, p.data)
+		}
+	}
 }
 
 // Flip changes one bit of an object's data.

@@ -160,9 +160,9 @@ func (p *paging) addKey(key string, versions []*version) bool {
 }
 
 func (p *paging) entry(key string, v *version, latest bool) storage.Entry {
-	e := storage.Entry{Key: encode(key), LastModified: v.modified.Format(timeFormat), DeleteMarker: v.marker}
+	e := storage.Entry{Key: encode(key), LastModified: v.modified.Format(timeFormat), StorageClass: "STANDARD", DeleteMarker: v.marker}
 	if !v.marker {
-		e.ETag, e.Size, e.StorageClass = v.quoted(), int64(len(v.data)), "STANDARD"
+		e.ETag, e.Size = v.quoted(), int64(len(v.data))
 	}
 	if p.list.Owner || p.list.Versions {
 		e.OwnerID, e.OwnerName = owner.ID, owner.DisplayName
@@ -170,7 +170,11 @@ func (p *paging) entry(key string, v *version, latest bool) storage.Entry {
 	if p.list.Versions {
 		e.VersionID, e.IsLatest = v.id, strconv.FormatBool(latest)
 	}
-	if p.list.Metadata && !p.backend.s.o.Plain && !v.marker {
+	switch {
+	case !p.list.Metadata || p.backend.s.o.Plain:
+	case v.marker:
+		e.HasMetadata, e.InternalK, e.InternalM = true, "0", "0"
+	default:
 		p.describe(&e, key, v)
 	}
 	return e
@@ -186,6 +190,9 @@ func (p *paging) describe(e *storage.Entry, key string, v *version) {
 	if may(Get) {
 		e.HasMetadata, e.InternalK, e.InternalM = true, "1", "0"
 		for name, values := range v.meta {
+			if name == "Expires" { // which MinIO's listings leave out
+				continue
+			}
 			if !strings.HasPrefix(name, metaPrefix) {
 				name = strings.ToLower(name)
 			}

@@ -54,22 +54,44 @@ func New(o Options) *Storage {
 }
 
 // As implements storage.Storage.
-func (s *Storage) As(a storage.Actor) storage.Backend { return &backend{s: s, actor: a} }
+func (s *Storage) As(a storage.Actor) storage.Backend { return s.Seen("").As(a) }
 
 // Own implements storage.Storage.
-func (s *Storage) Own(a storage.Actor) storage.Backend {
-	a.Credential = nil
-	return &backend{s: s, actor: a, own: true}
-}
+func (s *Storage) Own(a storage.Actor) storage.Backend { return s.Seen("").Own(a) }
 
 // Capabilities implements storage.Storage.
 func (s *Storage) Capabilities() storage.Capabilities {
 	return storage.Capabilities{ListsMetadata: !s.o.Plain, KeepsCreationDates: !s.o.Plain, Secure: !s.o.Plain}
 }
 
+// Seen returns the storage as it is seen from somewhere: the calls that come through it
+// have that in Call.From. So the calls of several proxies can be told apart.
+func (s *Storage) Seen(from string) *View { return &View{s, from} }
+
+// View is a Storage as it is seen from somewhere.
+type View struct {
+	s    *Storage
+	from string
+}
+
+// As implements storage.Storage.
+func (v *View) As(a storage.Actor) storage.Backend {
+	return &backend{s: v.s, from: v.from, actor: a}
+}
+
+// Own implements storage.Storage.
+func (v *View) Own(a storage.Actor) storage.Backend {
+	a.Credential = nil
+	return &backend{s: v.s, from: v.from, actor: a, own: true}
+}
+
+// Capabilities implements storage.Storage.
+func (v *View) Capabilities() storage.Capabilities { return v.s.Capabilities() }
+
 // backend is the storage as one actor sees it.
 type backend struct {
 	s     *Storage
+	from  string
 	actor storage.Actor
 	own   bool
 }

@@ -29,8 +29,11 @@ type System struct {
 var _ system.Objects = (*System)(nil)
 
 // System returns access to a system bucket, which CreateBucket creates.
-func (s *Storage) System(bucket string) *System {
-	return &System{s: s, own: &backend{s: s, own: true}, bucket: bucket}
+func (s *Storage) System(bucket string) *System { return s.Seen("").System(bucket) }
+
+// System returns access to a system bucket, which CreateBucket creates.
+func (v *View) System(bucket string) *System {
+	return &System{s: v.s, own: &backend{s: v.s, from: v.from, own: true}, bucket: bucket}
 }
 
 // Bucket returns the system bucket's name.

@@ -5,6 +5,7 @@ import (
 	"crypto/md5" //nolint:gosec // S3's ETags are MD5
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -33,6 +34,9 @@ type part struct {
 	sums     checksums
 }
 
+// uploadPrefix begins the ids of uploads.
+const uploadPrefix = "upload-"
+
 // maxPart is the highest number of a part.
 const maxPart = 10_000
 
@@ -41,10 +45,10 @@ func (b *backend) CreateUpload(ctx context.Context, c *storage.CreateUpload) (st
 	u := &upload{name: c.Name, parts: make(map[int]*part)}
 	return carryOut(ctx, b.s, b.call(CreateUpload, c.Name, c), func() (err error) {
 		u.algorithm = strings.ToUpper(c.Meta.Get("X-Amz-Checksum-Algorithm"))
-		if u.algorithm != "" && algorithms[u.algorithm] == nil {
-			return fail(400, "InvalidArgument", "unknown checksum algorithm")
-		}
 		u.full = c.Meta.Get("X-Amz-Checksum-Type") == "FULL_OBJECT" || u.algorithm == "CRC64NVME"
+		if u.algorithm != "" && algorithms[u.algorithm] == nil || u.full && strings.HasPrefix(u.algorithm, "SHA") {
+			return fail(400, "InvalidArgument", "Invalid checksum provided.")
+		}
 		u.attributes, err = newAttributes(c.Meta, recordOf(c.Record))
 		return err
 	}, func() (string, error) {
@@ -55,7 +59,7 @@ func (b *backend) CreateUpload(ctx context.Context, c *storage.CreateUpload) (st
 		if err := bucket.current(c.Name.Key).judge(c.Conditions); err != nil {
 			return "", err
 		}
-		id := fmt.Sprintf("upload-%012x", b.s.nextID())
+		id := fmt.Sprintf("%s%012x", uploadPrefix, b.s.nextID())
 		b.s.uploads[id] = u
 		return id, nil
 	})
@@ -79,7 +83,7 @@ func (b *backend) PutPart(ctx context.Context, p *storage.PutPart) (string, erro
 	c := b.call(PutPart, p.Name, p)
 	return carryOut(ctx, b.s, c, func() (err error) {
 		if p.Number < 1 || p.Number > maxPart {
-			return fail(400, "InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive")
+			return fail(400, "InvalidPart", "Part number must be an integer between 1 and 10000, inclusive")
 		}
 		if err := b.s.knowsUpload(&p.Upload); err != nil {
 			return err
@@ -95,7 +99,9 @@ func (b *backend) PutPart(ctx context.Context, p *storage.PutPart) (string, erro
 		if err != nil {
 			return "", err
 		}
-		if u.algorithm != "" && sent.sums.values[u.algorithm] == "" {
+		if u.algorithm == "" {
+			sent.sums = checksums{}
+		} else if sent.sums.values[u.algorithm] == "" {
 			return "", fail(400, "InvalidArgument", "the part has no checksum of the upload's algorithm")
 		}
 		sent.modified = b.s.now()
@@ -133,16 +139,20 @@ func (b *backend) Complete(ctx context.Context, c *storage.Complete) (*storage.S
 // combine puts parts together.
 func (u *upload) combine(chosen []storage.CompletePart, minPart int64) (*version, error) {
 	if len(chosen) == 0 {
-		return nil, fail(400, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema")
+		return nil, fail(400, "InvalidRequest", "You must specify at least one part")
+	}
+	for i, p := range chosen[1:] {
+		if p.Number <= chosen[i].Number {
+			return nil, fail(400, "InvalidPartOrder", "The list of parts was not in ascending order. The parts list must be specified in order by part number.")
+		}
 	}
 	v := &version{attributes: u.attributes}
 	sums, of := md5.New(), []byte(nil) //nolint:gosec // see above
 	for i, p := range chosen {
 		sent := u.parts[p.Number]
 		switch {
-		case i > 0 && p.Number <= chosen[i-1].Number:
-			return nil, fail(400, "InvalidPartOrder", "The list of parts was not in ascending order. The parts list must be specified in order by part number.")
-		case sent == nil, strings.Trim(p.ETag, `"`) != sent.etag, p.Checksum != "" && p.Checksum != sent.sums.values[p.Algorithm]:
+		case sent == nil, strings.Trim(p.ETag, `"`) != sent.etag, u.algorithm != "" && p.Algorithm != u.algorithm,
+			p.Checksum != "" && p.Checksum != sent.sums.values[p.Algorithm]:
 			return nil, fail(400, "InvalidPart", "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.")
 		case i < len(chosen)-1 && int64(len(sent.data)) < minPart:
 			return nil, fail(400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed object size.")
@@ -171,8 +181,11 @@ func (u *upload) combine(chosen []storage.CompletePart, minPart int64) (*version
 func (b *backend) Abort(ctx context.Context, u *storage.Upload) error {
 	_, err := carryOut(ctx, b.s, b.call(Abort, u.Name, u), nil, func() (struct{}, error) {
 		_, err := b.s.upload(u)
-		if err == nil {
+		switch {
+		case err == nil:
 			delete(b.s.uploads, u.ID)
+		case errors.Is(err, storage.ErrNoSuchUpload) && strings.HasPrefix(u.ID, uploadPrefix):
+			return struct{}{}, nil // as MinIO answers where an id may have been one of its own
 		}
 		return struct{}{}, err
 	})
@@ -186,7 +199,7 @@ func (b *backend) ListParts(ctx context.Context, l *storage.ListParts) (*storage
 		if err != nil {
 			return nil, err
 		}
-		limit, err := number(l.Parameters["max-parts"], 1000)
+		limit, err := number(l.Parameters["max-parts"], maxPart)
 		if err != nil {
 			return nil, err
 		}
@@ -207,7 +220,7 @@ func (u *upload) page(marker, limit int) *storage.PartPage {
 			continue
 		}
 		if len(page.Parts) == limit {
-			page.IsTruncated = true
+			page.IsTruncated = limit > 0
 			break
 		}
 		p := u.parts[n]

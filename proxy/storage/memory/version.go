@@ -1,6 +1,8 @@
 package memory
 
 import (
+	"maps"
+	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -36,24 +38,19 @@ type attributes struct {
 
 const (
 	metaPrefix = "X-Amz-Meta-"
-	// recordName is under which an object's record is stored.
-	recordName = "X-Amz-Meta-Bucketseal"
 	// maxMetadata is how long names and values of user metadata may be together, in
 	// bytes; the record does not count.
 	maxMetadata = 2048
 	// maxRecord is how long one entry may be that does not count, in bytes.
 	maxRecord = 32700
+	// maxTags is how many tags an object may have.
+	maxTags = 10
 )
 
 // storedHeaders are kept with an object besides its user metadata.
 var storedHeaders = []string{
 	"Content-Type", "Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Expires", "X-Amz-Storage-Class",
 	"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date", "X-Amz-Object-Lock-Legal-Hold",
-}
-
-// isReserved says whether a name begins as the record's does, in any case.
-func isReserved(name string) bool {
-	return len(name) >= len(recordName) && strings.EqualFold(name[:len(recordName)], recordName)
 }
 
 // newAttributes takes from a write's metadata what is stored. uncounted is what does not
@@ -67,6 +64,9 @@ func newAttributes(meta, uncounted storage.Metadata) (attributes, error) {
 		case strings.HasPrefix(name, metaPrefix):
 			size += len(name) + len(value)
 			a.keep(name, value)
+		case name == "X-Amz-Storage-Class" && value == "STANDARD": // which is not said
+		case name == "X-Amz-Storage-Class" && value != "REDUCED_REDUNDANCY":
+			return attributes{}, fail(400, "InvalidStorageClass", "Invalid storage class.")
 		case slices.Contains(storedHeaders, name) && value != "":
 			a.meta.Set(name, value)
 		case name == "X-Amz-Tagging":
@@ -89,7 +89,7 @@ func newAttributes(meta, uncounted storage.Metadata) (attributes, error) {
 }
 
 func (a *attributes) keep(name, value string) {
-	if isReserved(name) {
+	if storage.IsReserved(name) {
 		a.reserved = append(a.reserved, storage.MetaEntry{Name: name, Value: value})
 		return
 	}
@@ -98,7 +98,8 @@ func (a *attributes) keep(name, value string) {
 
 func parseTags(value string) (url.Values, error) {
 	tags, err := url.ParseQuery(value)
-	if err != nil || len(tags) > 10 {
+	twice := slices.ContainsFunc(slices.Collect(maps.Values(tags)), func(values []string) bool { return len(values) > 1 })
+	if err != nil || twice || len(tags) > maxTags {
 		return nil, fail(400, "InvalidTag", "the tags are not valid")
 	}
 	return tags, nil
@@ -109,7 +110,7 @@ func recordOf(text string) storage.Metadata {
 	if text == "" {
 		return nil
 	}
-	return storage.Metadata{recordName: {text}}
+	return storage.Metadata{storage.RecordName: {text}}
 }
 
 // exists says whether there is an object: v may be nil.
@@ -121,12 +122,17 @@ func (v *version) judge(c storage.Conditions) error {
 	case c.IfMatch != "" && !v.exists():
 		return fail(404, "NoSuchKey", "The specified key does not exist.")
 	case c.IfMatch != "" && !v.matches(c.IfMatch), c.IfNoneMatch != "" && v.exists() && v.matches(c.IfNoneMatch):
-		err := fail(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
-		err.Header.Set("Etag", v.quoted())
-		err.Header.Set("Last-Modified", v.modified.Format(http.TimeFormat))
-		return err
+		return v.failed()
 	}
 	return nil
+}
+
+// failed is the answer to a condition that the version does not meet.
+func (v *version) failed() *storage.Error {
+	err := fail(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
+	err.Header.Set("Etag", v.quoted())
+	err.Header.Set("Last-Modified", v.modified.Format(http.TimeFormat))
+	return err
 }
 
 func (v *version) matches(etag string) bool { return etag == "*" || strings.Trim(etag, `"`) == v.etag }
@@ -142,8 +148,11 @@ func (b *bucket) find(key, id string) (*version, error) {
 		}
 		err := fail(404, "NoSuchKey", "The specified key does not exist.")
 		if len(all) > 0 {
-			all[0].name(err.Header)
+			all[0].nameInError(err)
 		}
+		return nil, err
+	}
+	if err := checkVersion(id); err != nil {
 		return nil, err
 	}
 	for _, v := range all {
@@ -151,13 +160,21 @@ func (b *bucket) find(key, id string) (*version, error) {
 		case v.id != id:
 		case v.marker:
 			err := fail(405, "MethodNotAllowed", "The specified method is not allowed against this resource.")
-			v.name(err.Header)
+			v.nameInError(err)
 			return nil, err
 		default:
 			return v, nil
 		}
 	}
 	return nil, fail(404, "NoSuchVersion", "The specified version does not exist.")
+}
+
+// checkVersion refuses what is no version's id.
+func checkVersion(id string) error {
+	if id != "" && id != nullVersion && len(id) != len("00000000-0000-0000-0000-000000000000") {
+		return fail(400, "InvalidArgument", "Invalid version id specified")
+	}
+	return nil
 }
 
 // name says in an answer which version it is of.
@@ -168,6 +185,12 @@ func (v *version) name(h storage.Metadata) {
 	if v.marker {
 		h.Set("X-Amz-Delete-Marker", "true")
 	}
+}
+
+// nameInError says in a refusal which version it is of, the null version too.
+func (v *version) nameInError(err *storage.Error) {
+	v.name(err.Header)
+	err.Header.Set("X-Amz-Version-Id", v.id)
 }
 
 // answered is the version's id as answers have it: nobody names what has no versions.
@@ -190,7 +213,7 @@ func (v *version) stored() *storage.Stored {
 func (v *version) info(g *storage.Get) storage.Info {
 	meta := make(storage.Metadata, len(v.meta)+8)
 	for name, values := range v.meta {
-		meta[name] = slices.Clone(values)
+		meta.Set(name, mime.QEncoding.Encode("UTF-8", values[0])) // listings have it as it is
 	}
 	v.name(meta)
 	meta.Set("Etag", v.quoted())

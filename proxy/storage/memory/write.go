@@ -110,6 +110,9 @@ func (r contextReader) Read(p []byte) (int, error) {
 func (b *backend) Delete(ctx context.Context, d *storage.Delete) (storage.Metadata, error) {
 	return carryOut(ctx, b.s, b.call(Delete, d.Name, d), nil, func() (storage.Metadata, error) {
 		bucket, err := b.s.bucket(d.Name.Bucket)
+		if err == nil {
+			err = checkVersion(d.Version)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -119,18 +122,28 @@ func (b *backend) Delete(ctx context.Context, d *storage.Delete) (storage.Metada
 			for _, v := range bucket.versionsOf(key) {
 				if v.id == d.Version {
 					bucket.set(key, bucket.without(key, v.id))
-					v.name(answer)
+					v.nameDeleted(answer)
 				}
 			}
+		case bucket.current(key) == nil:
+		case bucket.current(key).marker:
+			bucket.current(key).nameDeleted(answer)
 		case bucket.versioning != Unversioned:
 			marker := &version{marker: true}
 			bucket.add(b.s, key, marker)
-			marker.name(answer)
-		case bucket.current(key) != nil:
+			marker.nameDeleted(answer)
+		default:
 			bucket.set(key, bucket.without(key, nullVersion))
 		}
 		return answer, nil
 	})
+}
+
+// nameDeleted says in the answer to a deletion what was removed, or which marker is there.
+func (v *version) nameDeleted(h storage.Metadata) {
+	if v.id != nullVersion {
+		v.name(h)
+	}
 }
 
 // Copy implements storage.Backend.
@@ -162,6 +175,9 @@ func (b *backend) Copy(ctx context.Context, c *storage.Copy) (*storage.Stored, e
 		stored, err := b.s.store(c.Name, storage.Conditions{}, v)
 		if err == nil {
 			stored.Modified = v.modified.Truncate(millisecond)
+			if c.Source.Version != "" {
+				stored.Meta.Set("X-Amz-Copy-Source-Version-Id", c.Source.Version)
+			}
 		}
 		return stored, err
 	})
@@ -190,20 +206,25 @@ func (s *Storage) currentOf(name sse.Name) *version {
 }
 
 // copyData gives a copy its source's data. It is written anew, and has the ETag of what is
-// stored at once, unless only an object's own metadata change.
+// stored at once, unless only the metadata change of an object that has a checksum of all
+// its data.
 func (v *version) copyData(from *version, algorithm string, onto bool) {
 	v.data = from.data
-	if onto && algorithm == "" {
+	whole := len(from.sums.values) > 0 && !from.sums.composite
+	if onto && algorithm == "" && whole {
 		v.etag, v.parts, v.sums = from.etag, from.parts, from.sums
 		return
 	}
 	v.etag = md5Hex(from.data)
-	if from.parts == nil {
-		v.sums.values = from.sums.clone()
-	}
 	if algorithm != "" {
-		v.sums = checksums{}
 		v.sums.set(algorithm, checksum(algorithm, from.data))
+		return
+	}
+	for known := range from.sums.values {
+		v.sums.set(known, checksum(known, from.data))
+	}
+	if onto && v.sums.values == nil {
+		v.sums.set("CRC64NVME", checksum("CRC64NVME", from.data))
 	}
 }
 
@@ -258,7 +279,7 @@ func (b *backend) ObjectParts(ctx context.Context, g *storage.Get) ([]storage.Ob
 			return nil, err
 		}
 		if v.parts == nil {
-			return []storage.ObjectPart{{Number: 1, Size: int64(len(v.data)), Checksums: v.sums.clone()}}, nil
+			return []storage.ObjectPart{{Number: 1, Size: int64(len(v.data))}}, nil
 		}
 		return slices.Clone(v.parts), nil
 	})

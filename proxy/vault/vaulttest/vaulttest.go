@@ -58,6 +58,8 @@ type Installation struct {
 	Change func(*Options)
 	// Policy is the policy of every bucket, nil for none.
 	Policy []byte
+	// Lease is how long engines know the buckets' rules; New makes it 10 ms.
+	Lease time.Duration
 }
 
 // Options are what tests change of an engine.
@@ -86,7 +88,7 @@ func New(t testing.TB, o memory.Options) *Installation {
 			t.Fatal(err)
 		}
 	}
-	i := &Installation{Storage: memory.New(o), KMS: service}
+	i := &Installation{Storage: memory.New(o), KMS: service, Lease: 10 * time.Millisecond}
 	i.System = i.Storage.System("bucketseal-system")
 	if err := i.System.CreateBucket(t.Context()); err != nil {
 		t.Fatal(err)
@@ -118,13 +120,20 @@ type Engine struct {
 // Engine returns another engine over the installation.
 func (i *Installation) Engine(t testing.TB) *Engine {
 	t.Helper()
-	store, err := system.New(system.Options{Service: i.System, KMS: i.KMS, Key: "system", Deployment: "test"})
+	return i.EngineAt(t, i.Storage.Seen(""))
+}
+
+// EngineAt returns another engine, which sees the installation's storage through a view.
+func (i *Installation) EngineAt(t testing.TB, view *memory.View) *Engine {
+	t.Helper()
+	own := view.System(i.System.Bucket())
+	store, err := system.New(system.Options{Service: own, KMS: i.KMS, Key: "system", Deployment: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	rules, err := bucketconfig.New(bucketconfig.Options{
-		Backend: encryption.RulesBackend{System: store}, Buckets: i.System, Home: i.System.Bucket(), Lease: 10 * time.Millisecond, Logger: quiet,
+		Backend: encryption.RulesBackend{System: store}, Buckets: own, Home: i.System.Bucket(), Lease: i.Lease, Logger: quiet,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -146,25 +155,25 @@ func (i *Installation) Engine(t testing.TB) *Engine {
 		i.Change(&o)
 	}
 	ready := func(context.Context) error { return nil }
-	objects, err := sealed.New(sealed.Options{Storage: i.Storage, Keys: o.Keys, Manifests: e.Manifests, Logger: o.Logger})
+	objects, err := sealed.New(sealed.Options{Storage: view, Keys: o.Keys, Manifests: e.Manifests, Logger: o.Logger})
 	if err != nil {
 		t.Fatal(err)
 	}
 	e.Settings, err = encryption.New(encryption.Options{
-		Storage: i.Storage, Keys: o.Keys, Rules: rules, Ready: ready, Policy: o.Policy, AutoEncryption: o.AutoEncryption, Logger: o.Logger,
+		Storage: view, Keys: o.Keys, Rules: rules, Ready: ready, Policy: o.Policy, AutoEncryption: o.AutoEncryption, Logger: o.Logger,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	e.Vault, err = vault.New(vault.Options{
-		Storage: i.Storage, Manifests: e.Manifests, Ledger: e.Ledger, Keys: o.Keys, Objects: objects, Encryption: e.Settings,
+		Storage: view, Manifests: e.Manifests, Ledger: e.Ledger, Keys: o.Keys, Objects: objects, Encryption: e.Settings,
 		Ready: ready, PlainRead: o.PlainRead, SmallObject: o.SmallObject, Logger: o.Logger,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	e.Keeper, err = maintenance.New(maintenance.Options{
-		Storage: i.Storage, Keys: o.Keys, Objects: objects, System: store, Manifests: e.Manifests, Ready: ready, Clock: i.Storage.Clock,
+		Storage: view, Keys: o.Keys, Objects: objects, System: store, Manifests: e.Manifests, Ready: ready, Clock: i.Storage.Clock,
 		SweepOthers: o.SweepOthers, Logger: o.Logger,
 	})
 	if err != nil {
