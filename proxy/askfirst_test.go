@@ -26,7 +26,7 @@ var own = map[string]bool{
 // The others are for tests, and have no MinIO.
 var keepers = []string{
 	"system", "manifest", "pins", "identity", "testdata",
-	"storage/memory", "storage/storagetest", "vault/vaulttest",
+	"storage/memory", "storage/simulation", "storage/storagetest", "vault/vaulttest",
 }
 
 // serviceUses returns the functions of every package that speak to the storage under the

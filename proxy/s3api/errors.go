@@ -7,7 +7,6 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
-	"github.com/bucketseal/bucketseal/proxy/adminpayload"
 	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/encryption"
@@ -123,9 +122,6 @@ var errorTable = []struct {
 	{storage.ErrEncrypts, intake.NewError(502, "InternalError", "The storage has a key service of its own and would encrypt objects once more; its operator must turn that off.")},
 	{errLoop, intake.NewError(400, invalidRequest, "The request comes from an encryption gateway, whose upstream must be the storage itself.")},
 	{errUpstreamKMS, intake.NewError(502, "InternalError", "MinIO did not say whether you may do this: it must not have a KMS of its own.")},
-	{adminpayload.ErrMalformed, intake.NewError(400, "XMinioAdminConfigBadJSON", "JSON configuration provided is of incorrect format")},
-	{adminpayload.ErrNotAuthentic, intake.NewError(400, "XMinioAdminConfigBadJSON", "JSON configuration provided is of incorrect format")},
-	{adminpayload.ErrUnsupported, intake.NewError(501, "NotImplemented", "Requests that are sealed as FIPS 140 builds do it are not supported.")},
 	{errAccountAnswer, intake.NewError(502, "InternalError", "MinIO's answer cannot be used: the account that it may have made is not known here.")},
 	{vault.ErrKeyAccess, intake.NewError(403, "AccessDenied", "Access Denied.")},
 	{system.ErrNotReady, intake.NewError(503, "ServiceUnavailable", "The encryption gateway is not set up yet. Please try again.")},

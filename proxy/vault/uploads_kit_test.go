@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
@@ -14,6 +17,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
+	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/proxy/vault/vaulttest"
 	"github.com/bucketseal/bucketseal/sse"
@@ -166,4 +170,22 @@ func wantError(t testing.TB, what string, err, want error) {
 	if !errors.Is(err, want) {
 		t.Errorf("%s: %v, not %v", what, err, want)
 	}
+}
+
+// awaitDrop waits until the notes of an upload that ended are gone, which happens behind
+// the answer: its own, and those of its parts.
+func (u *uploader) awaitDrop(i *vaulttest.Installation) {
+	u.t.Helper()
+	upstream := u.id[:strings.LastIndexByte(u.id, '.')]
+	for range 1000 {
+		notes, _, err := i.System.ListNotes(u.t.Context(), "", "")
+		if err != nil {
+			u.t.Fatal(err)
+		}
+		if !slices.ContainsFunc(notes, func(n system.Note) bool { return strings.Contains(n.Name, upstream) }) {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	u.t.Fatal("the notes of an upload that ended stay")
 }

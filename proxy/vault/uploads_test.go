@@ -331,6 +331,7 @@ func TestUploadsTellNothingToWhoMayNot(t *testing.T) {
 	u, ended := newUploader(t, i, "k").begin(), newUploader(t, i, "ended")
 	u.part(1, vaulttest.Data(10, 1))
 	ended.put(vaulttest.Data(10, 1))
+	ended.awaitDrop(i)
 	stranger := *u
 	stranger.caller = vaulttest.Caller("stranger")
 	i.Storage.SetRights(func(c *memory.Call) error {
