@@ -106,7 +106,7 @@ func (s *Server) openSystem() (*bucketconfig.Rules, error) {
 	}
 	rules, err := bucketconfig.New(bucketconfig.Options{
 		Backend: encryption.RulesBackend{System: s.system}, Buckets: s.service, Home: o.SystemBucket, Lease: o.Lease, Logger: o.Logger,
-		KeepStale: o.AutoEncryption == sse.ModeNone,
+		KeepStale: o.AutoEncryption == sse.ModeNone || !o.Upstream.Storage(o.Service).Capabilities().KeepsCreationDates,
 	})
 	if err != nil {
 		return nil, err

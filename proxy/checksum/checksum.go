@@ -36,6 +36,20 @@ const (
 	Last = XXHASH128
 )
 
+// Set is a set of algorithms.
+type Set uint16
+
+// SetOf returns the set of some algorithms.
+func SetOf(algorithms ...Algorithm) (set Set) {
+	for _, a := range algorithms {
+		set |= 1 << a
+	}
+	return set
+}
+
+// Has says whether an algorithm is in the set.
+func (s Set) Has(a Algorithm) bool { return a <= Last && s&(1<<a) != 0 }
+
 // checksums are what S3 calls each checksum, its size in bytes and its hash.
 var checksums = [Last + 1]struct {
 	name string

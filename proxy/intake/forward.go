@@ -56,7 +56,7 @@ func (in *Intake) Ask(r *Request, api upstream.API, body []byte) (*upstream.Answ
 		delete(header, "X-Amz-Sdk-Checksum-Algorithm") // verified here
 	}
 	for name, values := range r.Header {
-		if strings.HasPrefix(name, "X-Amz-Checksum-") && keeps(name) {
+		if strings.HasPrefix(name, "X-Amz-Checksum-") && KeptUpstream(name) {
 			header[name] = values
 		}
 	}
@@ -69,8 +69,8 @@ func (in *Intake) Ask(r *Request, api upstream.API, body []byte) (*upstream.Answ
 	})
 }
 
-// keeps says whether MinIO knows the checksum in a header of this name.
-func keeps(header string) bool {
+// KeptUpstream says whether MinIO knows the checksum in a header of this name.
+func KeptUpstream(header string) bool {
 	algorithm, ok := checksum.OfHeader(header)
 	return !ok || upstream.Keeps(algorithm) // about a checksum, as its type is
 }

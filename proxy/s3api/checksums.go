@@ -19,15 +19,13 @@ type checksumAlgorithm struct {
 	sealed sse.ChecksumType
 	// header carries its value, and element in documents.
 	header, element string
-	// upstream says that MinIO knows it.
-	upstream bool
 }
 
 // checksumAlgorithms are the checksums that S3 knows.
 var checksumAlgorithms = func() (list []checksumAlgorithm) {
 	for wire, sealed := range plaintext.Checksums() {
 		list = append(list, checksumAlgorithm{
-			wire: wire, sealed: sealed, upstream: wire <= checksum.SHA256,
+			wire: wire, sealed: sealed,
 			header: textproto.CanonicalMIMEHeaderKey(wire.HeaderName()), element: "Checksum" + wire.String(),
 		})
 	}
@@ -43,16 +41,6 @@ func checksumOf(kind sse.ChecksumType) *checksumAlgorithm {
 		}
 	}
 	return &checksumAlgorithm{}
-}
-
-// upstreamKeeps says whether MinIO knows the checksum in a header of this name.
-func upstreamKeeps(header string) bool {
-	for i := range checksumAlgorithms {
-		if a := &checksumAlgorithms[i]; a.header == header {
-			return a.upstream
-		}
-	}
-	return true // about a checksum, as its type is
 }
 
 // checksumValues are the checksums in a part's element of a document.

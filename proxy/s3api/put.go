@@ -85,7 +85,7 @@ func askedChecksum(h http.Header) checksum.Algorithm {
 // MinIO knows; nil for none.
 func declaredDigests(h http.Header) (declared storage.Metadata) {
 	for name, values := range h {
-		if name == "Content-Md5" || isChecksumHeader(name) && upstreamKeeps(name) {
+		if name == "Content-Md5" || isChecksumHeader(name) && intake.KeptUpstream(name) {
 			if declared == nil {
 				declared = make(storage.Metadata)
 			}

@@ -23,12 +23,14 @@ package storage
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/netip"
 	"net/url"
 	"strings"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -100,8 +102,32 @@ type Capabilities struct {
 	// KeepsCreationDates says that a bucket's creation date never changes, so that a
 	// rule can tell a bucket that was made anew.
 	KeepsCreationDates bool
+	// PredictsETags says that ETags follow from the bytes: the MD5 of what a Put or a
+	// part brought, and of the parts' MD5s and their number for what a Complete put
+	// together. A manifest is written before its object and named by its ETag.
+	PredictsETags bool
+	// ConditionsInVersions says that the conditions of writes hold in buckets that keep
+	// versions too.
+	ConditionsInVersions bool
+	// RecordBytes is how long a record every call keeps that stores one.
+	RecordBytes int
+	// Checksums are those that the storage verifies and returns.
+	Checksums checksum.Set
 	// Secure says that nobody on the way to the storage can change what is sent.
 	Secure bool
+}
+
+// Missing names what an engine cannot do without and the storage lacks, "" for nothing.
+func (c Capabilities) Missing() string {
+	switch {
+	case !c.PredictsETags:
+		return "ETags that follow from the bytes"
+	case !c.ConditionsInVersions:
+		return "conditions on writes in buckets that keep versions"
+	case c.RecordBytes < sse.MaxRecordLength:
+		return fmt.Sprintf("records of %d bytes", sse.MaxRecordLength)
+	}
+	return ""
 }
 
 // Credential is an access key of the storage. It prints without its secrets.

@@ -47,9 +47,16 @@ func (s *Storage) Own(actor storage.Actor) storage.Backend {
 	return &backend{client: s.client, actor: actor, nobody: nobody}
 }
 
+// maxRecord is how much metadata MinIO takes in the signed query, in bytes, at every call
+// that stores an object.
+const maxRecord = 32 << 10
+
 // Capabilities implements storage.Storage.
 func (s *Storage) Capabilities() storage.Capabilities {
-	return storage.Capabilities{ListsMetadata: true, KeepsCreationDates: true, Secure: s.client.Secure()}
+	return storage.Capabilities{
+		ListsMetadata: true, KeepsCreationDates: true, PredictsETags: true, ConditionsInVersions: true,
+		RecordBytes: maxRecord, Checksums: kept, Secure: s.client.Secure(),
+	}
 }
 
 // backend is MinIO as one actor sees it.

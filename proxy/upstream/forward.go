@@ -123,5 +123,8 @@ func (api API) says(e *storage.Error, body []byte) bool {
 	}
 }
 
+// kept are the checksums that MinIO verifies and keeps.
+var kept = checksum.SetOf(checksum.CRC32, checksum.CRC32C, checksum.CRC64NVME, checksum.SHA1, checksum.SHA256)
+
 // Keeps says whether MinIO verifies and keeps a checksum.
-func Keeps(a checksum.Algorithm) bool { return a != 0 && a <= checksum.SHA256 }
+func Keeps(a checksum.Algorithm) bool { return kept.Has(a) }

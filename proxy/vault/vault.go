@@ -11,6 +11,7 @@ package vault
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"sync"
@@ -63,6 +64,9 @@ func New(o Options) (*Vault, error) {
 	if o.Storage == nil || o.Keys == nil || o.Objects == nil || o.Manifests == nil || o.Ledger == nil || o.Encryption == nil ||
 		o.Ready == nil {
 		return nil, errors.New("vault: incomplete options")
+	}
+	if lacks := o.Storage.Capabilities().Missing(); lacks != "" {
+		return nil, fmt.Errorf("vault: the storage lacks %s", lacks)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

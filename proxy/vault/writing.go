@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/caller"
-	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
@@ -181,7 +180,7 @@ func (u *writing) sendPlain(ctx context.Context) error {
 		u.meta = make(storage.Metadata)
 	}
 	maps.Copy(u.meta, u.declared)
-	if algorithm, value, ok := u.body.DeclaredChecksum(); u.copied && ok && algorithm <= checksum.SHA256 { // MinIO knows no other
+	if algorithm, value, ok := u.body.DeclaredChecksum(); u.copied && ok && u.vault.o.Storage.Capabilities().Checksums.Has(algorithm) {
 		u.meta.Set(plaintext.ChecksumHeader(algorithm), base64.StdEncoding.EncodeToString(value))
 	}
 	plain := plaintext.HoldLast(u.body, u.size)

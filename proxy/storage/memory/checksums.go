@@ -12,6 +12,7 @@ import (
 	"maps"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 )
 
@@ -35,11 +36,21 @@ var algorithms = map[string]func() hash.Hash{
 	"SHA256":    sha256.New,
 }
 
-// checksum returns one of an algorithm that exists.
-func checksum(algorithm string, data []byte) string {
+// sumOf returns one of an algorithm that exists.
+func sumOf(algorithm string, data []byte) string {
 	h := algorithms[algorithm]()
 	_, _ = h.Write(data)
 	return base64.StdEncoding.EncodeToString(h.Sum(nil))
+}
+
+// kept are the algorithms that have a hash here.
+func kept() (set checksum.Set) {
+	for name := range algorithms {
+		if a, ok := checksum.Parse(name); ok {
+			set |= checksum.SetOf(a)
+		}
+	}
+	return set
 }
 
 func headerOf(algorithm string) string {
@@ -65,7 +76,7 @@ func verify(data []byte, declared ...storage.Metadata) (checksums, error) {
 			if want == "" {
 				continue
 			}
-			if want != checksum(algorithm, data) {
+			if want != sumOf(algorithm, data) {
 				return sums, fail(400, "XAmzContentChecksumMismatch", "The provided 'x-amz-checksum' header does not match what was computed.")
 			}
 			sums.set(algorithm, want)

@@ -10,6 +10,7 @@ package memory
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -61,7 +62,10 @@ func (s *Storage) Own(a storage.Actor) storage.Backend { return s.Seen("").Own(a
 
 // Capabilities implements storage.Storage.
 func (s *Storage) Capabilities() storage.Capabilities {
-	return storage.Capabilities{ListsMetadata: !s.o.Plain, KeepsCreationDates: !s.o.Plain, Secure: !s.o.Plain}
+	return storage.Capabilities{
+		ListsMetadata: !s.o.Plain, KeepsCreationDates: !s.o.Plain, PredictsETags: true, ConditionsInVersions: true,
+		RecordBytes: math.MaxInt, Checksums: kept(), Secure: !s.o.Plain,
+	}
 }
 
 // Seen returns the storage as it is seen from somewhere: the calls that come through it

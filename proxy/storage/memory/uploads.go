@@ -169,9 +169,9 @@ func (u *upload) combine(chosen []storage.CompletePart, minPart int64) (*version
 	v.etag = hex.EncodeToString(sums.Sum(nil)) + "-" + strconv.Itoa(len(chosen))
 	switch {
 	case u.algorithm != "" && u.full:
-		v.sums.set(u.algorithm, checksum(u.algorithm, v.data))
+		v.sums.set(u.algorithm, sumOf(u.algorithm, v.data))
 	case u.algorithm != "":
-		v.sums.set(u.algorithm, checksum(u.algorithm, of)+"-"+strconv.Itoa(len(chosen)))
+		v.sums.set(u.algorithm, sumOf(u.algorithm, of)+"-"+strconv.Itoa(len(chosen)))
 		v.sums.composite = true
 	}
 	return v, nil

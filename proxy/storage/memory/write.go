@@ -217,14 +217,14 @@ func (v *version) copyData(from *version, algorithm string, onto bool) {
 	}
 	v.etag = md5Hex(from.data)
 	if algorithm != "" {
-		v.sums.set(algorithm, checksum(algorithm, from.data))
+		v.sums.set(algorithm, sumOf(algorithm, from.data))
 		return
 	}
 	for known := range from.sums.values {
-		v.sums.set(known, checksum(known, from.data))
+		v.sums.set(known, sumOf(known, from.data))
 	}
 	if onto && v.sums.values == nil {
-		v.sums.set("CRC64NVME", checksum("CRC64NVME", from.data))
+		v.sums.set("CRC64NVME", sumOf("CRC64NVME", from.data))
 	}
 }
 
