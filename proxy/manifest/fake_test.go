@@ -3,7 +3,6 @@ package manifest
 import (
 	"context"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -12,32 +11,68 @@ import (
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/keystore/mem"
 	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/system"
+	"github.com/bucketseal/bucketseal/sse"
 )
 
-// fakeBucket is a system bucket in memory that counts requests and can fail after
-// having stored.
-type fakeBucket struct {
+// agingBucket is a system bucket in memory that counts requests and can fail after
+// having stored. The storage's clock ages everything alike and its pages are long, so what
+// a listing says of a note's age, and how much of it comes at once, is changed here.
+type agingBucket struct {
+	*memory.System
+	storage *memory.Storage
+
 	mu       sync.Mutex
-	notes    map[string]system.Note
-	bodies   map[string][]byte
+	aged     map[string]time.Time // when a note is said to have been stored
 	lists    int
 	gets     int
 	bodyGets int
 	failPuts int // so many writes store and then fail
 	pageSize int
-	objects  map[string][]byte
-	writes   int // of objects
 }
 
-func newStore(t *testing.T) (*fakeBucket, *system.Store) {
+func newBucket(t *testing.T) *agingBucket {
+	t.Helper()
+	s := memory.New(memory.Options{})
+	b := &agingBucket{System: s.System("system"), storage: s, aged: make(map[string]time.Time), pageSize: 1000}
+	if err := b.CreateBucket(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.SetFaults(b.see)
+	return b
+}
+
+// see counts requests, and fails writes once they are stored.
+func (b *agingBucket) see(_ context.Context, c *memory.Call) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case c.Step == memory.Done && c.Op == memory.Put && c.Err == nil:
+		delete(b.aged, c.Name.Key)
+		if b.failPuts > 0 {
+			b.failPuts--
+			return storage.ErrUnreachable
+		}
+	case c.Step != memory.Arrived:
+	case c.Op == memory.List:
+		b.lists++
+	case c.Op == memory.Head:
+		b.gets++
+	case c.Op == memory.Get:
+		b.bodyGets++
+	}
+	return nil
+}
+
+func newStore(t *testing.T) (*agingBucket, *system.Store) {
 	t.Helper()
 	b, s, _ := newStoreWithKeys(t)
 	return b, s
 }
 
 // newStoreWithKeys is newStore over a key service that can be away.
-func newStoreWithKeys(t *testing.T) (*fakeBucket, *system.Store, *flakyKeys) {
+func newStoreWithKeys(t *testing.T) (*agingBucket, *system.Store, *flakyKeys) {
 	t.Helper()
 	keys, err := kms.NewLocal(kms.LocalOptions{Store: mem.New()})
 	if err != nil {
@@ -47,7 +82,7 @@ func newStoreWithKeys(t *testing.T) (*fakeBucket, *system.Store, *flakyKeys) {
 	if err := keys.CreateKey(t.Context(), "system"); err != nil {
 		t.Fatal(err)
 	}
-	b := &fakeBucket{notes: make(map[string]system.Note), bodies: make(map[string][]byte), objects: make(map[string][]byte), pageSize: 1000}
+	b := newBucket(t)
 	flaky := &flakyKeys{Service: keys}
 	s, err := system.New(system.Options{Service: b, KMS: flaky, Key: "system", Deployment: "test"})
 	if err != nil {
@@ -71,114 +106,42 @@ func (f *flakyKeys) DecryptDEK(ctx context.Context, name string, ciphertext, enc
 	return f.Service.DecryptDEK(ctx, name, ciphertext, encContext)
 }
 
-func (b *fakeBucket) Get(_ context.Context, name, _ string) (data []byte, newETag string, err error) {
+// ListNotes is the storage's, cut into pages, and with the ages that a test wants.
+func (b *agingBucket) ListNotes(ctx context.Context, prefix, after string) ([]system.Note, bool, error) {
+	notes, more, err := b.System.ListNotes(ctx, prefix, after)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	data, ok := b.objects[name]
-	if !ok {
-		return nil, "", system.ErrNotFound
-	}
-	return data, strconv.Itoa(b.writes), nil
-}
-
-func (b *fakeBucket) Put(_ context.Context, name string, data []byte, etag string) (string, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if _, ok := b.objects[name]; ok != (etag != "") || ok && etag != strconv.Itoa(b.writes) {
-		return "", system.ErrConflict
-	}
-	b.writes++
-	b.objects[name] = data
-	return strconv.Itoa(b.writes), nil
-}
-
-func (b *fakeBucket) PutNote(_ context.Context, name, value string, body []byte) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if _, ok := b.notes[name]; ok {
-		return system.ErrConflict
-	}
-	b.notes[name], b.bodies[name] = system.Note{Name: name, Value: value, Modified: time.Now()}, body
-	if b.failPuts > 0 {
-		b.failPuts--
-		return storage.ErrUnreachable
-	}
-	return nil
-}
-
-func (b *fakeBucket) ReplaceNote(_ context.Context, name, value string, body []byte) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.notes[name], b.bodies[name] = system.Note{Name: name, Value: value, Modified: time.Now()}, body
-	return nil
-}
-
-func (b *fakeBucket) GetNote(_ context.Context, name string) (string, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.gets++
-	n, ok := b.notes[name]
-	if !ok {
-		return "", system.ErrNotFound
-	}
-	return n.Value, nil
-}
-
-func (b *fakeBucket) GetNoteBody(_ context.Context, name string) ([]byte, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.bodyGets++
-	body, ok := b.bodies[name]
-	if !ok {
-		return nil, system.ErrNotFound
-	}
-	return body, nil
-}
-
-func (b *fakeBucket) ListNotes(_ context.Context, prefix, after string) (notes []system.Note, more bool, err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.lists++
-	for name, n := range b.notes {
-		if strings.HasPrefix(name, prefix) && name > after {
-			notes = append(notes, n)
+	for i := range notes {
+		if at, ok := b.aged[notes[i].Name]; ok {
+			notes[i].Modified = at
 		}
 	}
-	slices.SortFunc(notes, func(x, y system.Note) int { return strings.Compare(x.Name, y.Name) })
 	if len(notes) > b.pageSize {
 		notes, more = notes[:b.pageSize], true
 	}
-	return notes, more, nil
+	return notes, more, err
 }
 
-func (b *fakeBucket) DeleteNotes(_ context.Context, prefix string, keep func(string) bool) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	n := 0
-	for name := range b.notes {
-		if strings.HasPrefix(name, prefix) && (keep == nil || !keep(name)) {
-			delete(b.notes, name)
-			n++
+// notes returns the names of the notes in the storage.
+func (b *agingBucket) notes() (names []string) {
+	b.storage.Each(func(name sse.Name, _ string, _ memory.Stored) {
+		if name.Key != sightingsName {
+			names = append(names, name.Key)
 		}
-	}
-	return n, nil
+	})
+	return slices.Compact(names)
 }
 
 // age makes every note look as old as d.
-func (b *fakeBucket) age(d time.Duration) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for name, n := range b.notes {
-		n.Modified = time.Now().Add(-d)
-		b.notes[name] = n
+func (b *agingBucket) age(d time.Duration) {
+	for _, name := range b.notes() {
+		b.ageOf(name, d)
 	}
 }
 
 // ageOf makes one note look as old as d; a note from the future has a negative age.
-func (b *fakeBucket) ageOf(name string, d time.Duration) {
+func (b *agingBucket) ageOf(name string, d time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := b.notes[name]
-	n.Modified = time.Now().Add(-d)
-	b.notes[name] = n
+	b.aged[name] = time.Now().Add(-d)
 }

@@ -236,16 +236,16 @@ func TestSweepLeavesManifestsOfRestoredObjects(t *testing.T) {
 		w.pass()
 		w.later(2 * day)
 	}
-	if len(bucket.notes) != 2 {
-		t.Errorf("%d manifests left of the two of the upload", len(bucket.notes))
+	if len(bucket.notes()) != 2 {
+		t.Errorf("%d manifests left of the two of the upload", len(bucket.notes()))
 	}
 	look.manifests[ref.Name] = []Ref{own.ref} // where the name fits, the rival's goes
 	for range 3 {
 		w.pass()
 		w.later(2 * day)
 	}
-	if len(bucket.notes) != 1 {
-		t.Errorf("%d manifests left, want the object's own", len(bucket.notes))
+	if len(bucket.notes()) != 1 {
+		t.Errorf("%d manifests left, want the object's own", len(bucket.notes()))
 	}
 }
 

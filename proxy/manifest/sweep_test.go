@@ -37,7 +37,7 @@ func (l *fakeLookups) Manifests(_ context.Context, object sse.Name) ([]Ref, erro
 // sweeps runs sweeps of what is older than a day, in a world whose clocks a test sets.
 type sweeps struct {
 	t      *testing.T
-	bucket *fakeBucket
+	bucket *agingBucket
 	sweep  Sweeper
 	// removed and skipped are what the last pass reported.
 	removed, skipped []string
@@ -45,7 +45,7 @@ type sweeps struct {
 
 const day = 24 * time.Hour
 
-func newSweeps(t *testing.T, bucket *fakeBucket, sys *system.Store, look Lookups) *sweeps {
+func newSweeps(t *testing.T, bucket *agingBucket, sys *system.Store, look Lookups) *sweeps {
 	w := &sweeps{t: t, bucket: bucket}
 	w.sweep = Sweeper{
 		System: sys, Lookups: look, Age: day, Now: time.Now(), Ours: time.Now(),
@@ -105,18 +105,18 @@ func TestSweepRemovesWhatNothingNeedsAndNothingElse(t *testing.T) {
 	bucket.age(48 * time.Hour)
 	young := Ref{Name: gone.Name, ID: sse.NewManifestID()}
 	must(store.Put(ctx, young, sse.Facts{}, nil))
-	before := len(bucket.notes)
+	before := len(bucket.notes())
 
 	look := &fakeLookups{uploads: map[string]bool{"live": true}, manifests: map[sse.Name][]Ref{named.Name: {named}, long: {hashedKept}}}
 	w := newSweeps(t, bucket, sys, look)
-	if waiting := w.pass(); len(bucket.notes) != before || len(w.removed) != 0 || waiting != 5 {
-		t.Fatalf("a first look left %d of %d notes, removed %q, and %d wait", len(bucket.notes), before, w.removed, waiting)
+	if waiting := w.pass(); len(bucket.notes()) != before || len(w.removed) != 0 || waiting != 5 {
+		t.Fatalf("a first look left %d of %d notes, removed %q, and %d wait", len(bucket.notes()), before, w.removed, waiting)
 	}
 	bucket.ageOf(young.objectName(), -2*day) // it stays young
 	w.later(day + time.Second)
 	w.sweep.DryRun = true
-	if w.pass(); len(bucket.notes) != before || len(w.removed) != 5 {
-		t.Fatalf("a dry run left %d of %d notes and reported %q", len(bucket.notes), before, w.removed)
+	if w.pass(); len(bucket.notes()) != before || len(w.removed) != 5 {
+		t.Fatalf("a dry run left %d of %d notes and reported %q", len(bucket.notes()), before, w.removed)
 	}
 	w.sweep.DryRun = false
 	if waiting := w.pass(); len(w.removed) != 5 || !strings.HasPrefix(w.removed[4], "upload b/done") || waiting != 0 { // its part goes with it
@@ -135,8 +135,8 @@ func TestSweepRemovesWhatNothingNeedsAndNothingElse(t *testing.T) {
 	if parts, err := ledger.Parts(ctx, "live", 1, sse.MaxParts); err != nil || len(parts) != 1 {
 		t.Errorf("parts of a live upload: %v, %v", parts, err)
 	}
-	if len(bucket.notes) != 6 {
-		t.Errorf("%d notes left, want 6: %v", len(bucket.notes), bucket.notes)
+	if len(bucket.notes()) != 6 {
+		t.Errorf("%d notes left, want 6: %v", len(bucket.notes()), bucket.notes())
 	}
 }
 
@@ -178,8 +178,8 @@ func TestSweepStopsWhenUpstreamDoesNotAnswer(t *testing.T) {
 	boom := errors.New("no answer")
 	w := newSweeps(t, bucket, sys, &fakeLookups{err: boom})
 	for range 2 {
-		if _, err := w.sweep.Run(t.Context()); !errors.Is(err, boom) || len(bucket.notes) != 1 {
-			t.Errorf("%v, %d notes left", err, len(bucket.notes))
+		if _, err := w.sweep.Run(t.Context()); !errors.Is(err, boom) || len(bucket.notes()) != 1 {
+			t.Errorf("%v, %d notes left", err, len(bucket.notes()))
 		}
 		w.later(2 * day)
 	}
@@ -210,8 +210,8 @@ func TestSweepEndsWhileTheKeyServiceIsAway(t *testing.T) {
 	w := newSweeps(t, bucket, sys, &fakeLookups{uploads: map[string]bool{"live": true}})
 	for range 3 {
 		keys.fail, keys.in = kms.ErrUnavailable, "uploads"
-		if _, err := w.sweep.Run(t.Context()); !errors.Is(err, kms.ErrUnavailable) || len(bucket.notes) != 5 {
-			t.Errorf("%v; %d of 5 notes left, removed %q", err, len(bucket.notes), w.removed)
+		if _, err := w.sweep.Run(t.Context()); !errors.Is(err, kms.ErrUnavailable) || len(bucket.notes()) != 5 {
+			t.Errorf("%v; %d of 5 notes left, removed %q", err, len(bucket.notes()), w.removed)
 		}
 		keys.fail = nil
 		w.later(2 * day)
@@ -229,8 +229,8 @@ func TestWhatBelongsToAnUnreadableUploadStays(t *testing.T) {
 			keys.fail, keys.in = kms.ErrDecrypt, "uploads"
 			w := newSweeps(t, bucket, sys, &fakeLookups{})
 			for range 3 {
-				if w.pass(); len(bucket.notes) != 5 || len(w.skipped) == 0 {
-					t.Errorf("%.10q: %d of 5 notes left, removed %q, skipped %q", key, len(bucket.notes), w.removed, w.skipped)
+				if w.pass(); len(bucket.notes()) != 5 || len(w.skipped) == 0 {
+					t.Errorf("%.10q: %d of 5 notes left, removed %q, skipped %q", key, len(bucket.notes()), w.removed, w.skipped)
 				}
 				w.later(2 * day)
 			}
@@ -247,13 +247,13 @@ func TestAnEndedUploadGoesWithAllThatBelongsToIt(t *testing.T) {
 	w := newSweeps(t, bucket, sys, look)
 	for what, there := range []bool{true, false, true, false} { // a denial that did not last is none
 		look.uploads["ended"] = there
-		if w.pass(); len(bucket.notes) != 5 {
-			t.Errorf("pass %d: %d notes left, removed %q", what, len(bucket.notes), w.removed)
+		if w.pass(); len(bucket.notes()) != 5 {
+			t.Errorf("pass %d: %d notes left, removed %q", what, len(bucket.notes()), w.removed)
 		}
 		w.later(2 * day)
 	}
-	if waiting := w.pass(); len(bucket.notes) != 0 || waiting != 0 {
-		t.Errorf("%d notes left, %d wait, removed %q", len(bucket.notes), waiting, w.removed)
+	if waiting := w.pass(); len(bucket.notes()) != 0 || waiting != 0 {
+		t.Errorf("%d notes left, %d wait, removed %q", len(bucket.notes()), waiting, w.removed)
 	}
 }
 
@@ -310,8 +310,8 @@ func TestOneLookRemovesNothing(t *testing.T) {
 				look.manifests = map[sse.Name][]Ref{ref.Name: {ref}}
 			}
 			w.sweep.Now, w.sweep.Ours = w.sweep.Now.Add(s.upstreams), w.sweep.Ours.Add(s.ours)
-			if w.pass(); (len(bucket.notes) == 0) != s.wantGone {
-				t.Errorf("%s: %d notes left after look %d", what, len(bucket.notes), i+1)
+			if w.pass(); (len(bucket.notes()) == 0) != s.wantGone {
+				t.Errorf("%s: %d notes left after look %d", what, len(bucket.notes()), i+1)
 			}
 		}
 	}
@@ -333,8 +333,8 @@ func TestWhatIsWrittenAnewIsLookedAtAnew(t *testing.T) {
 	}
 	bucket.age(2 * day)
 	w.later(day + time.Second)
-	if waiting := w.pass(); len(bucket.notes) != 1 || waiting != 1 {
-		t.Errorf("%d notes left, %d wait, removed %q", len(bucket.notes), waiting, w.removed)
+	if waiting := w.pass(); len(bucket.notes()) != 1 || waiting != 1 {
+		t.Errorf("%d notes left, %d wait, removed %q", len(bucket.notes()), waiting, w.removed)
 	}
 }
 
