@@ -112,56 +112,18 @@ func (p *Parts) Encrypted(r Range) Range {
 }
 
 // Decrypt returns a reader of the plaintext r of the object. src gives the
-// encrypted bytes of p.Encrypted(r). Errors are as those of Stream.Decrypt.
-func (p *Parts) Decrypt(key *ObjectKey, src io.Reader, r Range) (io.Reader, error) {
+// encrypted bytes of p.Encrypted(r); no more of it is read. Errors are those of
+// Decrypter. Closing src is the caller's.
+func (p *Parts) Decrypt(key *ObjectKey, src io.Reader, r Range) (*Decrypter, error) {
 	if r.Offset < 0 || r.Length < 0 || r.Length > p.PlainSize()-r.Offset {
 		return nil, fmt.Errorf("range %d+%d of %d bytes: %w", r.Offset, r.Length, p.PlainSize(), ErrTruncated)
 	}
-	return &sticky{src: &partsReader{parts: p, key: *key, src: src, rest: r}}, nil
-}
-
-// partsReader decrypts one part after the other.
-type partsReader struct {
-	parts   *Parts
-	key     ObjectKey
-	src     io.Reader
-	rest    Range // not begun yet
-	current io.Reader
-}
-
-func (r *partsReader) Read(b []byte) (int, error) {
-	for {
-		if r.current == nil {
-			if r.rest.Length == 0 {
-				return 0, io.EOF
-			}
-			if err := r.next(); err != nil {
-				return 0, err
-			}
-		}
-		n, err := r.current.Read(b)
-		if err == io.EOF {
-			r.current, err = nil, nil
-		}
-		if n > 0 || err != nil || len(b) == 0 {
-			return n, err
-		}
+	d := &Decrypter{src: src, remaining: r.Length, toRead: p.Encrypted(r).Length}
+	if r.Length > 0 {
+		d.parts, d.key, d.part = p, *key, p.at(r.Offset)
+		d.beginPart(r.Offset - p.plain[d.part])
 	}
-}
-
-func (r *partsReader) next() error {
-	i := r.parts.at(r.rest.Offset)
-	part := r.parts.list[i]
-	within := Range{Offset: r.rest.Offset - r.parts.plain[i]}
-	within.Length = min(r.rest.Length, part.PlainSize-within.Offset)
-	stream := Stream{Key: r.key.Part(part.Number), Nonce: part.Nonce, PlainSize: part.PlainSize}
-	enc := within.Encrypted().Clip(EncSize(part.PlainSize))
-	var err error
-	if r.current, err = stream.Decrypt(io.LimitReader(r.src, enc.Length), within); err != nil {
-		return err
-	}
-	r.rest = Range{Offset: r.rest.Offset + within.Length, Length: r.rest.Length - within.Length}
-	return nil
+	return d, nil
 }
 
 // Encode returns the layout as a manifest's table of parts.

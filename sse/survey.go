@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-
-	"github.com/minio/sio"
 )
 
 // Survey finds the parts of an object whose table of parts is lost: each is a run
@@ -72,7 +70,7 @@ func (s *Survey) next() (int, error) {
 	if err != nil {
 		return 0, notEOF(err)
 	}
-	if s.pack[0] != sio.Version20 || s.pack[1] != sio.AES_256_GCM {
+	if s.pack[0] != dareVersion || s.pack[1] != dareCipher {
 		return 0, fmt.Errorf("version or cipher of a package: %w", ErrTampered)
 	}
 	length := int(binary.LittleEndian.Uint16(s.pack[2:])) + 1

@@ -146,7 +146,7 @@ func (u *writing) sendStream(ctx context.Context) error {
 			committed.Stop()
 		}
 	}()
-	enc = plaintext.BeforeEnd(enc, sse.EncSize(u.size), func() error {
+	whole := plaintext.BeforeEnd(enc, sse.EncSize(u.size), func() error {
 		// What is there now must not be replaced by what nobody can read.
 		if err := u.key.Confirm(ctx); err != nil || !u.late {
 			return err
@@ -158,7 +158,7 @@ func (u *writing) sendStream(ctx context.Context) error {
 		committed = time.AfterFunc(commitLimit, func() { cancel(errSlowCommit) })
 		return nil
 	})
-	return u.send(ctx, storage.Body{Reader: enc, Length: sse.EncSize(u.size)})
+	return u.send(ctx, storage.Body{Reader: whole, Length: sse.EncSize(u.size)})
 }
 
 // writeManifest writes what is known with the last byte of the plaintext.
