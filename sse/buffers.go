@@ -34,6 +34,8 @@ func takeBuffer(size int64) *buffer {
 // release gives the buffer to others. Its first used bytes may hold plaintext, and are
 // cleared.
 func (b *buffer) release(used int) {
-	clear(b.bytes[:used])
+	b.clear(used)
 	bufferPools[b.class].Put(b)
 }
+
+func (b *buffer) clear(used int) { clear(b.bytes[:used]) }

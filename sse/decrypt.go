@@ -60,7 +60,8 @@ func (d *Decrypter) Read(p []byte) (int, error) {
 }
 
 // WriteTo writes all that is left, a package in each write. Errors are those of Read, but
-// io.EOF, and w's, which Err does not return.
+// io.EOF, which are then those of Err; and w's, after which reading fails with
+// io.ErrClosedPipe.
 func (d *Decrypter) WriteTo(w io.Writer) (written int64, err error) {
 	for {
 		if d.n == 0 {
@@ -72,14 +73,17 @@ func (d *Decrypter) WriteTo(w io.Writer) (written int64, err error) {
 		}
 		n, err := w.Write(d.ready[0])
 		written += int64(n)
-		short := n < len(d.ready[0])
-		d.delivered(n)
+		if err == nil && n < len(d.ready[0]) {
+			err = io.ErrShortWrite
+		}
 		if err != nil {
+			// A writer that failed may go on reading what it was given, as that of an
+			// HTTP/2 stream does which its client has reset: nobody else gets the buffer.
+			d.buf = nil
+			d.end(io.ErrClosedPipe)
 			return written, err
 		}
-		if short {
-			return written, io.ErrShortWrite
-		}
+		d.delivered(n)
 	}
 }
 

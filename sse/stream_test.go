@@ -270,6 +270,57 @@ func TestHeaderLengthFieldIsLittleEndian(t *testing.T) {
 	}
 }
 
+// keeper keeps the last thing that it was given, and fails, as the writer of an HTTP/2
+// stream that its client has reset.
+type keeper struct{ got []byte }
+
+func (k *keeper) Write(p []byte) (int, error) {
+	k.got = p
+	return 0, io.ErrShortWrite
+}
+
+func TestWhatAFailedWriterWasGivenIsNobodyElses(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		s, plain := newStream(t, 2*PackageSize)
+		d, err := s.Decrypt(bytes.NewReader(encrypt(t, &s, plain)), Range{Length: s.PlainSize})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var k keeper
+		if _, err := d.WriteTo(&k); err != io.ErrShortWrite || !errors.Is(d.Err(), io.ErrClosedPipe) { //nolint:errorlint // as it is
+			t.Fatalf("error %v, then %v", err, d.Err())
+		}
+		_ = d.Close()
+		if !bytes.Equal(k.got, plain[:PackageSize]) {
+			t.Fatal("the buffer was cleared, and given to others, while a writer has it")
+		}
+	}
+}
+
+func TestBuffersAreCleared(t *testing.T) {
+	t.Parallel()
+	b := &buffer{bytes: bytes.Repeat([]byte{'x'}, 1000), class: len(bufferSizes)}
+	if b.clear(900); bytes.IndexByte(b.bytes, 'x') != 900 {
+		t.Error("plaintext stays in a buffer that is given away")
+	}
+	s, plain := newStream(t, 3*PackageSize+1)
+	d, err := s.Decrypt(bytes.NewReader(encrypt(t, &s, plain)), Range{Length: s.PlainSize})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Read(make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	if int64(d.used) < EncPackageSize || !bytes.Contains(d.buf.bytes[:d.used], plain[:PackageSize]) {
+		t.Errorf("of the buffer %d bytes are taken for used", d.used)
+	}
+	_ = d.Close()
+	if n, err := d.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.ErrClosedPipe) || d.buf != nil {
+		t.Errorf("after Close: %d bytes, %v", n, err)
+	}
+}
+
 func BenchmarkEncrypt(b *testing.B) {
 	s, plain := newStream(b, 16<<20)
 	b.SetBytes(int64(len(plain)))

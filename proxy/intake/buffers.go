@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/bits"
@@ -64,18 +65,38 @@ func bufferClass(size int64) int {
 func (b *Buffers) Send(dst io.Writer, src io.Reader, plain int64, first func(buffer []byte) (int, error)) error {
 	buffer := b.copies.Get().(*[copyBufferSize]byte)
 	used := min(plain, copyBufferSize)
+	var err error
 	defer func() {
-		clear(buffer[:used])
-		b.copies.Put(buffer)
+		// A writer that failed may go on reading what it was given, as that of an HTTP/2
+		// stream does which its client has reset: nobody else gets the buffer.
+		if !errors.Is(err, ErrClientGone) {
+			clear(buffer[:used])
+			b.copies.Put(buffer)
+		}
 	}()
 	n := 0
 	if first != nil {
-		var err error
 		if n, err = first(buffer[:]); err != nil || n == 0 {
 			return err
 		}
 	}
-	return move(dst, src, buffer[:], n)
+	err = move(dst, src, buffer[:], n)
+	return err
+}
+
+// toClient writes to a client. ErrClientGone if that fails.
+type toClient struct{ dst io.Writer }
+
+// ToClient returns dst as a writer whose errors are ErrClientGone.
+func ToClient(dst io.Writer) io.Writer { return toClient{dst} }
+
+// Write writes.
+func (c toClient) Write(p []byte) (int, error) {
+	n, err := c.dst.Write(p)
+	if err != nil {
+		err = fmt.Errorf("%w (%w)", ErrClientGone, err)
+	}
+	return n, err
 }
 
 // move copies until src ends, with a buffer that begins with the n bytes that were read
@@ -83,8 +104,8 @@ func (b *Buffers) Send(dst io.Writer, src io.Reader, plain int64, first func(buf
 func move(dst io.Writer, src io.Reader, buffer []byte, n int) error {
 	for {
 		if n > 0 {
-			if _, err := dst.Write(buffer[:n]); err != nil {
-				return fmt.Errorf("%w (%w)", ErrClientGone, err)
+			if _, err := ToClient(dst).Write(buffer[:n]); err != nil {
+				return err
 			}
 		}
 		var err error

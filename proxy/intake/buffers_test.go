@@ -183,3 +183,25 @@ func TestStrangersGetHalfOfTheMemory(t *testing.T) {
 		t.Error("nothing is left for others")
 	}
 }
+
+// keepingWriter keeps what it was given, and fails.
+type keepingWriter struct{ got []byte }
+
+func (k *keepingWriter) Write(p []byte) (int, error) {
+	k.got = p
+	return 0, io.ErrShortWrite
+}
+
+func TestWhatAFailedWriterWasGivenIsNotUsedAgain(t *testing.T) {
+	t.Parallel()
+	b := newBuffers(1 << 20)
+	for range 20 {
+		var k keepingWriter
+		if err := b.Send(&k, strings.NewReader("plain"), 5, nil); !errors.Is(err, ErrClientGone) {
+			t.Fatal(err)
+		}
+		if string(k.got) != "plain" {
+			t.Fatal("the buffer was cleared, and given to others, while a writer has it")
+		}
+	}
+}

@@ -166,13 +166,22 @@ func tellRescued(h http.Header, o *vault.Seen) {
 }
 
 // sendObject answers with an object. Its first bytes are there, and authenticated, before
-// the answer begins; a failure after that cuts the connection.
+// the answer begins; a failure after that cuts the connection. An encrypted object is
+// written from where it was decrypted.
 func (s *API) sendObject(w http.ResponseWriter, o *vault.Reader, customerKeyMD5 string) error {
-	return s.in.Buffers().Send(w, o, o.Range.Length, func(buffer []byte) (int, error) {
-		n, err := o.First(buffer)
-		if err == nil {
-			w.WriteHeader(tellObject(w.Header(), o, customerKeyMD5))
-		}
-		return n, err
-	})
+	if o.Record == nil {
+		return s.in.Buffers().Send(w, o, o.Range.Length, func(buffer []byte) (int, error) {
+			n, err := o.First(buffer)
+			if err == nil {
+				w.WriteHeader(tellObject(w.Header(), o, customerKeyMD5))
+			}
+			return n, err
+		})
+	}
+	if err := o.Begin(); err != nil {
+		return err
+	}
+	w.WriteHeader(tellObject(w.Header(), o, customerKeyMD5))
+	_, err := o.WriteTo(intake.ToClient(w))
+	return err
 }

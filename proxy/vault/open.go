@@ -181,8 +181,11 @@ func (o *opening) decrypt(ctx context.Context, r *Reader) error {
 	if err != nil {
 		return err
 	}
-	r.plain, err = parts.Decrypt(&s.object.Key, src, r.Range)
-	return err
+	if r.text, err = parts.Decrypt(&s.object.Key, src, r.Range); err != nil {
+		return err
+	}
+	r.plain = r.text
+	return nil
 }
 
 // planPart decides which bytes of the plaintext are the part that is asked for.

@@ -320,3 +320,48 @@ func TestErrorsOfReadingStay(t *testing.T) {
 		}
 	}
 }
+
+func TestSmallObjectIsVerifiedWholeBeforeItIsAnswered(t *testing.T) {
+	t.Parallel()
+	r := newReads(t)
+	r.put(t, vaulttest.Name("k"), sse.ModeS3, vaulttest.Data(2*pkg, 33))
+	if err := r.Storage.Flip(vaulttest.Name("k"), 2*sse.EncPackageSize-1); err != nil {
+		t.Fatal(err)
+	}
+	o, err := r.open(t, of(vaulttest.Name("k"), sse.ModeS3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Begin(); !errors.Is(err, sse.ErrTampered) {
+		t.Errorf("its second package is changed: %v", err)
+	}
+	var all bytes.Buffer
+	if _, err := o.WriteTo(&all); !errors.Is(err, sse.ErrTampered) || all.Len() > 0 {
+		t.Errorf("%d bytes and %v", all.Len(), err)
+	}
+}
+
+// goneClient takes one write and fails at the next.
+type goneClient struct{ writes int }
+
+var errGone = errors.New("gone")
+
+func (g *goneClient) Write(p []byte) (int, error) {
+	if g.writes++; g.writes > 1 {
+		return 0, errGone
+	}
+	return len(p), nil
+}
+
+func TestClientThatWentAwayIsNoErrorOfTheObject(t *testing.T) {
+	t.Parallel()
+	r := newReads(t)
+	r.put(t, vaulttest.Name("k"), sse.ModeS3, vaulttest.Data(3*pkg, 34))
+	o, err := r.open(t, of(vaulttest.Name("k"), sse.ModeS3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := o.WriteTo(new(goneClient)); n != pkg || err != errGone { //nolint:errorlint // as it is
+		t.Errorf("%d bytes and %v", n, err)
+	}
+}

@@ -28,6 +28,38 @@ type Reader struct {
 	body, again io.ReadCloser
 	// plain is the data, nil if none was asked for.
 	plain io.Reader
+	// text is plain, of an encrypted object.
+	text *sse.Decrypter
+}
+
+// begun is how much of an encrypted object is verified before it is answered, in bytes: a
+// small one is verified whole.
+const begun = 128 << 10
+
+// Begin has the first of an encrypted object's data read and verified: nothing is to be
+// answered before. Errors are those of Read. Of a plain object, of which there is nothing
+// to verify, it does nothing.
+func (r *Reader) Begin() error {
+	if r.text == nil {
+		return nil
+	}
+	if err := r.text.Begin(begun); err != nil {
+		return r.failed(err)
+	}
+	return nil
+}
+
+// WriteTo writes the data to w, as it is decrypted and without another copy. Errors are
+// those of Read, but io.EOF, and w's.
+func (r *Reader) WriteTo(w io.Writer) (int64, error) {
+	if r.text == nil {
+		return io.Copy(w, struct{ io.Reader }{r})
+	}
+	n, err := r.text.WriteTo(w)
+	if err != nil && err == r.text.Err() { //nolint:errorlint // else it is w's
+		err = r.failed(err)
+	}
+	return n, err
 }
 
 // First reads the first bytes of the data into p, as many as there are or fit, and returns
@@ -58,10 +90,13 @@ func (r *Reader) failed(err error) error {
 	return err
 }
 
-// Close ends reading and forgets the key. It may be called once.
+// Close ends reading and forgets the key. It may be called once, and not while somebody reads.
 func (r *Reader) Close() error {
 	r.source.zero()
 	var err error
+	if r.text != nil {
+		err = r.text.Close()
+	}
 	if r.again != nil {
 		err = r.again.Close()
 	}

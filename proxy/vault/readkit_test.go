@@ -154,6 +154,14 @@ func (r *reads) read(t testing.TB, g vault.Get) (*vault.Reader, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if o.Record != nil {
+		if err := o.Begin(); err != nil {
+			return nil, nil, err
+		}
+		var all bytes.Buffer
+		_, err = o.WriteTo(&all)
+		return o, all.Bytes(), err
+	}
 	buffer := make([]byte, 1000)
 	n, err := o.First(buffer)
 	if err != nil {
@@ -190,7 +198,9 @@ func (r *reads) wantError(t testing.TB, what string, g vault.Get, want error) {
 	t.Helper()
 	o, err := r.open(t, g)
 	if err == nil {
-		_, err = o.First(make([]byte, 100))
+		if err = o.Begin(); err == nil {
+			_, err = o.First(make([]byte, 100))
+		}
 	}
 	if !errors.Is(err, want) {
 		t.Errorf("%s: got %v, want %v", what, err, want)
