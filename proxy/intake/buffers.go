@@ -22,7 +22,7 @@ const leastDocuments = 16 << 20
 // Buffers hands out buffers, bounded in sum and shared fairly.
 type Buffers struct {
 	shares  *edge.Budget
-	classes [20]sync.Pool // class n holds buffers of minBuffer << n bytes
+	classes [20]sync.Pool // class n holds buffers of bufferSize(n) bytes
 	copies  sync.Pool
 }
 
@@ -33,7 +33,8 @@ func newBuffers(limit int64) *Buffers {
 }
 
 // Take returns a buffer of size bytes, or nil if the budget has none left for c.
-// It never waits: a slow client must not hold up others.
+// It never waits: a slow client must not hold up others. What encryption adds is not
+// counted.
 func (b *Buffers) Take(c edge.Claim, size int64) []byte {
 	class := bufferClass(size)
 	if class >= len(b.classes) || !b.shares.Take(c, minBuffer<<class) {
@@ -42,21 +43,34 @@ func (b *Buffers) Take(c edge.Claim, size int64) []byte {
 	if p, ok := b.classes[class].Get().(*[]byte); ok {
 		return (*p)[:size]
 	}
-	return make([]byte, minBuffer<<class)[:size]
+	return make([]byte, bufferSize(class))[:size]
 }
 
 // Give takes a buffer of c back; reuse is false while somebody may still read it.
 func (b *Buffers) Give(c edge.Claim, buffer []byte, reuse bool) {
 	buffer = buffer[:cap(buffer)]
-	b.shares.Give(c, int64(len(buffer)))
+	class := bufferClass(int64(len(buffer)))
+	b.shares.Give(c, minBuffer<<class)
 	if reuse {
 		clear(buffer) // plaintext
-		b.classes[bufferClass(int64(len(buffer)))].Put(&buffer)
+		b.classes[class].Put(&buffer)
 	}
 }
 
+// bufferSize is how long a buffer of a class is: a power of two, and room for what
+// encryption adds to so many bytes, which is 32 for each 64 KiB.
+func bufferSize(class int) int64 {
+	size := int64(minBuffer) << class
+	return size + max(size>>11, 32)
+}
+
+// bufferClass is the least class whose buffers have size bytes.
 func bufferClass(size int64) int {
-	return bits.Len64(uint64(max(size-1, 0)) / minBuffer)
+	class := bits.Len64(uint64(max(size-1, 0)) / minBuffer)
+	if class > 0 && size <= bufferSize(class-1) {
+		return class - 1
+	}
+	return class
 }
 
 // Send copies src to dst. first, if not nil, reads the first bytes into a buffer and begins

@@ -68,6 +68,14 @@ func TestBufferOfEverySizeFits(t *testing.T) {
 			t.Fatalf("%d bytes: %d are free", size, b.shares.Free())
 		}
 	}
+	for class := range len(b.classes) {
+		plain := int64(minBuffer) << class
+		sealed := b.Take(edge.Claim{}, plain+32*((plain+(64<<10)-1)/(64<<10)))
+		if free := b.shares.Free(); free != 1<<40-plain || int64(cap(sealed)) != bufferSize(class) {
+			t.Errorf("%d bytes, sealed, get a buffer of %d and leave %d", plain, cap(sealed), free)
+		}
+		b.Give(edge.Claim{}, sealed, false)
+	}
 	if b.Take(edge.Claim{}, 1<<40) != nil {
 		t.Error("a buffer larger than any class")
 	}
@@ -102,13 +110,14 @@ func TestBudgetHoldsUnderConcurrency(t *testing.T) {
 				if buffer == nil {
 					continue
 				}
-				if n := used.Add(int64(cap(buffer))); n > limit {
+				counted := int64(minBuffer) << bufferClass(int64(cap(buffer)))
+				if n := used.Add(counted); n > limit {
 					t.Errorf("%d bytes are in use", n)
 				}
 				for i := range buffer { // the race detector sees a buffer that two have
 					buffer[i] = 1
 				}
-				used.Add(-int64(cap(buffer)))
+				used.Add(-counted)
 				b.Give(edge.Claim{}, buffer, rand.N(2) == 0)
 			}
 		})

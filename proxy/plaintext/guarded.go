@@ -8,13 +8,16 @@ import (
 	"github.com/bucketseal/bucketseal/sse"
 )
 
+// pieceSize is how much of a small upload is written at once, in bytes: each write has a
+// time of its own.
+const pieceSize = 4 * sse.EncPackageSize
+
 // Guarded is the encrypted body of a small upload. It can be read again from
 // the start, and tells when nobody reads its buffer any more.
 type Guarded struct {
-	stream *sse.Stream
 	buffer []byte
 	open   *openReaders
-	enc    io.Reader
+	rest   bytes.Reader
 	once   sync.Once
 }
 
@@ -24,31 +27,44 @@ type openReaders struct {
 	n  int
 }
 
-// NewGuarded returns the encryption of a buffer by stream. It is to be closed.
-func NewGuarded(stream *sse.Stream, buffer []byte) (*Guarded, error) {
-	g := &Guarded{stream: stream, buffer: buffer, open: new(openReaders)}
-	return g, g.start()
+// NewGuarded returns a reader of encrypted bytes. It is to be closed.
+func NewGuarded(encrypted []byte) *Guarded {
+	return (&Guarded{buffer: encrypted, open: new(openReaders)}).start()
 }
 
-func (g *Guarded) start() (err error) {
-	g.enc, err = g.stream.Encrypt(bytes.NewReader(g.buffer))
-	if err == nil {
-		g.open.mu.Lock()
-		g.open.n++
-		g.open.mu.Unlock()
-	}
-	return err
+func (g *Guarded) start() *Guarded {
+	g.rest.Reset(g.buffer)
+	g.open.mu.Lock()
+	g.open.n++
+	g.open.mu.Unlock()
+	return g
 }
 
-// Again returns the same encrypted bytes once more: same key, same nonce, same
-// plaintext.
+// Again returns the same encrypted bytes once more.
 func (g *Guarded) Again() (io.ReadCloser, error) {
-	next := &Guarded{stream: g.stream, buffer: g.buffer, open: g.open}
-	return next, next.start()
+	return (&Guarded{buffer: g.buffer, open: g.open}).start(), nil
 }
 
 // Read returns encrypted bytes.
-func (g *Guarded) Read(p []byte) (int, error) { return g.enc.Read(p) }
+func (g *Guarded) Read(p []byte) (int, error) { return g.rest.Read(p) }
+
+// WriteTo writes the encrypted bytes that are left, a few packages at once.
+func (g *Guarded) WriteTo(w io.Writer) (written int64, err error) {
+	left := g.buffer[len(g.buffer)-g.rest.Len():]
+	defer func() { _, _ = g.rest.Seek(written, io.SeekCurrent) }()
+	for len(left) > 0 {
+		n, err := w.Write(left[:min(len(left), pieceSize)])
+		written += int64(n)
+		if err != nil {
+			return written, err
+		}
+		if n == 0 {
+			return written, io.ErrShortWrite
+		}
+		left = left[n:]
+	}
+	return written, nil
+}
 
 // Close says that this reader is done with the buffer.
 func (g *Guarded) Close() error {

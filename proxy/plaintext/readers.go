@@ -78,14 +78,50 @@ func (l *lastBytes) Read(p []byte) (int, error) {
 		return 0, l.err
 	}
 	n, err := l.src.Read(p)
+	if err == nil || err == io.EOF {
+		if err := l.passing(n); err != nil {
+			return 0, err
+		}
+	}
+	return n, err
+}
+
+// passing commits if the n bytes that are to be delivered now are the last.
+func (l *lastBytes) passing(n int) error {
 	l.remaining -= int64(n)
-	if l.remaining == 0 && l.commit != nil && (err == nil || err == io.EOF) {
+	if l.remaining == 0 && l.commit != nil {
 		if l.err = l.commit(); l.err != nil {
-			return 0, l.err
+			return l.err
 		}
 		l.commit = nil
 	}
-	return n, err
+	return nil
+}
+
+// WriteTo hands on what src writes.
+func (l *lastBytes) WriteTo(w io.Writer) (int64, error) {
+	if l.err != nil {
+		return 0, l.err
+	}
+	to, ok := l.src.(io.WriterTo)
+	if !ok {
+		return io.Copy(w, struct{ io.Reader }{l})
+	}
+	return to.WriteTo(&lastWriter{l, w})
+}
+
+// lastWriter commits before the last bytes are written.
+type lastWriter struct {
+	last *lastBytes
+	w    io.Writer
+}
+
+// Write writes.
+func (l *lastWriter) Write(p []byte) (int, error) {
+	if err := l.last.passing(len(p)); err != nil {
+		return 0, err
+	}
+	return l.w.Write(p)
 }
 
 // HoldLast returns a plain body of size bytes, and holds the last of them back until the

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
-
-	"github.com/bucketseal/bucketseal/sse"
 )
 
 var errDigest = errors.New("digest does not match")
@@ -75,18 +73,10 @@ func TestDrainWantsTheEnd(t *testing.T) {
 	}
 }
 
-func testStream(size int64) *sse.Stream {
-	key := sse.NewObjectKey()
-	return &sse.Stream{Key: key.Part(1), Nonce: sse.NewStreamNonce(), PlainSize: size}
-}
-
 func TestSmallBodyCanBeSentAgain(t *testing.T) {
 	t.Parallel()
-	plain := bytes.Repeat([]byte("abc"), 30_000)
-	g, err := NewGuarded(testStream(int64(len(plain))), plain)
-	if err != nil {
-		t.Fatal(err)
-	}
+	body := bytes.Repeat([]byte("abc"), 300_000)
+	g := NewGuarded(body)
 	var first [1000]byte
 	if _, err := io.ReadFull(g, first[:]); err != nil {
 		t.Fatal(err)
@@ -100,25 +90,51 @@ func TestSmallBodyCanBeSentAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, errA := io.ReadAll(second)
-	b, errB := io.ReadAll(third)
-	rest, errC := io.ReadAll(g)
+	var b bytes.Buffer
+	_, errB := third.(io.WriterTo).WriteTo(&b)
+	rest := bytes.NewBuffer(first[:])
+	_, errC := g.WriteTo(rest)
 	if err := errors.Join(errA, errB, errC); err != nil {
 		t.Fatal(err)
 	}
-	if int64(len(a)) != sse.EncSize(int64(len(plain))) || !bytes.Equal(a, b) || !bytes.Equal(a, append(first[:], rest...)) {
-		t.Errorf("the same body is sent differently: %d, %d and %d bytes", len(a), len(b), 1000+len(rest))
+	for i, got := range [][]byte{a, b.Bytes(), rest.Bytes()} {
+		if !bytes.Equal(got, body) {
+			t.Errorf("reader %d gives %d other bytes", i, len(got))
+		}
 	}
-	if bytes.Contains(a, plain[:16]) {
-		t.Error("plaintext is sent")
+	if n, err := g.Read(first[:]); n != 0 || err != io.EOF {
+		t.Errorf("after its end: %d bytes, %v", n, err)
+	}
+}
+
+// pieces is a writer that fails after so many bytes, and notes the longest write.
+type pieces struct{ limit, longest int }
+
+func (p *pieces) Write(b []byte) (int, error) {
+	p.longest = max(p.longest, len(b))
+	n := min(len(b), p.limit)
+	if p.limit -= n; n < len(b) {
+		return n, errDigest
+	}
+	return n, nil
+}
+
+func TestSmallBodyIsWrittenInPieces(t *testing.T) {
+	t.Parallel()
+	body := bytes.Repeat([]byte("abc"), 300_000)
+	g := NewGuarded(body)
+	w := &pieces{limit: 400_001}
+	if n, err := g.WriteTo(w); n != 400_001 || !errors.Is(err, errDigest) || w.longest > pieceSize {
+		t.Errorf("%d bytes in pieces of up to %d, %v", n, w.longest, err)
+	}
+	if rest, err := io.ReadAll(struct{ io.Reader }{g}); err != nil || !bytes.Equal(rest, body[400_001:]) {
+		t.Errorf("%d bytes are left: %v", len(rest), err)
 	}
 }
 
 func TestSmallBodyIsFreeWhenItsLastReaderIsClosed(t *testing.T) {
 	t.Parallel()
-	g, err := NewGuarded(testStream(3), []byte("abc"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	g := NewGuarded([]byte("abc"))
 	if g.Closed() {
 		t.Error("closed before it was")
 	}
@@ -165,6 +181,54 @@ func TestManifestComesBeforeTheLastBytes(t *testing.T) {
 		}
 		if commits != 1 || delivered != 10 {
 			t.Errorf("%s: %d commits, %d bytes", name, commits, delivered)
+		}
+	}
+}
+
+// committed is where a body goes that must be committed before its last byte.
+type committed struct {
+	t       *testing.T
+	commits *int
+	total   int
+}
+
+func (c *committed) Write(p []byte) (int, error) {
+	if c.total += len(p); (c.total == 10) != (*c.commits == 1) {
+		c.t.Errorf("%d commits when %d bytes are delivered", *c.commits, c.total)
+	}
+	return len(p), nil
+}
+
+func TestManifestComesBeforeTheLastWrite(t *testing.T) {
+	t.Parallel()
+	for name, src := range map[string]io.Reader{
+		"written": strings.NewReader("0123456789"),
+		"read":    sticky(iotest.OneByteReader(strings.NewReader("0123456789"))),
+		"pieces":  io.MultiReader(strings.NewReader("01234"), strings.NewReader("56789")),
+	} {
+		commits := 0
+		l := BeforeEnd(src, 10, func() error { commits++; return nil })
+		n, err := io.Copy(&committed{t, &commits, 0}, l)
+		if n != 10 || err != nil || commits != 1 {
+			t.Errorf("%s: %d bytes, %v, %d commits", name, n, err, commits)
+		}
+	}
+}
+
+func TestNothingIsWrittenWholeWithoutItsManifest(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("the system bucket is away")
+	for name, src := range map[string]io.Reader{
+		"written": io.MultiReader(strings.NewReader("01234"), strings.NewReader("56789")),
+		"read":    sticky(strings.NewReader("0123456789")),
+	} {
+		l := BeforeEnd(src, 10, func() error { return broken })
+		var got bytes.Buffer
+		if _, err := io.Copy(&got, l); !errors.Is(err, broken) || got.Len() == 10 {
+			t.Errorf("%s: %d bytes, %v", name, got.Len(), err)
+		}
+		if n, err := io.Copy(&got, l); n != 0 || !errors.Is(err, broken) {
+			t.Errorf("%s: then %d bytes, %v", name, n, err)
 		}
 	}
 }

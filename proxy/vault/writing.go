@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"io"
 	"maps"
 	"time"
 
@@ -67,7 +66,7 @@ func (u *writing) store(ctx context.Context, lateChecksum bool) error {
 	case u.asked.Mode == sse.ModeNone:
 		return u.sendPlain(ctx)
 	case u.size > 0 && u.size <= u.vault.o.SmallObject:
-		if buffer := u.caller.Memory.Take(u.size); buffer != nil {
+		if buffer := u.caller.Memory.Take(sse.EncSize(u.size)); buffer != nil {
 			return u.sendSmall(ctx, buffer)
 		}
 	}
@@ -106,11 +105,12 @@ func (u *writing) prepare(ctx context.Context) error {
 }
 
 // sendSmall reads the body whole, so that every digest is known and checked
-// before upstream hears of the object, and sends it in one request.
+// before upstream hears of the object, encrypts it in its buffer, and sends it in one
+// request.
 func (u *writing) sendSmall(ctx context.Context, buffer []byte) error {
 	var sent *plaintext.Guarded
 	defer func() { u.caller.Memory.Give(buffer, sent == nil || sent.Closed()) }()
-	if _, err := io.ReadFull(u.body, buffer); err != nil {
+	if err := sse.ReadSpaced(u.body, buffer, u.size); err != nil {
 		return plaintext.Fault(u.body, err)
 	}
 	if err := plaintext.Drain(u.body); err != nil {
@@ -120,10 +120,8 @@ func (u *writing) sendSmall(ctx context.Context, buffer []byte) error {
 	if err := u.prepare(ctx); err != nil {
 		return err
 	}
-	var err error
-	if sent, err = plaintext.NewGuarded(&u.stream, buffer); err != nil {
-		return err
-	}
+	u.stream.EncryptSpaced(buffer)
+	sent = plaintext.NewGuarded(buffer)
 	return u.send(ctx, storage.Body{Reader: sent, Length: sse.EncSize(u.size), Again: sent.Again})
 }
 
