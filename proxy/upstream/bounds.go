@@ -97,18 +97,36 @@ func newMeter(req *http.Request) *meter {
 	}
 	length := req.ContentLength
 	m.left.Store(length)
-	req.Body = &meteredBody{req.Body, m}
+	req.Body = m.meter(req.Body)
 	if again := req.GetBody; again != nil {
 		req.GetBody = func() (io.ReadCloser, error) {
 			body, err := again()
 			m.left.Store(length)
-			return &meteredBody{body, m}, err
+			if err != nil {
+				return nil, err
+			}
+			return m.meter(body), nil
 		}
 	}
 	return m
 }
 
 func (m *meter) missing() bool { return m.left.Load() > 0 }
+
+func (m *meter) meter(body io.ReadCloser) io.ReadCloser {
+	if w, can := body.(io.WriterTo); can {
+		return &meteredWriterTo{meteredBody{body, m}, w}
+	}
+	return &meteredBody{body, m}
+}
+
+// note counts bytes, and errors of the body.
+func (m *meter) note(n int64, err error) {
+	m.left.Add(-n)
+	if err != nil && err != io.EOF {
+		m.failed.Store(true)
+	}
+}
 
 type meteredBody struct {
 	io.ReadCloser
@@ -118,9 +136,37 @@ type meteredBody struct {
 // Read counts.
 func (b *meteredBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	b.meter.left.Add(-int64(n))
-	if err != nil && err != io.EOF {
+	b.meter.note(int64(n), err)
+	return n, err
+}
+
+// meteredWriterTo is a body that writes itself.
+type meteredWriterTo struct {
+	meteredBody
+	body io.WriterTo
+}
+
+// WriteTo counts.
+func (b *meteredWriterTo) WriteTo(w io.Writer) (int64, error) {
+	to := &meteredWriter{w: w, meter: b.meter}
+	n, err := b.body.WriteTo(to)
+	if err != nil && !to.failed {
 		b.meter.failed.Store(true)
 	}
+	return n, err
+}
+
+// meteredWriter is where a body writes itself.
+type meteredWriter struct {
+	w      io.Writer
+	meter  *meter
+	failed bool
+}
+
+// Write counts.
+func (w *meteredWriter) Write(p []byte) (int, error) {
+	n, err := w.w.Write(p)
+	w.meter.left.Add(-int64(n))
+	w.failed = w.failed || err != nil
 	return n, err
 }
