@@ -8,15 +8,12 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/minio/minio-go/v7/pkg/s3utils"
 
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/storage"
@@ -221,65 +218,6 @@ func (c *Client) Do(ctx context.Context, r *Request) (*http.Response, error) {
 		return nil, fmt.Errorf("%s to upstream: it answered %d without having taken the body: %w", r.Method, resp.StatusCode, storage.ErrUnreachable)
 	}
 	return resp, nil
-}
-
-func (c *Client) build(ctx context.Context, r *Request) *http.Request {
-	path := "/"
-	if r.Bucket != "" {
-		path += r.Bucket
-	}
-	if r.Key != "" {
-		path += "/" + r.Key
-	}
-	header := r.Header
-	if header == nil {
-		header = make(http.Header)
-	}
-	if _, said := header["User-Agent"]; !said {
-		header.Set("User-Agent", "bucketseal")
-	}
-	// net/http would send whatever has one of these again after a lost answer.
-	header.Del("Idempotency-Key")
-	header.Del("X-Idempotency-Key")
-	req := &http.Request{
-		Method: r.Method,
-		URL: &url.URL{
-			Scheme: c.endpoint.Scheme,
-			Host:   c.endpoint.Host,
-			Path:   path,
-			// '+' and ' ' differ in a signature's canonical form.
-			RawPath:  s3utils.EncodePath(path),
-			RawQuery: strings.ReplaceAll(r.query().Encode(), "+", "%20"),
-		},
-		Proto:         "HTTP/1.1",
-		ProtoMajor:    1,
-		ProtoMinor:    1,
-		Header:        header,
-		Host:          c.endpoint.Host,
-		Body:          r.Body,
-		GetBody:       r.GetBody,
-		ContentLength: r.Length,
-	}
-	if r.Length == 0 {
-		if r.Body != nil {
-			_ = r.Body.Close()
-		}
-		req.Body, req.GetBody = http.NoBody, nil
-	}
-	return req.WithContext(ctx)
-}
-
-// query is all of the request's query.
-func (r *Request) query() url.Values {
-	switch {
-	case len(r.Told) == 0 || r.STS:
-		return r.Query
-	case len(r.Query) == 0:
-		return r.Told
-	}
-	all := maps.Clone(r.Told)
-	maps.Copy(all, r.Query) // what a request means comes first
-	return all
 }
 
 // Alive asks MinIO whether it runs. storage.ErrUnreachable.
