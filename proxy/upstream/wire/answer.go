@@ -13,7 +13,7 @@ import (
 
 const (
 	// maxFields bounds how many fields a head has.
-	maxFields = 512
+	maxFields = 4096
 	// maxShared bounds heads whose values share one piece of memory, in bytes: one that
 	// is kept keeps all of it.
 	maxShared = 4 << 10

@@ -16,7 +16,7 @@ const (
 	// readBuffer is the size of a connection's buffer while a request runs, in bytes.
 	readBuffer = 16 << 10
 	// maxHead bounds the heads of an answer, informational ones included, in bytes.
-	maxHead = 256 << 10
+	maxHead = 2 << 20
 )
 
 var buffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
