@@ -21,7 +21,15 @@ type claim struct {
 
 // scope returns the credential without the access key.
 func (c *claim) scope() string {
-	return c.day + "/" + c.region + "/" + c.service + "/" + terminal
+	return string(c.appendScope(nil))
+}
+
+// appendScope appends the scope.
+func (c *claim) appendScope(b []byte) []byte {
+	b = append(append(b, c.day...), '/')
+	b = append(append(b, c.region...), '/')
+	b = append(append(b, c.service...), '/')
+	return append(b, terminal...)
 }
 
 // verifyHeader verifies an S3 request with an Authorization header.

@@ -74,7 +74,7 @@ func (k *signingKey) sign(c *claim, canonical [sha256.Size]byte, scratch *[]byte
 	buf = append(buf, '\n')
 	buf = c.date.AppendFormat(buf, timeFormat)
 	buf = append(buf, '\n')
-	buf = append(buf, c.scope()...)
+	buf = c.appendScope(buf)
 	buf = append(buf, '\n')
 	buf = hex.AppendEncode(buf, canonical[:])
 	*scratch = buf
@@ -200,7 +200,6 @@ func appendFolded(b []byte, value string) []byte {
 // escape encodes every byte but letters, digits and "-_.~" as %XX, as S3
 // does; in a path, slashes stay.
 func escape(s string, path bool) string {
-	const digits = "0123456789ABCDEF"
 	n := 0
 	for i := range len(s) {
 		if !isUnreserved(s[i], path) {
@@ -210,7 +209,13 @@ func escape(s string, path bool) string {
 	if n == 0 {
 		return s
 	}
-	b := make([]byte, 0, len(s)+2*n)
+	return string(AppendEscaped(make([]byte, 0, len(s)+2*n), s, path))
+}
+
+// AppendEscaped appends s with every byte but letters, digits and "-_.~" as %XX, as
+// S3 signs it and MinIO takes it; in a path, slashes stay.
+func AppendEscaped(b []byte, s string, path bool) []byte {
+	const digits = "0123456789ABCDEF"
 	for i := range len(s) {
 		if c := s[i]; isUnreserved(c, path) {
 			b = append(b, c)
@@ -218,7 +223,7 @@ func escape(s string, path bool) string {
 			b = append(b, '%', digits[c>>4], digits[c&15])
 		}
 	}
-	return string(b)
+	return b
 }
 
 func isUnreserved(c byte, path bool) bool {

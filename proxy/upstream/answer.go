@@ -4,7 +4,6 @@ import (
 	"encoding/xml"
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/storage"
 )
@@ -41,13 +40,4 @@ func trimQuotes(s string) string {
 		return s[1 : len(s)-1]
 	}
 	return s
-}
-
-// Discard reads a little of what is left of an answer, so that its connection
-// can be used again, and closes it.
-func Discard(resp *http.Response) {
-	enough := time.AfterFunc(discardTimeout, func() { _ = resp.Body.Close() })
-	defer enough.Stop()
-	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
-	_ = resp.Body.Close()
 }

@@ -11,12 +11,13 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/upstream/wire"
 )
 
 const (
-	// idleTimeout is how long an answer may pause between two of its bytes, and how
+	// stallTimeout is how long an answer may pause between two of its bytes, and how
 	// long upstream may not take a byte of a request.
-	idleTimeout = 30 * time.Second
+	stallTimeout = 30 * time.Second
 	// discardTimeout is how long the rest of an answer is worth waiting for, to use
 	// its connection again.
 	discardTimeout = time.Second
@@ -24,25 +25,17 @@ const (
 	handshakeTimeout = 5 * time.Second
 )
 
-// dial connects to MinIO, with a bound on each write.
+// dial connects to MinIO.
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	d := net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}
-	conn, err := d.DialContext(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	return &boundedConn{conn}, nil
+	return d.DialContext(ctx, network, address)
 }
 
-// dialTLS connects to MinIO by TLS, with a configuration made for the connection.
-// Only MinIO's name in the endpoint is accepted in its certificate.
-func dialTLS(config func() *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
+// handshake makes a connection to MinIO one of TLS, with a configuration made for the
+// connection. Only MinIO's name in the endpoint is accepted in its certificate.
+func handshake(config func() *tls.Config) func(ctx context.Context, conn net.Conn, address string) (*tls.Conn, error) {
+	return func(ctx context.Context, conn net.Conn, address string) (*tls.Conn, error) {
 		host, _, err := net.SplitHostPort(address)
-		if err != nil {
-			return nil, err
-		}
-		conn, err := dial(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
@@ -52,40 +45,23 @@ func dialTLS(config func() *tls.Config) func(ctx context.Context, network, addre
 		ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 		defer cancel()
 		if err := secure.HandshakeContext(ctx); err != nil {
-			_ = conn.Close()
 			return nil, fmt.Errorf("TLS with %s: %w%s", address, err, tlsHint(err))
 		}
 		return secure, nil
 	}
 }
 
-// boundedConn fails a write that upstream does not take in time.
-type boundedConn struct{ net.Conn }
-
-// Write writes within idleTimeout.
-func (c *boundedConn) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(idleTimeout)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(p)
-}
-
-// idleBody is an answer's body that must not pause for longer than idleTimeout.
-type idleBody struct {
-	body io.ReadCloser
+// answerBody is an answer's body.
+type answerBody struct {
+	io.ReadCloser
 	// caller ends when nobody waits for the answer any more.
 	caller context.Context
-	cancel context.CancelFunc
-	timer  *time.Timer
 }
 
-// Read reads within idleTimeout; a client that reads slowly does not count. An
-// answer that breaks off is storage.ErrUnreachable, and no kind of end: what was sent of
-// it is not known to be wrong.
-func (b *idleBody) Read(p []byte) (int, error) {
-	b.timer.Reset(idleTimeout)
-	n, err := b.body.Read(p)
-	b.timer.Stop()
+// Read reads, at most stallTimeout long. An answer that breaks off is
+// storage.ErrUnreachable, and no kind of end: what was sent of it is not known to be wrong.
+func (b *answerBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
 	switch {
 	case err == nil || err == io.EOF:
 	case b.caller.Err() != nil:
@@ -96,12 +72,14 @@ func (b *idleBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close closes the body and ends the request.
-func (b *idleBody) Close() error {
-	b.timer.Stop()
-	err := b.body.Close()
-	b.cancel()
-	return err
+// Discard reads a little of what is left of an answer, so that its connection
+// can be used again, and closes it.
+func Discard(resp *http.Response) {
+	body := resp.Body
+	if b, is := body.(*answerBody); is {
+		body = b.ReadCloser
+	}
+	wire.Drain(body, 64<<10, discardTimeout)
 }
 
 // meter counts what upstream has not taken of a request's body: an answer that
@@ -119,18 +97,36 @@ func newMeter(req *http.Request) *meter {
 	}
 	length := req.ContentLength
 	m.left.Store(length)
-	req.Body = &meteredBody{req.Body, m}
+	req.Body = m.meter(req.Body)
 	if again := req.GetBody; again != nil {
 		req.GetBody = func() (io.ReadCloser, error) {
 			body, err := again()
 			m.left.Store(length)
-			return &meteredBody{body, m}, err
+			if err != nil {
+				return nil, err
+			}
+			return m.meter(body), nil
 		}
 	}
 	return m
 }
 
 func (m *meter) missing() bool { return m.left.Load() > 0 }
+
+func (m *meter) meter(body io.ReadCloser) io.ReadCloser {
+	if w, can := body.(io.WriterTo); can {
+		return &meteredWriterTo{meteredBody{body, m}, w}
+	}
+	return &meteredBody{body, m}
+}
+
+// note counts bytes, and errors of the body.
+func (m *meter) note(n int64, err error) {
+	m.left.Add(-n)
+	if err != nil && err != io.EOF {
+		m.failed.Store(true)
+	}
+}
 
 type meteredBody struct {
 	io.ReadCloser
@@ -140,9 +136,37 @@ type meteredBody struct {
 // Read counts.
 func (b *meteredBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	b.meter.left.Add(-int64(n))
-	if err != nil && err != io.EOF {
+	b.meter.note(int64(n), err)
+	return n, err
+}
+
+// meteredWriterTo is a body that writes itself.
+type meteredWriterTo struct {
+	meteredBody
+	body io.WriterTo
+}
+
+// WriteTo counts.
+func (b *meteredWriterTo) WriteTo(w io.Writer) (int64, error) {
+	to := &meteredWriter{w: w, meter: b.meter}
+	n, err := b.body.WriteTo(to)
+	if err != nil && !to.failed {
 		b.meter.failed.Store(true)
 	}
+	return n, err
+}
+
+// meteredWriter is where a body writes itself.
+type meteredWriter struct {
+	w      io.Writer
+	meter  *meter
+	failed bool
+}
+
+// Write counts.
+func (w *meteredWriter) Write(p []byte) (int, error) {
+	n, err := w.w.Write(p)
+	w.meter.left.Add(-int64(n))
+	w.failed = w.failed || err != nil
 	return n, err
 }

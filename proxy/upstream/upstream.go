@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -16,10 +15,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/minio/minio-go/v7/pkg/s3utils"
-
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/upstream/wire"
 )
 
 // HopHeader is on every request to MinIO that a client caused. A bucketseal that
@@ -54,9 +52,9 @@ type Client struct {
 	endpoint  *url.URL
 	region    string
 	signer    sigv4.Signer
-	transport *http.Transport
+	transport *wire.Transport
 	// slow is for requests that MinIO answers only when it has moved their data.
-	slow *http.Transport
+	slow *wire.Transport
 
 	epoch atomic.Uint64
 	// program is what the last answer said of who gave it.
@@ -109,23 +107,20 @@ func (c *Client) noteProgram(h http.Header) {
 	}
 }
 
-func newTransport(config func() *tls.Config, headerTimeout time.Duration) *http.Transport {
-	return &http.Transport{
-		DialContext:         dial,
-		DialTLSContext:      dialTLS(config),
-		MaxIdleConns:        1024,
-		MaxIdleConnsPerHost: 1024,
+func newTransport(config func() *tls.Config, headerTimeout time.Duration) *wire.Transport {
+	return wire.New(wire.Options{
+		Dial:      dial,
+		Handshake: handshake(config),
+		MaxIdle:   1024,
 		// MinIO closes idle connections after 30 s; a request that is sent on one
 		// that is being closed cannot always be repeated.
-		IdleConnTimeout:       20 * time.Second,
-		ResponseHeaderTimeout: headerTimeout,
+		IdleTimeout:   20 * time.Second,
+		HeaderTimeout: headerTimeout,
 		// MinIO refuses a large body before it is sent; a server that never
 		// answers the expectation gets the body after this time.
-		ExpectContinueTimeout: 2 * time.Second,
-		DisableCompression:    true,
-		WriteBufferSize:       64 << 10,
-		ReadBufferSize:        16 << 10,
-	}
+		ContinueTimeout: 2 * time.Second,
+		StallTimeout:    stallTimeout,
+	})
 }
 
 // Secure says that what is sent cannot be read or changed on the way: TLS, or
@@ -189,8 +184,6 @@ type Request struct {
 // reading it failed, or the context's cause. Reading the answer's body has the
 // same errors.
 func (c *Client) Do(ctx context.Context, r *Request) (*http.Response, error) {
-	caller := ctx
-	ctx, cancel := context.WithCancel(ctx)
 	req := c.build(ctx, r)
 	sent := newMeter(req)
 	if r.Credential != nil {
@@ -203,9 +196,8 @@ func (c *Client) Do(ctx context.Context, r *Request) (*http.Response, error) {
 	}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		defer cancel()
-		if caller.Err() != nil {
-			return nil, context.Cause(caller)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
 		}
 		if !sent.failed.Load() { // else it is the body's fault
 			c.epoch.Add(1)
@@ -215,75 +207,17 @@ func (c *Client) Do(ctx context.Context, r *Request) (*http.Response, error) {
 	c.noteProgram(resp.Header)
 	if resp.Header.Get("Server") == ownServer {
 		_ = resp.Body.Close()
-		cancel()
 		return nil, fmt.Errorf("%w: the upstream is no MinIO, but a bucketseal, perhaps this one: upstream.endpoint must lead to MinIO itself", ErrUnfit)
 	}
 	c.noteEncrypted(r, resp)
-	resp.Body = &idleBody{body: resp.Body, caller: caller, cancel: cancel, timer: time.AfterFunc(idleTimeout, cancel)}
+	if resp.Body != http.NoBody {
+		resp.Body = &answerBody{resp.Body, ctx}
+	}
 	if resp.StatusCode < 300 && sent.missing() {
 		_ = resp.Body.Close()
 		return nil, fmt.Errorf("%s to upstream: it answered %d without having taken the body: %w", r.Method, resp.StatusCode, storage.ErrUnreachable)
 	}
 	return resp, nil
-}
-
-func (c *Client) build(ctx context.Context, r *Request) *http.Request {
-	path := "/"
-	if r.Bucket != "" {
-		path += r.Bucket
-	}
-	if r.Key != "" {
-		path += "/" + r.Key
-	}
-	header := r.Header
-	if header == nil {
-		header = make(http.Header)
-	}
-	if _, said := header["User-Agent"]; !said {
-		header.Set("User-Agent", "bucketseal")
-	}
-	// net/http would send whatever has one of these again after a lost answer.
-	header.Del("Idempotency-Key")
-	header.Del("X-Idempotency-Key")
-	req := &http.Request{
-		Method: r.Method,
-		URL: &url.URL{
-			Scheme: c.endpoint.Scheme,
-			Host:   c.endpoint.Host,
-			Path:   path,
-			// '+' and ' ' differ in a signature's canonical form.
-			RawPath:  s3utils.EncodePath(path),
-			RawQuery: strings.ReplaceAll(r.query().Encode(), "+", "%20"),
-		},
-		Proto:         "HTTP/1.1",
-		ProtoMajor:    1,
-		ProtoMinor:    1,
-		Header:        header,
-		Host:          c.endpoint.Host,
-		Body:          r.Body,
-		GetBody:       r.GetBody,
-		ContentLength: r.Length,
-	}
-	if r.Length == 0 {
-		if r.Body != nil {
-			_ = r.Body.Close()
-		}
-		req.Body, req.GetBody = http.NoBody, nil
-	}
-	return req.WithContext(ctx)
-}
-
-// query is all of the request's query.
-func (r *Request) query() url.Values {
-	switch {
-	case len(r.Told) == 0 || r.STS:
-		return r.Query
-	case len(r.Query) == 0:
-		return r.Told
-	}
-	all := maps.Clone(r.Told)
-	maps.Copy(all, r.Query) // what a request means comes first
-	return all
 }
 
 // Alive asks MinIO whether it runs. storage.ErrUnreachable.
