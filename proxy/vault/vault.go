@@ -20,6 +20,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/glob"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
+	"github.com/bucketseal/bucketseal/proxy/listing"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
@@ -54,6 +55,7 @@ type Options struct {
 type Vault struct {
 	o       Options
 	log     *slog.Logger
+	lists   *listing.Lister
 	layouts layouts
 	senders partSenders
 	copies  sync.Pool // of *[copyBuffer]byte
@@ -71,7 +73,13 @@ func New(o Options) (*Vault, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	v := &Vault{o: o, log: o.Logger}
+	lists, err := listing.New(listing.Options{
+		Storage: o.Storage, Keys: o.Keys, Objects: o.Objects, Manifests: o.Manifests, Logger: o.Logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("vault: %w", err)
+	}
+	v := &Vault{o: o, log: o.Logger, lists: lists}
 	v.copies.New = func() any { return new([copyBuffer]byte) }
 	return v, nil
 }
