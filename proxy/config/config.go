@@ -70,6 +70,8 @@ type Config struct {
 
 	TLS         TLS
 	SmallObject SmallObject
+	// ListingCache is the memory in bytes for what listings show of objects; 0 is none.
+	ListingCache int64
 	Limits      Limits
 	Log         Log
 	// MetricsAddress is where metrics are served, HOST:PORT; "" for nowhere.

@@ -56,6 +56,7 @@ func (l *listing) completeMetadata(ctx context.Context, page *storage.Page) erro
 		return err
 	}
 	type version struct{ key, id string }
+	l.completed = make(map[int]bool)
 	known := make(map[version]*storage.Entry, len(full.Entries))
 	for i := range full.Entries {
 		known[version{full.Entries[i].Key, full.Entries[i].VersionID}] = &full.Entries[i]
@@ -70,6 +71,9 @@ func (l *listing) completeMetadata(ctx context.Context, page *storage.Page) erro
 			return fmt.Errorf("list %q: %w", e.Key, ErrServiceRights)
 		}
 		e.Metadata = reservedOnly(same.Metadata)
+		if same.Size == e.Size && same.LastModified == e.LastModified {
+			l.completed[i] = true
+		}
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ import (
 // needs.
 var ErrServiceRights = errors.New("the proxy's own identity at MinIO may not read an object: see its policy in docs/configuration.md")
 
-// Options are a Lister's dependencies. All are required.
+// Options are a Lister's dependencies and settings. All but Cache are required.
 type Options struct {
 	// Storage is where objects lie.
 	Storage storage.Storage
@@ -30,17 +30,23 @@ type Options struct {
 	Manifests *manifest.Store
 	// Logger is told which objects cannot be opened.
 	Logger *slog.Logger
+	// Cache is how many bytes of memory may be used to remember objects; 0 remembers
+	// none.
+	Cache int64
 }
 
 // Lister lists objects. It is safe for concurrent use.
-type Lister struct{ o Options }
+type Lister struct {
+	o     Options
+	cache *cache // nil for none
+}
 
 // New checks the options.
 func New(o Options) (*Lister, error) {
 	if o.Storage == nil || o.Keys == nil || o.Objects == nil || o.Manifests == nil || o.Logger == nil {
 		return nil, errors.New("listing: incomplete options")
 	}
-	return &Lister{o}, nil
+	return &Lister{o, newCache(o.Cache)}, nil
 }
 
 // List asks for one page of a listing.
@@ -82,17 +88,27 @@ type Known struct {
 // the listing: key services, storage.ErrUnreachable. storage.ErrListing, ErrServiceRights.
 func (s *Lister) List(ctx context.Context, c *caller.Caller, list *List) (*Page, error) {
 	l := &listing{Lister: s, caller: c, list: list}
+	if l.promising() {
+		page, ok, err := l.recall(ctx)
+		if ok || err != nil && !errors.Is(err, storage.ErrListing) {
+			return page, err
+		}
+	}
 	page, err := l.fetch(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if l.cache != nil { // the ids are of what the storage states
+		l.ids = l.cache.statements(list.Bucket, page.Entries)
 	}
 	entries, err := l.open(ctx, page)
 	if err != nil {
 		return nil, err
 	}
+	l.learn(ctx, page, entries)
 	out := &Page{Page: page, Known: make([]Known, len(entries))}
 	for i := range entries {
-		out.Known[i] = entries[i].told()
+		out.Known[i] = entries[i].told(list.Metadata)
 	}
 	return out, nil
 }
@@ -103,6 +119,10 @@ type listing struct {
 	caller *caller.Caller
 	list   *List
 	grants grants
+	// ids are those of the page's entries.
+	ids []statementID
+	// completed are the entries whose metadata the proxy's own credential brought.
+	completed map[int]bool
 }
 
 // as returns the storage as the caller sees it.

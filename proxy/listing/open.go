@@ -28,13 +28,19 @@ type entry struct {
 	// and is to be read.
 	known, late bool
 	shown       bool // the caller may see the ETag that the facts give
+	// complete says that all metadata came with the statement of size, ETag and time;
+	// failed that something of the object cannot be read.
+	complete, failed bool
 }
 
 // told is what clients may know besides the entry.
-func (e *entry) told() Known {
-	known := Known{Record: e.record, Checksum: e.facts.Checksum}
+func (e *entry) told(record bool) Known {
+	known := Known{Checksum: e.facts.Checksum}
 	if e.record != nil {
 		known.Mode = e.record.Mode
+	}
+	if record {
+		known.Record = e.record
 	}
 	return known
 }
@@ -83,6 +89,7 @@ func (l *listing) readManifests(ctx context.Context, entries []entry) error {
 			return fmt.Errorf("manifest of %q: %w", e.Key, err)
 		} else if err != nil {
 			l.warn(ctx, e, err)
+			e.failed = true
 			continue
 		}
 		e.facts, e.known = found[ref], true
@@ -124,6 +131,7 @@ func (l *listing) openRecords(ctx context.Context, page *storage.Page) ([]entry,
 			for i := next.Add(1) - 1; i < int64(len(entries)); i = next.Add(1) - 1 {
 				e := &entries[i]
 				e.Entry, e.stored = &page.Entries[i], page.Entries[i].ETag
+				e.complete = e.HasMetadata || l.completed[int(i)]
 				err := l.openRecord(ctx, e)
 				if sealed.MayPass(err) {
 					next.Store(int64(len(entries)))
@@ -131,6 +139,7 @@ func (l *listing) openRecords(ctx context.Context, page *storage.Page) ([]entry,
 				}
 				if err != nil {
 					l.warn(ctx, e, err)
+					e.failed = true
 				}
 			}
 			return nil

@@ -47,6 +47,9 @@ type Options struct {
 	// SmallObject is the size in bytes up to which an upload is read whole before it is
 	// sent on.
 	SmallObject int64
+	// ListingCache is how many bytes of memory may be used to remember what listings show;
+	// 0 remembers nothing.
+	ListingCache int64
 	// Logger is told what operators should know; nil means slog.Default().
 	Logger *slog.Logger
 }
@@ -74,7 +77,7 @@ func New(o Options) (*Vault, error) {
 		o.Logger = slog.Default()
 	}
 	lists, err := listing.New(listing.Options{
-		Storage: o.Storage, Keys: o.Keys, Objects: o.Objects, Manifests: o.Manifests, Logger: o.Logger,
+		Storage: o.Storage, Keys: o.Keys, Objects: o.Objects, Manifests: o.Manifests, Logger: o.Logger, Cache: o.ListingCache,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
