@@ -131,7 +131,9 @@ func (l *listing) factOf(ctx context.Context, e *entry) (fact, bool) {
 		return fact{}, false
 	case f.mode != sse.ModeS3 && e.record.Layout == sse.OneStream:
 		return f, true
-	case !e.known || f.mode == sse.ModeS3 && !(e.shown && l.proven(ctx, e)) || !f.take(&e.facts):
+	case f.mode == sse.ModeS3 && (!e.shown || !l.proven(ctx, e)):
+		return fact{}, false
+	case !e.known || !f.take(&e.facts):
 		return fact{}, false
 	}
 	if !e.late {
