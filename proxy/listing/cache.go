@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	// factBytes is what a remembered object takes in memory, at most: 56 bytes in a map
-	// that is at worst half full.
-	factBytes = 128
+	// factBytes and writtenBytes are what a remembered object takes in memory, at most: 64
+	// and 80 bytes in a map that is at worst half full.
+	factBytes    = 128
+	writtenBytes = 160
 	// maxVouchers, maxBuckets and maxPages bound what else is remembered.
 	maxVouchers = 1024
 	maxBuckets  = 4096
@@ -49,9 +50,9 @@ type factFlags uint8
 const (
 	hasMD5 factFlags = 1 << iota
 	isComposite
-	// inRecord says that MD5 and checksum stand in the record itself, and not in a
-	// manifest.
-	inRecord
+	// oneStream says that only who may use the key is told of the checksum of an object of
+	// SSE-S3.
+	oneStream
 )
 
 // facts returns what clients are shown of it.
@@ -83,11 +84,14 @@ type vouchedFor struct {
 // is safe for concurrent use.
 type cache struct {
 	secret [32]byte
-	limit  int // of facts
 	began  time.Time
+	// limit is of facts, writtenLimit of written.
+	limit, writtenLimit int
 
 	mu       sync.RWMutex
 	facts    map[statementID]fact
+	written  map[statementID]written
+	age      int       // how often all was forgotten
 	vouchers []voucher // a fact's voucher is an index
 	voucher  map[vouchedFor]uint32
 	buckets  map[string]struct{} // of which there are facts
@@ -96,10 +100,10 @@ type cache struct {
 
 // newCache returns one of at most so many bytes, nil for none.
 func newCache(bytes int64) *cache {
-	if bytes < factBytes {
+	c := &cache{limit: int(bytes / 4 * 3 / factBytes), writtenLimit: int(bytes / 4 / writtenBytes), began: time.Now()}
+	if c.limit == 0 || c.writtenLimit == 0 {
 		return nil
 	}
-	c := &cache{limit: int(bytes / factBytes), began: time.Now()}
 	_, _ = rand.Read(c.secret[:])
 	c.clear()
 	return c
@@ -107,8 +111,10 @@ func newCache(bytes int64) *cache {
 
 func (c *cache) clear() {
 	c.facts, c.voucher = make(map[statementID]fact), make(map[vouchedFor]uint32)
+	c.written = make(map[statementID]written)
 	c.buckets, c.pages = make(map[string]struct{}), make(map[statementID]struct{})
 	c.vouchers = nil
+	c.age++
 }
 
 // now is the cache's clock, in seconds; never 0.
@@ -143,24 +149,43 @@ func (c *cache) statements(bucket string, entries []storage.Entry) []statementID
 	return ids
 }
 
-// get returns what is known of the objects, how many of them are known, and who vouches
-// for them.
-func (c *cache) get(ids []statementID) (known []fact, n int, vouchers map[uint32]voucher) {
-	known, vouchers = make([]fact, len(ids)), make(map[uint32]voucher)
+// recalled is what is known of a page.
+type recalled struct {
+	facts    []fact // of its entries
+	n        int    // how many of them are known
+	vouchers map[uint32]voucher
+}
+
+// get returns what is known of a page's entries, whose ids are given.
+func (c *cache) get(bucket string, entries []storage.Entry, ids []statementID) *recalled {
+	r := &recalled{facts: make([]fact, len(ids)), vouchers: make(map[uint32]voucher)}
+	h := hasher{secret: &c.secret}
 	now := c.now()
+	var promotions []promotion
+	age := 0
+	defer func() { c.promote(age, promotions) }()
 	c.mu.RLock()
 	defer c.mu.RUnlock()
+	age = c.age
 	for i, id := range ids {
 		f, ok := c.facts[id]
+		if !ok && len(c.written) > 0 && !entries[i].DeleteMarker {
+			var from statementID
+			if from, f, ok = c.listed(&h, bucket, &entries[i]); ok {
+				f.until = now + int64(unprovenFor/time.Second)
+				promotions = append(promotions, promotion{from, id, f})
+			}
+		}
 		if !ok || f.until != 0 && f.until < now {
 			continue
 		}
-		known[i], n = f, n+1
+		r.facts[i] = f
+		r.n++
 		if f.mode == sse.ModeS3 {
-			vouchers[f.voucher] = c.vouchers[f.voucher]
+			r.vouchers[f.voucher] = c.vouchers[f.voucher]
 		}
 	}
-	return known, n, vouchers
+	return r
 }
 
 // learned is a fact that was found out.
@@ -170,8 +195,8 @@ type learned struct {
 	voucher voucher // of SSE-S3
 }
 
-// put remembers facts of a bucket. What a key vouches for is not replaced by what none
-// does.
+// put remembers facts of a bucket. What a key vouches for without an end is not replaced
+// by what none does.
 func (c *cache) put(bucket string, all []learned) {
 	until := c.now() + int64(unprovenFor/time.Second)
 	c.mu.Lock()
@@ -184,7 +209,7 @@ func (c *cache) put(bucket string, all []learned) {
 		} else {
 			f.until = until
 		}
-		if known && old.mode == sse.ModeS3 && f.mode != sse.ModeS3 {
+		if known && old.until == 0 && f.mode != sse.ModeS3 {
 			continue
 		}
 		if !known {
@@ -193,6 +218,13 @@ func (c *cache) put(bucket string, all []learned) {
 		c.facts[all[i].id] = f
 	}
 	if len(all) > 0 {
+		c.knowBucket(bucket)
+	}
+}
+
+// knowBucket notes that there are facts of a bucket.
+func (c *cache) knowBucket(bucket string) {
+	if _, known := c.buckets[bucket]; !known {
 		makeRoom(c.buckets, maxBuckets)
 		c.buckets[bucket] = struct{}{}
 	}
@@ -207,7 +239,8 @@ func (c *cache) vouch(v voucher) uint32 {
 			c.clear()
 		}
 		n = uint32(len(c.vouchers)) //nolint:gosec // at most maxVouchers
-		c.vouchers = append(c.vouchers, v)
+		own := *v.record            // which is part of what a write needs
+		c.vouchers = append(c.vouchers, voucher{v.name, &own})
 		c.voucher[what] = n
 	}
 	return n

@@ -100,6 +100,7 @@ func (s *Lister) List(ctx context.Context, c *caller.Caller, list *List) (*Page,
 	}
 	if l.cache != nil { // the ids are of what the storage states
 		l.ids = l.cache.statements(list.Bucket, page.Entries)
+		l.known = l.cache.get(list.Bucket, page.Entries, l.ids).n
 	}
 	entries, err := l.open(ctx, page)
 	if err != nil {
@@ -119,8 +120,9 @@ type listing struct {
 	caller *caller.Caller
 	list   *List
 	grants grants
-	// ids are those of the page's entries.
-	ids []statementID
+	// ids are those of the page's entries, of which so many were known before.
+	ids   []statementID
+	known int
 	// completed are the entries whose metadata the proxy's own credential brought.
 	completed map[int]bool
 }

@@ -27,26 +27,31 @@ func (l *listing) recall(ctx context.Context) (*Page, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	known, n, vouchers := l.cache.get(l.cache.statements(l.list.Bucket, page.Entries))
-	for i := range page.Entries {
-		if page.Entries[i].DeleteMarker {
-			known[i], n = fact{}, n+1
-		}
-	}
-	if n < len(page.Entries) {
+	known := l.cache.get(l.list.Bucket, page.Entries, l.cache.statements(l.list.Bucket, page.Entries))
+	if known.n+markers(page) < len(page.Entries) {
 		return nil, false, nil
 	}
-	shown, ok, err := l.confirm(ctx, vouchers)
+	shown, ok, err := l.confirm(ctx, known.vouchers)
 	if err != nil || !ok {
 		return nil, false, err
 	}
 	out := &Page{Page: page, Known: make([]Known, len(page.Entries))}
-	for i := range known {
-		if f := &known[i]; f.known {
+	for i := range known.facts {
+		if f := &known.facts[i]; f.known {
 			out.Known[i] = f.show(&page.Entries[i], shown[f.voucher])
 		}
 	}
 	return out, true, nil
+}
+
+// markers is how many delete markers a page has: nothing is remembered of them.
+func markers(page *storage.Page) (n int) {
+	for i := range page.Entries {
+		if page.Entries[i].DeleteMarker {
+			n++
+		}
+	}
+	return n
 }
 
 // show gives an entry what is known of it, as it is shown to a caller who may, or may not,
@@ -59,7 +64,7 @@ func (f *fact) show(e *storage.Entry, may bool) Known {
 	case f.mode != sse.ModeS3:
 	case may:
 		e.ETag = sealed.ETag(&sse.Record{Mode: f.mode}, &facts, e.ETag)
-	case f.flags&inRecord != 0:
+	case f.flags&oneStream != 0:
 		known.Checksum = nil
 	}
 	return known
@@ -97,17 +102,17 @@ func (l *listing) learn(ctx context.Context, page *storage.Page, entries []entry
 	if l.cache == nil || !l.o.Storage.Capabilities().ListsMetadata {
 		return
 	}
-	_, before, _ := l.cache.get(l.ids)
 	var all []learned
-	markers := 0
 	for i := range entries {
 		e := &entries[i]
 		if e.DeleteMarker {
-			markers++
-		} else if f, ok := l.factOf(ctx, e); ok {
+			continue
+		}
+		if f, ok := l.factOf(ctx, e); ok {
 			all = append(all, learned{l.ids[i], f, voucher{e.name, e.record}})
 		}
 	}
+	before, markers := l.known, markers(page)
 	l.cache.put(l.list.Bucket, all)
 	l.cache.mark(l.pageID(l.marker()), len(all)+markers < len(entries))
 	if page.Truncated {
@@ -126,6 +131,9 @@ func (l *listing) factOf(ctx context.Context, e *entry) (fact, bool) {
 		return f, true
 	}
 	f.mode = e.record.Mode
+	if e.record.Layout == sse.OneStream {
+		f.flags |= oneStream
+	}
 	switch {
 	case e.late && l.o.Manifests.Restored(e.ref()):
 		return fact{}, false
@@ -135,9 +143,6 @@ func (l *listing) factOf(ctx context.Context, e *entry) (fact, bool) {
 		return fact{}, false
 	case !e.known || !f.take(&e.facts):
 		return fact{}, false
-	}
-	if !e.late {
-		f.flags |= inRecord
 	}
 	return f, true
 }
