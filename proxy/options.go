@@ -64,6 +64,9 @@ type Options struct {
 	// bytes; 0 means 128 MiB. Uploads that find none left are streamed.
 	// Documents have a quarter of that besides, at least 16 MiB.
 	SmallObjectBudget int64
+	// ListingCache bounds the memory, in bytes, in which it is remembered what listings
+	// show of objects; 0 remembers nothing.
+	ListingCache int64
 	// Domains are the names below which a host name begins with a bucket, in lower
 	// case; none means that buckets stand in paths only.
 	Domains []string

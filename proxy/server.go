@@ -159,7 +159,7 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 	}
 	s.vault, err = vault.New(vault.Options{
 		Storage: storage, Keys: keys, Objects: objects, Encryption: s.encryption, Manifests: manifests, Ledger: manifest.NewLedger(s.system),
-		Ready: s.setup.Ensure, PlainRead: o.PlainRead, SmallObject: o.SmallObject, Logger: o.Logger,
+		Ready: s.setup.Ensure, PlainRead: o.PlainRead, SmallObject: o.SmallObject, ListingCache: o.ListingCache, Logger: o.Logger,
 	})
 	if err != nil {
 		return err

@@ -70,8 +70,10 @@ type Config struct {
 
 	TLS         TLS
 	SmallObject SmallObject
-	Limits      Limits
-	Log         Log
+	// ListingCache is the memory in bytes for what listings show of objects; 0 is none.
+	ListingCache int64
+	Limits       Limits
+	Log          Log
 	// MetricsAddress is where metrics are served, HOST:PORT; "" for nowhere.
 	MetricsAddress string
 	// ReadinessKeyService says that the server is not ready while its key service

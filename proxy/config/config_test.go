@@ -51,6 +51,7 @@ system_bucket: seal-system
 deployment: prod-1
 tls: {cert: /tls/cert.pem, key: tls/key.pem, min_version: "1.3", client_auth: require, client_ca: clients}
 small_object: {size: 1MiB, budget: 64MB}
+listing_cache: 5MiB
 limits:
   drain: 10s
   shutdown: 1m
@@ -97,7 +98,7 @@ func TestEverySettingOfAFileIsRead(t *testing.T) {
 		TLS: TLS{
 			Cert: "/tls/cert.pem", Key: "/etc/seal/tls/key.pem", MinVersion: "1.3", ClientAuth: ClientAuthRequire, ClientCA: "/etc/seal/clients",
 		},
-		SmallObject: SmallObject{Size: 1 << 20, Budget: 64e6},
+		SmallObject: SmallObject{Size: 1 << 20, Budget: 64e6}, ListingCache: 5 << 20,
 		Limits: Limits{
 			Drain: 10 * time.Second, Shutdown: time.Minute, ReadHeader: 5 * time.Second, Idle: 2 * time.Minute, MaxHeader: 128 << 10,
 			MaxClockSkew: 5 * time.Minute, UpstreamHeader: 30 * time.Second, RuleLease: 500 * time.Millisecond,

@@ -207,6 +207,10 @@ func limitSettings() []Setting {
 			Usage: "memory for all such uploads together", set: size(func(c *Config) *int64 { return &c.SmallObject.Budget }, 1<<20, 1<<40),
 		},
 		{
+			Path: "listing_cache", Type: TypeSize, Default: "32MiB",
+			Usage: "memory for sizes and ETags that were listed, so that the next listing costs MinIO less", set: size(func(c *Config) *int64 { return &c.ListingCache }, 0, 1<<40),
+		},
+		{
 			Path: "limits.drain", Type: TypeDuration, Default: "0s",
 			Usage: "how long connections are accepted once the server is asked to end, while readiness is 503", set: duration(func(c *Config) *time.Duration { return &c.Limits.Drain }, 0, time.Hour),
 		},

@@ -60,7 +60,7 @@ func (l *listing) serve(w http.ResponseWriter) error {
 	}
 	l.metadata = r.Query.Get("metadata") == "true"
 	page, err := l.server.vault.List(r.Context(), l.server.reader(r), &vault.List{
-		Bucket: r.Bucket, Versions: l.kind == listVersions, Parameters: l.parameters(), Owner: l.owner,
+		Bucket: r.Bucket, Versions: l.kind == listVersions, Parameters: l.parameters(), Owner: l.owner, Metadata: l.metadata,
 	})
 	if err != nil {
 		return err

@@ -214,6 +214,9 @@ type Stored struct {
 	Version string
 	// Modified is when the object was stored; zero if the storage did not say.
 	Modified time.Time
+	// After and Before are times between which it was stored, by the clock that listings
+	// tell the time of; both are zero if that is not known.
+	After, Before time.Time
 	// Meta is what else the answer says, by its headers' names.
 	Meta Metadata
 }

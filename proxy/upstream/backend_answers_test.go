@@ -361,3 +361,24 @@ func TestMinIOMayTakeItsTimeToMoveData(t *testing.T) {
 		})
 	}
 }
+
+// A request's id at MinIO is when it came.
+func TestTimesBetweenWhichAnObjectWasStored(t *testing.T) {
+	t.Parallel()
+	for id, want := range map[string]time.Time{
+		"18B2D9A1B2C3D4E5":  time.Unix(0, 0x18B2D9A1B2C3D4E5),
+		"":                  {},
+		"18B2D9A1B2C3D4":    {},
+		"x8B2D9A1B2C3D4E5":  {},
+		"F8B2D9A1B2C3D4E5":  {},
+		"018B2D9A1B2C3D4E5": {},
+	} {
+		after, before := between(http.Header{"X-Amz-Request-Id": {id}}, time.Second)
+		if !after.Equal(want) || !want.IsZero() && !before.Equal(want.Add(time.Second)) || want.IsZero() && !before.IsZero() {
+			t.Errorf("%q: %v to %v", id, after, before)
+		}
+	}
+	if after, _ := between(http.Header{"X-Amz-Request-Id": {"18B2D9A1B2C3D4E5"}}, time.Hour); !after.IsZero() {
+		t.Errorf("a write of an hour: %v", after)
+	}
+}

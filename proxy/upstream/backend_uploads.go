@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/storage"
 )
@@ -80,11 +81,16 @@ func (b *backend) Complete(ctx context.Context, c *storage.Complete) (*storage.S
 	r.Slow = true
 	r.conditions(c.Conditions)
 	r.document(completeDocument(c.Parts))
+	begin := time.Now()
 	a, err := b.client.do(ctx, r, http.StatusOK)
 	if err != nil {
 		return nil, err
 	}
-	return a.stored("upstream's answer to Complete")
+	stored, err := a.stored("upstream's answer to Complete")
+	if err == nil {
+		stored.After, stored.Before = between(a.header(), time.Since(begin))
+	}
+	return stored, err
 }
 
 // completeDocument is the list of parts as MinIO takes it.

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/storage"
@@ -16,15 +17,33 @@ func (b *backend) Put(ctx context.Context, p *storage.Put) (*storage.Stored, err
 	r.record(p.Record)
 	r.conditions(p.Conditions)
 	r.body(&p.Body, b.client.Secure())
+	begin := time.Now()
 	a, err := b.client.do(ctx, r, http.StatusOK)
 	if err != nil {
 		return nil, err
 	}
 	_ = a.Close()
 	h := a.header()
-	return &storage.Stored{
+	stored := &storage.Stored{
 		ETag: h.Get("Etag"), Version: h.Get("X-Amz-Version-Id"), Modified: modified(h), Meta: storage.Metadata(h),
-	}, nil
+	}
+	stored.After, stored.Before = between(h, time.Since(begin))
+	return stored, nil
+}
+
+// maxBetween is how long a write may take for its time to be of any use.
+const maxBetween = time.Minute
+
+// between returns the times between which MinIO stored what a request brought that took so
+// long: a request's id is when it came, in nanoseconds by the clock of the node that
+// answers. Zero times for an id that is no such time.
+func between(h http.Header, took time.Duration) (after, before time.Time) {
+	n, err := strconv.ParseUint(h.Get("X-Amz-Request-Id"), 16, 63)
+	if err != nil || len(h.Get("X-Amz-Request-Id")) != 16 || took > maxBetween {
+		return time.Time{}, time.Time{}
+	}
+	after = time.Unix(0, int64(n)) //nolint:gosec // 63 bits
+	return after, after.Add(took)
 }
 
 // Delete implements storage.Backend.

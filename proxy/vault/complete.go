@@ -9,6 +9,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/conditions"
+	"github.com/bucketseal/bucketseal/proxy/listing"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
@@ -171,7 +172,21 @@ func (p *completing) commit(ctx context.Context, pinned storage.Conditions) erro
 		return fmt.Errorf("upstream stored the ETag %q, not %q: %w", stored.ETag, p.etag, storage.ErrLied)
 	}
 	p.version = stored.Version
+	p.learn(stored)
 	return nil
+}
+
+// learn has listings remember the object.
+func (p *completing) learn(stored *storage.Stored) {
+	w := &listing.Written{Name: p.wanted.Name, Record: p.upload.record, Facts: p.facts, Size: p.facts.PlainSize, Stored: stored}
+	for _, part := range p.chosen {
+		if w.Record == nil {
+			w.EncSize += part.PlainSize
+		} else {
+			w.EncSize += sse.EncSize(part.PlainSize)
+		}
+	}
+	p.vault.lists.Learn(w)
 }
 
 // done is the object as clients know it.

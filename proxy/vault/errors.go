@@ -23,7 +23,6 @@ var (
 	ErrInvalidChecksum   = errors.New("invalid checksum")
 	ErrChecksumMismatch  = errors.New("checksum does not match")
 	ErrCopyOntoItself    = errors.New("copy of an object onto itself that changes nothing")
-	ErrServiceRights     = errors.New("the proxy's own identity at MinIO may not read an object: see its policy in docs/configuration.md")
 )
 
 // errNoLength says that upstream does not tell how long a plain object is: nothing

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"github.com/bucketseal/bucketseal/proxy/keyring"
+	"github.com/bucketseal/bucketseal/proxy/listing"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 )
 
@@ -13,4 +14,5 @@ var (
 	ErrOtherS3Key    = keyring.ErrOtherS3Key
 	ErrNoManifest    = manifest.ErrMissing
 	ErrUncertain     = manifest.ErrUncertain
+	ErrServiceRights = listing.ErrServiceRights
 )

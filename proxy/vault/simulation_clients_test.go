@@ -529,7 +529,7 @@ func (c *simClient) list() {
 	for i := range page.Entries {
 		key, _ := url.QueryUnescape(page.Entries[i].Key)
 		at[key] = i
-		if page.Known[i].Record == nil {
+		if page.Known[i].Mode == sse.ModeNone {
 			c.Errorf("%s: %s is listed without its record", c.name, key)
 			return
 		}
@@ -546,7 +546,7 @@ func (c *simClient) list() {
 				return false
 			}
 			content := c.known(s.value)
-			return int64(len(content.data)) == e.Size && (page.Known[at[key]].Record.Mode != sse.ModeS3 || content.has(e.ETag))
+			return int64(len(content.data)) == e.Size && (page.Known[at[key]].Mode != sse.ModeS3 || content.has(e.ETag))
 		})
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/glob"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
+	"github.com/bucketseal/bucketseal/proxy/listing"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
@@ -46,6 +47,9 @@ type Options struct {
 	// SmallObject is the size in bytes up to which an upload is read whole before it is
 	// sent on.
 	SmallObject int64
+	// ListingCache is how many bytes of memory may be used to remember what listings show;
+	// 0 remembers nothing.
+	ListingCache int64
 	// Logger is told what operators should know; nil means slog.Default().
 	Logger *slog.Logger
 }
@@ -54,6 +58,7 @@ type Options struct {
 type Vault struct {
 	o       Options
 	log     *slog.Logger
+	lists   *listing.Lister
 	layouts layouts
 	senders partSenders
 	copies  sync.Pool // of *[copyBuffer]byte
@@ -71,7 +76,13 @@ func New(o Options) (*Vault, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	v := &Vault{o: o, log: o.Logger}
+	lists, err := listing.New(listing.Options{
+		Storage: o.Storage, Keys: o.Keys, Objects: o.Objects, Manifests: o.Manifests, Logger: o.Logger, Cache: o.ListingCache,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("vault: %w", err)
+	}
+	v := &Vault{o: o, log: o.Logger, lists: lists}
 	v.copies.New = func() any { return new([copyBuffer]byte) }
 	return v, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
+	"github.com/bucketseal/bucketseal/proxy/listing"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
@@ -194,7 +195,13 @@ func (u *writing) send(ctx context.Context, body storage.Body) (err error) {
 	if err != nil {
 		return sendError(u.body, err)
 	}
-	return u.key.Confirm(ctx)
+	if err := u.key.Confirm(ctx); err != nil {
+		return err
+	}
+	u.vault.lists.Learn(&listing.Written{
+		Name: u.write.Name, Record: u.record, Facts: u.facts, Size: u.size, EncSize: body.Length, Stored: u.answer,
+	})
+	return nil
 }
 
 // sendError is plaintext.Fault for what sending a body ended with: the storage's own answer

@@ -73,6 +73,7 @@ func ProxyOptions(c *config.Config, up *upstream.Client, keys kms.Service, log *
 		PlainRead:            c.PlainRead,
 		SmallObject:          c.SmallObject.Size,
 		SmallObjectBudget:    c.SmallObject.Budget,
+		ListingCache:         c.ListingCache,
 		Domains:              c.Domains,
 		AllowOrigin:          c.AllowOrigin,
 		Trust:                forwarded.Trust{Proxies: c.TrustedProxies, Header: forwarded.Header(c.ForwardedHeader)},

@@ -206,7 +206,7 @@ func (v *version) stored() *storage.Stored {
 	meta := storage.Metadata{"Etag": {v.quoted()}}
 	v.name(meta)
 	v.sums.tell(meta)
-	return &storage.Stored{ETag: v.quoted(), Version: v.answered(), Meta: meta}
+	return &storage.Stored{ETag: v.quoted(), Version: v.answered(), Meta: meta, After: v.modified, Before: v.modified}
 }
 
 // info returns what a read says of the whole object.

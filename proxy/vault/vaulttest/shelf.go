@@ -210,7 +210,7 @@ func WantListed(t testing.TB, page *vault.Page, objects []*Shelved) {
 		if err != nil || key != o.Name.Key || e.Size != int64(len(o.Data)) || e.ETag != o.ETag {
 			t.Errorf("%q is listed as %q of %d bytes with %s; it has %d and %s", o.Name.Key, e.Key, e.Size, e.ETag, len(o.Data), o.ETag)
 		}
-		if plain := page.Known[i].Record == nil; plain != strings.HasSuffix(key, "plain") {
+		if plain := page.Known[i].Mode == sse.ModeNone; plain != strings.HasSuffix(key, "plain") {
 			t.Errorf("%q: plain %v", key, plain)
 		}
 	}

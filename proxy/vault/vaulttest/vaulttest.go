@@ -71,6 +71,7 @@ type Options struct {
 	PlainRead      glob.Patterns
 	AutoEncryption sse.Mode
 	SmallObject    int64
+	ListingCache   int64
 	Logger         *slog.Logger
 	SweepOthers    maintenance.SweepOthers
 }
@@ -149,7 +150,7 @@ func (i *Installation) EngineAt(t testing.TB, view *memory.View) *Engine {
 	o := Options{
 		Keys:           keyring.New(keyring.Options{KMS: i.KMS, Rights: rights, DefaultKey: "default", S3Key: "s3", Reserved: []string{"system"}}),
 		Policy:         func(context.Context, string) ([]byte, error) { return i.Policy, nil },
-		AutoEncryption: sse.ModeS3, SmallObject: 1 << 20, Logger: quiet,
+		AutoEncryption: sse.ModeS3, SmallObject: 1 << 20, ListingCache: 1 << 20, Logger: quiet,
 	}
 	if i.Change != nil {
 		i.Change(&o)
@@ -167,7 +168,7 @@ func (i *Installation) EngineAt(t testing.TB, view *memory.View) *Engine {
 	}
 	e.Vault, err = vault.New(vault.Options{
 		Storage: view, Manifests: e.Manifests, Ledger: e.Ledger, Keys: o.Keys, Objects: objects, Encryption: e.Settings,
-		Ready: ready, PlainRead: o.PlainRead, SmallObject: o.SmallObject, Logger: o.Logger,
+		Ready: ready, PlainRead: o.PlainRead, SmallObject: o.SmallObject, ListingCache: o.ListingCache, Logger: o.Logger,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package vault
+package listing
 
 import (
 	"testing"

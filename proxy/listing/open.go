@@ -1,4 +1,4 @@
-package vault
+package listing
 
 import (
 	"context"
@@ -17,8 +17,8 @@ import (
 	"github.com/bucketseal/bucketseal/sse"
 )
 
-// listEntry is an entry of a listing with what the engine knows of it.
-type listEntry struct {
+// entry is an entry of a listing with what the engine knows of it.
+type entry struct {
 	*storage.Entry
 	record *sse.Record // nil for a plain object
 	stored string      // upstream's ETag
@@ -28,15 +28,30 @@ type listEntry struct {
 	// and is to be read.
 	known, late bool
 	shown       bool // the caller may see the ETag that the facts give
+	// complete says that all metadata came with the statement of size, ETag and time;
+	// failed that something of the object cannot be read.
+	complete, failed bool
 }
 
-func (e *listEntry) ref() manifest.Ref { return sealed.Ref(e.name, e.record, e.stored) }
+// told is what clients may know besides the entry.
+func (e *entry) told(record bool) Known {
+	known := Known{Checksum: e.facts.Checksum}
+	if e.record != nil {
+		known.Mode = e.record.Mode
+	}
+	if record {
+		known.Record = e.record
+	}
+	return known
+}
+
+func (e *entry) ref() manifest.Ref { return sealed.Ref(e.name, e.record, e.stored) }
 
 // open replaces upstream's sizes and ETags by those the client knows. An entry
 // whose record or manifest can never be opened keeps upstream's: one bad object
 // must not make a whole listing fail. What may pass fails the listing, since
 // clients compare sizes and ETags, and copy or delete where they differ.
-func (l *listing) open(ctx context.Context, page *storage.Page) ([]listEntry, error) {
+func (l *listing) open(ctx context.Context, page *storage.Page) ([]entry, error) {
 	entries, err := l.openRecords(ctx, page)
 	if err != nil {
 		return nil, err
@@ -53,7 +68,7 @@ func (l *listing) open(ctx context.Context, page *storage.Page) ([]listEntry, er
 }
 
 // readManifests reads those that the entries need, together.
-func (l *listing) readManifests(ctx context.Context, entries []listEntry) error {
+func (l *listing) readManifests(ctx context.Context, entries []entry) error {
 	var refs []manifest.Ref
 	for i := range entries {
 		if e := &entries[i]; e.late {
@@ -63,7 +78,7 @@ func (l *listing) readManifests(ctx context.Context, entries []listEntry) error 
 	if len(refs) == 0 {
 		return nil
 	}
-	found, failed := l.vault.o.Manifests.GetMany(ctx, refs, l.vault.storedOf(entries))
+	found, failed := l.o.Manifests.GetMany(ctx, refs, l.storedOf(entries))
 	for i := range entries {
 		e := &entries[i]
 		if !e.late {
@@ -74,10 +89,11 @@ func (l *listing) readManifests(ctx context.Context, entries []listEntry) error 
 			return fmt.Errorf("manifest of %q: %w", e.Key, err)
 		} else if err != nil {
 			l.warn(ctx, e, err)
+			e.failed = true
 			continue
 		}
 		e.facts, e.known = found[ref], true
-		if own := l.vault.o.Objects.OwnETag(ref, e.stored); own != e.stored {
+		if own := l.o.Objects.OwnETag(ref, e.stored); own != e.stored {
 			e.stored = own
 			if e.record.Mode != sse.ModeS3 {
 				e.ETag = sealed.ETag(e.record, nil, own)
@@ -91,11 +107,11 @@ func (l *listing) readManifests(ctx context.Context, entries []listEntry) error 
 }
 
 // storedOf says what upstream has of the objects of a page.
-func (v *Vault) storedOf(entries []listEntry) func(manifest.Ref) manifest.Data {
+func (l *listing) storedOf(entries []entry) func(manifest.Ref) manifest.Data {
 	data := make(map[manifest.Ref]manifest.Data)
 	for i := range entries {
 		if e := &entries[i]; e.late && e.record.Layout == sse.Uploaded { // else its name holds no ETag
-			data[e.ref()] = v.o.Objects.StoredData(e.name, e.VersionID, e.stored, e.Size)
+			data[e.ref()] = l.o.Objects.StoredData(e.name, e.VersionID, e.stored, e.Size)
 		}
 	}
 	return func(ref manifest.Ref) manifest.Data { return data[ref] }
@@ -106,8 +122,8 @@ const openers = 8
 
 // openRecords opens what of each entry lies in its record. After the first error
 // that may pass, nothing more is asked.
-func (l *listing) openRecords(ctx context.Context, page *storage.Page) ([]listEntry, error) {
-	entries := make([]listEntry, len(page.Entries))
+func (l *listing) openRecords(ctx context.Context, page *storage.Page) ([]entry, error) {
+	entries := make([]entry, len(page.Entries))
 	var next atomic.Int64
 	var group errgroup.Group
 	for range min(openers, len(entries)) {
@@ -115,6 +131,7 @@ func (l *listing) openRecords(ctx context.Context, page *storage.Page) ([]listEn
 			for i := next.Add(1) - 1; i < int64(len(entries)); i = next.Add(1) - 1 {
 				e := &entries[i]
 				e.Entry, e.stored = &page.Entries[i], page.Entries[i].ETag
+				e.complete = e.HasMetadata || l.completed[int(i)]
 				err := l.openRecord(ctx, e)
 				if sealed.MayPass(err) {
 					next.Store(int64(len(entries)))
@@ -122,6 +139,7 @@ func (l *listing) openRecords(ctx context.Context, page *storage.Page) ([]listEn
 				}
 				if err != nil {
 					l.warn(ctx, e, err)
+					e.failed = true
 				}
 			}
 			return nil
@@ -130,13 +148,13 @@ func (l *listing) openRecords(ctx context.Context, page *storage.Page) ([]listEn
 	return entries, group.Wait()
 }
 
-func (l *listing) warn(ctx context.Context, e *listEntry, err error) {
-	l.vault.log.WarnContext(ctx, "listing: object cannot be opened", "id", l.caller.RequestID,
+func (l *listing) warn(ctx context.Context, e *entry, err error) {
+	l.o.Logger.WarnContext(ctx, "listing: object cannot be opened", "id", l.caller.RequestID,
 		"bucket", l.list.Bucket, "key", e.Key, "error", err)
 }
 
 // openRecord says what an entry's record tells of it: all, or that a manifest has it.
-func (l *listing) openRecord(ctx context.Context, e *listEntry) error {
+func (l *listing) openRecord(ctx context.Context, e *entry) error {
 	if err := l.readRecord(e); err != nil || e.record == nil {
 		return err
 	}
@@ -170,7 +188,7 @@ func (l *listing) openRecord(ctx context.Context, e *listEntry) error {
 }
 
 // readRecord finds an entry's record, none in a plain object's.
-func (l *listing) readRecord(e *listEntry) error {
+func (l *listing) readRecord(e *entry) error {
 	text := ""
 	for _, m := range e.Metadata {
 		if !storage.IsReserved(m.Name) {
@@ -222,7 +240,7 @@ func (g *grants) of(ctx context.Context, l *listing, rec *sse.Record) (keyring.G
 	about := grantOf{rec.Mode, rec.KMSKey}
 	given, ok := g.known[about]
 	if !ok {
-		given.Grant, given.err = l.vault.o.Keys.MayOpen(ctx, l.caller.Keys, l.list.Bucket, rec)
+		given.Grant, given.err = l.o.Keys.MayOpen(ctx, l.caller.Keys, l.list.Bucket, rec)
 		if g.known == nil {
 			g.known = make(map[grantOf]grantOrError)
 		}

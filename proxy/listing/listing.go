@@ -1,0 +1,135 @@
+// Package listing makes the storage's listings those that clients know: sizes and ETags
+// are the plaintext's.
+package listing
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/bucketseal/bucketseal/proxy/caller"
+	"github.com/bucketseal/bucketseal/proxy/keyring"
+	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
+	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// ErrServiceRights says that neither the caller nor the proxy may read what a listing
+// needs.
+var ErrServiceRights = errors.New("the proxy's own identity at MinIO may not read an object: see its policy in docs/configuration.md")
+
+// Options are a Lister's dependencies and settings. All but Cache are required.
+type Options struct {
+	// Storage is where objects lie.
+	Storage storage.Storage
+	// Keys are the keys of objects, Objects the encrypted ones, and Manifests what the
+	// system bucket has of them.
+	Keys      *keyring.Ring
+	Objects   *sealed.Objects
+	Manifests *manifest.Store
+	// Logger is told which objects cannot be opened.
+	Logger *slog.Logger
+	// Cache is how many bytes of memory may be used to remember objects; 0 remembers
+	// none.
+	Cache int64
+}
+
+// Lister lists objects. It is safe for concurrent use.
+type Lister struct {
+	o     Options
+	cache *cache // nil for none
+}
+
+// New checks the options.
+func New(o Options) (*Lister, error) {
+	if o.Storage == nil || o.Keys == nil || o.Objects == nil || o.Manifests == nil || o.Logger == nil {
+		return nil, errors.New("listing: incomplete options")
+	}
+	return &Lister{o, newCache(o.Cache)}, nil
+}
+
+// List asks for one page of a listing.
+type List struct {
+	Bucket string
+	// Versions lists versions and delete markers, too.
+	Versions bool
+	// Parameters are those of storage.List.
+	Parameters map[string]string
+	// Owner asks for each object's owner, Metadata for its metadata and tags.
+	Owner, Metadata bool
+}
+
+// Page is a page of a listing as clients know it.
+type Page struct {
+	// Page is the storage's page, in which sizes and ETags are the plaintext's. Names are
+	// URL-encoded. The metadata of its entries may hold reserved names, and is there if
+	// it was asked for.
+	*storage.Page
+	// Known is what else is known of each of Entries, in their order.
+	Known []Known
+}
+
+// Known is what is known of a listed object besides its entry.
+type Known struct {
+	// Mode says how it is encrypted: sse.ModeNone for a plain object, and for one whose
+	// record cannot be read.
+	Mode sse.Mode
+	// Record is its record, where metadata was asked for and there is one that can be
+	// read.
+	Record *sse.Record
+	// Checksum is of the kind of its client's checksum, if the listing came across it. It
+	// may lack the value.
+	Checksum *sse.Checksum
+}
+
+// List returns one page of a listing, which the storage lets the caller have. An object
+// that can never be opened is listed with the storage's size and ETag. What may pass fails
+// the listing: key services, storage.ErrUnreachable. storage.ErrListing, ErrServiceRights.
+func (s *Lister) List(ctx context.Context, c *caller.Caller, list *List) (*Page, error) {
+	l := &listing{Lister: s, caller: c, list: list}
+	if l.promising() {
+		page, ok, err := l.recall(ctx)
+		if ok || err != nil && !errors.Is(err, storage.ErrListing) {
+			return page, err
+		}
+	}
+	page, err := l.fetch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if l.cache != nil { // the ids are of what the storage states
+		l.ids = l.cache.statements(list.Bucket, page.Entries)
+		l.known = l.cache.get(list.Bucket, page.Entries, l.ids).n
+	}
+	entries, err := l.open(ctx, page)
+	if err != nil {
+		return nil, err
+	}
+	l.learn(ctx, page, entries)
+	out := &Page{Page: page, Known: make([]Known, len(entries))}
+	for i := range entries {
+		out.Known[i] = entries[i].told(list.Metadata)
+	}
+	return out, nil
+}
+
+// listing is one listing on its way.
+type listing struct {
+	*Lister
+	caller *caller.Caller
+	list   *List
+	grants grants
+	// ids are those of the page's entries, of which so many were known before.
+	ids   []statementID
+	known int
+	// completed are the entries whose metadata the proxy's own credential brought.
+	completed map[int]bool
+}
+
+// as returns the storage as the caller sees it.
+func (l *listing) as() storage.Backend { return l.o.Storage.As(l.caller.Actor) }
+
+// own returns the storage under the proxy's own credential. What it tells may show only to
+// whom the storage would have told it.
+func (l *listing) own() storage.Backend { return l.o.Storage.Own(l.caller.Actor) }
