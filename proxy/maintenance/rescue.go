@@ -207,7 +207,7 @@ func (l *lost) readStream(ctx context.Context, key *sse.ObjectKey, private *sse.
 		}
 		return nil
 	})
-	if l.record.Mode == sse.ModeS3 {
+	if l.record.MD5ETag() {
 		l.facts.MD5 = sum.Sum(nil)
 	}
 	return err
@@ -251,7 +251,7 @@ func (l *lost) readParts(ctx context.Context, key *sse.ObjectKey) error {
 		return fmt.Errorf("upstream's ETag is %s, that of the %d parts found is %s; --copied takes an object that was restored from a copy: %w", l.ref.ETag, len(found), stored, storage.ErrLied)
 	}
 	l.facts = sse.Facts{Parts: len(found), PlainSize: l.parts.PlainSize(), Unproven: true}
-	if l.record.Mode == sse.ModeS3 {
+	if l.record.MD5ETag() {
 		l.facts.MD5 = sums.plain.Sum(nil)
 	}
 	return nil

@@ -122,7 +122,7 @@ func (p *completing) combine() error {
 	if said := p.wanted.ObjectSize; said != "" && said != strconv.FormatInt(p.facts.PlainSize, 10) {
 		return &RequestError{"The provided 'x-amz-mp-object-size' header does not match what was computed."}
 	}
-	if rec := p.upload.record; rec != nil && rec.Mode == sse.ModeS3 {
+	if rec := p.upload.record; rec != nil && rec.MD5ETag() {
 		p.facts.MD5 = plain.Sum(nil)
 	}
 	return p.combineChecksums()

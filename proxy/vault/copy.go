@@ -312,7 +312,7 @@ func (k *copying) stream(ctx context.Context) error {
 	known, sums := k.ofStream()
 	u := &writing{
 		vault: k.vault, caller: k.caller, write: &k.copy.Write, asked: k.asked, meta: k.meta, size: k.source.size, copied: true,
-		body: plaintext.NewCopied(plain, known, k.asked.Mode == sse.ModeS3 && known.MD5 == nil, sums),
+		body: plaintext.NewCopied(plain, known, k.asked.MD5ETag() && known.MD5 == nil, sums),
 	}
 	if err := u.store(ctx, sums != nil); err != nil {
 		return err

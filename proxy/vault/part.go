@@ -138,7 +138,7 @@ func (p *partUpload) openKey(ctx context.Context, to *PartTarget) (err error) {
 
 // md5Known says whether clients know the upload's parts by their plaintext's MD5.
 func (p *partUpload) md5Known() bool {
-	return p.upload.record != nil && p.upload.record.Mode == sse.ModeS3
+	return p.upload.record != nil && p.upload.record.MD5ETag()
 }
 
 // digests are what is needed of the part's plaintext: what the upload wants of every part,

@@ -72,7 +72,7 @@ func (u *writing) store(ctx context.Context, lateChecksum bool) error {
 		}
 	}
 	u.facts = u.known()
-	u.late = u.size > 0 && (u.asked.Mode == sse.ModeS3 && u.facts.MD5 == nil || lateChecksum && u.facts.Checksum == nil)
+	u.late = u.size > 0 && (u.asked.MD5ETag() && u.facts.MD5 == nil || lateChecksum && u.facts.Checksum == nil)
 	if err := u.prepare(ctx); err != nil {
 		return err
 	}
@@ -218,4 +218,4 @@ func (u *writing) stored() *Stored {
 }
 
 // known returns the facts that are known now.
-func (u *writing) known() sse.Facts { return plaintext.Known(u.body, u.asked.Mode == sse.ModeS3) }
+func (u *writing) known() sse.Facts { return plaintext.Known(u.body, u.asked.MD5ETag()) }

@@ -69,6 +69,8 @@ type Options struct {
 	// The rest is as in the options of the packages that make up an engine.
 	Policy         func(ctx context.Context, bucket string) ([]byte, error)
 	PlainRead      glob.Patterns
+	OpaqueETag     glob.Patterns
+	MD5ETag        glob.Patterns
 	AutoEncryption sse.Mode
 	SmallObject    int64
 	Logger         *slog.Logger
@@ -160,7 +162,8 @@ func (i *Installation) EngineAt(t testing.TB, view *memory.View) *Engine {
 		t.Fatal(err)
 	}
 	e.Settings, err = encryption.New(encryption.Options{
-		Storage: view, Keys: o.Keys, Rules: rules, Ready: ready, Policy: o.Policy, AutoEncryption: o.AutoEncryption, Logger: o.Logger,
+		Storage: view, Keys: o.Keys, Rules: rules, Ready: ready, Policy: o.Policy, AutoEncryption: o.AutoEncryption,
+		OpaqueETag: o.OpaqueETag, MD5ETag: o.MD5ETag, Logger: o.Logger,
 	})
 	if err != nil {
 		t.Fatal(err)
