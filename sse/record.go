@@ -54,8 +54,9 @@ type Record struct {
 	Manifest ManifestID
 	// Layout says of how many streams the object's data are.
 	Layout Layout
-	// OpaqueETag says that clients know the object, and its parts, by an ETag that is no
-	// MD5. SSE-S3 only; objects of other modes have such ETags in any case.
+	// OpaqueETag says that nobody computed MD5s: clients know the object by ETag, and of an
+	// upload in parts those by PartETag that came without an MD5. SSE-S3 only; objects of
+	// other modes have no MD5s in any case.
 	OpaqueETag bool
 
 	sealed  sealedKey
@@ -88,9 +89,11 @@ func NewManifestID() ManifestID {
 	return id
 }
 
-// MD5ETag says whether clients know the object by its plaintext's MD5, and its parts by
-// theirs.
-func (r *Record) MD5ETag() bool { return r.Mode == ModeS3 && !r.OpaqueETag }
+// MD5ETag says whether clients know the object by the MD5 among its facts: that of its
+// plaintext, or of its parts' ETags.
+func (r *Record) MD5ETag() bool {
+	return r.Mode == ModeS3 && (!r.OpaqueETag || r.Layout == Uploaded)
+}
 
 // ETag is what clients know an object with OpaqueETag by, unless it was uploaded in
 // parts: a digest of its sealed object key, so that no two writes have the same and

@@ -40,8 +40,8 @@ type Options struct {
 	// AutoEncryption is what a write gets that asks for no encryption, in a bucket
 	// without a rule.
 	AutoEncryption sse.Mode
-	// OpaqueETag lists the buckets whose SSE-S3 objects get an ETag that is no MD5, but for
-	// those that MD5ETag lists.
+	// OpaqueETag lists the buckets for whose SSE-S3 objects no MD5 is computed, but for those
+	// that MD5ETag lists.
 	OpaqueETag, MD5ETag glob.Patterns
 	// Logger is told what operators should know. Required.
 	Logger *slog.Logger

@@ -198,7 +198,7 @@ func TestBucketsDecideWhichETagsAreOpaque(t *testing.T) {
 		at.Change = func(o *vaulttest.Options) { o.OpaqueETag, o.MD5ETag = tt.opaque, tt.md5 }
 		asked := &encryption.Asked{Request: sse.Request{Mode: tt.mode}}
 		decided, err := at.Engine(t).Of(t.Context(), vaulttest.Caller("writer"), vaulttest.Name("k"), nil, asked)
-		if err != nil || decided.OpaqueETag != tt.want || decided.MD5ETag() != (!tt.want && tt.mode == sse.ModeS3) {
+		if err != nil || decided.OpaqueETag != tt.want || decided.NeedsMD5() != (!tt.want && tt.mode == sse.ModeS3) {
 			t.Errorf("%v of %v but %v: %+v, %v", tt.mode, tt.opaque, tt.md5, decided, err)
 		}
 	}

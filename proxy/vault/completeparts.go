@@ -114,7 +114,9 @@ func (p *completing) combine() error {
 			return fmt.Errorf("upstream's ETag of a part is no MD5: %w", storage.ErrLied)
 		}
 		stored.Write(raw)
-		plain.Write(part.MD5)
+		if p.upload.record != nil {
+			plain.Write(sealed.PartDigest(p.upload.record, part.Number, &part.PartFacts))
+		}
 		p.facts.PlainSize += part.PlainSize
 	}
 	p.etag = hex.EncodeToString(stored.Sum(nil)) + "-" + strconv.Itoa(len(p.chosen))
@@ -122,7 +124,7 @@ func (p *completing) combine() error {
 	if said := p.wanted.ObjectSize; said != "" && said != strconv.FormatInt(p.facts.PlainSize, 10) {
 		return &RequestError{"The provided 'x-amz-mp-object-size' header does not match what was computed."}
 	}
-	if rec := p.upload.record; rec != nil && rec.MD5ETag() {
+	if rec := p.upload.record; rec != nil && rec.Mode == sse.ModeS3 {
 		p.facts.MD5 = plain.Sum(nil)
 	}
 	return p.combineChecksums()

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/bucketseal/bucketseal/proxy/caller"
-	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
@@ -85,28 +84,21 @@ func (v *Vault) repeatPlain(ctx context.Context, c *caller.Caller, wanted *Compl
 }
 
 // sameParts compares the client's list with what was put together: the numbers,
-// and the ETags, which are known only all together where they are MD5s.
+// and the ETags, which for SSE-S3 are known only all together.
 func sameParts(wanted []WantedPart, rec *sse.Record, facts *sse.Facts, parts *sse.Parts) bool {
 	if len(wanted) != len(parts.List()) {
 		return false
 	}
 	sum := md5.New() //nolint:gosec // see above
 	for i, p := range parts.List() {
-		said, id := strings.Trim(wanted[i].ETag, `"`), manifest.PartID{Number: int(p.Number)}
-		if wanted[i].Number != id.Number {
-			return false
-		}
-		if !rec.MD5ETag() {
-			if said != strings.Trim(sealed.PartETag(rec, id, &sse.PartFacts{Nonce: p.Nonce}), `"`) {
-				return false
-			}
-			continue
-		}
-		raw, err := hex.DecodeString(said)
-		if err != nil {
+		raw, err := sealed.ParsePartETag(rec, wanted[i].ETag)
+		if err != nil || wanted[i].Number != int(p.Number) {
 			return false
 		}
 		sum.Write(raw)
+		if tag := sse.PartETag(rec.Manifest, p.Number, p.Nonce); rec.Mode != sse.ModeS3 && !bytes.Equal(raw, tag[:]) {
+			return false
+		}
 	}
-	return !rec.MD5ETag() || bytes.Equal(sum.Sum(nil), facts.MD5)
+	return rec.Mode != sse.ModeS3 || bytes.Equal(sum.Sum(nil), facts.MD5)
 }

@@ -65,7 +65,7 @@ func (k *copying) combineParts(ctx context.Context) error {
 // for. Where nothing is missing it reads nothing.
 func (k *copying) measure(ctx context.Context) error {
 	facts := &k.source.object.Facts
-	withMD5 := k.asked.MD5ETag() && facts.MD5 == nil
+	withMD5 := k.asked.NeedsMD5() && facts.MD5 == nil
 	if !withMD5 && k.missing(facts) == nil {
 		return nil
 	}

@@ -150,7 +150,7 @@ func (l *listing) openRecord(ctx context.Context, e *listEntry) error {
 			return err
 		}
 		e.shown = err == nil
-	case rec.OpaqueETag: // as the record or upstream gives it, whatever the caller may open
+	case rec.OpaqueETag: // it follows from the record, whatever the caller may open
 		e.ETag = sealed.ETag(rec, nil, e.stored)
 	}
 	if rec.Layout != sse.OneStream {

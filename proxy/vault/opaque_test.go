@@ -2,14 +2,20 @@ package vault_test
 
 import (
 	"bytes"
+	cryptomd5 "crypto/md5" //nolint:gosec // S3's ETags are MD5
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"testing"
 
 	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/conditions"
+	"github.com/bucketseal/bucketseal/proxy/maintenance"
+	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/proxy/vault/vaulttest"
@@ -134,7 +140,8 @@ func TestCopiesHaveTheETagsOfTheirBucket(t *testing.T) {
 			k.mustPut("k", data, from)
 			k.e = opaque
 			copied, err := k.copy(reading("k", from), "copy", sse.ModeS3)
-			if err != nil || !opaqueForm.MatchString(copied.ETag) {
+			known := from == sse.ModeS3 // it costs nothing
+			if err != nil || opaqueForm.MatchString(copied.ETag) == known || (copied.ETag == md5ETag(data)) != known {
 				t.Fatalf("%v to opaque, %d bytes: %v, %v", from, size, copied, err)
 			}
 			k.wantETag("copy", copied.ETag, opaque, md5)
@@ -149,6 +156,74 @@ func TestCopiesHaveTheETagsOfTheirBucket(t *testing.T) {
 			}
 			k.wantData("copy", to, data)
 		}
+	}
+}
+
+// An MD5 that the client sends costs nothing, and is the ETag: clients that send one may
+// compare it with the answer.
+func TestMD5sThatClientsSendAreETags(t *testing.T) {
+	t.Parallel()
+	k, opaque := newOpaqueKit(t)
+	md5 := k.e
+	k.e = opaque
+	for _, size := range writeSizes {
+		data := someBytes(t, size)
+		stored := k.mustPut("k", data, sse.ModeS3, func(p *vault.Put) {
+			body := p.Body
+			p.Declared = storage.Metadata{"Content-Md5": {"declared"}}
+			p.Body = func(d plaintext.Digests) (plaintext.Body, error) {
+				b, err := body(d)
+				b.(*vaulttest.Body).DeclaresMD5 = true
+				return b, err
+			}
+		})
+		if stored.ETag != md5ETag(data) || stored.Record.OpaqueETag || stored.Record.Manifest != (sse.ManifestID{}) {
+			t.Errorf("%d bytes: %s, %+v", size, stored.ETag, stored.Record)
+		}
+		k.wantETag("k", stored.ETag, opaque, md5, k.at.Engine(t))
+		k.wantData("k", sse.ModeS3, data)
+	}
+	first, last := bytes.Repeat([]byte("p"), 5<<20), []byte("end")
+	for _, declared := range [][2]bool{{true, true}, {true, false}, {false, true}} {
+		u := newUploader(t, k.at, "parts")
+		u.engine = opaque
+		u.begin()
+		var parts []vault.WantedPart
+		sum := cryptomd5.New()
+		for i, data := range [][]byte{first, last} {
+			sent, err := u.tryPart(i+1, func(b *vaulttest.Body) { b.DeclaresMD5 = declared[i] }, data)
+			if err != nil || (sent.ETag == md5ETag(data)) != declared[i] || opaqueForm.MatchString(sent.ETag) == declared[i] {
+				t.Fatalf("part %d: %v, %v", i+1, sent, err)
+			}
+			parts = append(parts, vault.WantedPart{Number: i + 1, ETag: sent.ETag})
+			raw, _ := hex.DecodeString(sent.ETag[1:33])
+			sum.Write(raw)
+		}
+		done := u.complete(parts...)
+		if want := fmt.Sprintf("\"%x-2\"", sum.Sum(nil)); done.ETag != want { // as clients compute it
+			t.Errorf("declared %v: %s, want %s", declared, done.ETag, want)
+		}
+		if again, err := u.tryComplete(parts...); err != nil || again.ETag != done.ETag {
+			t.Errorf("declared %v, once more: %v, %v", declared, again, err)
+		}
+		k.wantETag("parts", done.ETag, opaque, md5, k.at.Engine(t))
+		u.wants(append(slices.Clone(first), last...))
+	}
+}
+
+// A lost manifest is made anew with the same ETag, if no part came with an MD5.
+func TestRescueKnowsOpaqueETags(t *testing.T) {
+	t.Parallel()
+	k, opaque := newOpaqueKit(t)
+	u := newUploader(t, k.at, "parts")
+	u.engine = opaque
+	u.begin()
+	done := u.complete(u.part(1, bytes.Repeat([]byte("p"), 5<<20)), u.part(2, []byte("end")))
+	s := &vaulttest.Shelf{Installation: k.at}
+	e := s.Lose(t, &vaulttest.Shelved{Ref: manifest.Ref{ID: done.Record.Manifest}})
+	rescued, err := e.Rescue(t.Context(), maintenance.Rescue{Bucket: vaulttest.Bucket, Key: "parts"})
+	if err != nil || rescued.ETag != done.ETag {
+		t.Errorf("rescued as %+v, %v; it was %s", rescued, err, done.ETag)
 	}
 }
 
@@ -189,7 +264,7 @@ func TestUploadsUnderOpaqueETags(t *testing.T) {
 	}
 	done := u.complete(parts...)
 	again, err := u.tryComplete(parts...)
-	if err != nil || again.ETag != done.ETag || !opaqueForm.MatchString(done.ETag) || done.Facts.MD5 != nil {
+	if err != nil || again.ETag != done.ETag || !opaqueForm.MatchString(done.ETag) {
 		t.Fatalf("completed as %+v, once more as %+v, %v", done, again, err)
 	}
 	if _, err := u.tryComplete(parts[0], vault.WantedPart{Number: 2, ETag: parts[0].ETag}); !errors.Is(err, vault.ErrNoSuchUpload) {
@@ -200,7 +275,7 @@ func TestUploadsUnderOpaqueETags(t *testing.T) {
 
 	k.e = opaque
 	copied, err := k.copy(reading("parts", sse.ModeS3), "copy", sse.ModeS3)
-	if err != nil || !opaqueForm.MatchString(copied.ETag) || copied.ETag == done.ETag {
+	if err != nil || !opaqueForm.MatchString(copied.ETag) || copied.ETag != done.ETag {
 		t.Fatalf("copied as %v, %v", copied, err)
 	}
 	k.wantETag("copy", copied.ETag, opaque, md5, k.at.Engine(t))

@@ -224,6 +224,8 @@ type Body struct {
 	FailAt int64
 	// Unsized hides the size.
 	Unsized bool
+	// WithoutMD5 has no MD5 computed; DeclaresMD5 has it known before.
+	WithoutMD5, DeclaresMD5 bool
 }
 
 // NewBody returns a body of which these checksums are computed.
@@ -257,11 +259,16 @@ func (b *Body) Read(p []byte) (int, error) {
 
 // MD5 implements plaintext.Body.
 func (b *Body) MD5() (sum [16]byte, ok bool) {
-	return md5.Sum(b.data), b.err == io.EOF //nolint:gosec // see above
+	return md5.Sum(b.data), b.err == io.EOF && !b.WithoutMD5 //nolint:gosec // see above
 }
 
 // DeclaredMD5 implements plaintext.Body.
-func (b *Body) DeclaredMD5() (sum [16]byte, ok bool) { return sum, false }
+func (b *Body) DeclaredMD5() (sum [16]byte, ok bool) {
+	if b.DeclaresMD5 {
+		sum = md5.Sum(b.data) //nolint:gosec // see above
+	}
+	return sum, b.DeclaresMD5
+}
 
 // Checksums implements plaintext.Body.
 func (b *Body) Checksums() map[checksum.Algorithm][]byte {
