@@ -9,7 +9,7 @@ import (
 	"github.com/bucketseal/bucketseal/sse"
 )
 
-// opaqueSuffix ends ETags of SSE-S3 that are no MD5, as MinIO's do with --no-compat:
+// opaqueSuffix ends ETags of SSE-S3 that are no MD5:
 // clients that compare MD5s of SSE-S3 leave out ETags with a hyphen.
 const opaqueSuffix = "-1"
 
