@@ -48,6 +48,9 @@ type Options struct {
 	S3Key string
 	// FormerS3Keys are KMS keys under which older SSE-S3 objects may be sealed.
 	FormerS3Keys []string
+	// OpaqueETag lists the buckets for whose SSE-S3 objects no MD5 is computed, so that
+	// their ETag is none, but for those that MD5ETag lists.
+	OpaqueETag, MD5ETag glob.Patterns
 	// ShareDEK is how long the writes of a bucket may share one DEK, for SSE-S3 and
 	// for SSE-KMS with bucket keys; 0 means that every write asks for its own, which
 	// suits an embedded key service.

@@ -152,7 +152,8 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 		return err
 	}
 	s.encryption, err = encryption.New(encryption.Options{
-		Storage: storage, Keys: keys, Rules: rules, Ready: s.setup.Ensure, Policy: s.service.Policy, AutoEncryption: o.AutoEncryption, Logger: o.Logger,
+		Storage: storage, Keys: keys, Rules: rules, Ready: s.setup.Ensure, Policy: s.service.Policy, AutoEncryption: o.AutoEncryption,
+		OpaqueETag: o.OpaqueETag, MD5ETag: o.MD5ETag, Logger: o.Logger,
 	})
 	if err != nil {
 		return err

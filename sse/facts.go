@@ -76,8 +76,8 @@ type Checksum struct {
 // Facts are what is known of a plaintext: in the record if it was known when the
 // write began, else in the object's manifest; of a part, in the ledger.
 type Facts struct {
-	// MD5 is the MD5 of the plaintext, or of the parts' MD5s; nil if nobody
-	// computed it.
+	// MD5 is the MD5 of the plaintext, or of the parts' ETags; nil if nobody computed
+	// it.
 	MD5 []byte
 	// Parts is the number of parts of an object that was uploaded in parts, else 0.
 	Parts int

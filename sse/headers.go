@@ -50,10 +50,16 @@ type Request struct {
 	ClientContext []byte
 	// BucketKey is the bucket key setting, nil if not given.
 	BucketKey *bool
+	// OpaqueETag, of ModeS3, asks for no MD5 to be computed for an ETag. No header says so:
+	// it is the bucket's setting.
+	OpaqueETag bool
 	// CustomerKey is the key of SSE-C, and CustomerKeyMD5 its MD5 as sent.
 	CustomerKey    Secret
 	CustomerKeyMD5 string
 }
+
+// NeedsMD5 says whether the plaintext's MD5 is to be computed if nobody knows it.
+func (r *Request) NeedsMD5() bool { return r.Mode == ModeS3 && !r.OpaqueETag }
 
 // ParseWrite reads what a write asks for from its headers, whose names are
 // canonical. It returns one of the sentinels above.

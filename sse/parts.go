@@ -20,8 +20,8 @@ type Part struct {
 	Checksum []byte
 }
 
-// PartETag is the ETag that clients know a part of a SSE-KMS or SSE-C upload by:
-// a digest of what tells its ciphertext from that of every other part and of every
+// PartETag is the ETag that clients know a part of SSE-KMS or SSE-C by, and one of SSE-S3
+// that came without an MD5 where ETags are opaque: a digest of what tells its ciphertext from that of every other part and of every
 // other upload of the same one. Upstream, which could give two of them one ETag,
 // has no say in it.
 func PartETag(upload ManifestID, number uint32, nonce StreamNonce) [16]byte {

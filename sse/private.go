@@ -74,6 +74,8 @@ func parsePrivate(b []byte, r *Record) (*Private, error) {
 		return nil, fmt.Errorf("stream nonce does not fit the plain size: %w", ErrRecord)
 	case p.Parts != 0 || p.Facts.PlainSize != 0 || p.Checksum != nil && p.Checksum.Composite || p.ofManifest() || p.WholeCRC != nil:
 		return nil, fmt.Errorf("facts of a manifest or an entry in a record: %w", ErrRecord)
+	case r.OpaqueETag && p.MD5 != nil:
+		return nil, fmt.Errorf("an MD5 in a record of an opaque ETag: %w", ErrRecord)
 	case r.Manifest != (ManifestID{}) && (p.MD5 != nil || p.Checksum != nil):
 		return nil, fmt.Errorf("facts both in the record and in a manifest: %w", ErrRecord)
 	}

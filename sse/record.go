@@ -2,6 +2,7 @@ package sse
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -23,6 +24,7 @@ const (
 	tagPlainSize  = 0x08
 	tagManifest   = 0x09
 	tagLayout     = 0x0a
+	tagOpaqueETag = 0x0b
 	tagPrivate    = 0x10
 
 	maxKMSKeyLength    = 128
@@ -52,6 +54,10 @@ type Record struct {
 	Manifest ManifestID
 	// Layout says of how many streams the object's data are.
 	Layout Layout
+	// OpaqueETag says that nobody computed MD5s: clients know the object by ETag, and of an
+	// upload in parts those by PartETag that came without an MD5. SSE-S3 only; objects of
+	// other modes have no MD5s in any case.
+	OpaqueETag bool
 
 	sealed  sealedKey
 	public  []byte // everything before the private section
@@ -81,6 +87,20 @@ func NewManifestID() ManifestID {
 	var id ManifestID
 	_, _ = rand.Read(id[:])
 	return id
+}
+
+// MD5ETag says whether clients know the object by the MD5 among its facts: that of its
+// plaintext, or of its parts' ETags.
+func (r *Record) MD5ETag() bool {
+	return r.Mode == ModeS3 && (!r.OpaqueETag || r.Layout == Uploaded)
+}
+
+// ETag is what clients know an object with OpaqueETag by, unless it was uploaded in
+// parts: a digest of its sealed object key, so that no two writes have the same and
+// upstream has no say in it. The record must have been parsed, or sealed.
+func (r *Record) ETag() [16]byte {
+	sum := sha256.Sum256(associated("etag", r.sealed[:]))
+	return [16]byte(sum[:16])
 }
 
 // Seal seals key for the binding, and private under key, and returns the
@@ -199,6 +219,11 @@ func (r *Record) setField(f field) error {
 			return bad()
 		}
 		r.Layout = Layout(v[0])
+	case tagOpaqueETag:
+		if len(v) != 0 {
+			return bad()
+		}
+		r.OpaqueETag = true
 	case tagPrivate:
 		if len(v) < nonceSize+tagSize {
 			return bad()
@@ -223,7 +248,7 @@ func (r *Record) checkFields(seen uint32) error {
 	need, may := common, common|optional
 	switch r.Mode {
 	case ModeS3:
-		need, may = need|ofDEK, may|ofDEK
+		need, may = need|ofDEK, may|ofDEK|1<<tagOpaqueETag
 	case ModeKMS:
 		need, may = need|ofDEK, may|ofDEK|1<<tagContext|1<<tagBucketKey
 	}
@@ -256,6 +281,9 @@ func (r *Record) appendPublic(dst []byte) []byte {
 	}
 	if r.Layout != OneStream {
 		dst = appendField(dst, tagLayout, []byte{byte(r.Layout)})
+	}
+	if r.OpaqueETag {
+		dst = appendField(dst, tagOpaqueETag, nil)
 	}
 	return dst
 }

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -40,6 +41,8 @@ type vector struct {
 	// PlainSize and Seed make the plaintext: byte i is Seed[i % len(Seed)] ^ (i / 256).
 	PlainSize int64  `json:"plain_size"`
 	Seed      string `json:"seed"`
+	// ETag is what clients know the object by, if its record says so.
+	ETag string `json:"etag,omitempty"`
 	// Error is "" or what reading fails with: record, wrong-key, tampered,
 	// truncated.
 	Error string `json:"error,omitempty"`
@@ -71,6 +74,11 @@ func (v *vector) read() ([]byte, error) {
 	key, private, err := rec.Open(Name{v.Bucket, v.Key}, &secret, context)
 	if err != nil {
 		return nil, err
+	}
+	if rec.OpaqueETag && rec.Layout != Uploaded {
+		if got := fmt.Sprintf("%x-1", rec.ETag()); got != v.ETag {
+			return nil, fmt.Errorf("the ETag is %s", got)
+		}
 	}
 	data, err := base64.StdEncoding.DecodeString(v.Data)
 	if err != nil {
@@ -168,6 +176,41 @@ func generateVectors(t *testing.T) {
 		write(newChecksumVector(t, ModeS3, 100, fmt.Sprintf("checksum-%#x", byte(kind)), kind))
 		write(newPartsVectorOf(t, ModeS3, fmt.Sprintf("parts-checksum-%#x", byte(kind)), []int64{PackageSize + 1, 100}, kind))
 	}
+	for _, v := range opaqueVectors(t) {
+		write(v)
+	}
+}
+
+// opaqueVectors are objects of SSE-S3 whose ETag is no MD5, and records that say so
+// falsely.
+func opaqueVectors(t *testing.T) []vector {
+	t.Helper()
+	opaque := func(r *Record) { r.OpaqueETag = true }
+	var out []vector
+	for _, size := range []int64{0, 100} {
+		out = append(out, newVectorAs(t, ModeS3, size, fmt.Sprintf("opaque-etag-%d", size), CRC64NVME, opaque))
+	}
+	out = append(out, newPartsVectorAs(t, ModeS3, "parts-opaque-etag", []int64{PackageSize + 1, 100}, CRC32, opaque))
+	for _, broken := range []struct {
+		name, want string
+		v          vector
+		from, to   string // of the record, in hex
+	}{
+		{"opaque-etag-dropped", "tampered", newVectorAs(t, ModeS3, 100, "", CRC64NVME, opaque), "0b0010", "10"},
+		{"opaque-etag-added", "tampered", newVector(t, ModeS3, 100, ""), "08016410", "0801640b0010"},
+		{"opaque-etag-of-SSE-KMS", "record", newVector(t, ModeKMS, 100, ""), "08016410", "0801640b0010"},
+		{"opaque-etag-with-a-value", "record", newVectorAs(t, ModeS3, 100, "", CRC64NVME, opaque), "0b0010", "0b010110"},
+	} {
+		raw, _ := base64.RawURLEncoding.DecodeString(broken.v.Record)
+		text := hex.EncodeToString(raw)
+		at := strings.LastIndex(text, broken.from)
+		if raw, _ = hex.DecodeString(text[:at] + broken.to + text[at+len(broken.from):]); at < 0 {
+			t.Fatalf("%s: %s has no %s", broken.name, text, broken.from)
+		}
+		broken.v.Name, broken.v.Record, broken.v.Error = broken.name, base64.RawURLEncoding.EncodeToString(raw), broken.want
+		out = append(out, broken.v)
+	}
+	return out
 }
 
 // partsVectors are objects of parts, and what becomes of them when parts are
@@ -203,12 +246,19 @@ func newPartsVector(t *testing.T, mode Mode, name string, sizes []int64) vector 
 // numbered 2, 5, 8 ...
 func newPartsVectorOf(t *testing.T, mode Mode, name string, sizes []int64, kind ChecksumType) vector {
 	t.Helper()
+	return newPartsVectorAs(t, mode, name, sizes, kind, func(*Record) {})
+}
+
+// newPartsVectorAs is newPartsVectorOf with a record that is changed before it is sealed.
+func newPartsVectorAs(t *testing.T, mode Mode, name string, sizes []int64, kind ChecksumType, change func(*Record)) vector {
+	t.Helper()
 	v := newVector(t, mode, 0, name)
 	for _, size := range sizes {
 		v.PlainSize += size
 	}
 	b := &Binding{Mode: mode, Name: Name{v.Bucket, v.Key}}
 	rec := &Record{Layout: Uploaded, Manifest: NewManifestID()}
+	change(rec)
 	if mode != ModeC {
 		b.KMSKey, b.KMSKeyVersion, b.Context = "key-a", 1, []byte(v.Context)
 		rec.SealedDEK = bytes.Repeat([]byte{0xd1}, 76)
@@ -242,6 +292,12 @@ func newVector(t *testing.T, mode Mode, size int64, name string) vector {
 // newChecksumVector makes an object with a checksum of this kind, if it is SSE-S3.
 func newChecksumVector(t *testing.T, mode Mode, size int64, name string, kind ChecksumType) vector {
 	t.Helper()
+	return newVectorAs(t, mode, size, name, kind, func(*Record) {})
+}
+
+// newVectorAs is newChecksumVector with a record that is changed before it is sealed.
+func newVectorAs(t *testing.T, mode Mode, size int64, name string, kind ChecksumType, change func(*Record)) vector {
+	t.Helper()
 	secret := testSecret(0x42)
 	v := vector{
 		Name: name, Bucket: "wards", Key: "2026/scan a//b.dcm", Secret: hex.EncodeToString(secret[:]),
@@ -249,6 +305,7 @@ func newChecksumVector(t *testing.T, mode Mode, size int64, name string, kind Ch
 	}
 	b := &Binding{Mode: mode, Name: Name{v.Bucket, v.Key}}
 	rec := &Record{PlainSize: size}
+	change(rec)
 	switch mode {
 	case ModeS3:
 		v.Context = `{"bucketseal:use":"sse-s3","wards":"wards"}`
@@ -264,12 +321,17 @@ func newChecksumVector(t *testing.T, mode Mode, size int64, name string, kind Ch
 	nonce := NewStreamNonce()
 	private := NewPrivate(size, nonce)
 	if mode == ModeS3 {
-		private.MD5 = bytes.Repeat([]byte{0x5d}, 16)
+		if !rec.OpaqueETag {
+			private.MD5 = bytes.Repeat([]byte{0x5d}, 16)
+		}
 		private.Checksum = &Checksum{Type: kind, Value: bytes.Repeat([]byte{0xc5}, kind.Size())}
 	}
 	var err error
 	if v.Record, err = rec.Seal(b, secret, &key, private); err != nil {
 		t.Fatal(err)
+	}
+	if rec.OpaqueETag {
+		v.ETag = fmt.Sprintf("%x-1", rec.ETag())
 	}
 	s := Stream{Key: key.Part(1), Nonce: nonce, PlainSize: size}
 	v.Data = base64.StdEncoding.EncodeToString(encrypt(t, &s, v.plaintext()))

@@ -23,6 +23,7 @@ func (c *Config) finish(errs *yamlfile.Problems) {
 	if slices.Contains(c.SSES3.FormerKeys, c.SSES3.Key) {
 		errs.Add(c.originOf("sse_s3.former_keys"), "sse_s3.former_keys", "%q is the current SSE-S3 key; list former ones only", c.SSES3.Key)
 	}
+	c.finishETags(errs)
 	if c.SmallObject.Budget < c.SmallObject.Size {
 		errs.Add(c.originOf("small_object"), "small_object", "the budget is smaller than the size of one small object; raise budget or lower size")
 	}
@@ -31,6 +32,19 @@ func (c *Config) finish(errs *yamlfile.Problems) {
 	c.finishKMS(errs)
 	if c.holdsSecret {
 		c.warnReadable(c.File)
+	}
+}
+
+// finishETags checks that what sse_s3's lists say differs from sse_s3.etag.
+func (c *Config) finishETags(errs *yamlfile.Problems) {
+	s := &c.SSES3
+	switch {
+	case s.ETag == ETagMD5 && len(s.MD5ETag) > 0:
+		errs.Add(c.originOf("sse_s3.md5_etag"), "sse_s3.md5_etag", "sse_s3.etag is md5 for every bucket; list those that are to differ in opaque_etag, or set etag: opaque")
+	case s.ETag == ETagOpaque && len(s.OpaqueETag) > 0:
+		errs.Add(c.originOf("sse_s3.opaque_etag"), "sse_s3.opaque_etag", "sse_s3.etag is opaque for every bucket; list those that are to differ in md5_etag, or set etag: md5")
+	case s.ETag == ETagOpaque:
+		s.OpaqueETag = []string{"*"}
 	}
 }
 

@@ -44,8 +44,8 @@ type Config struct {
 	AutoEncryption AutoEncryption
 	// DefaultKey is the KMS key of SSE-KMS requests without a key id.
 	DefaultKey string
-	// SSES3 names the KMS keys of SSE-S3.
-	SSES3 SSES3Keys
+	// SSES3 is about SSE-S3: KMS keys and ETags.
+	SSES3 SSES3Settings
 
 	// AllowAnonymous and PlainRead are patterns of bucket names.
 	AllowAnonymous, PlainRead []string
@@ -133,12 +133,24 @@ const (
 	Off   AutoEncryption = "off"
 )
 
-// SSES3Keys are the KMS keys of SSE-S3: the one for new objects, and those that
-// older objects may be sealed under.
-type SSES3Keys struct {
+// SSES3Settings are about SSE-S3: the KMS key of new objects, those that older objects
+// may be sealed under, and what ETags objects get.
+type SSES3Settings struct {
 	Key        string
 	FormerKeys []string
+	// ETag is ETagMD5 or ETagOpaque: that of buckets which neither list below names.
+	// With ETagOpaque, OpaqueETag is every bucket.
+	ETag string
+	// OpaqueETag and MD5ETag list buckets (patterns) that have the other one. The latter
+	// wins.
+	OpaqueETag, MD5ETag []string
 }
+
+// Values of SSES3Settings.ETag.
+const (
+	ETagMD5    = "md5"
+	ETagOpaque = "opaque"
+)
 
 // TLS is where the server's certificate lies; all empty means plain HTTP.
 type TLS struct {

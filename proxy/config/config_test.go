@@ -43,6 +43,8 @@ default_key: main
 sse_s3:
   key: s3
   former_keys: [old-1, old-2]
+  etag: opaque
+  md5_etag: [shared-*]
 allow_anonymous: [public-*, "www?"]
 plain_read:
   - legacy
@@ -92,7 +94,9 @@ func TestEverySettingOfAFileIsRead(t *testing.T) {
 			{AccessKey: "alice", SecretKey: NewSecret(secretText)},
 			{AccessKey: "bob", SecretKey: NewSecret("hidden-secret-0002")},
 		},
-		AutoEncryption: Off, DefaultKey: "main", SSES3: SSES3Keys{Key: "s3", FormerKeys: []string{"old-1", "old-2"}},
+		AutoEncryption: Off, DefaultKey: "main", SSES3: SSES3Settings{
+			Key: "s3", FormerKeys: []string{"old-1", "old-2"}, ETag: ETagOpaque, OpaqueETag: []string{"*"}, MD5ETag: []string{"shared-*"},
+		},
 		AllowAnonymous: []string{"public-*", "www?"}, PlainRead: []string{"legacy"}, CustomerKeysOverHTTP: true,
 		SystemBucket: "seal-system", Deployment: "prod-1",
 		TLS: TLS{
@@ -119,7 +123,7 @@ func TestNoFileAndNoEnvironmentGiveTheDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.Address != ":8080" || c.Upstream.Endpoint.String() != "http://127.0.0.1:9000" || c.Upstream.Region != "us-east-1" ||
-		c.AutoEncryption != SSES3 || c.DefaultKey != "bucketseal-default" || c.SSES3.Key != "bucketseal-default" ||
+		c.AutoEncryption != SSES3 || c.DefaultKey != "bucketseal-default" || c.SSES3.Key != "bucketseal-default" || c.SSES3.ETag != ETagMD5 || c.SSES3.OpaqueETag != nil ||
 		c.SystemBucket != "bucketseal-system" || c.SmallObject != (SmallObject{8 << 20, 128 << 20}) || c.Limits.Shutdown != 30*time.Second {
 		t.Errorf("%+v", c)
 	}

@@ -57,7 +57,7 @@ func TestTheExampleIsValidAndHoldsTheDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.Address != plain.Address || c.Limits != plain.Limits || c.SmallObject != plain.SmallObject || c.ListingCache != plain.ListingCache || c.Log != plain.Log ||
-		c.AutoEncryption != plain.AutoEncryption || c.SSES3.Key != plain.SSES3.Key || c.SystemBucket != plain.SystemBucket ||
+		c.AutoEncryption != plain.AutoEncryption || c.SSES3.Key != plain.SSES3.Key || c.SSES3.ETag != plain.SSES3.ETag || c.SystemBucket != plain.SystemBucket ||
 		c.Deployment != plain.Deployment || c.Upstream.Endpoint.String() != plain.Upstream.Endpoint.String() {
 		t.Error("the example does not hold the defaults")
 	}

@@ -135,6 +135,19 @@ func encryptionSettings() []Setting {
 			Usage: "KMS keys that older SSE-S3 objects are sealed under", set: list(func(c *Config) *[]string { return &c.SSES3.FormerKeys }, checkKeyName),
 		},
 		{
+			Path: "sse_s3.etag", Type: TypeString, Default: ETagMD5, Env: "BUCKETSEAL_SSE_S3_ETAG",
+			Usage: "md5, or opaque: ETags of SSE-S3 objects that cost no MD5",
+			set:   text(func(c *Config) *string { return &c.SSES3.ETag }, oneOf(ETagMD5, ETagOpaque)),
+		},
+		{
+			Path: "sse_s3.opaque_etag", Type: TypeList, Env: "BUCKETSEAL_SSE_S3_OPAQUE_ETAG",
+			Usage: "buckets (pattern) that have opaque ETags where sse_s3.etag is md5", set: list(func(c *Config) *[]string { return &c.SSES3.OpaqueETag }, checkPattern),
+		},
+		{
+			Path: "sse_s3.md5_etag", Type: TypeList, Env: "BUCKETSEAL_SSE_S3_MD5_ETAG",
+			Usage: "buckets (pattern) that have MD5s where sse_s3.etag is opaque", set: list(func(c *Config) *[]string { return &c.SSES3.MD5ETag }, checkPattern),
+		},
+		{
 			Path: "access.key_admins", Type: TypeList,
 			Usage: "access keys of those who may create, list and delete KMS keys", set: list(func(c *Config) *[]string { return &c.Access.KeyAdmins }, checkAccessKey),
 		},

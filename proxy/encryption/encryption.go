@@ -11,6 +11,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/proxy/caller"
+	"github.com/bucketseal/bucketseal/proxy/glob"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
@@ -39,6 +40,9 @@ type Options struct {
 	// AutoEncryption is what a write gets that asks for no encryption, in a bucket
 	// without a rule.
 	AutoEncryption sse.Mode
+	// OpaqueETag lists the buckets for whose SSE-S3 objects no MD5 is computed, but for those
+	// that MD5ETag lists.
+	OpaqueETag, MD5ETag glob.Patterns
 	// Logger is told what operators should know. Required.
 	Logger *slog.Logger
 }
@@ -87,13 +91,22 @@ func (s *Settings) Of(ctx context.Context, c *caller.Caller, name sse.Name, meta
 		return nil, asks.Fault
 	}
 	asked := *said // no copy of a customer key is left behind where the write is refused
-	if asked.Mode != sse.ModeNone {
-		return &asked, nil
+	if asked.Mode == sse.ModeNone {
+		if err := s.byDefault(ctx, name.Bucket, &asked); err != nil {
+			return nil, err
+		}
 	}
-	rule, ok, err := s.rule(ctx, name.Bucket)
+	asked.OpaqueETag = asked.Mode == sse.ModeS3 && s.o.OpaqueETag.Match(name.Bucket) && !s.o.MD5ETag.Match(name.Bucket)
+	return &asked, nil
+}
+
+// byDefault sets what a write gets that asks for nothing: what the bucket's rule says, else
+// the automatic default.
+func (s *Settings) byDefault(ctx context.Context, bucket string, asked *sse.Request) error {
+	rule, ok, err := s.rule(ctx, bucket)
 	switch {
 	case err != nil:
-		return nil, err
+		return err
 	case !ok:
 		asked.Mode = s.o.AutoEncryption
 	case rule.Algorithm == bucketconfig.AWSKMS:
@@ -104,7 +117,7 @@ func (s *Settings) Of(ctx context.Context, c *caller.Caller, name sse.Name, meta
 	default:
 		asked.Mode = sse.ModeS3
 	}
-	return &asked, nil
+	return nil
 }
 
 // rule returns the bucket's rule, once the system bucket is set up.

@@ -16,6 +16,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/vault/vaulttest"
+	"github.com/bucketseal/bucketseal/sse"
 )
 
 // kmsRule is a rule under a KMS key.
@@ -172,6 +173,33 @@ func TestRulesUsingAKey(t *testing.T) {
 	for key, want := range map[string][]string{"s3": {"a"}, "default": {"b"}, "other": {"c", "d"}, "a b": nil} {
 		if got := s.RulesUsing(rules, key); !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", key, got, want)
+		}
+	}
+}
+
+// Only SSE-S3 has a choice of ETags, and the bucket that is written to makes it.
+func TestBucketsDecideWhichETagsAreOpaque(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		opaque, md5 []string
+		mode        sse.Mode
+		want        bool
+	}{
+		{nil, nil, sse.ModeS3, false},
+		{[]string{"*"}, nil, sse.ModeS3, true},
+		{[]string{"*"}, nil, sse.ModeNone, true}, // by default SSE-S3
+		{[]string{"*"}, nil, sse.ModeKMS, false},
+		{[]string{"other", vaulttest.Bucket[:2] + "*"}, nil, sse.ModeS3, true},
+		{[]string{"other"}, nil, sse.ModeS3, false},
+		{[]string{"*"}, []string{vaulttest.Bucket}, sse.ModeS3, false},
+		{[]string{"*"}, []string{"other"}, sse.ModeS3, true},
+	} {
+		at := vaulttest.New(t, memory.Options{})
+		at.Change = func(o *vaulttest.Options) { o.OpaqueETag, o.MD5ETag = tt.opaque, tt.md5 }
+		asked := &encryption.Asked{Request: sse.Request{Mode: tt.mode}}
+		decided, err := at.Engine(t).Of(t.Context(), vaulttest.Caller("writer"), vaulttest.Name("k"), nil, asked)
+		if err != nil || decided.OpaqueETag != tt.want || decided.NeedsMD5() != (!tt.want && tt.mode == sse.ModeS3) {
+			t.Errorf("%v of %v but %v: %+v, %v", tt.mode, tt.opaque, tt.md5, decided, err)
 		}
 	}
 }

@@ -119,6 +119,7 @@ func (k *Ring) Make(ctx context.Context, c Caller, name sse.Name, asked *sse.Req
 		w.Record.ClientContext = asked.ClientContext
 		w.Record.BucketKey = asked.BucketKey != nil && *asked.BucketKey
 	}
+	w.Record.OpaqueETag = asked.Mode == sse.ModeS3 && asked.OpaqueETag
 	encContext, err := encryptionContext(asked.Mode, name, asked.ClientContext, w.Record.BucketKey)
 	if err != nil {
 		return nil, err

@@ -95,7 +95,7 @@ func (l *listing) readManifests(ctx context.Context, entries []entry) error {
 		e.facts, e.known = found[ref], true
 		if own := l.o.Objects.OwnETag(ref, e.stored); own != e.stored {
 			e.stored = own
-			if e.record.Mode != sse.ModeS3 {
+			if !e.record.MD5ETag() {
 				e.ETag = sealed.ETag(e.record, nil, own)
 			}
 		}
@@ -160,13 +160,16 @@ func (l *listing) openRecord(ctx context.Context, e *entry) error {
 	}
 	rec := e.record
 	var grant keyring.Grant
-	if rec.Mode == sse.ModeS3 { // other ETags are upstream's
+	switch {
+	case rec.MD5ETag():
 		var err error
 		grant, err = l.grants.of(ctx, l, rec)
 		if sealed.MayPass(err) {
 			return err
 		}
 		e.shown = err == nil
+	case rec.OpaqueETag: // it follows from the record, whatever the caller may open
+		e.ETag = sealed.ETag(rec, nil, e.stored)
 	}
 	if rec.Layout != sse.OneStream {
 		e.late = sealed.NeedsManifest(rec, false) // it has size and ETag

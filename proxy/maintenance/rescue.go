@@ -207,7 +207,7 @@ func (l *lost) readStream(ctx context.Context, key *sse.ObjectKey, private *sse.
 		}
 		return nil
 	})
-	if l.record.Mode == sse.ModeS3 {
+	if l.record.MD5ETag() {
 		l.facts.MD5 = sum.Sum(nil)
 	}
 	return err
@@ -251,10 +251,24 @@ func (l *lost) readParts(ctx context.Context, key *sse.ObjectKey) error {
 		return fmt.Errorf("upstream's ETag is %s, that of the %d parts found is %s; --copied takes an object that was restored from a copy: %w", l.ref.ETag, len(found), stored, storage.ErrLied)
 	}
 	l.facts = sse.Facts{Parts: len(found), PlainSize: l.parts.PlainSize(), Unproven: true}
-	if l.record.Mode == sse.ModeS3 {
+	switch {
+	case !l.record.MD5ETag():
+	case l.record.OpaqueETag:
+		l.facts.MD5 = l.opaqueMD5()
+	default:
 		l.facts.MD5 = sums.plain.Sum(nil)
 	}
 	return nil
+}
+
+// opaqueMD5 is the MD5 of the parts' ETags where those are opaque. Which of them came with
+// an MD5 nothing says any more: none is taken to have.
+func (l *lost) opaqueMD5() []byte {
+	sum := md5.New() //nolint:gosec // see above
+	for _, p := range l.parts.List() {
+		sum.Write(sealed.PartDigest(l.record, int(p.Number), &sse.PartFacts{Nonce: p.Nonce}))
+	}
+	return sum.Sum(nil)
 }
 
 // knownParts are the numbers and sizes of the parts as upstream says.

@@ -86,7 +86,7 @@ func (s *Objects) Open(ctx context.Context, caller keyring.Caller, name sse.Name
 // NeedsManifest says whether an object's ETag and size, or a checksum that is
 // wanted, are in its manifest.
 func NeedsManifest(rec *sse.Record, checksum bool) bool {
-	return rec.Manifest != sse.ManifestID{} && (rec.Layout != sse.OneStream || rec.Mode == sse.ModeS3 || checksum)
+	return rec.Manifest != sse.ManifestID{} && (rec.Layout != sse.OneStream || rec.MD5ETag() || checksum)
 }
 
 // Ref names the manifest of an object whose upstream ETag is stored.

@@ -114,7 +114,9 @@ func (p *completing) combine() error {
 			return fmt.Errorf("upstream's ETag of a part is no MD5: %w", storage.ErrLied)
 		}
 		stored.Write(raw)
-		plain.Write(part.MD5)
+		if p.upload.record != nil {
+			plain.Write(sealed.PartDigest(p.upload.record, part.Number, &part.PartFacts))
+		}
 		p.facts.PlainSize += part.PlainSize
 	}
 	p.etag = hex.EncodeToString(stored.Sum(nil)) + "-" + strconv.Itoa(len(p.chosen))

@@ -91,7 +91,7 @@ func sameParts(wanted []WantedPart, rec *sse.Record, facts *sse.Facts, parts *ss
 	}
 	sum := md5.New() //nolint:gosec // see above
 	for i, p := range parts.List() {
-		raw, err := hex.DecodeString(strings.Trim(wanted[i].ETag, `"`))
+		raw, err := sealed.ParsePartETag(rec, wanted[i].ETag)
 		if err != nil || wanted[i].Number != int(p.Number) {
 			return false
 		}

@@ -229,6 +229,7 @@ func (k *copying) rewrap(ctx context.Context) error {
 	}
 	defer key.Zero()
 	k.facts = k.source.object.Facts
+	key.Record.OpaqueETag = key.Record.OpaqueETag && k.facts.MD5 == nil
 	private, err := k.carryLayout(ctx, &key.Record)
 	if err != nil {
 		return err
@@ -312,7 +313,7 @@ func (k *copying) stream(ctx context.Context) error {
 	known, sums := k.ofStream()
 	u := &writing{
 		vault: k.vault, caller: k.caller, write: &k.copy.Write, asked: k.asked, meta: k.meta, size: k.source.size, copied: true,
-		body: plaintext.NewCopied(plain, known, k.asked.Mode == sse.ModeS3 && known.MD5 == nil, sums),
+		body: plaintext.NewCopied(plain, known, k.asked.NeedsMD5() && known.MD5 == nil, sums),
 	}
 	if err := u.store(ctx, sums != nil); err != nil {
 		return err

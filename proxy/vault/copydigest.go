@@ -61,11 +61,11 @@ func (k *copying) combineParts(ctx context.Context) error {
 }
 
 // measure reads the source for what the copy must have and nobody knows: the MD5
-// of an SSE-KMS object that becomes an SSE-S3 one, and a checksum that is asked
+// of an object whose copy's ETag that is, as when SSE-KMS becomes SSE-S3, and a checksum that is asked
 // for. Where nothing is missing it reads nothing.
 func (k *copying) measure(ctx context.Context) error {
 	facts := &k.source.object.Facts
-	withMD5 := k.asked.Mode == sse.ModeS3 && facts.MD5 == nil
+	withMD5 := k.asked.NeedsMD5() && facts.MD5 == nil
 	if !withMD5 && k.missing(facts) == nil {
 		return nil
 	}

@@ -136,8 +136,9 @@ func (p *partUpload) openKey(ctx context.Context, to *PartTarget) (err error) {
 	return err
 }
 
-// md5Known says whether clients know the upload's parts by their plaintext's MD5.
-func (p *partUpload) md5Known() bool {
+// wantsMD5 says whether clients know the upload's parts by their plaintext's MD5, if it is
+// known.
+func (p *partUpload) wantsMD5() bool {
 	return p.upload.record != nil && p.upload.record.Mode == sse.ModeS3
 }
 
@@ -145,7 +146,7 @@ func (p *partUpload) md5Known() bool {
 // and the client may leave out. One that wants no checksum gets the default of the whole,
 // whatever its parts come with.
 func (p *partUpload) digests() plaintext.Digests {
-	need := plaintext.Digests{MD5: p.md5Known()}
+	need := plaintext.Digests{MD5: p.wantsMD5() && !p.upload.record.OpaqueETag}
 	switch {
 	case p.upload.Checksum != 0:
 		need.Compute = []checksum.Algorithm{plaintext.Algorithm(p.upload.Checksum)}
@@ -236,7 +237,7 @@ func base64Std(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 // learn takes over what is known of the part once it has been read. Of an upload that
 // wants no checksum the default is not the part's: clients are told their own.
 func (p *partUpload) learn(body plaintext.Body, size int64) {
-	p.facts.Facts = plaintext.Known(body, p.md5Known())
+	p.facts.Facts = plaintext.Known(body, p.wantsMD5())
 	p.facts.PlainSize = size
 	if p.upload.Checksum != 0 || p.upload.record == nil {
 		return

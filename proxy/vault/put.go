@@ -102,7 +102,7 @@ func (v *Vault) mayKnock(ctx context.Context, c *caller.Caller, bucket string, a
 // receive gets the client's body. One of unknown size is read whole first; done gives its
 // memory back.
 func (u *writing) receive(p *Put) (body plaintext.Body, done func(), err error) {
-	digests := plaintext.Digests{MD5: u.asked.Mode == sse.ModeS3}
+	digests := plaintext.Digests{MD5: u.asked.NeedsMD5()}
 	if p.Checksum != 0 {
 		digests.Compute = []checksum.Algorithm{p.Checksum}
 	} else {
@@ -126,7 +126,7 @@ func (u *writing) receive(p *Put) (body plaintext.Body, done func(), err error) 
 // that goes before the data has no place for it. A manifest of its own it is not worth.
 func (u *writing) defaultChecksum(p *Put) checksum.Algorithm {
 	small := u.size <= u.vault.o.SmallObject
-	manifest := u.asked.Mode == sse.ModeS3 && p.Declared.Get("Content-Md5") == ""
+	manifest := u.asked.NeedsMD5() && p.Declared.Get("Content-Md5") == ""
 	if u.asked.Mode == sse.ModeNone || !small && !manifest {
 		return 0
 	}

@@ -78,6 +78,7 @@ func (u *uploader) tryPart(number int, change func(*vaulttest.Body), data []byte
 		PartTarget: vault.PartTarget{Upload: u.upload(), Number: number, Customer: u.customer()},
 		Body: func(need plaintext.Digests) (plaintext.Body, error) {
 			body := vaulttest.NewBody(data, need.Compute...)
+			body.WithoutMD5 = !need.MD5
 			if change != nil {
 				change(body)
 			}

@@ -89,10 +89,10 @@ func (v *Vault) etagsOf(ctx context.Context, c *caller.Caller, at storage.Backen
 		return nil, err
 	}
 	rec, err := sealed.RecordOf(info.Reserved)
-	if err != nil || rec == nil || rec.Mode != sse.ModeS3 && !sealed.NeedsManifest(rec, false) {
+	if err != nil || rec == nil || !rec.MD5ETag() && !sealed.NeedsManifest(rec, false) {
 		return &etags{client: sealed.ETag(rec, nil, info.ETag), upstream: info.ETag}, err
 	}
-	if rec.Mode != sse.ModeS3 { // no key is needed for it
+	if !rec.MD5ETag() { // no key is needed for it
 		ref := sealed.Ref(name, rec, info.ETag)
 		if _, err := v.o.Manifests.Find(ctx, ref, v.o.Objects.Data(name, info)); err != nil && sealed.MayPass(err) {
 			return nil, err

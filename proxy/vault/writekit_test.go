@@ -85,7 +85,9 @@ func reading(key string, mode sse.Mode) vault.Read {
 func (k *writeKit) put(key string, data []byte, mode sse.Mode, changes ...func(*vault.Put)) (*vault.Stored, error) {
 	p := &vault.Put{Write: vault.Write{Name: vaulttest.Name(key), Asked: asked(mode)}, Size: int64(len(data))}
 	p.Body = func(d plaintext.Digests) (plaintext.Body, error) {
-		return vaulttest.NewBody(data, append(d.Compute, d.Default)...), nil
+		body := vaulttest.NewBody(data, append(d.Compute, d.Default)...)
+		body.WithoutMD5 = !d.MD5
+		return body, nil
 	}
 	for _, change := range changes {
 		change(p)

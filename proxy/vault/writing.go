@@ -72,7 +72,7 @@ func (u *writing) store(ctx context.Context, lateChecksum bool) error {
 		}
 	}
 	u.facts = u.known()
-	u.late = u.size > 0 && (u.asked.Mode == sse.ModeS3 && u.facts.MD5 == nil || lateChecksum && u.facts.Checksum == nil)
+	u.late = u.size > 0 && (u.asked.NeedsMD5() && u.facts.MD5 == nil || lateChecksum && u.facts.Checksum == nil)
 	if err := u.prepare(ctx); err != nil {
 		return err
 	}
@@ -93,6 +93,7 @@ func (u *writing) prepare(ctx context.Context) error {
 	private := sse.NewPrivate(u.size, nonce)
 	u.record, u.key = &key.Record, key
 	u.record.PlainSize = u.size
+	u.record.OpaqueETag = u.record.OpaqueETag && u.facts.MD5 == nil // an MD5 that the client sent costs nothing
 	if u.late {
 		u.record.Manifest = sse.NewManifestID()
 	} else {

@@ -63,8 +63,8 @@ def parse(text):
     need = {1: {1, 2, 3, 5, 7, 8, 16}, 2: {1, 2, 3, 5, 7, 8, 16}, 3: {1, 7, 8, 16}}.get(mode)
     if need and 10 in found:  # of parts: a manifest has the sizes
         need = need - {8} | {9, 10}
-    may = {1: set(), 2: {4, 6}, 3: set()}.get(mode)
-    if need is None or not need <= found.keys() <= need | may or len(found[7]) != 80:
+    may = {1: {11}, 2: {4, 6}, 3: set()}.get(mode)
+    if need is None or not need <= found.keys() <= need | may or len(found[7]) != 80 or found.get(11):
         raise Failure("record")
     return found, public
 
@@ -85,6 +85,10 @@ def read(v):
         private = AESGCM(derive(object_key, b"record")).decrypt(found[16][:12], found[16][12:], aad)
     except InvalidTag:
         raise Failure("tampered")
+    if 11 in found and found.get(10) != b"\1":
+        etag = hashlib.sha256(lp(b"bucketseal/1/etag") + lp(found[7])).hexdigest()[:32] + "-1"
+        if etag != v["etag"]:
+            raise Failure("etag")
     data = base64.b64decode(v["data"])
     if 10 in found:
         return parts(object_key, base64.b64decode(v["parts"]), data)

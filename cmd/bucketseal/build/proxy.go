@@ -68,6 +68,8 @@ func ProxyOptions(c *config.Config, up *upstream.Client, keys kms.Service, log *
 		DefaultKey:           c.DefaultKey,
 		S3Key:                c.SSES3.Key,
 		FormerS3Keys:         c.SSES3.FormerKeys,
+		OpaqueETag:           c.SSES3.OpaqueETag,
+		MD5ETag:              c.SSES3.MD5ETag,
 		ShareDEK:             share,
 		AllowAnonymous:       c.AllowAnonymous,
 		PlainRead:            c.PlainRead,

@@ -69,6 +69,8 @@ type Options struct {
 	// The rest is as in the options of the packages that make up an engine.
 	Policy         func(ctx context.Context, bucket string) ([]byte, error)
 	PlainRead      glob.Patterns
+	OpaqueETag     glob.Patterns
+	MD5ETag        glob.Patterns
 	AutoEncryption sse.Mode
 	SmallObject    int64
 	ListingCache   int64
@@ -161,7 +163,8 @@ func (i *Installation) EngineAt(t testing.TB, view *memory.View) *Engine {
 		t.Fatal(err)
 	}
 	e.Settings, err = encryption.New(encryption.Options{
-		Storage: view, Keys: o.Keys, Rules: rules, Ready: ready, Policy: o.Policy, AutoEncryption: o.AutoEncryption, Logger: o.Logger,
+		Storage: view, Keys: o.Keys, Rules: rules, Ready: ready, Policy: o.Policy, AutoEncryption: o.AutoEncryption,
+		OpaqueETag: o.OpaqueETag, MD5ETag: o.MD5ETag, Logger: o.Logger,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -222,6 +225,8 @@ type Body struct {
 	FailAt int64
 	// Unsized hides the size.
 	Unsized bool
+	// WithoutMD5 has no MD5 computed; DeclaresMD5 has it known before.
+	WithoutMD5, DeclaresMD5 bool
 }
 
 // NewBody returns a body of which these checksums are computed.
@@ -255,11 +260,16 @@ func (b *Body) Read(p []byte) (int, error) {
 
 // MD5 implements plaintext.Body.
 func (b *Body) MD5() (sum [16]byte, ok bool) {
-	return md5.Sum(b.data), b.err == io.EOF //nolint:gosec // see above
+	return md5.Sum(b.data), b.err == io.EOF && !b.WithoutMD5 //nolint:gosec // see above
 }
 
 // DeclaredMD5 implements plaintext.Body.
-func (b *Body) DeclaredMD5() (sum [16]byte, ok bool) { return sum, false }
+func (b *Body) DeclaredMD5() (sum [16]byte, ok bool) {
+	if b.DeclaresMD5 {
+		sum = md5.Sum(b.data) //nolint:gosec // see above
+	}
+	return sum, b.DeclaresMD5
+}
 
 // Checksums implements plaintext.Body.
 func (b *Body) Checksums() map[checksum.Algorithm][]byte {
