@@ -22,9 +22,12 @@ DATA          ?= .data
 # Added to the command line of `bucketseal server`, as in RUN_ARGS="--plain-read old-*".
 RUN_ARGS      ?=
 
-# Seconds for each fuzz function, and which benchmarks `make bench` runs.
+# Seconds for each fuzz function, and which benchmarks `make microbench` runs, how often.
 FUZZTIME ?= 20s
 BENCH    ?= .
+COUNT    ?= 1
+# Flags of `make bench`, as in BENCH_ARGS="-works get-4k-*".
+BENCH_ARGS ?=
 # Which tests `make torture` runs.
 TORTURE  ?= .
 
@@ -95,10 +98,13 @@ fuzz: ## Fuzz every parser for FUZZTIME (20s)
 	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' scripts/fuzz.sh
 
 .PHONY: bench
-bench: build $(BIN)/minio ## Run the benchmarks (BENCH=name to choose); docs/performance.md says what they mean
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(UNIT)
-	BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' \
-		$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 20m ./integration
+bench: build $(BIN)/minio ## Compare bucketseal with MinIO and a plain proxy, by turns (SHORT=1: under a minute)
+	CGO_ENABLED=0 $(GO) build -o $(BIN)/benchmark ./benchmark
+	BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' $(BIN)/benchmark run $(BENCH_ARGS)
+
+.PHONY: microbench
+microbench: ## Run the benchmarks of packages, for benchstat (BENCH=pattern, COUNT=times)
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count '$(COUNT)' $(UNIT)
 
 .PHONY: tools
 tools: $(BIN)/minio $(BIN)/mc $(BIN)/golangci-lint $(BIN)/gofumpt ## Install the pinned tools into .bin/

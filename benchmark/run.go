@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+	"time"
+)
+
+// selfPID is the benchmark's own process.
+var selfPID = os.Getpid()
+
+// options are the flags of run.
+type options struct {
+	short   bool
+	targets string
+	works   string
+	json    string
+	dir     string
+	rounds  int
+	slot    time.Duration
+	tls     string
+}
+
+// result is all that a run found out.
+type result struct {
+	Began   time.Time `json:"began"`
+	Machine machine   `json:"machine"`
+	Rows    []*row    `json:"rows"`
+}
+
+func runCommand(ctx context.Context, args []string) error {
+	var o options
+	flags := flag.NewFlagSet("run", flag.ContinueOnError)
+	flags.BoolVar(&o.short, "short", os.Getenv("SHORT") == "1", "under a minute: few works, few rounds (SHORT=1 is the same)")
+	flags.StringVar(&o.targets, "targets", "direct,proxy,self-s3,self-kms,seal-s3,seal-kms,seal-opaque", "`NAMES` of targets, with commas between")
+	flags.StringVar(&o.works, "works", "", "`PATTERNS` of works, with commas between, as in get-4k-*,list-*; all of the run's if not given")
+	flags.StringVar(&o.json, "json", "", "`FILE` for all figures")
+	flags.StringVar(&o.dir, "dir", "", "`FOLDER` for the servers' data, which a temporary one in it is removed from at the end")
+	flags.IntVar(&o.rounds, "rounds", 0, "`NUMBER` of rounds, in place of what each work has")
+	flags.DurationVar(&o.slot, "slot", 0, "how long a target is driven in a round, in place of what each work has")
+	flags.StringVar(&o.tls, "tls", "some", "over TLS: `none`, some or all works")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	works, err := o.choose()
+	if err != nil {
+		return err
+	}
+	chosen, err := chooseKinds(o.targets)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(o.dir, "bucketseal-benchmark-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	l, err := newLab(dir)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	r, err := o.run(ctx, l, chosen, works)
+	if err != nil {
+		return err
+	}
+	return o.report(r)
+}
+
+// say tells progress.
+func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+
+// choose returns the works of the run.
+func (o options) choose() ([]work, error) {
+	all := fullWorks()
+	if o.short {
+		all = shortWorks()
+	}
+	var secured []work
+	for _, w := range all {
+		if o.tls == "all" || o.tls == "some" && w.alsoSecure() {
+			w.secure = true
+			secured = append(secured, w)
+		}
+	}
+	all = append(all, secured...)
+	var works []work
+	for _, w := range all {
+		if o.rounds > 0 {
+			w.rounds = o.rounds
+		}
+		if o.slot > 0 {
+			w.slot = o.slot
+		}
+		if o.works == "" {
+			works = append(works, w)
+			continue
+		}
+		for pattern := range strings.SplitSeq(o.works, ",") {
+			if ok, err := path.Match(pattern, w.name()); err != nil {
+				return nil, err
+			} else if ok {
+				works = append(works, w)
+				break
+			}
+		}
+	}
+	if len(works) == 0 {
+		return nil, fmt.Errorf("no work is called %q", o.works)
+	}
+	return works, nil
+}
+
+// run measures the works, those over plain HTTP first.
+func (o options) run(ctx context.Context, l *lab, chosen []kind, works []work) (*result, error) {
+	r := &result{Began: time.Now().UTC().Truncate(time.Second), Machine: thisMachine()}
+	for _, secure := range []bool{false, true} {
+		var targets []*target
+		for _, w := range works {
+			if w.secure != secure {
+				continue
+			}
+			if targets == nil {
+				var err error
+				if targets, err = l.start(ctx, chosen, secure, say); err != nil {
+					return nil, err
+				}
+			}
+			row, err := w.compare(ctx, targets)
+			if err != nil {
+				return nil, err
+			}
+			r.Rows = append(r.Rows, row)
+			row.print(os.Stdout)
+		}
+	}
+	return r, nil
+}
+
+// compare measures one work at all targets by turns: the order moves on by one in
+// each round.
+func (w work) compare(ctx context.Context, targets []*target) (*row, error) {
+	for _, t := range targets {
+		if err := w.prepareOnce(ctx, t); err != nil {
+			return nil, fmt.Errorf("prepare %s: %w", w.name(), err)
+		}
+	}
+	samples := make([][]sample, len(targets))
+	for round := range w.rounds {
+		for turn := range targets {
+			i := (turn + round) % len(targets)
+			s, err := w.measure(ctx, targets[i])
+			if err != nil {
+				return nil, err
+			}
+			samples[i] = append(samples[i], s)
+		}
+	}
+	return newRow(w, targets, samples), nil
+}
+
+func (o options) report(r *result) error {
+	if o.json == "" {
+		return nil
+	}
+	data, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(o.json, append(data, '\n'), 0o644)
+}
