@@ -28,6 +28,9 @@ BENCH    ?= .
 COUNT    ?= 1
 # Flags of `make bench`, as in BENCH_ARGS="-works get-4k-*".
 BENCH_ARGS ?=
+# What `make profile` profiles: a work of `make bench`, and seal-s3, seal-kms or seal-opaque.
+LOAD   ?= get-4k
+TARGET ?= seal-s3
 # Which tests `make torture` runs.
 TORTURE  ?= .
 
@@ -101,6 +104,12 @@ fuzz: ## Fuzz every parser for FUZZTIME (20s)
 bench: build $(BIN)/minio ## Compare bucketseal with MinIO and a plain proxy, by turns (SHORT=1: under a minute)
 	CGO_ENABLED=0 $(GO) build -o $(BIN)/benchmark ./benchmark
 	BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' $(BIN)/benchmark run $(BENCH_ARGS)
+
+# CPU, heap, mutexes, blocking, a trace, of one work that goes on meanwhile.
+.PHONY: profile
+profile: build $(BIN)/minio ## Profile bucketseal under LOAD (get-4k, put-1m, list ...) into profiles/
+	CGO_ENABLED=0 $(GO) build -o $(BIN)/benchmark ./benchmark
+	BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' $(BIN)/benchmark profile -load '$(LOAD)' -target '$(TARGET)' -out profiles
 
 .PHONY: microbench
 microbench: ## Run the benchmarks of packages, for benchstat (BENCH=pattern, COUNT=times)

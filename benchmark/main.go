@@ -17,9 +17,13 @@ import (
 const usage = `usage: benchmark [COMMAND] [FLAG...]
 
   run       drive the requests and compare (what happens without a command)
+  profile   drive one of them at bucketseal and collect profiles
   proxy     be the plain reverse proxy; run starts it
 
-BUCKETSEAL_BIN and MINIO_BIN name the programs that are started.
+BUCKETSEAL_BIN and MINIO_BIN name the programs that are started. To compare two builds of
+bucketseal by turns, name the other one with BUCKETSEAL_OLD_BIN:
+
+  benchmark run -targets proxy,seal-s3,old-s3 -works get-4k-*,put-1m-16
 `
 
 func main() {
@@ -33,6 +37,8 @@ func main() {
 	switch command {
 	case "run":
 		err = runCommand(ctx, args)
+	case "profile":
+		err = profileCommand(ctx, args)
 	case "proxy":
 		err = proxyCommand(ctx, args)
 	default:

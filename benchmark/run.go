@@ -55,7 +55,19 @@ func runCommand(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(o.dir, "bucketseal-benchmark-")
+	return inLab(o.dir, func(l *lab) error {
+		r, err := o.run(ctx, l, chosen, works)
+		if err != nil {
+			return err
+		}
+		return o.report(r)
+	})
+}
+
+// inLab calls f with servers to be had in a temporary folder, within dir if that is
+// given, and removes all of it in the end.
+func inLab(dir string, f func(*lab) error) error {
+	dir, err := os.MkdirTemp(dir, "bucketseal-benchmark-")
 	if err != nil {
 		return err
 	}
@@ -65,11 +77,7 @@ func runCommand(ctx context.Context, args []string) error {
 		return err
 	}
 	defer l.close()
-	r, err := o.run(ctx, l, chosen, works)
-	if err != nil {
-		return err
-	}
-	return o.report(r)
+	return f(l)
 }
 
 // say tells progress.

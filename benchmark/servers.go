@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -41,8 +42,10 @@ type lab struct {
 	dir                   string
 	minioBin, sealBin, me string
 	// certs is set where servers speak TLS.
-	certs   *certificates
-	servers []*server
+	certs *certificates
+	// profiling has each bucketseal tell its profiles.
+	profiling bool
+	servers   []*server
 }
 
 func newLab(dir string) (*lab, error) {
@@ -123,25 +126,28 @@ func (l *lab) proxy(ctx context.Context, name, upstream string, secure bool) (*s
 // seal starts a bucketseal in front of upstream, with its key service embedded.
 // All share one key store, as proxies over one MinIO must. settings are lines of
 // its configuration.
-func (l *lab) seal(ctx context.Context, name, upstream string, secure bool, settings string) (*server, error) {
+func (l *lab) seal(ctx context.Context, name, program, upstream string, secure bool, settings string) (*server, error) {
 	metrics, err := freeAddress()
 	if err != nil {
 		return nil, err
+	}
+	if l.profiling {
+		metrics += ", profiling: true"
 	}
 	if secure {
 		settings += fmt.Sprintf("\ntls: {cert: %s, key: %s}", l.certs.cert, l.certs.key)
 	}
 	file := filepath.Join(l.dir, name+".yml")
-	if err := os.WriteFile(file, []byte("metrics:\n  address: "+metrics+"\n"+settings+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("metrics: {address: "+metrics+"}\n"+settings+"\n"), 0o600); err != nil {
 		return nil, err
 	}
 	env := []string{"BUCKETSEAL_ROOT_USER=" + accessKey, "BUCKETSEAL_ROOT_PASSWORD=" + secretKey}
 	s, err := l.add(ctx, name, secure, func(ctx context.Context, s *server) (*process, error) {
-		return l.launch(ctx, s, "/minio/health/ready", env, l.sealBin, "server", "--config", file,
+		return l.launch(ctx, s, "/minio/health/ready", env, program, "server", "--config", file,
 			"--address", s.addr, "--upstream", "http://"+upstream, "--data-dir", filepath.Join(l.dir, "keys"))
 	})
 	if err == nil {
-		s.metrics = metrics
+		s.metrics, _, _ = strings.Cut(metrics, ",")
 	}
 	return s, err
 }

@@ -19,14 +19,25 @@ func (r *row) print(w io.Writer) {
 			ratioText(c.CPURatios["proxy"]), ratioText(c.P50Ratios["proxy"]))
 	}
 	_ = t.Flush()
+	for _, c := range r.Cells {
+		old := "old-" + suffix(c.Target)
+		if to, ok := c.Ratios[old]; ok && strings.HasPrefix(c.Target, "seal-") {
+			fmt.Fprintf(w, "  %s to %s: rate %s, processor time %s, p50 %s\n", c.Target, old, ratioText(to), ratioText(c.CPURatios[old]), ratioText(c.P50Ratios[old]))
+		}
+	}
 }
 
 // self names the target that a user would pick instead: MinIO encrypting the same way.
 func self(target string) string {
-	if strings.HasSuffix(target, "-kms") {
+	if suffix(target) == "kms" {
 		return "self-kms"
 	}
 	return "self-s3"
+}
+
+func suffix(target string) string {
+	_, after, _ := strings.Cut(target, "-")
+	return after
 }
 
 // figure writes a number with three digits that count.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 )
@@ -43,6 +44,9 @@ var kinds = []kind{
 	{name: "seal-s3", label: "bucketseal, SSE-S3", headers: sseS3},
 	{name: "seal-kms", label: "bucketseal, SSE-KMS", headers: sseKMS},
 	{name: "seal-opaque", label: "bucketseal, SSE-S3 opaque", headers: sseS3, settings: "sse_s3: {etag: opaque}"},
+	// Another build, by turns with this one: BUCKETSEAL_OLD_BIN.
+	{name: "old-s3", label: "old bucketseal, SSE-S3", headers: sseS3},
+	{name: "old-kms", label: "old bucketseal, SSE-KMS", headers: sseKMS},
 }
 
 // chooseKinds returns those of a list of names with commas between.
@@ -128,8 +132,11 @@ func frontName(k kind) string {
 
 // front starts the proxy or the bucketseal of a target, in front of upstream.
 func (l *lab) front(ctx context.Context, name string, k kind, upstream string, secure bool) (*server, error) {
-	if strings.HasPrefix(k.name, "proxy") {
+	switch {
+	case strings.HasPrefix(k.name, "proxy"):
 		return l.proxy(ctx, name, upstream, secure)
+	case strings.HasPrefix(k.name, "old"):
+		return l.seal(ctx, name, os.Getenv("BUCKETSEAL_OLD_BIN"), upstream, secure, k.settings)
 	}
-	return l.seal(ctx, name, upstream, secure, k.settings)
+	return l.seal(ctx, name, l.sealBin, upstream, secure, k.settings)
 }
