@@ -129,6 +129,7 @@ func (o options) run(ctx context.Context, l *lab, chosen []kind, works []work) (
 	r := &result{Began: time.Now().UTC().Truncate(time.Second), Machine: thisMachine()}
 	for _, secure := range []bool{false, true} {
 		var targets []*target
+		var counters map[string]*counter
 		for _, w := range works {
 			if w.secure != secure {
 				continue
@@ -138,10 +139,23 @@ func (o options) run(ctx context.Context, l *lab, chosen []kind, works []work) (
 				if targets, err = l.start(ctx, chosen, secure, say); err != nil {
 					return nil, err
 				}
+				if !secure {
+					counters, err = l.counters(ctx, chosen, targets)
+				}
+				if err != nil {
+					return nil, err
+				}
 			}
 			row, err := w.compare(ctx, targets)
 			if err != nil {
 				return nil, err
+			}
+			for _, c := range row.Cells {
+				if count := counters[c.Target]; count != nil {
+					if c.Upstream, err = count.cost(ctx, w); err != nil {
+						return nil, fmt.Errorf("count %s: %w", w.name(), err)
+					}
+				}
 			}
 			r.Rows = append(r.Rows, row)
 			row.print(os.Stdout)

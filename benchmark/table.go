@@ -11,10 +11,14 @@ import (
 func (r *row) print(w io.Writer) {
 	fmt.Fprintf(w, "\n%s  (%s)\n", r.Title, r.Name)
 	t := tabwriter.NewWriter(w, 2, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "  target\trate/s\tp50 ms\tp99 ms\tcpu s/1000\tcpu s/GiB\tMinIO s/1000\tpeak MiB\tallocs\tto proxy\tto self\tto direct\tcpu to proxy\tp50 to proxy")
+	fmt.Fprintln(t, "  target\trate/s\tp50 ms\tp99 ms\tcpu s/1000\tcpu s/GiB\tMinIO s/1000\tpeak MiB\tallocs\tup req\tup bytes\tto proxy\tto self\tto direct\tcpu to proxy\tp50 to proxy")
 	for _, c := range r.Cells {
-		fmt.Fprintf(t, "  %s\t%s\t%.2f\t%.2f\t%.3f\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", c.Target, figure(c.Rate.Median), c.P50, c.P99, c.CPU,
-			orDash(c.PerGiB, 2), orDash(c.Back, 3), c.Peak/mib, orDash(max(0, c.Allocs), 0),
+		up := upstreamCost{}
+		if c.Upstream != nil {
+			up = *c.Upstream
+		}
+		fmt.Fprintf(t, "  %s\t%s\t%.2f\t%.2f\t%.3f\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.Target, figure(c.Rate.Median), c.P50, c.P99, c.CPU,
+			orDash(c.PerGiB, 2), orDash(c.Back, 3), c.Peak/mib, orDash(max(0, c.Allocs), 0), orDash(up.Requests, 2), orDash(up.Bytes, 2),
 			ratioText(c.Ratios["proxy"]), ratioText(c.Ratios[self(c.Target)]), ratioText(c.Ratios["direct"]),
 			ratioText(c.CPURatios["proxy"]), ratioText(c.P50Ratios["proxy"]))
 	}
