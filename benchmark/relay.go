@@ -42,7 +42,7 @@ func newRelay(upstream string) (*relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &relay{listener: l, upstream: upstream, learning: true, ownWork: map[string]bool{}}
+	r := &relay{listener: l, upstream: upstream, learning: true, ownWork: map[string]bool{policyRead: true}}
 	go r.serve()
 	return r, nil
 }
@@ -132,15 +132,18 @@ func (r *relay) begin(head []byte) bool {
 	return true
 }
 
-// requestName is a request's method and path, and of its query the name of a
-// sub-resource, if that is a bucket's policy: proxies read it ahead of need.
+// policyRead names the reading of any bucket's policy, which proxies do ahead of need,
+// once a second.
+const policyRead = "policy"
+
+// requestName is a request's method and path, or policyRead.
 func requestName(head []byte) string {
 	line, _, _ := bytes.Cut(head, []byte("\r\n"))
 	method, rest, _ := bytes.Cut(line, []byte(" "))
 	target, _, _ := bytes.Cut(rest, []byte(" "))
 	p, query, _ := bytes.Cut(target, []byte("?"))
 	if bytes.HasPrefix(query, []byte("policy")) {
-		return "policy"
+		return policyRead
 	}
 	return string(method) + " " + string(p)
 }

@@ -24,6 +24,8 @@ type options struct {
 	rounds  int
 	slot    time.Duration
 	tls     string
+	// page and chart are files of the documentation, "" for none.
+	page, chart string
 }
 
 // result is all that a run found out.
@@ -31,6 +33,10 @@ type result struct {
 	Began   time.Time `json:"began"`
 	Machine machine   `json:"machine"`
 	Rows    []*row    `json:"rows"`
+	// Floor is what cannot be saved; Goals and Bounds are judged.
+	Floor  floor     `json:"floor"`
+	Goals  []verdict `json:"goals"`
+	Bounds []verdict `json:"bounds"`
 }
 
 func runCommand(ctx context.Context, args []string) error {
@@ -44,6 +50,8 @@ func runCommand(ctx context.Context, args []string) error {
 	flags.IntVar(&o.rounds, "rounds", 0, "`NUMBER` of rounds, in place of what each work has")
 	flags.DurationVar(&o.slot, "slot", 0, "how long a target is driven in a round, in place of what each work has")
 	flags.StringVar(&o.tls, "tls", "some", "over TLS: `none`, some or all works")
+	flags.StringVar(&o.page, "page", "", "Markdown `FILE` with marks between which the tables are put")
+	flags.StringVar(&o.chart, "chart", "", "`FILE` for the chart, an SVG")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -161,6 +169,8 @@ func (o options) run(ctx context.Context, l *lab, chosen []kind, works []work) (
 			row.print(os.Stdout)
 		}
 	}
+	r.Floor = measureFloor()
+	r.Goals = judge(r.Rows, r.Floor)
 	return r, nil
 }
 
@@ -187,6 +197,17 @@ func (w work) compare(ctx context.Context, targets []*target) (*row, error) {
 }
 
 func (o options) report(r *result) error {
+	printVerdicts(os.Stdout, append(append([]verdict{}, r.Goals...), r.Bounds...))
+	if o.page != "" {
+		if err := writePage(o.page, r); err != nil {
+			return err
+		}
+	}
+	if o.chart != "" {
+		if err := writeChart(o.chart, r); err != nil {
+			return err
+		}
+	}
 	if o.json == "" {
 		return nil
 	}

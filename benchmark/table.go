@@ -71,3 +71,16 @@ func ratioText(s spread) string {
 	}
 	return fmt.Sprintf("%.2f (%.2f–%.2f)", s.Median, s.Min, s.Max)
 }
+
+// printVerdicts writes goals and bounds as a table for terminals.
+func printVerdicts(w io.Writer, all []verdict) {
+	if len(all) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nGoals")
+	t := tabwriter.NewWriter(w, 2, 0, 2, ' ', 0)
+	for _, v := range all {
+		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\n", v.What, v.Target, v.Goal, v.Value, v.met())
+	}
+	_ = t.Flush()
+}
