@@ -17,6 +17,7 @@ import (
 const usage = `usage: benchmark [COMMAND] [FLAG...]
 
   run       drive the requests and compare (what happens without a command)
+  bounds    memory with many transfers or connections, the start, ranges (also part of run)
   profile   drive one of them at bucketseal and collect profiles
   proxy     be the plain reverse proxy; run starts it
 
@@ -37,6 +38,8 @@ func main() {
 	switch command {
 	case "run":
 		err = runCommand(ctx, args)
+	case "bounds":
+		err = boundsCommand(ctx, args)
 	case "profile":
 		err = profileCommand(ctx, args)
 	case "proxy":

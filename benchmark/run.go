@@ -26,6 +26,9 @@ type options struct {
 	tls     string
 	// page and chart are files of the documentation, "" for none.
 	page, chart string
+	// bounds are tried by these names; try says how.
+	bounds string
+	try    *bounds
 }
 
 // result is all that a run found out.
@@ -49,12 +52,15 @@ func runCommand(ctx context.Context, args []string) error {
 	flags.StringVar(&o.dir, "dir", "", "`FOLDER` for the servers' data, which a temporary one in it is removed from at the end")
 	flags.IntVar(&o.rounds, "rounds", 0, "`NUMBER` of rounds, in place of what each work has")
 	flags.DurationVar(&o.slot, "slot", 0, "how long a target is driven in a round, in place of what each work has")
-	flags.StringVar(&o.tls, "tls", "some", "over TLS: `none`, some or all works")
+	flags.StringVar(&o.tls, "tls", "", "over TLS: `none`, some or all works; some if not given, none of a short run")
+	flags.StringVar(&o.bounds, "bounds", "", "`NAMES` of bounds to try, or none; if not given, all of them, and of a short run or of chosen works none")
+	o.try = newBounds(flags)
 	flags.StringVar(&o.page, "page", "", "Markdown `FILE` with marks between which the tables are put")
 	flags.StringVar(&o.chart, "chart", "", "`FILE` for the chart, an SVG")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	o.fill()
 	works, err := o.choose()
 	if err != nil {
 		return err
@@ -68,8 +74,32 @@ func runCommand(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
+		l.close() // the bounds have servers of their own
+		if o.bounds != "none" {
+			if r.Bounds, err = o.try.try(ctx, strings.Split(o.bounds, ",")); err != nil {
+				return err
+			}
+		}
 		return o.report(r)
 	})
+}
+
+// fill gives flags that were not given what follows from others.
+func (o *options) fill() {
+	tls, bounds := "some", boundNames
+	if o.short {
+		tls, bounds = "none", "none"
+	}
+	if o.works != "" {
+		bounds = "none"
+	}
+	if o.tls == "" {
+		o.tls = tls
+	}
+	if o.bounds == "" {
+		o.bounds = bounds
+	}
+	o.try.dir = o.dir
 }
 
 // inLab calls f with servers to be had in a temporary folder, within dir if that is

@@ -73,6 +73,7 @@ func (l *lab) close() {
 	for i := len(l.servers) - 1; i >= 0; i-- {
 		l.servers[i].stop()
 	}
+	l.servers = nil
 }
 
 // add starts a server at a free address.
