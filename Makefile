@@ -28,6 +28,8 @@ BENCH    ?= .
 COUNT    ?= 1
 # Flags of `make bench`, as in BENCH_ARGS="-works get-4k-*".
 BENCH_ARGS ?=
+# A full run writes its tables and its chart into the documentation.
+BENCH_PAGE := $(if $(filter 1,$(SHORT)),-short,$(if $(BENCH_ARGS),,-page docs/performance.md -chart docs/performance.svg))
 # What `make profile` profiles: a work of `make bench`, and seal-s3, seal-kms or seal-opaque.
 LOAD   ?= get-4k
 TARGET ?= seal-s3
@@ -66,12 +68,13 @@ unit: ## Run the unit tests
 	$(GO) test $(RACE) -timeout 5m $(UNIT)
 
 # -count=1: what these tests depend on are binaries, which go's test cache does not see.
-# The last line holds MinIO to the contract of proxy/storage.
+# The second line holds MinIO to the contract of proxy/storage, the last one tries the benchmark.
 .PHONY: integration
 integration: build $(BIN)/minio $(BIN)/mc ## Run the black-box tests against a real MinIO and real clients
 	BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' MC_BIN='$(BIN)/mc' \
 		$(GO) test -count=1 -parallel 4 -timeout 20m ./integration/...
 	MINIO_BIN='$(BIN)/minio' $(GO) test -count=1 -parallel 4 -timeout 5m -run TestMinIO ./proxy/upstream
+	BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' $(GO) test -count=1 -timeout 10m ./benchmark
 
 # What takes long: 3 GiB by each client, every fault at every step of an upload in
 # every mode, 10,000 parts. TORTURE chooses tests, as in TORTURE=Parts.
@@ -103,7 +106,7 @@ fuzz: ## Fuzz every parser for FUZZTIME (20s)
 .PHONY: bench
 bench: build $(BIN)/minio ## Compare bucketseal with MinIO and a plain proxy, by turns (SHORT=1: under a minute)
 	CGO_ENABLED=0 $(GO) build -o $(BIN)/benchmark ./benchmark
-	BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' $(BIN)/benchmark run $(BENCH_ARGS)
+	BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' $(BIN)/benchmark run $(BENCH_PAGE) -json $(BIN)/bench.json $(BENCH_ARGS)
 
 # CPU, heap, mutexes, blocking, a trace, of one work that goes on meanwhile.
 .PHONY: profile

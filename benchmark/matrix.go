@@ -1,10 +1,22 @@
 package main
 
-import "time"
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+// How long a target is driven in a round of the full run, and how many rounds there
+// are, if a work does not say otherwise.
+const (
+	fullSlot   = 300 * time.Millisecond
+	fullRounds = 7
+)
 
 // shortWorks take less than a minute, with all targets.
 func shortWorks() []work {
-	const slot, rounds = 120 * time.Millisecond, 3
+	const slot, rounds = 80 * time.Millisecond, 3
 	return []work{
 		{op: "get", size: 4 * kib, clients: 16, slot: slot, rounds: rounds},
 		{op: "get", size: 4 * kib, clients: 1, slot: slot, rounds: rounds},
@@ -22,7 +34,7 @@ func shortWorks() []work {
 
 // fullWorks are all: below 15 minutes, with all targets.
 func fullWorks() []work {
-	const slot, rounds = 300 * time.Millisecond, 7
+	const slot, rounds = fullSlot, fullRounds
 	var all []work
 	for _, size := range []int64{4 * kib, 64 * kib, mib, 64 * mib} {
 		for _, clients := range []int{16, 1} {
@@ -60,4 +72,34 @@ func (w work) alsoSecure() bool {
 		return w.rounds > 3
 	}
 	return false
+}
+
+// workPattern is the shape of names: operation, size, clients, and whether over TLS.
+var workPattern = regexp.MustCompile(`^(?:(get|put|range|head|copy|delete|multipart)-(\d{1,5})([km])|(list|list-cold))(?:-(\d{1,3}))?(-tls)?$`)
+
+// workNamed returns the work of a name, also of a size and a number of clients that
+// the full run does not have. Without a number there are 16 clients, of listings one.
+func workNamed(name string) (work, error) {
+	m := workPattern.FindStringSubmatch(name)
+	if m == nil {
+		return work{}, fmt.Errorf("no work is called %q: names are as in get-4k-16, range-64m-1, list-1, put-1m-16-tls", name)
+	}
+	w := work{op: m[1] + m[4], clients: 16, secure: m[6] != "", slot: fullSlot, rounds: fullRounds}
+	if m[4] != "" {
+		w.clients = 1
+	} else {
+		n, _ := strconv.ParseInt(m[2], 10, 64) // digits, by the pattern
+		w.size = n * map[string]int64{"k": kib, "m": mib}[m[3]]
+	}
+	if m[5] != "" {
+		w.clients, _ = strconv.Atoi(m[5])
+	}
+	least := int64(1)
+	if w.op == "range" {
+		least = 2 * mib
+	}
+	if w.clients < 1 || m[4] == "" && (w.size < least || w.size > int64(len(content()))) {
+		return work{}, fmt.Errorf("%q: objects have 1 KiB to 64 MiB, those that ranges are read of 2 MiB at least, and there is a client", name)
+	}
+	return w, nil
 }

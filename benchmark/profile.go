@@ -22,7 +22,7 @@ func profileCommand(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	w, err := findWork(*load)
+	w, err := workNamed(*load)
 	if err != nil {
 		return err
 	}
@@ -44,21 +44,6 @@ func profileCommand(ctx context.Context, args []string) error {
 		}
 		return w.profile(ctx, targets[0], *out, *seconds)
 	})
-}
-
-// findWork returns that of the full run with a name, whose number of clients can be
-// left out.
-func findWork(name string) (work, error) {
-	for _, w := range fullWorks() {
-		secure := w
-		secure.secure = true
-		for _, w := range []work{w, secure} {
-			if n := w.name(); n == name || n == name+fmt.Sprintf("-%d", w.clients) {
-				return w, nil
-			}
-		}
-	}
-	return work{}, fmt.Errorf("no work is called %q; run says their names", name)
 }
 
 // profile collects one profile after the other while the work goes on.

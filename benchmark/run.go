@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -135,29 +136,46 @@ func (o options) choose() ([]work, error) {
 		}
 	}
 	all = append(all, secured...)
-	var works []work
-	for _, w := range all {
-		if o.rounds > 0 {
-			w.rounds = o.rounds
-		}
-		if o.slot > 0 {
-			w.slot = o.slot
-		}
-		if o.works == "" {
-			works = append(works, w)
-			continue
-		}
-		for pattern := range strings.SplitSeq(o.works, ",") {
-			if ok, err := path.Match(pattern, w.name()); err != nil {
-				return nil, err
-			} else if ok {
-				works = append(works, w)
-				break
-			}
+	works := all
+	if o.works != "" {
+		var err error
+		if works, err = matching(all, o.works); err != nil {
+			return nil, err
 		}
 	}
-	if len(works) == 0 {
-		return nil, fmt.Errorf("no work is called %q", o.works)
+	for i := range works {
+		if o.rounds > 0 {
+			works[i].rounds = o.rounds
+		}
+		if o.slot > 0 {
+			works[i].slot = o.slot
+		}
+	}
+	return works, nil
+}
+
+// matching returns those works that one of the patterns, with commas between, names.
+// A name of a work that is not among them stands for itself.
+func matching(all []work, patterns string) ([]work, error) {
+	var works []work
+	for pattern := range strings.SplitSeq(patterns, ",") {
+		before := len(works)
+		for _, w := range all {
+			ok, err := path.Match(pattern, w.name())
+			if err != nil {
+				return nil, err
+			}
+			if ok && !slices.Contains(works, w) {
+				works = append(works, w)
+			}
+		}
+		if len(works) == before {
+			w, err := workNamed(pattern)
+			if err != nil {
+				return nil, err
+			}
+			works = append(works, w)
+		}
 	}
 	return works, nil
 }

@@ -44,6 +44,9 @@ var kinds = []kind{
 	{name: "seal-s3", label: "bucketseal, SSE-S3", headers: sseS3},
 	{name: "seal-kms", label: "bucketseal, SSE-KMS", headers: sseKMS},
 	{name: "seal-opaque", label: "bucketseal, SSE-S3 opaque", headers: sseS3, settings: "sse_s3: {etag: opaque}"},
+	// Uploads read whole first, and streamed: where small_object.size should lie.
+	{name: "seal-buffered", label: "bucketseal, read whole", headers: sseS3, settings: "small_object: {size: 64MiB, budget: 1GiB}"},
+	{name: "seal-streamed", label: "bucketseal, streamed", headers: sseS3, settings: "small_object: {size: 1KiB}"},
 	// Another build, by turns with this one: BUCKETSEAL_OLD_BIN.
 	{name: "old-s3", label: "old bucketseal, SSE-S3", headers: sseS3},
 	{name: "old-kms", label: "old bucketseal, SSE-KMS", headers: sseKMS},
