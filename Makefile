@@ -22,9 +22,17 @@ DATA          ?= .data
 # Added to the command line of `bucketseal server`, as in RUN_ARGS="--plain-read old-*".
 RUN_ARGS      ?=
 
-# Seconds for each fuzz function, and which benchmarks `make bench` runs.
+# Seconds for each fuzz function, and which benchmarks `make microbench` runs, how often.
 FUZZTIME ?= 20s
 BENCH    ?= .
+COUNT    ?= 1
+# Flags of `make bench`, as in BENCH_ARGS="-works get-4k-*".
+BENCH_ARGS ?=
+# A full run writes its tables and its chart into the documentation.
+BENCH_PAGE := $(if $(filter 1,$(SHORT)),-short,$(if $(BENCH_ARGS),,-page docs/performance.md -chart docs/performance.svg))
+# What `make profile` profiles: a work of `make bench`, and seal-s3, seal-kms or seal-opaque.
+LOAD   ?= get-4k
+TARGET ?= seal-s3
 # Which tests `make torture` runs.
 TORTURE  ?= .
 
@@ -60,12 +68,13 @@ unit: ## Run the unit tests
 	$(GO) test $(RACE) -timeout 5m $(UNIT)
 
 # -count=1: what these tests depend on are binaries, which go's test cache does not see.
-# The last line holds MinIO to the contract of proxy/storage.
+# The second line holds MinIO to the contract of proxy/storage, the last one tries the benchmark.
 .PHONY: integration
 integration: build $(BIN)/minio $(BIN)/mc ## Run the black-box tests against a real MinIO and real clients
 	BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' MC_BIN='$(BIN)/mc' \
 		$(GO) test -count=1 -parallel 4 -timeout 20m ./integration/...
 	MINIO_BIN='$(BIN)/minio' $(GO) test -count=1 -parallel 4 -timeout 5m -run TestMinIO ./proxy/upstream
+	BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' $(GO) test -count=1 -timeout 10m ./benchmark
 
 # What takes long: 3 GiB by each client, every fault at every step of an upload in
 # every mode, 10,000 parts. TORTURE chooses tests, as in TORTURE=Parts.
@@ -95,10 +104,19 @@ fuzz: ## Fuzz every parser for FUZZTIME (20s)
 	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' scripts/fuzz.sh
 
 .PHONY: bench
-bench: build $(BIN)/minio ## Run the benchmarks (BENCH=name to choose); docs/performance.md says what they mean
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(UNIT)
-	BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' \
-		$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 20m ./integration
+bench: build $(BIN)/minio ## Compare bucketseal with MinIO and a plain proxy, by turns (SHORT=1: under a minute)
+	CGO_ENABLED=0 $(GO) build -o $(BIN)/benchmark ./benchmark
+	BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' $(BIN)/benchmark run $(BENCH_PAGE) -json $(BIN)/bench.json $(BENCH_ARGS)
+
+# CPU, heap, mutexes, blocking, a trace, of one work that goes on meanwhile.
+.PHONY: profile
+profile: build $(BIN)/minio ## Profile bucketseal under LOAD (get-4k, put-1m, list ...) into profiles/
+	CGO_ENABLED=0 $(GO) build -o $(BIN)/benchmark ./benchmark
+	BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' $(BIN)/benchmark profile -load '$(LOAD)' -target '$(TARGET)' -out profiles
+
+.PHONY: microbench
+microbench: ## Run the benchmarks of packages, for benchstat (BENCH=pattern, COUNT=times)
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count '$(COUNT)' $(UNIT)
 
 .PHONY: tools
 tools: $(BIN)/minio $(BIN)/mc $(BIN)/golangci-lint $(BIN)/gofumpt ## Install the pinned tools into .bin/

@@ -495,7 +495,7 @@ func TestMetricsAreServedApart(t *testing.T) {
 		}
 	}
 	c.anonymous().do(t, request{method: http.MethodGet, path: "/metrics"}).wantError(t, http.StatusForbidden, "AccessDenied", "")
-	for path, want := range map[string]int{"/minio/health/ready": 200, "/minio/health/live": 200, "/": 404, "/" + bucket + "/secret-name": 404} {
+	for path, want := range map[string]int{"/minio/health/ready": 200, "/minio/health/live": 200, "/": 404, "/debug/pprof/heap": 404, "/" + bucket + "/secret-name": 404} {
 		if got := askedStatus(e.metrics + path); got != want {
 			t.Errorf("the metrics' address answers %s with %d, want %d", path, got, want)
 		}

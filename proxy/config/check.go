@@ -27,6 +27,9 @@ func (c *Config) finish(errs *yamlfile.Problems) {
 	if c.SmallObject.Budget < c.SmallObject.Size {
 		errs.Add(c.originOf("small_object"), "small_object", "the budget is smaller than the size of one small object; raise budget or lower size")
 	}
+	if c.Profiling && c.MetricsAddress == "" {
+		errs.Add(c.originOf("metrics.profiling"), "metrics.profiling", "there is no metrics.address to serve profiles at")
+	}
 	c.finishService(errs)
 	c.finishTLS(errs)
 	c.finishKMS(errs)

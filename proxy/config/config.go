@@ -76,6 +76,8 @@ type Config struct {
 	Log          Log
 	// MetricsAddress is where metrics are served, HOST:PORT; "" for nowhere.
 	MetricsAddress string
+	// Profiling serves profiles of Go's runtime there too.
+	Profiling bool
 	// ReadinessKeyService says that the server is not ready while its key service
 	// cannot be used.
 	ReadinessKeyService bool

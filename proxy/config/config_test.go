@@ -68,7 +68,7 @@ limits:
   max_connections: 5000
   max_connections_per_client: 100
   stall: 20s
-metrics: {address: "127.0.0.1:9100"}
+metrics: {address: "127.0.0.1:9100", profiling: true}
 readiness: {key_service: false}
 log: {level: debug, format: json}
 data_dir: /var/lib/bucketseal
@@ -108,7 +108,7 @@ func TestEverySettingOfAFileIsRead(t *testing.T) {
 			MaxClockSkew: 5 * time.Minute, UpstreamHeader: 30 * time.Second, RuleLease: 500 * time.Millisecond,
 			MaxRequests: 300, QueueWait: 2 * time.Second, MaxConnections: 5000, MaxConnectionsPerClient: 100, Stall: 20 * time.Second,
 		},
-		Log: Log{Level: slog.LevelDebug, Format: "json"}, MetricsAddress: "127.0.0.1:9100", Access: identity.Access{Unrestricted: true}, DataDir: "/var/lib/bucketseal", MasterKeyFile: "/etc/master.key",
+		Log: Log{Level: slog.LevelDebug, Format: "json"}, MetricsAddress: "127.0.0.1:9100", Profiling: true, Access: identity.Access{Unrestricted: true}, DataDir: "/var/lib/bucketseal", MasterKeyFile: "/etc/master.key",
 		holdsSecret: true,
 	}
 	if !reflect.DeepEqual(c, want) {

@@ -289,6 +289,10 @@ func capacitySettings() []Setting {
 			Usage: "serve metrics and health, without authentication, on HOST:PORT", set: text(func(c *Config) *string { return &c.MetricsAddress }, checkAddress),
 		},
 		{
+			Path: "metrics.profiling", Type: TypeBool, Default: "false",
+			Usage: "serve profiles of Go's runtime at that address too", set: boolean(func(c *Config) *bool { return &c.Profiling }),
+		},
+		{
 			Path: "readiness.key_service", Type: TypeBool, Default: "true", Env: "BUCKETSEAL_READINESS_KEY_SERVICE",
 			Usage: "the server is not ready while its key service cannot be used", set: boolean(func(c *Config) *bool { return &c.ReadinessKeyService }),
 		},

@@ -111,11 +111,14 @@ func serveMetrics(ctx context.Context, c *config.Config, registry *prometheus.Re
 	if c.MetricsAddress == "" {
 		return func() {}, nil
 	}
-	m, err := newMetricsServer(ctx, c.MetricsAddress, registry, handler, handler.ServeReadiness)
+	m, err := newMetricsServer(ctx, c, registry, handler, handler.ServeReadiness)
 	if err != nil {
 		return nil, err
 	}
 	log.Info("metrics and health", "address", m.listener.Addr().String())
+	if c.Profiling {
+		log.Warn("metrics.profiling is on: whoever can reach this address can have the server profile itself", "address", m.listener.Addr().String())
+	}
 	go m.serve()
 	return m.close, nil
 }
