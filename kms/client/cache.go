@@ -286,6 +286,12 @@ func (c *Cache) DeleteKey(ctx context.Context, name string) error {
 	return c.Service.DeleteKey(ctx, name)
 }
 
+// ChangeVersion implements kms.Service and drops the DEKs sealed under the key.
+func (c *Cache) ChangeVersion(ctx context.Context, name string, change kms.VersionChange) error {
+	defer c.forget(name)
+	return c.Service.ChangeVersion(ctx, name, change)
+}
+
 // forget drops everything known under a KMS key.
 func (c *Cache) forget(name string) {
 	c.mu.Lock()

@@ -111,12 +111,13 @@ func (c *Client) DescribeKey(ctx context.Context, name string) (kms.KeyInfo, err
 type usedKey struct {
 	Version     uint32          `json:"key_version"`
 	Fingerprint kms.Fingerprint `json:"key_fingerprint"`
+	Latest      uint32          `json:"key_latest"`
 }
 
 // note writes it down where the caller wants to know it.
 func (u usedKey) note(ctx context.Context) {
 	if used := kms.UsedKeyIn(ctx); used != nil {
-		*used = kms.UsedKey{Version: u.Version, Fingerprint: u.Fingerprint}
+		*used = kms.UsedKey{Version: u.Version, Fingerprint: u.Fingerprint, Latest: u.Latest}
 	}
 }
 
