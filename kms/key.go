@@ -164,7 +164,7 @@ func (k *Key) open(s sealed, encContext []byte) ([]byte, *keyVersion, error) {
 	case v == nil:
 		return nil, nil, ErrDecrypt
 	case v.state == VersionDestroyed:
-		return nil, nil, fmt.Errorf("version %d: %w", v.number, ErrVersionDestroyed)
+		return nil, nil, OfVersion(ErrVersionDestroyed, v.number)
 	}
 	if s.algorithm == 0 {
 		s.algorithm = v.algorithm
@@ -182,7 +182,7 @@ func (k *Key) open(s sealed, encContext []byte) ([]byte, *keyVersion, error) {
 	}
 	if v.state == VersionRetired || v.state == VersionDoomed {
 		clear(plaintext)
-		return nil, nil, fmt.Errorf("version %d: %w", v.number, ErrVersionRetired)
+		return nil, nil, OfVersion(ErrVersionRetired, v.number)
 	}
 	return plaintext, v, nil
 }

@@ -22,6 +22,27 @@ var (
 	ErrUsageUnknown = errors.New("it is not known what still uses the key version")
 )
 
+// VersionError is ErrVersionRetired or ErrVersionDestroyed, with the version's number.
+type VersionError struct {
+	Version uint32
+	err     error
+}
+
+// Error names the version.
+func (e *VersionError) Error() string { return fmt.Sprintf("version %d: %v", e.Version, e.err) }
+
+// Unwrap returns the sentinel.
+func (e *VersionError) Unwrap() error { return e.err }
+
+// OfVersion makes a *VersionError of an error that is one of those two, and returns
+// every other as it is.
+func OfVersion(err error, version uint32) error {
+	if errors.Is(err, ErrVersionRetired) || errors.Is(err, ErrVersionDestroyed) {
+		return &VersionError{Version: version, err: err}
+	}
+	return err
+}
+
 // VersionState says what a version of a KMS key is good for.
 type VersionState uint8
 

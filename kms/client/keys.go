@@ -212,7 +212,7 @@ func (c *Client) Decrypt(ctx context.Context, name string, ciphertext, encContex
 		usedKey
 	}
 	if err := c.post(ctx, http.MethodPost, "/v1/key/decrypt/", name, in, &out); err != nil {
-		return nil, err
+		return nil, kms.OfVersion(err, kms.CiphertextVersion(ciphertext))
 	}
 	out.note(ctx)
 	return out.Plaintext, nil
