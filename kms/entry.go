@@ -1,7 +1,10 @@
 package kms
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -72,4 +75,51 @@ func eventEntry(key, log string, seq uint32) string {
 // secretEntry has the secret of a version after the first.
 func secretEntry(key, log string, version uint32) string {
 	return fmt.Sprintf("%s%s%s.v%d", key, entryMark, log, version)
+}
+
+// KeyEntries are the entries of one key.
+type KeyEntries struct {
+	Name string
+	// Entries are in the order in which they have to be copied to another store: what is
+	// there of them at any time is the key as it once was, or no key yet.
+	Entries []string
+}
+
+// GroupEntries sorts what a store lists by keys. Names that are none are left out.
+func GroupEntries(entries []string) []KeyEntries {
+	byKey := make(map[string][]string)
+	for _, entry := range entries {
+		if key, ok := KeyOfEntry(entry); ok {
+			byKey[key] = append(byKey[key], entry)
+		}
+	}
+	groups := make([]KeyEntries, 0, len(byKey))
+	for _, name := range slices.Sorted(maps.Keys(byKey)) {
+		list := byKey[name]
+		slices.SortFunc(list, func(a, b string) int {
+			kindA, numberA := copyOrder(name, a)
+			kindB, numberB := copyOrder(name, b)
+			return cmp.Or(cmp.Compare(kindA, kindB), cmp.Compare(numberA, numberB), strings.Compare(a, b))
+		})
+		groups = append(groups, KeyEntries{name, list})
+	}
+	return groups
+}
+
+// copyOrder has secrets first, then events by number, the root that leads to them, and
+// the record.
+func copyOrder(key, entry string) (kind, number int) {
+	switch {
+	case entry == key:
+		return 4, 0
+	case entry == rootEntry(key):
+		return 3, 0
+	}
+	_, text, _ := strings.Cut(entry, ".")
+	if text, secret := strings.CutPrefix(text, "v"); secret {
+		number, _ = strconv.Atoi(text)
+		return 1, number
+	}
+	number, _ = strconv.Atoi(text)
+	return 2, number
 }
