@@ -100,6 +100,8 @@ type cacheEntry struct {
 	stamp   string
 	expires time.Duration
 	used    atomic.Int64 // a time.Duration
+	looked  atomic.Int64 // when the log was last seen to end where the key says; likewise
+	looking atomic.Bool
 }
 
 // flight is a read of the store that several requests may wait for. Key and err
@@ -159,6 +161,9 @@ func (c *keyCache) cached(name string) (key, old *Key, err error) {
 		return c.stamped(name, e, now, offline)
 	}
 	key, old = c.aged(e, now, offline)
+	if key != nil && !offline && !c.current(name, e, now) {
+		return nil, nil, nil // there are news in the key's log
+	}
 	return key, old, nil
 }
 
@@ -176,7 +181,7 @@ func (c *keyCache) aged(e *cacheEntry, now time.Duration, offline bool) (key, ol
 }
 
 func (c *keyCache) stamped(name string, e *cacheEntry, now time.Duration, offline bool) (key, old *Key, err error) {
-	stamp, err := c.stamper.Stamp(name)
+	stamp, err := c.stampOf(name, e.key.log.next(name))
 	switch {
 	case err == nil && stamp == e.stamp:
 		key, old = c.aged(e, now, offline)
@@ -276,19 +281,20 @@ func (c *keyCache) run(name string, f *flight, limit time.Duration) {
 
 func (c *keyCache) read(ctx context.Context, name string) (*cacheEntry, error) {
 	e := new(cacheEntry)
+	began := c.now()
 	if c.stamper != nil { // before the value: if it changes in between, the stamp is too old, never too new
 		var err error
-		if e.stamp, err = c.stamper.Stamp(name); err != nil {
+		if e.stamp, err = c.stampOf(name, ""); err != nil {
 			return nil, storeError(err)
 		}
 	}
-	value, err := c.store.Get(ctx, name)
+	key, err := readKey(ctx, c.store, name)
 	if err != nil {
 		return nil, storeError(err)
 	}
-	e.key, err = ParseRecord(value)
-	clear(value)
-	return e, err
+	e.key = key
+	e.looked.Store(int64(began))
+	return e, nil
 }
 
 // keep remembers what was read. c.mu is held.
@@ -337,6 +343,7 @@ func (c *keyCache) makeRoom(name string) {
 func storeError(err error) error {
 	for _, sentinel := range []error{
 		ErrKeyNotFound, ErrKeyExists, ErrNotPermitted, ErrUnavailable, ErrCorruptKey, ErrInvalidKeyName, ErrNotSupported,
+		ErrVersionNotFound, ErrVersionDestroyed, ErrNewestVersion, ErrUsageUnknown,
 	} {
 		if errors.Is(err, sentinel) {
 			return err

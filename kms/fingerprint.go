@@ -51,6 +51,8 @@ type UsedKey struct {
 	Version uint32
 	// Fingerprint is zero if the service does not say.
 	Fingerprint Fingerprint
+	// Latest is the newest version of the key; 0 if the service does not say.
+	Latest uint32
 }
 
 type usedKeyKey struct{}
@@ -70,8 +72,8 @@ func UsedKeyIn(ctx context.Context) *UsedKey {
 }
 
 // noteUsed writes down the version if the call asks for it.
-func noteUsed(ctx context.Context, v *keyVersion) {
+func noteUsed(ctx context.Context, v *keyVersion, latest uint32) {
 	if used := UsedKeyIn(ctx); used != nil {
-		*used = UsedKey{Version: v.number, Fingerprint: v.fingerprint()}
+		*used = UsedKey{Version: v.number, Fingerprint: v.fingerprint(), Latest: latest}
 	}
 }

@@ -1,11 +1,13 @@
 package kms
 
 import (
+	"cmp"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"slices"
@@ -24,6 +26,8 @@ type Key struct {
 	// hmacKey is nil for keys from before KES had it. It belongs to the key and
 	// not to a version: an HMAC stays the same when the key is rotated.
 	hmacKey *[DEKSize]byte
+	// log is where the key's log ends, for a key that was read from a store.
+	log keyLog
 }
 
 // keyVersion is one secret of a key.
@@ -33,6 +37,13 @@ type keyVersion struct {
 	createdAt time.Time
 	createdBy string
 	secret    [DEKSize]byte
+	// state is VersionActive or 0 for the newest version; the others' comes of the log.
+	state     VersionState
+	changedAt time.Time
+	changedBy string
+	destroyAt time.Time
+	// expected is the fingerprint that the log tells; zero for version 1.
+	expected Fingerprint
 	// derivers holds *deriver: HMAC states keyed with secret, because keying one
 	// costs more than using it.
 	derivers sync.Pool
@@ -124,31 +135,37 @@ func (k *Key) Decrypt(ciphertext, encContext []byte) ([]byte, error) {
 	return plaintext, err
 }
 
-// decrypt says besides which version opened it.
+// decrypt says besides which version opened it. ErrVersionRetired for what a retired
+// one sealed, ErrVersionDestroyed for what says to be of a destroyed one.
 func (k *Key) decrypt(ciphertext, encContext []byte) ([]byte, *keyVersion, error) {
-	if s, ok := parseMarked(ciphertext); ok {
-		if plaintext, v := k.open(s, encContext); v != nil {
+	err := ErrDecrypt
+	for _, parse := range []func([]byte) (sealed, bool){parseMarked, parseRaw} {
+		// A raw ciphertext begins at random, maybe as a marked one does.
+		s, ok := parse(ciphertext)
+		if !ok {
+			continue
+		}
+		plaintext, v, failed := k.open(s, encContext)
+		if failed == nil {
 			return plaintext, v, nil
 		}
-	}
-	// A raw ciphertext begins at random, maybe as a marked one does.
-	if s, ok := parseRaw(ciphertext); ok {
-		if plaintext, v := k.open(s, encContext); v != nil {
-			return plaintext, v, nil
+		// Nothing tells whether a destroyed version sealed it but what it says of itself.
+		if errors.Is(err, ErrDecrypt) && s.version == CiphertextVersion(ciphertext) {
+			err = failed
 		}
 	}
-	return nil, nil, ErrDecrypt
+	return nil, nil, err
 }
 
-// open returns nil for a version that does not open it.
-func (k *Key) open(s sealed, encContext []byte) ([]byte, *keyVersion) {
-	i, ok := slices.BinarySearchFunc(k.versions, s.version, func(v *keyVersion, number uint32) int {
-		return int(int64(v.number) - int64(number))
-	})
-	if !ok {
-		return nil, nil
+// open unseals with the version that the ciphertext says.
+func (k *Key) open(s sealed, encContext []byte) ([]byte, *keyVersion, error) {
+	v := k.version(s.version)
+	switch {
+	case v == nil:
+		return nil, nil, ErrDecrypt
+	case v.state == VersionDestroyed:
+		return nil, nil, OfVersion(ErrVersionDestroyed, v.number)
 	}
-	v := k.versions[i]
 	if s.algorithm == 0 {
 		s.algorithm = v.algorithm
 	}
@@ -157,13 +174,28 @@ func (k *Key) open(s sealed, encContext []byte) ([]byte, *keyVersion) {
 	}
 	aead, err := v.aead(s.algorithm, s.iv)
 	if err != nil {
-		return nil, nil
+		return nil, nil, ErrDecrypt
 	}
 	plaintext, err := aead.Open(nil, s.nonce, s.box, encContext)
 	if err != nil {
-		return nil, nil
+		return nil, nil, ErrDecrypt
 	}
-	return plaintext, v
+	if v.state == VersionRetired || v.state == VersionDoomed {
+		clear(plaintext)
+		return nil, nil, OfVersion(ErrVersionRetired, v.number)
+	}
+	return plaintext, v, nil
+}
+
+// version returns the version of that number, else nil.
+func (k *Key) version(number uint32) *keyVersion {
+	i, ok := slices.BinarySearchFunc(k.versions, number, func(v *keyVersion, number uint32) int {
+		return cmp.Compare(v.number, number)
+	})
+	if !ok {
+		return nil
+	}
+	return k.versions[i]
 }
 
 // HMAC returns the HMAC-SHA256 of message. ErrNotSupported for a key that has no

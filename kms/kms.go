@@ -86,7 +86,8 @@ type Service interface {
 	// ImportKey stores key as the KMS key name. ErrKeyExists, ErrInvalidKeyName.
 	ImportKey(ctx context.Context, name string, key [DEKSize]byte, algorithm Algorithm) error
 	// DeleteKey removes a KMS key; all that was sealed under it is lost.
-	// ErrKeyNotFound.
+	// ErrKeyNotFound. All versions go; if the call fails half way nothing opens any
+	// more, and it can be repeated.
 	DeleteKey(ctx context.Context, name string) error
 	// DescribeKey returns what is known of a key. ErrKeyNotFound.
 	DescribeKey(ctx context.Context, name string) (KeyInfo, error)
@@ -96,23 +97,27 @@ type Service interface {
 	// bound to the context. ErrKeyNotFound.
 	GenerateDEK(ctx context.Context, name string, encContext []byte) (DEK, error)
 	// DecryptDEK unseals what GenerateDEK sealed. ErrDecrypt if name, context
-	// or ciphertext are not those of one DEK; ErrKeyNotFound. The caller zeroes
-	// the result.
+	// or ciphertext are not those of one DEK; ErrKeyNotFound, ErrVersionRetired,
+	// ErrVersionDestroyed. The caller zeroes the result.
 	DecryptDEK(ctx context.Context, name string, ciphertext, encContext []byte) ([DEKSize]byte, error)
 	// Encrypt seals a short plaintext (up to 1 MB). ErrKeyNotFound.
 	Encrypt(ctx context.Context, name string, plaintext, encContext []byte) ([]byte, error)
-	// Decrypt unseals what Encrypt or GenerateDEK sealed. ErrDecrypt, ErrKeyNotFound.
+	// Decrypt unseals what Encrypt or GenerateDEK sealed. ErrDecrypt, ErrKeyNotFound,
+	// ErrVersionRetired, ErrVersionDestroyed.
 	Decrypt(ctx context.Context, name string, ciphertext, encContext []byte) ([]byte, error)
 	// HMAC returns the HMAC-SHA256 of message under the key's own HMAC key.
 	// ErrKeyNotFound; ErrNotSupported for a key that has none.
 	HMAC(ctx context.Context, name string, message []byte) ([]byte, error)
 	// Status asks the store how it is. ErrUnavailable.
 	Status(ctx context.Context) (State, error)
+	Versions
 }
 
 // Store is where KMS keys live. Values are opaque to it: what Local stores is
-// KES's record of a key. All methods are safe for concurrent use, by several
-// processes too. Names passed in satisfy ValidateKeyName.
+// KES's record of a key, and beside it entries of the key's log and later versions
+// (docs/keys.md, section 8). All methods are safe for concurrent use, by several
+// processes too. Names passed in satisfy ValidateEntryName; a stored value is never
+// empty and never changed, only created and deleted.
 //
 // Implementations return the sentinels named, wrapped; everything that says
 // nothing about the key itself is ErrUnavailable, or ErrNotPermitted where the

@@ -46,6 +46,7 @@ type Local struct {
 	cache     *keyCache
 	createdBy string
 	now       func() time.Time
+	uses      lastUses
 
 	stop context.CancelFunc
 	wait sync.WaitGroup
@@ -143,6 +144,13 @@ func (l *Local) ImportKey(ctx context.Context, name string, key [DEKSize]byte, a
 func (l *Local) create(ctx context.Context, name string, key *Key) error {
 	defer key.Zero()
 	return l.change(ctx, "create", name, func() error {
+		// A key whose first version was destroyed has no record, and exists.
+		switch _, err := readRoot(ctx, l.store, name); {
+		case err == nil:
+			return fmt.Errorf("there is a log of a key of that name; if the key was deleted, delete it once more: %w", ErrKeyExists)
+		case !errors.Is(err, ErrKeyNotFound):
+			return err
+		}
 		record := key.MarshalRecord()
 		defer clear(record)
 		return l.store.Create(ctx, name, record)
@@ -151,7 +159,8 @@ func (l *Local) create(ctx context.Context, name string, key *Key) error {
 
 // DeleteKey implements Service.
 func (l *Local) DeleteKey(ctx context.Context, name string) error {
-	return l.change(ctx, "delete", name, func() error { return l.store.Delete(ctx, name) })
+	defer l.uses.forget(name)
+	return l.change(ctx, "delete", name, func() error { return l.deleteAll(ctx, name) })
 }
 
 // change does something to a key in the store. What is known of the key is
@@ -192,11 +201,28 @@ func (l *Local) DescribeKey(ctx context.Context, name string) (KeyInfo, error) {
 // ListKeys implements Service. What the store lists under names that no key can
 // have is left out.
 func (l *Local) ListKeys(ctx context.Context, prefix string) ([]string, error) {
-	names, err := l.store.List(ctx, prefix)
+	entries, err := l.store.List(ctx, prefix)
 	if err = l.noted(ctx, err); err != nil {
 		return nil, fmt.Errorf("list keys: %w", err)
 	}
-	return slices.DeleteFunc(names, func(name string) bool { return !validName(name) }), nil
+	names := make([]string, 0, len(entries))
+	for _, entry := range entries { // in order: a key's record comes before the root of its log
+		name, ok := KeyOfEntry(entry)
+		switch {
+		case !ok || len(names) > 0 && names[len(names)-1] == name:
+		case entry == name:
+			names = append(names, name)
+		case entry == rootEntry(name) && !slices.Contains(entries, name):
+			// Its first version was destroyed, or its deletion has not come to its end.
+			if _, err := l.key(ctx, name); err == nil {
+				names = append(names, name)
+			} else if !errors.Is(err, ErrKeyNotFound) && !errors.Is(err, ErrCorruptKey) {
+				return nil, fmt.Errorf("list keys: %w", err)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names, nil
 }
 
 // GenerateDEK implements Service.
@@ -207,7 +233,7 @@ func (l *Local) GenerateDEK(ctx context.Context, name string, encContext []byte)
 	}
 	dek, err := key.generate(name, encContext)
 	if err == nil {
-		noteUsed(ctx, key.latest())
+		l.noteUse(ctx, name, key, key.latest(), false)
 	}
 	return dek, err
 }
@@ -238,7 +264,22 @@ func (l *Local) Encrypt(ctx context.Context, name string, plaintext, encContext 
 	if err != nil {
 		return nil, err
 	}
-	return key.Encrypt(plaintext, encContext)
+	ciphertext, err := key.Encrypt(plaintext, encContext)
+	if err == nil {
+		l.noteUse(ctx, name, key, key.latest(), false)
+	}
+	return ciphertext, err
+}
+
+// noteUse writes down which version was used, for the caller and for KeyVersions.
+func (l *Local) noteUse(ctx context.Context, name string, key *Key, v *keyVersion, opened bool) {
+	noteUsed(ctx, v, key.latest().number)
+	use := l.uses.of(name, v.number)
+	if opened {
+		note(&use.decrypt, l.now())
+	} else {
+		note(&use.generate, l.now())
+	}
 }
 
 // Decrypt implements Service.
@@ -247,11 +288,18 @@ func (l *Local) Decrypt(ctx context.Context, name string, ciphertext, encContext
 	if err != nil {
 		return nil, err
 	}
-	plaintext, version, err := key.decrypt(ciphertext, encContext)
-	if err == nil {
-		noteUsed(ctx, version)
+	if CiphertextVersion(ciphertext) > key.latest().number {
+		// Another server may have made that version a moment ago.
+		if key, err = l.cache.reloaded(ctx, name, key); err != nil {
+			return nil, fmt.Errorf("key %q: %w", name, err)
+		}
 	}
-	return plaintext, err
+	plaintext, version, err := key.decrypt(ciphertext, encContext)
+	if err != nil {
+		return nil, fmt.Errorf("key %q: %w", name, err)
+	}
+	l.noteUse(ctx, name, key, version, true)
+	return plaintext, nil
 }
 
 // HMAC implements Service.

@@ -37,12 +37,16 @@ func (k *Key) MarshalRecord() []byte {
 	}
 	raw = first.appendCreation(raw)
 	for _, v := range k.versions[1:] {
-		later := appendBytes(nil, fieldSecret, secretMessage(&v.secret, uint64(v.algorithm)))
-		later = appendNumber(later, laterNumber, uint64(v.number))
-		raw = appendBytes(raw, fieldLater, v.appendCreation(later))
+		raw = v.appendLater(raw)
 	}
 	defer clear(raw)
 	return base64.StdEncoding.AppendEncode(nil, raw)
+}
+
+func (v *keyVersion) appendLater(dst []byte) []byte {
+	later := appendBytes(nil, fieldSecret, secretMessage(&v.secret, uint64(v.algorithm)))
+	later = appendNumber(later, laterNumber, uint64(v.number))
+	return appendBytes(dst, fieldLater, v.appendCreation(later))
 }
 
 // appendCreation leaves out what is not known.
@@ -144,6 +148,18 @@ func (v *keyVersion) set(f field) (err error) {
 }
 
 func (k *Key) addVersion(f field) error {
+	v, err := parseLater(f)
+	if err != nil {
+		return err
+	}
+	if v.algorithm == 0 || v.number <= k.latest().number {
+		return corrupt("versions of the key")
+	}
+	k.versions = append(k.versions, v)
+	return nil
+}
+
+func parseLater(f field) (*keyVersion, error) {
 	v := new(keyVersion)
 	err := f.message(func(f field) error {
 		if f.number == laterNumber {
@@ -156,13 +172,9 @@ func (k *Key) addVersion(f field) error {
 		return v.set(f)
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if v.algorithm == 0 || v.number <= k.latest().number {
-		return corrupt("versions of the key")
-	}
-	k.versions = append(k.versions, v)
-	return nil
+	return v, nil
 }
 
 // field is a field of a protocol buffer.

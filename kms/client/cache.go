@@ -40,6 +40,10 @@ type CacheOptions struct {
 	// NegativeTTL is how long a KMS key that does not exist is not asked for
 	// again; 0 is DefaultNegativeTTL, negative is not at all.
 	NegativeTTL time.Duration
+	// Recheck is how often, while DEKs of a version of a KMS key are used, the service is
+	// asked whether it still opens one of them: that is how soon it is noticed that the
+	// version was retired, or the key deleted. 0 is not before their time is over.
+	Recheck time.Duration
 }
 
 // Cache is a kms.Service that keeps unsealed DEKs of another one in memory. It
@@ -60,6 +64,7 @@ type Cache struct {
 	recency *list.List                 // front: used last
 	missing map[string]time.Time       // KMS keys that do not exist, until when
 	flights map[cacheKey]*flight
+	leases  map[leaseID]*lease
 	// downUntil is until when the service is not asked for DEKs that are cached
 	// for offline use, as it did not answer a moment ago.
 	downUntil time.Time
@@ -107,6 +112,7 @@ func Cached(service kms.Service, opts CacheOptions) *Cache {
 		recency: list.New(),
 		missing: make(map[string]time.Time),
 		flights: make(map[cacheKey]*flight),
+		leases:  make(map[leaseID]*lease),
 	}
 }
 
@@ -122,8 +128,21 @@ func (c *Cache) DecryptDEK(ctx context.Context, name string, ciphertext, encCont
 	c.sweep()
 	if e := c.lookup(key); e != nil && (c.now().Before(e.fresh) || c.now().Before(c.downUntil)) {
 		dek := e.dek
+		ask, wait := c.due(name, ciphertext)
 		c.mu.Unlock()
-		return dek, nil
+		var err error
+		switch {
+		case ask && wait:
+			err = c.recheck(context.WithoutCancel(ctx), name, ciphertext, encContext)
+		case ask:
+			go func(ciphertext, encContext []byte) {
+				_ = c.recheck(context.WithoutCancel(ctx), name, ciphertext, encContext)
+			}(clone(ciphertext), clone(encContext))
+		}
+		if err != nil {
+			clear(dek[:])
+		}
+		return dek, err
 	}
 	if c.isMissing(name) {
 		c.mu.Unlock()
@@ -148,8 +167,13 @@ func (c *Cache) decryptUncached(ctx context.Context, key cacheKey, name string, 
 	epoch := c.epoch
 	c.mu.Unlock()
 	dek, err := c.Service.DecryptDEK(ctx, name, ciphertext, encContext)
-	gone := errors.Is(err, kms.ErrKeyNotFound) || errors.Is(err, kms.ErrDecrypt) || errors.Is(err, kms.ErrKeyReplaced)
-	if gone {
+	gone := errors.Is(err, kms.ErrKeyNotFound) || errors.Is(err, kms.ErrDecrypt) || errors.Is(err, kms.ErrKeyReplaced) ||
+		errors.Is(err, kms.ErrVersionRetired) || errors.Is(err, kms.ErrVersionDestroyed)
+	if err == nil {
+		c.mu.Lock()
+		c.renewed(name, ciphertext)
+		c.mu.Unlock()
+	} else if gone {
 		c.forget(name)
 	} else if err != nil && !errors.Is(err, kms.ErrUnavailable) && ctx.Err() == nil {
 		c.mu.Lock()
@@ -208,6 +232,7 @@ func (c *Cache) fly(ctx context.Context, f *flight, key cacheKey, name string, c
 		c.downUntil = time.Time{}
 		if c.epoch == epoch {
 			c.store(key, name, &dek)
+			c.renewed(name, ciphertext)
 		}
 	case errors.Is(err, kms.ErrUnavailable):
 		c.downUntil = c.now().Add(askAgain)
@@ -259,6 +284,7 @@ func (c *Cache) GenerateDEK(ctx context.Context, name string, encContext []byte)
 		switch {
 		case err == nil:
 			c.store(keyOf(name, dek.Ciphertext, encContext), name, &dek.Plaintext)
+			c.renewed(name, dek.Ciphertext)
 		case errors.Is(err, kms.ErrKeyNotFound):
 			c.noteMissing(name)
 		case errors.Is(err, kms.ErrKeyReplaced):
@@ -284,6 +310,12 @@ func (c *Cache) ImportKey(ctx context.Context, name string, key [kms.DEKSize]byt
 func (c *Cache) DeleteKey(ctx context.Context, name string) error {
 	defer c.forget(name)
 	return c.Service.DeleteKey(ctx, name)
+}
+
+// ChangeVersion implements kms.Service and drops the DEKs sealed under the key.
+func (c *Cache) ChangeVersion(ctx context.Context, name string, change kms.VersionChange) error {
+	defer c.forget(name)
+	return c.Service.ChangeVersion(ctx, name, change)
 }
 
 // forget drops everything known under a KMS key.

@@ -111,12 +111,13 @@ func (c *Client) DescribeKey(ctx context.Context, name string) (kms.KeyInfo, err
 type usedKey struct {
 	Version     uint32          `json:"key_version"`
 	Fingerprint kms.Fingerprint `json:"key_fingerprint"`
+	Latest      uint32          `json:"key_latest"`
 }
 
 // note writes it down where the caller wants to know it.
 func (u usedKey) note(ctx context.Context) {
 	if used := kms.UsedKeyIn(ctx); used != nil {
-		*used = kms.UsedKey{Version: u.Version, Fingerprint: u.Fingerprint}
+		*used = kms.UsedKey{Version: u.Version, Fingerprint: u.Fingerprint, Latest: u.Latest}
 	}
 }
 
@@ -211,7 +212,7 @@ func (c *Client) Decrypt(ctx context.Context, name string, ciphertext, encContex
 		usedKey
 	}
 	if err := c.post(ctx, http.MethodPost, "/v1/key/decrypt/", name, in, &out); err != nil {
-		return nil, err
+		return nil, kms.OfVersion(err, kms.CiphertextVersion(ciphertext))
 	}
 	out.note(ctx)
 	return out.Plaintext, nil

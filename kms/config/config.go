@@ -45,6 +45,9 @@ type Config struct {
 	Log Log
 	// Keys are the names of keys to create before serving, in the file's order.
 	Keys []string
+	// RotateAfter says how old the newest version of keys may become before they are
+	// rotated. The first rule that fits a key counts. An extension of KES's schema.
+	RotateAfter []RotateAfter
 	// KeyStore is *FS, *Mem, *AWSSecretsManager or *AWSKMS. It is nil only in an
 	// embedded section without keystore.
 	KeyStore KeyStore
@@ -116,6 +119,13 @@ type Log struct {
 	Error, Audit slog.Level
 	// JSON logs lines of JSON instead of text. An extension of KES's schema.
 	JSON bool
+}
+
+// RotateAfter is a rule for the keys that Pattern names: a name, or with a '*' at its
+// end the beginning of names.
+type RotateAfter struct {
+	Pattern string
+	After   time.Duration
 }
 
 // SkippableAPI returns the paths on which skip_auth is allowed: none of them

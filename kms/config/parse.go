@@ -119,6 +119,8 @@ func (d *decoder) decodeConfig(root *node, embedded bool) *Config {
 		"log":      func(v *node) { d.decodeLog(v, &c.Log) },
 		"keys":     func(v *node) { keys = v },
 		"keystore": func(v *node) { keystore = v },
+
+		"rotate_after": func(v *node) { c.RotateAfter = d.decodeRotateAfter(v) },
 	})
 	if keys != nil && keys.Kind == yamlfile.Mapping {
 		d.deprecated(keys, "a key store under keys", "it under keystore, and a list of names under keys")

@@ -110,6 +110,11 @@ func answer(err error) (code int, message string) {
 		{kms.ErrKeyExists, http.StatusBadRequest},
 		{kms.ErrInvalidKeyName, http.StatusBadRequest},
 		{kms.ErrDecrypt, http.StatusBadRequest},
+		{kms.ErrVersionRetired, http.StatusForbidden},
+		{kms.ErrVersionDestroyed, http.StatusGone},
+		{kms.ErrVersionNotFound, http.StatusNotFound},
+		{kms.ErrNewestVersion, http.StatusConflict},
+		{kms.ErrUsageUnknown, http.StatusConflict},
 		{kms.ErrInvalidContext, http.StatusBadRequest},
 		{kms.ErrNotSupported, http.StatusNotImplemented},
 	} {

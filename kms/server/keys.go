@@ -41,6 +41,7 @@ func (r *request) allowContext(encContext []byte) error {
 type usedKey struct {
 	Version     uint32           `json:"key_version,omitempty"`
 	Fingerprint *kms.Fingerprint `json:"key_fingerprint,omitempty"`
+	Latest      uint32           `json:"key_latest,omitempty"`
 }
 
 // noting returns the context to make a DEK with, or to open one, and what to answer
@@ -54,7 +55,7 @@ func (r *request) noting() (ctx context.Context, answer func() usedKey) {
 		if used.Version == 0 {
 			return usedKey{}
 		}
-		return usedKey{used.Version, &used.Fingerprint}
+		return usedKey{used.Version, &used.Fingerprint, used.Latest}
 	}
 }
 

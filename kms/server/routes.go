@@ -42,7 +42,7 @@ type route struct {
 	handle handler
 }
 
-// routes is the whole wire API.
+// routes is the wire API of KES.
 func routes() []route {
 	const short, normal, stream = 10 * time.Second, 15 * time.Second, 0
 	return []route{
@@ -76,7 +76,7 @@ func routes() []route {
 
 // configured returns the routes with the settings of the api section.
 func configured(api map[string]config.Endpoint) []route {
-	all := routes()
+	all := append(routes(), extensions()...)
 	for i := range all {
 		set := api[all[i].path]
 		if set.Timeout > 0 && all[i].timeout > 0 {

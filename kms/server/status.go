@@ -74,7 +74,7 @@ func listAPIs(_ *Server, w http.ResponseWriter, r *request) error {
 		Timeout int64  `json:"timeout"` // seconds
 	}
 	out := make([]api, 0, len(r.state.routes))
-	for _, route := range r.state.routes {
+	for _, route := range r.state.routes[:len(routes())] { // KES's come first
 		out = append(out, api{route.method, route.path, route.maxBody, int64(route.timeout / time.Second)})
 	}
 	return write(w, out)

@@ -113,10 +113,18 @@ func (b *sharedKeys) shared(ctx context.Context, id sharedKeyID) (dek kms.DEK, a
 	return dek, e.asked, true
 }
 
-// renew asks whether the KMS key still opens a shared DEK. All that were shared under
-// it are dropped if it does not.
+// errRotatedKey says that a shared DEK is of an older version of its KMS key than there
+// is: a new DEK takes its place.
+var errRotatedKey = errors.New("the KMS key was rotated")
+
+// renew asks whether the KMS key still opens a shared DEK, and whether it still seals
+// with that version. All that were shared under it are dropped if not.
 func (b *sharedKeys) renew(ctx context.Context, id sharedKeyID, dek *kms.DEK) (time.Time, error) {
-	asked, err := b.verifier.verify(ctx, id.keyName, dek.Ciphertext, []byte(id.context))
+	answer, err := b.verifier.verify(ctx, id.keyName, dek.Ciphertext, []byte(id.context))
+	asked := answer.asked
+	if err == nil && answer.latest > kms.CiphertextVersion(dek.Ciphertext) {
+		err = fmt.Errorf("%q: %w", id.keyName, errRotatedKey)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e := b.entries[id]

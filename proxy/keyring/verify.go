@@ -37,23 +37,32 @@ type dekVerifier struct {
 	flight singleflight.Group
 }
 
+// verified is an answer of verify.
+type verified struct {
+	asked time.Time // from when it is
+	// latest is the newest version of the KMS key, 0 if the service does not tell.
+	latest uint32
+}
+
 // verify returns from when the answer is. kms.ErrKeyNotFound, ErrNotPermitted,
-// ErrUnavailable, which another KMS key of that name is too: a new DEK will do.
-func (v *dekVerifier) verify(ctx context.Context, name string, ciphertext, encContext []byte) (asked time.Time, err error) {
+// ErrVersionRetired, ErrUnavailable, which another KMS key of that name is too: a new
+// DEK will do.
+func (v *dekVerifier) verify(ctx context.Context, name string, ciphertext, encContext []byte) (answer verified, err error) {
 	detached := kms.Uncached(context.WithoutCancel(ctx))
 	done := v.flight.DoChan(name+"\x00"+string(ciphertext), func() (any, error) {
 		ctx, cancel := context.WithTimeout(detached, verifyTimeout)
 		defer cancel()
+		var used kms.UsedKey
 		asked := time.Now()
-		dek, err := v.kms.DecryptDEK(ctx, name, ciphertext, encContext)
+		dek, err := v.kms.DecryptDEK(kms.NoteUsedKey(ctx, &used), name, ciphertext, encContext)
 		clear(dek[:])
-		return asked, err
+		return verified{asked, used.Latest}, err
 	})
 	select {
 	case result := <-done:
-		asked, err = result.Val.(time.Time), result.Err
+		answer, err = result.Val.(verified), result.Err
 	case <-ctx.Done():
-		return time.Time{}, ctx.Err()
+		return verified{}, ctx.Err()
 	}
 	switch {
 	case errors.Is(err, kms.ErrDecrypt):
@@ -61,7 +70,7 @@ func (v *dekVerifier) verify(ctx context.Context, name string, ciphertext, encCo
 	case errors.Is(err, context.DeadlineExceeded):
 		err = fmt.Errorf("the KMS key %q: no answer within %v: %w", name, verifyTimeout, kms.ErrUnavailable)
 	}
-	return asked, err
+	return answer, err
 }
 
 // issuedDEK is the DEK that an object is written with. Nil stands for none.
@@ -77,10 +86,10 @@ func (d *issuedDEK) confirm(ctx context.Context) error {
 	if d == nil || withinLease(d.asked, time.Now()) {
 		return nil
 	}
-	asked, err := d.verifier.verify(ctx, d.name, d.ciphertext, d.context)
+	answer, err := d.verifier.verify(ctx, d.name, d.ciphertext, d.context)
 	if err != nil {
 		return fmt.Errorf("before the write is acknowledged: %w", err)
 	}
-	d.asked = asked
+	d.asked = answer.asked
 	return nil
 }

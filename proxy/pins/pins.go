@@ -106,6 +106,7 @@ func (k *Keys) GenerateDEK(ctx context.Context, name string, encContext []byte) 
 		clear(dek.Plaintext[:])
 		return kms.DEK{}, err
 	}
+	tell(ctx, used)
 	return dek, nil
 }
 
@@ -124,7 +125,15 @@ func (k *Keys) DecryptDEK(ctx context.Context, name string, ciphertext, encConte
 		clear(dek[:])
 		return [kms.DEKSize]byte{}, err
 	}
+	tell(ctx, used)
 	return dek, nil
+}
+
+// tell passes on which version was used to a caller who wants to know.
+func tell(ctx context.Context, used kms.UsedKey) {
+	if asked := kms.UsedKeyIn(ctx); asked != nil {
+		*asked = used
+	}
 }
 
 type pinNothingKey struct{}
@@ -248,6 +257,7 @@ func (k *Keys) add(ctx context.Context, name string, p *pin, used kms.UsedKey) e
 	for version, print := range p.Versions {
 		next.Versions[version] = print
 	}
+	k.renewWitness(ctx, name, &next, used)
 	if name != k.o.Own && !p.unkept {
 		if err := k.notes.ReplaceNote(ctx, noteKind, notePrefix+name, next.encode(), nil); err != nil {
 			return fmt.Errorf("pin version %d of the KMS key %q: %w", used.Version, name, err)
@@ -260,6 +270,21 @@ func (k *Keys) add(ctx context.Context, name string, p *pin, used kms.UsedKey) e
 		k.pins[name] = &next
 	}
 	return nil
+}
+
+// renewWitness takes a witness of a new version, so that the one after it can be told
+// to be of the same key when the former ones are retired. Where none can be made the old
+// one stays.
+func (k *Keys) renewWitness(ctx context.Context, name string, p *pin, used kms.UsedKey) {
+	for version := range p.Versions {
+		if version > used.Version {
+			return
+		}
+	}
+	made, err := k.make(ctx, name)
+	if err == nil && made.Versions[used.Version] == used.Fingerprint && kms.CiphertextVersion(made.Witness) == used.Version {
+		p.Witness, p.Digest, p.Context = made.Witness, made.Digest, nil
+	}
 }
 
 // reread returns the note of a key that does not fit its pin if it is another one by

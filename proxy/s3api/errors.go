@@ -3,6 +3,7 @@ package s3api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
@@ -168,6 +169,11 @@ var errorTable = []struct {
 	{kms.ErrUnavailable, intake.NewError(503, "SlowDown", "The key service cannot be reached. Please try again.")},
 	{kms.ErrCorruptKey, intake.NewError(500, "kms:KeyDecryptionFailed", "failed to decrypt data key with KMS key")},
 	{kms.ErrKeyReplaced, intake.NewError(400, "KMS.KMSInvalidStateException", "The KMS key is not the one that was used before. Ask who runs this service.")},
+	{kms.ErrVersionRetired, intake.NewError(403, "KMS.DisabledException", "The object is encrypted under a version of its KMS key that is retired. Who runs this service can restore it.")},
+	{kms.ErrVersionDestroyed, intake.NewError(410, "KMS.KMSInvalidStateException", "The object was encrypted under a version of its KMS key that is destroyed. Its data is lost.")},
+	{kms.ErrVersionNotFound, intake.NewError(404, "kms:KeyNotFound", "the key has no such version")},
+	{kms.ErrNewestVersion, intake.NewError(409, "KMS.KMSInvalidStateException", "It is the newest version of the key. Rotate the key first.")},
+	{kms.ErrUsageUnknown, intake.NewError(409, "KMS.KMSInvalidStateException", "It is not known what still uses the key version.")},
 	{kms.ErrNotSupported, intake.NewError(501, "kms:NotSupported", "requested functionality is not supported")},
 
 	{bucketconfig.ErrNoSuchBucket, intake.NewError(404, "NoSuchBucket", "The specified bucket does not exist")},
@@ -183,6 +189,17 @@ var errorTable = []struct {
 
 var internalError = intake.NewError(500, "InternalError", "We encountered an internal error, please try again.")
 
+// ofVersion says which version of a KMS key is meant, and not whose: a client may see
+// the names of keys of SSE-KMS only.
+func ofVersion(err *kms.VersionError) *intake.Error {
+	if errors.Is(err, kms.ErrVersionDestroyed) {
+		return intake.NewError(410, "KMS.KMSInvalidStateException",
+			fmt.Sprintf("The object was encrypted under version %d of its KMS key, which is destroyed. Its data is lost.", err.Version))
+	}
+	return intake.NewError(403, "KMS.DisabledException",
+		fmt.Sprintf("The object is encrypted under version %d of its KMS key, which is retired. Who runs this service can restore that version.", err.Version))
+}
+
 // Describe returns what a client sees of err. Internal detail stays in the log.
 func Describe(err error) *intake.Error {
 	if err == nil {
@@ -191,6 +208,10 @@ func Describe(err error) *intake.Error {
 	var own *intake.Error
 	if errors.As(err, &own) {
 		return own
+	}
+	var version *kms.VersionError
+	if errors.As(err, &version) {
+		return ofVersion(version)
 	}
 	var answered *storage.Error
 	if errors.As(err, &answered) && !Own(err) {

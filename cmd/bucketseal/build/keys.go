@@ -23,6 +23,8 @@ type Keys struct {
 	Where string
 	// Settings is the KES configuration it was built from; nil if there is none.
 	Settings *kmsconfig.Config
+	// local is the service if its keys are in this process, else nil.
+	local   *kms.Local
 	closers  []func()
 }
 
@@ -126,9 +128,24 @@ func LocalKeys(store kms.Store, where string, settings *kmsconfig.Config) (*Keys
 		return nil, err
 	}
 	return &Keys{
-		Service: service, Where: where, Settings: settings,
+		Service: service, Where: where, Settings: settings, local: service,
 		closers: []func(){service.Close, func() { _ = store.Close() }},
 	}, nil
+}
+
+// Tender returns what looks after the keys of a store in this process; nil for those of
+// a key server, which does so itself.
+func (k *Keys) Tender(log *slog.Logger) (*kms.Tender, error) {
+	if k.local == nil {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	o := kms.TenderOptions{Service: k.local, Logger: log, CreatedBy: "bucketseal"}
+	if k.Settings != nil {
+		for _, r := range k.Settings.RotateAfter {
+			o.Rotation = append(o.Rotation, kms.RotationRule(r))
+		}
+	}
+	return kms.NewTender(o)
 }
 
 // openRemote returns a key server as the key service, its DEKs cached.

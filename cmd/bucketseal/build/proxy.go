@@ -53,7 +53,7 @@ func ProxyOptions(c *config.Config, up *upstream.Client, keys kms.Service, log *
 	var cache func(kms.Service) kms.Service
 	if c.KMS.Remote != nil {
 		share = shareDEK
-		cache = func(s kms.Service) kms.Service { return client.Cached(s, client.CacheOptions{}) }
+		cache = func(s kms.Service) kms.Service { return client.Cached(s, client.CacheOptions{Recheck: recheckKeys}) }
 	}
 	own := c.Upstream.Credentials
 	return proxy.Options{

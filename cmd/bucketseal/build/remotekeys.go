@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/bucketseal/bucketseal/kms"
 )
+
+// recheckKeys is how soon a proxy notices what was done to a KMS key at its key server.
+const recheckKeys = 4 * time.Second
 
 // remoteKeys is a key server as the proxy's key service. It says in errors what
 // a proxy needs there: the server tells a client only that it was refused.

@@ -26,6 +26,10 @@ func KeyCommand(a *cli.App) *cobra.Command {
 		ListCommand(a),
 		InfoCommand(a),
 		RemoveCommand(a),
+		keyRotateCommand(a),
+		keyRetireCommand(a),
+		keyRestoreCommand(a),
+		keyDestroyCommand(a),
 		keyAcceptCommand(a),
 		keyDEKCommand(a),
 		keyEncryptCommand(a),
@@ -71,7 +75,7 @@ func printKey(a *cli.App, asJSON bool, done, name string) error {
 
 // ListCommand is `bucketseal key ls`.
 func ListCommand(a *cli.App) *cobra.Command {
-	var asJSON bool
+	var asJSON, versions bool
 	cmd := &cobra.Command{
 		Use:     "ls [PREFIX]",
 		Aliases: []string{"list"},
@@ -84,11 +88,15 @@ func ListCommand(a *cli.App) *cobra.Command {
 				if err != nil {
 					return err
 				}
+				if versions {
+					return listVersions(ctx, a, asJSON, keys, names)
+				}
 				return a.PrintNames(asJSON, names)
 			})
 		},
 	}
 	keyFlags(cmd)
+	cmd.Flags().BoolVar(&versions, "versions", false, "with their versions, the states of these, and when the server last used them")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
@@ -100,6 +108,8 @@ type keyInfo struct {
 	Version   uint32    `json:"version"`
 	CreatedAt time.Time `json:"created_at"`
 	CreatedBy string    `json:"created_by,omitempty"`
+	// Versions is left out for a key server that knows none.
+	Versions []kms.VersionInfo `json:"versions,omitempty"`
 }
 
 // InfoCommand is `bucketseal key info`.
@@ -116,7 +126,11 @@ func InfoCommand(a *cli.App) *cobra.Command {
 					if err != nil {
 						return fmt.Errorf("%q: %w", name, err)
 					}
-					return printKeyInfo(a, asJSON, info)
+					versions, err := keys.KeyVersions(ctx, name)
+					if err != nil && !errors.Is(err, kms.ErrNotSupported) && !errors.Is(err, kms.ErrNotPermitted) {
+						return fmt.Errorf("%q: %w", name, err)
+					}
+					return printKeyInfo(a, asJSON, keys, info, versions)
 				})
 			})
 		},
@@ -126,8 +140,8 @@ func InfoCommand(a *cli.App) *cobra.Command {
 	return cmd
 }
 
-func printKeyInfo(a *cli.App, asJSON bool, k kms.KeyInfo) error {
-	info := keyInfo{k.Name, k.Algorithm.String(), k.Version, k.CreatedAt, k.CreatedBy}
+func printKeyInfo(a *cli.App, asJSON bool, keys kms.Service, k kms.KeyInfo, versions []kms.VersionInfo) error {
+	info := keyInfo{k.Name, k.Algorithm.String(), k.Version, k.CreatedAt, k.CreatedBy, versions}
 	if asJSON {
 		return a.PrintJSON(info)
 	}
@@ -138,7 +152,11 @@ func printKeyInfo(a *cli.App, asJSON bool, k kms.KeyInfo) error {
 	if info.CreatedBy != "" {
 		fmt.Fprintf(a.Stdout, "created by: %s\n", info.CreatedBy)
 	}
-	return nil
+	if len(versions) == 0 {
+		return nil
+	}
+	fmt.Fprintln(a.Stdout)
+	return printVersions(a.Stdout, keys, versions)
 }
 
 var errNotConfirmed = errors.New("not confirmed; nothing was done")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -78,25 +79,26 @@ func openStoreOf(ctx context.Context, a *cli.App, file string, create bool) (kms
 // being copied.
 func migrate(ctx context.Context, a *cli.App, from, to kms.Store, pattern string) error {
 	prefix, all := strings.CutSuffix(pattern, "*")
-	names, err := from.List(ctx, prefix)
+	entries, err := from.List(ctx, prefix)
 	if err != nil {
 		return fmt.Errorf("list the keys to copy: %w", err)
 	}
+	keys := kms.GroupEntries(entries)
 	if !all && prefix != "" {
-		names = only(names, prefix)
+		keys = slices.DeleteFunc(keys, func(k kms.KeyEntries) bool { return k.Name != prefix })
 	}
 	progressTo := a.Stderr
 	if a.Quiet {
 		progressTo = io.Discard
 	}
-	bar := newProgress(progressTo, len(names))
+	bar := newProgress(progressTo, len(keys))
 	var copied, present int
 	var failed []error
-	for _, name := range names {
-		fresh, err := copyKey(ctx, from, to, name)
+	for _, key := range keys {
+		fresh, err := copyEntries(ctx, from, to, key)
 		switch {
 		case err != nil:
-			failed = append(failed, fmt.Errorf("key %q: %w", name, err))
+			failed = append(failed, fmt.Errorf("key %q: %w", key.Name, err))
 		case fresh:
 			copied++
 		default:
@@ -113,13 +115,16 @@ func migrate(ctx context.Context, a *cli.App, from, to kms.Store, pattern string
 	return errors.Join(failed...)
 }
 
-func only(names []string, name string) []string {
-	for _, n := range names {
-		if n == name {
-			return []string{n}
+// copyEntries copies a key with its versions. fresh is false if the target had them all.
+func copyEntries(ctx context.Context, from, to kms.Store, key kms.KeyEntries) (fresh bool, err error) {
+	for _, entry := range key.Entries {
+		copied, err := copyKey(ctx, from, to, entry)
+		if err != nil {
+			return false, err
 		}
+		fresh = fresh || copied
 	}
-	return nil
+	return fresh, nil
 }
 
 var errOtherKey = errors.New("the target has another key of that name; nothing was changed")
@@ -132,11 +137,13 @@ func copyKey(ctx context.Context, from, to kms.Store, name string) (fresh bool, 
 		return false, fmt.Errorf("read: %w", err)
 	}
 	defer clear(value)
-	key, err := kms.ParseRecord(value)
-	if err != nil {
-		return false, err
+	if key, _ := kms.KeyOfEntry(name); key == name {
+		key, err := kms.ParseRecord(value)
+		if err != nil {
+			return false, err
+		}
+		key.Zero()
 	}
-	key.Zero()
 	err = to.Create(ctx, name, value)
 	fresh = err == nil
 	if err != nil && !errors.Is(err, kms.ErrKeyExists) {

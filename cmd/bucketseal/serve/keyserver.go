@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
@@ -44,7 +45,23 @@ func KeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, file string
 	if _, inMemory := c.KeyStore.(*kmsconfig.Mem); inMemory {
 		log.Warn("keys are kept in memory only: when this process ends they are lost, and everything sealed under them")
 	}
+	tender, err := keys.Tender(log)
+	if err != nil {
+		return err
+	}
+	stopTending := tend(ctx, tender)
+	defer stopTending()
 	return runKeyServer(ctx, s, listener, hup, log)
+}
+
+// tend has a key store looked after until stop is called.
+func tend(ctx context.Context, tender *kms.Tender) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	if tender != nil {
+		running.Go(func() { tender.Run(ctx) })
+	}
+	return func() { cancel(); running.Wait() }
 }
 
 // newKeyServer listens at c's address and serves keys there, once runKeyServer

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/config"
 )
 
@@ -21,6 +22,17 @@ func newRegistry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
+}
+
+// registerTender shows whether keys are rotated as the configuration says.
+func registerTender(r *prometheus.Registry, tender *kms.Tender) {
+	if tender == nil {
+		return
+	}
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "bucketseal_kms_keys_overdue",
+		Help: "KMS keys that are older than rotate_after allows, because their rotation failed.",
+	}, func() float64 { return float64(tender.Overdue()) }))
 }
 
 // metricsServer answers what only operators may ask, on an address of its own:

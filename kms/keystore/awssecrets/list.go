@@ -88,7 +88,7 @@ func (s *Store) listed(entry *types.SecretListEntry) (string, bool) {
 	if !ok || entry.DeletedDate != nil || aws.ToString(entry.OwningService) != "" {
 		return "", false
 	}
-	if kms.ValidateKeyName(name) != nil || s.missingTag(entry.Tags) != "" {
+	if kms.ValidateEntryName(name) != nil || s.missingTag(entry.Tags) != "" {
 		return "", false
 	}
 	return name, true

@@ -108,7 +108,7 @@ func (s *Store) Create(ctx context.Context, name string, value []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := kms.ValidateKeyName(name); err != nil {
+	if err := kms.ValidateEntryName(name); err != nil {
 		return err
 	}
 	return s.sentinel(name, writeNew(s.path(name), s.layout.seal(name, value)))
@@ -120,7 +120,7 @@ func (s *Store) Get(ctx context.Context, name string) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := kms.ValidateKeyName(name); err != nil {
+	if err := kms.ValidateEntryName(name); err != nil {
 		return nil, err
 	}
 	content, err := readFile(s.path(name))
@@ -151,7 +151,7 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := kms.ValidateKeyName(name); err != nil {
+	if err := kms.ValidateEntryName(name); err != nil {
 		return err
 	}
 	if err := os.Remove(s.path(name)); err != nil {

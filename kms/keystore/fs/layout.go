@@ -63,7 +63,7 @@ func (l *sealedLayout) key(file string) (string, bool) {
 		b.WriteByte(c)
 	}
 	name := b.String()
-	return name, kms.ValidateKeyName(name) == nil && l.file(name) == file
+	return name, kms.ValidateEntryName(name) == nil && l.file(name) == file
 }
 
 func (l *sealedLayout) aead(salt []byte, name string) cipher.AEAD {
@@ -111,7 +111,7 @@ type plainLayout struct{}
 
 func (plainLayout) file(name string) string { return name }
 
-func (plainLayout) key(file string) (string, bool) { return file, kms.ValidateKeyName(file) == nil }
+func (plainLayout) key(file string) (string, bool) { return file, kms.ValidateEntryName(file) == nil }
 
 func (plainLayout) seal(_ string, value []byte) []byte { return value }
 

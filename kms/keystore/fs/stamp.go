@@ -15,7 +15,7 @@ const settleTime = 2 * time.Second
 // Stamp implements kms.Stamper: inode, size and times of the key's file. Stamps
 // of a file that was changed just now, or in the future, equal no other.
 func (s *Store) Stamp(name string) (string, error) {
-	if err := kms.ValidateKeyName(name); err != nil {
+	if err := kms.ValidateEntryName(name); err != nil {
 		return "", err
 	}
 	identity, changed, err := identify(s.path(name))

@@ -36,6 +36,9 @@ func Run(t *testing.T, open func(t *testing.T) kms.Store) {
 		{"LongValuesAreUnchanged", testLongValues},
 		{"ValuesAreNotShared", testNotShared},
 		{"CanceledContextIsObeyed", testCanceled},
+		{"EntriesBesideKeysAreStored", testEntryNames},
+		{"VersionsLiveAndEnd", testVersions},
+		{"RivalRotationsAgree", testRivalRotations},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := open(t)
