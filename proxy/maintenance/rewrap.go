@@ -40,8 +40,9 @@ type Rewrap struct {
 	OlderThan uint32
 	// Rate bounds the objects per second; 0 is no bound.
 	Rate float64
-	// DryRun only looks.
-	DryRun bool
+	// DryRun opens the keys and seals them, and stores nothing. CountOnly does not open them
+	// either, and reports none of what it counts as done.
+	DryRun, CountOnly bool
 	// Report is called for each object that is sealed anew, or could not be; never by two
 	// at a time. Required.
 	Report func(Rewrapped)
@@ -204,6 +205,10 @@ func (r *rewrap) all(ctx context.Context, todo []*sealedOnce) error {
 			continue
 		}
 		if !in {
+			continue
+		}
+		if r.o.CountOnly {
+			r.total.Done++
 			continue
 		}
 		if err := r.limit.Wait(ctx); err != nil {
