@@ -22,8 +22,10 @@ type Wraps interface {
 // noWraps are none.
 type noWraps struct{}
 
+// Known implements Wraps.
 func (noWraps) Known(sse.Name, *sse.Record) *sse.Wrap { return nil }
 
+// Find implements Wraps.
 func (noWraps) Find(context.Context, sse.Name, *sse.Record) (*sse.Wrap, error) { return nil, nil }
 
 // sealing is an object's key as it lies under a KMS key: in the object's record, and perhaps

@@ -132,7 +132,7 @@ func (p *rewrapProgress) show(total maintenance.RewrapTotal) {
 	rate := float64(done) / took.Seconds()
 	left := "?"
 	if done > 0 && p.scope >= done {
-		left = (time.Duration(float64(p.scope-done) / rate * float64(time.Second))).Round(time.Second).String()
+		left = time.Duration(float64(p.scope-done) / rate * float64(time.Second)).Round(time.Second).String()
 	}
 	fmt.Fprintf(p.w, "\r%d of %d, %.0f/s, %s left   ", done, p.scope, rate, left)
 	if done >= p.scope {
