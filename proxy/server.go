@@ -142,9 +142,10 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 	if o.Metrics != nil {
 		o.Metrics.MustRegister(restored, replaced)
 	}
+	ledger, wraps := manifest.NewLedger(s.system), manifest.NewWraps(s.system)
 	keys := keyring.New(keyring.Options{
 		KMS: o.KMS, Rights: s.identities, AllowAnonymous: o.AllowAnonymous, DefaultKey: o.DefaultKey, S3Key: o.S3Key,
-		FormerS3Keys: o.FormerS3Keys, Reserved: []string{lifecycle.SystemKey, lifecycle.SystemReadyKey}, ShareDEK: o.ShareDEK,
+		FormerS3Keys: o.FormerS3Keys, Reserved: []string{lifecycle.SystemKey, lifecycle.SystemReadyKey}, ShareDEK: o.ShareDEK, Wraps: wraps,
 	})
 	storage, manifests := o.Upstream.Storage(o.Service), manifest.New(s.system)
 	objects, err := sealed.New(sealed.Options{Storage: storage, Keys: keys, Manifests: manifests, Logger: o.Logger, OnRestored: restored.Inc})
@@ -159,14 +160,15 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 		return err
 	}
 	s.vault, err = vault.New(vault.Options{
-		Storage: storage, Keys: keys, Objects: objects, Encryption: s.encryption, Manifests: manifests, Ledger: manifest.NewLedger(s.system),
+		Storage: storage, Keys: keys, Objects: objects, Encryption: s.encryption, Manifests: manifests, Ledger: ledger,
 		Ready: s.setup.Ensure, PlainRead: o.PlainRead, SmallObject: o.SmallObject, ListingCache: o.ListingCache, Logger: o.Logger,
 	})
 	if err != nil {
 		return err
 	}
 	s.keeper, err = maintenance.New(maintenance.Options{
-		Storage: storage, Keys: keys, Objects: objects, System: s.system, Manifests: manifests, Ready: s.setup.Ensure, Clock: o.Upstream.Clock,
+		Storage: storage, Keys: keys, Objects: objects, System: s.system, Manifests: manifests, Ledger: ledger, Wraps: wraps,
+		KMS: o.KMS, Buckets: s.service.CreationDates, SystemBucket: o.SystemBucket, Ready: s.setup.Ensure, Clock: o.Upstream.Clock,
 		SweepOthers: s.sweepOthers, Logger: o.Logger,
 	})
 	return err

@@ -303,6 +303,12 @@ func (r *Record) Open(name Name, secret *Secret, context []byte) (ObjectKey, *Pr
 	if err != nil {
 		return ObjectKey{}, nil, err
 	}
+	return r.openPrivate(name, key)
+}
+
+// openPrivate unseals the private section with the object's key, which it zeroes where that
+// fails.
+func (r *Record) openPrivate(name Name, key ObjectKey) (ObjectKey, *Private, error) {
 	recordKey := key.record()
 	defer clear(recordKey[:])
 	plain, err := newGCM(recordKey[:]).Open(nil, r.private[:nonceSize], r.private[nonceSize:], r.aad(name))

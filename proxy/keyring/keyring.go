@@ -49,6 +49,8 @@ type Options struct {
 	Reserved []string
 	// ShareDEK is how long the writes of a bucket may share one DEK; 0 is never.
 	ShareDEK time.Duration
+	// Wraps are keys of objects that were sealed once more; nil for none.
+	Wraps Wraps
 }
 
 // Rights say what an identity may do with keys: identity.Store.
@@ -64,7 +66,12 @@ type Ring struct {
 }
 
 // New returns a ring; it asks the key service for nothing.
-func New(o Options) *Ring { return &Ring{o: o, shared: newSharedKeys(o.KMS, o.ShareDEK)} }
+func New(o Options) *Ring {
+	if o.Wraps == nil {
+		o.Wraps = noWraps{}
+	}
+	return &Ring{o: o, shared: newSharedKeys(o.KMS, o.ShareDEK)}
+}
 
 // S3Key returns the name of the KMS key of SSE-S3.
 func (k *Ring) S3Key() string { return k.o.S3Key }
@@ -168,26 +175,11 @@ func (k *Ring) open(ctx context.Context, name sse.Name, r *sse.Record, customer 
 		}
 		return r.Open(name, customer, nil)
 	}
-	if r.Mode == sse.ModeS3 && r.KMSKey != k.o.S3Key && !slices.Contains(k.o.FormerS3Keys, r.KMSKey) {
-		return sse.ObjectKey{}, nil, fmt.Errorf("%w: the record names the KMS key %q; if sse_s3.key was that once, add it to sse_s3.former_keys (%w)", ErrOtherS3Key, r.KMSKey, sse.ErrTampered)
-	}
 	encContext, err := encryptionContext(r.Mode, name, r.ClientContext, r.BucketKey)
 	if err != nil {
 		return sse.ObjectKey{}, nil, fmt.Errorf("context of the record: %w", sse.ErrTampered)
 	}
-	dek, err := k.o.KMS.DecryptDEK(ctx, r.KMSKey, r.SealedDEK, encContext)
-	if err != nil {
-		return sse.ObjectKey{}, nil, fmt.Errorf("unseal DEK under %q: %w", r.KMSKey, err)
-	}
-	secret := sse.Secret(dek)
-	clear(dek[:])
-	defer secret.Zero()
-	key, private, err := r.Open(name, &secret, encContext)
-	if errors.Is(err, sse.ErrWrongKey) {
-		err = fmt.Errorf("%w (%w)", sse.ErrTampered, err) // the DEK was authentic: the record is not
-		return key, private, Tampered(err)
-	}
-	return key, private, err
+	return k.openSealed(ctx, &sealing{name, r, encContext})
 }
 
 // Confirm says whether a record's DEK can be opened now, past every cache: it is
@@ -201,7 +193,14 @@ func (k *Ring) Confirm(ctx context.Context, name sse.Name, r *sse.Record) error 
 	if err != nil {
 		return fmt.Errorf("context of the record: %w", sse.ErrTampered)
 	}
-	_, err = k.shared.verifier.verify(ctx, r.KMSKey, r.SealedDEK, encContext)
+	if _, err = k.shared.verifier.verify(ctx, r.KMSKey, r.SealedDEK, encContext); err == nil || !gone(err) {
+		return err
+	}
+	w, found := k.o.Wraps.Find(ctx, name, r)
+	if found != nil || w == nil {
+		return errors.Join(err, found)
+	}
+	_, err = k.shared.verifier.verify(ctx, w.KMSKey, w.SealedDEK, encContext)
 	return err
 }
 

@@ -33,34 +33,31 @@ func (l lookups) UploadExists(ctx context.Context, object sse.Name, id string) (
 	return there, uncertain(err)
 }
 
-// Manifests implements manifest.Lookups: of all versions that upstream lists, and
-// of the current one, which it is asked for by name.
-func (l lookups) Manifests(ctx context.Context, object sse.Name) (refs []manifest.Ref, err error) {
-	refs, err = l.manifests(ctx, objectname.Listed(object.Bucket, object.Key)) // it may lie under a name of before
-	for i := range refs {
-		refs[i].Name = object
+// Named implements manifest.Lookups: of all versions that upstream lists, and of the current
+// one, which it is asked for by name.
+func (l lookups) Named(ctx context.Context, object sse.Name) (named manifest.Named, err error) {
+	named, err = l.allNamed(ctx, objectname.Listed(object.Bucket, object.Key)) // it may lie under a name of before
+	for i := range named.Manifests {
+		named.Manifests[i].Name = object
 	}
-	return refs, err
+	return named, err
 }
 
-func (l lookups) manifests(ctx context.Context, object sse.Name) ([]manifest.Ref, error) {
+func (l lookups) allNamed(ctx context.Context, object sse.Name) (named manifest.Named, err error) {
 	versions, err := l.versions(ctx, object)
 	if err != nil {
-		return nil, uncertain(err)
+		return named, uncertain(err)
 	}
-	var refs []manifest.Ref
-	for _, version := range versions {
-		ref, there, err := l.named(ctx, object, version)
-		if err == nil && !there {
+	for _, version := range append(versions, "") {
+		there, err := l.addNamed(ctx, object, version, &named)
+		if err == nil && !there && version != "" {
 			err = fmt.Errorf("version %q is listed and does not exist: %w", version, manifest.ErrUncertain)
 		}
 		if err != nil {
-			return nil, uncertain(err)
+			return manifest.Named{}, uncertain(err)
 		}
-		refs = append(refs, ref)
 	}
-	ref, _, err := l.named(ctx, object, "")
-	return append(refs, ref), uncertain(err)
+	return named, nil
 }
 
 // versions returns the ids of an object's versions but delete markers, none if
@@ -124,19 +121,23 @@ func (l lookups) Hidden(ctx context.Context, object sse.Name) (bool, error) {
 	return false, nil
 }
 
-// named returns the manifest that one version of an object names, "" for the
-// current one; the zero Ref if it names none. there says whether there is one.
-func (l lookups) named(ctx context.Context, object sse.Name, version string) (ref manifest.Ref, there bool, err error) {
+// addNamed adds what one version of an object names, "" for the current one. there says
+// whether there is one.
+func (l lookups) addNamed(ctx context.Context, object sse.Name, version string, named *manifest.Named) (there bool, err error) {
 	info, err := l.keeper.alone().Head(ctx, &storage.Get{Name: object, Version: version})
 	if errors.Is(err, storage.ErrNotFound) {
-		return ref, false, nil
+		return false, nil
 	}
 	if err != nil {
-		return ref, false, err
+		return false, err
 	}
 	rec, err := sealed.RecordOf(info.Reserved)
-	if err != nil || rec == nil || rec.Manifest == (sse.ManifestID{}) {
-		return ref, true, err
+	if err != nil || rec == nil {
+		return true, err
 	}
-	return sealed.Ref(object, rec, info.ETag), true, nil
+	named.Records = append(named.Records, rec.Digest())
+	if rec.Manifest != (sse.ManifestID{}) {
+		named.Manifests = append(named.Manifests, sealed.Ref(object, rec, info.ETag))
+	}
+	return true, nil
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
@@ -22,9 +23,18 @@ type Options struct {
 	// Keys are the keys of objects, and Objects the encrypted ones. Required.
 	Keys    *keyring.Ring
 	Objects *sealed.Objects
-	// System is the system bucket, and Manifests what lies there of objects. Required.
+	// System is the system bucket; Manifests, Ledger and Wraps are what lies there of
+	// objects and uploads. Required.
 	System    *system.Store
 	Manifests *manifest.Store
+	Ledger    *manifest.Ledger
+	Wraps     *manifest.Wraps
+	// KMS describes KMS keys. Required.
+	KMS kms.Service
+	// Buckets returns the names of all buckets, as the proxy's own credential sees them;
+	// SystemBucket is the one that holds no objects of clients. Required.
+	Buckets      func(context.Context) (map[string]time.Time, error)
+	SystemBucket string
 	// Ready makes the system bucket ready, or says why it is not. Required.
 	Ready func(context.Context) error
 	// Clock returns the storage's time. Required.
@@ -41,7 +51,8 @@ type Keeper struct{ o Options }
 
 // New checks the options and returns a keeper that has done nothing yet.
 func New(o Options) (*Keeper, error) {
-	if o.Storage == nil || o.Keys == nil || o.Objects == nil || o.System == nil || o.Manifests == nil || o.Ready == nil || o.Clock == nil || o.Logger == nil {
+	if o.Storage == nil || o.Keys == nil || o.Objects == nil || o.System == nil || o.Manifests == nil || o.Ledger == nil || o.Wraps == nil ||
+		o.KMS == nil || o.Buckets == nil || o.SystemBucket == "" || o.Ready == nil || o.Clock == nil || o.Logger == nil {
 		return nil, errors.New("maintenance: incomplete options")
 	}
 	return &Keeper{o}, nil

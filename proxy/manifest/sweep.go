@@ -25,11 +25,18 @@ const storeTimeout = 30 * time.Second
 type Lookups interface {
 	// UploadExists says whether upstream knows a multipart upload.
 	UploadExists(ctx context.Context, object sse.Name, id string) (bool, error)
-	// Manifests returns the manifests that the versions of an object name.
-	Manifests(ctx context.Context, object sse.Name) ([]Ref, error)
+	// Named returns what the versions of an object name in the system bucket: manifests,
+	// and by their records' digests wraps.
+	Named(ctx context.Context, object sse.Name) (Named, error)
 	// Hidden says whether upstream may have versions of an object that it does not
 	// list, so that Manifests cannot know what they name.
 	Hidden(ctx context.Context, object sse.Name) (bool, error)
+}
+
+// Named is what versions of an object need in the system bucket.
+type Named struct {
+	Manifests []Ref
+	Records   []sse.RecordDigest
 }
 
 // Sweeper removes what finished, aborted or crashed writes left in the system
@@ -81,13 +88,17 @@ func (s *Sweeper) pass(ctx context.Context) error {
 	if err := s.sweepParts(ctx, live); err != nil {
 		return err
 	}
-	return s.sweepManifests(ctx, live)
+	if err := s.sweepManifests(ctx, live); err != nil {
+		return err
+	}
+	return s.sweepWraps(ctx, live)
 }
 
 // liveUploads are the uploads that stay.
 type liveUploads struct {
 	parts     map[string]bool // by the prefix of their parts' names
 	manifests map[sse.ManifestID]bool
+	records   map[sse.RecordDigest]bool
 	// objects are those, by bucket and digest of the key, of which an upload cannot be
 	// read: its manifest may be any.
 	objects map[string]bool
@@ -95,7 +106,9 @@ type liveUploads struct {
 
 // sweepUploads drops uploads that upstream does not have any more.
 func (s *Sweeper) sweepUploads(ctx context.Context) (*liveUploads, error) {
-	live := &liveUploads{parts: make(map[string]bool), manifests: make(map[sse.ManifestID]bool), objects: make(map[string]bool)}
+	live := &liveUploads{
+		parts: make(map[string]bool), manifests: make(map[sse.ManifestID]bool), records: make(map[sse.RecordDigest]bool), objects: make(map[string]bool),
+	}
 	for _, root := range []string{"uploads/", "uploads-h/"} {
 		if err := s.each(ctx, root, func(n system.Note) error { return s.sweepUpload(ctx, n, live) }); err != nil {
 			return nil, err
@@ -129,6 +142,9 @@ func (s *Sweeper) sweepUpload(ctx context.Context, n system.Note, live *liveUplo
 	if stays {
 		s.seen.forget(n)
 		live.manifests[u.Manifest] = true
+		if rec, err := sse.ParseRecord(u.Record); err == nil {
+			live.records[rec.Digest()] = true
+		}
 	} else if s.seen.unneeded(n, s.Age) {
 		return s.drop(ctx, n, u)
 	}
@@ -219,12 +235,13 @@ func (s *Sweeper) sweepManifestsIn(ctx context.Context, root string, live *liveU
 	})
 }
 
-// lookedUp is what upstream says of one object; manifests come object by object.
+// lookedUp is what upstream says of one object; notes come object by object.
 type lookedUp struct {
-	object sse.Name
-	named  map[Ref]bool
+	object  sse.Name
+	named   map[Ref]bool
+	records map[sse.RecordDigest]bool
 	// hidden says that upstream may have what it does not list. It is asked, and
-	// everything else once more, before the first manifest is found unneeded.
+	// everything else once more, before the first note is found unneeded.
 	hidden, twice bool
 	// uncertain says that it cannot be told what is needed.
 	uncertain bool
@@ -232,34 +249,44 @@ type lookedUp struct {
 
 // needed says whether a version of ref's object names it, or may do so.
 func (s *Sweeper) needed(ctx context.Context, known *lookedUp, n system.Note, ref Ref) (bool, error) {
-	if ref.Name != known.object || known.named == nil {
-		if err := s.lookUp(ctx, known, n, ref.Name); err != nil {
+	return s.judge(ctx, known, "manifest", n, ref.Name, func() (bool, error) {
+		if known.named[ref] {
+			return true, nil
+		}
+		return s.copied(ctx, known, ref)
+	})
+}
+
+// judge says whether a note of an object is needed, as named says of what is known, or may be so.
+func (s *Sweeper) judge(ctx context.Context, known *lookedUp, what string, n system.Note, object sse.Name, named func() (bool, error)) (bool, error) {
+	if object != known.object || known.named == nil {
+		if err := s.lookUp(ctx, known, what, n, object); err != nil {
 			return false, err
 		}
 	}
-	if known.uncertain || known.named[ref] {
+	if known.uncertain {
 		return true, nil
 	}
-	if copied, err := s.copied(ctx, known, ref); err != nil || copied {
-		return copied, err
+	if needed, err := named(); err != nil || needed {
+		return needed, err
 	}
 	if !known.twice {
-		hidden, failed := s.Lookups.Hidden(ctx, ref.Name)
-		if err := s.skip("manifest", n.Name, failed); err != nil {
+		hidden, failed := s.Lookups.Hidden(ctx, object)
+		if err := s.skip(what, n.Name, failed); err != nil {
 			return false, fmt.Errorf("look up object: %w", err)
 		}
 		hidden = hidden || failed != nil
 		if !hidden { // it may have been so a moment ago
-			if err := s.lookUp(ctx, known, n, ref.Name); err != nil {
+			if err := s.lookUp(ctx, known, what, n, object); err != nil {
 				return false, err
 			}
 		}
 		known.hidden, known.twice = hidden, true
 	}
-	if known.hidden || known.uncertain || known.named[ref] {
+	if known.hidden || known.uncertain {
 		return true, nil
 	}
-	return s.copied(ctx, known, ref)
+	return named()
 }
 
 // copied says whether a version of ref's object came from ref's upload and has no
@@ -281,15 +308,21 @@ func (s *Sweeper) copied(ctx context.Context, known *lookedUp, ref Ref) (bool, e
 	return false, nil
 }
 
-// lookUp asks for the manifests that an object's versions name.
-func (s *Sweeper) lookUp(ctx context.Context, known *lookedUp, n system.Note, object sse.Name) error {
-	refs, failed := s.Lookups.Manifests(ctx, object)
-	if err := s.skip("manifest", n.Name, failed); err != nil {
+// lookUp asks for what an object's versions name.
+func (s *Sweeper) lookUp(ctx context.Context, known *lookedUp, what string, n system.Note, object sse.Name) error {
+	found, failed := s.Lookups.Named(ctx, object)
+	if err := s.skip(what, n.Name, failed); err != nil {
 		return fmt.Errorf("look up object: %w", err)
 	}
-	*known = lookedUp{object: object, named: make(map[Ref]bool, len(refs)), uncertain: failed != nil}
-	for _, r := range refs {
+	*known = lookedUp{
+		object: object, named: make(map[Ref]bool, len(found.Manifests)), records: make(map[sse.RecordDigest]bool, len(found.Records)),
+		uncertain: failed != nil,
+	}
+	for _, r := range found.Manifests {
 		known.named[r] = true
+	}
+	for _, d := range found.Records {
+		known.records[d] = true
 	}
 	return nil
 }

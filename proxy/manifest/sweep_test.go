@@ -27,11 +27,11 @@ func (l *fakeLookups) UploadExists(_ context.Context, _ sse.Name, id string) (bo
 	return l.uploads[id], l.err
 }
 
-func (l *fakeLookups) Manifests(_ context.Context, object sse.Name) ([]Ref, error) {
+func (l *fakeLookups) Named(_ context.Context, object sse.Name) (Named, error) {
 	if l.odd != "" && object.Key == l.odd {
-		return nil, ErrUncertain
+		return Named{}, ErrUncertain
 	}
-	return l.manifests[object], l.err
+	return Named{Manifests: l.manifests[object]}, l.err
 }
 
 // sweeps runs sweeps of what is older than a day, in a world whose clocks a test sets.

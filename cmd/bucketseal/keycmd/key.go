@@ -31,6 +31,8 @@ func KeyCommand(a *cli.App) *cobra.Command {
 		keyRestoreCommand(a),
 		keyDestroyCommand(a),
 		keyAcceptCommand(a),
+		keyRewrapCommand(a),
+		keyUsageCommand(a),
 		keyDEKCommand(a),
 		keyEncryptCommand(a),
 		keyDecryptCommand(a),

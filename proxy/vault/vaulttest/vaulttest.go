@@ -64,8 +64,9 @@ type Installation struct {
 
 // Options are what tests change of an engine.
 type Options struct {
-	// Keys are those of the engine.
-	Keys *keyring.Ring
+	// Keys are those of the engine, Wraps what they may be made with.
+	Keys  *keyring.Ring
+	Wraps *manifest.Wraps
 	// The rest is as in the options of the packages that make up an engine.
 	Policy         func(ctx context.Context, bucket string) ([]byte, error)
 	PlainRead      glob.Patterns
@@ -118,6 +119,7 @@ type Engine struct {
 	Rules     *bucketconfig.Rules
 	Manifests *manifest.Store
 	Ledger    *manifest.Ledger
+	Wraps     *manifest.Wraps
 }
 
 // Engine returns another engine over the installation.
@@ -148,9 +150,10 @@ func (i *Installation) EngineAt(t testing.TB, view *memory.View) *Engine {
 	if rights == nil {
 		rights = everybody{}
 	}
-	e := &Engine{Rules: rules, Manifests: manifest.New(store), Ledger: manifest.NewLedger(store)}
+	e := &Engine{Rules: rules, Manifests: manifest.New(store), Ledger: manifest.NewLedger(store), Wraps: manifest.NewWraps(store)}
 	o := Options{
-		Keys:           keyring.New(keyring.Options{KMS: i.KMS, Rights: rights, DefaultKey: "default", S3Key: "s3", Reserved: []string{"system"}}),
+		Keys:           keyring.New(keyring.Options{KMS: i.KMS, Rights: rights, DefaultKey: "default", S3Key: "s3", Reserved: []string{"system"}, Wraps: e.Wraps}),
+		Wraps:          e.Wraps,
 		Policy:         func(context.Context, string) ([]byte, error) { return i.Policy, nil },
 		AutoEncryption: sse.ModeS3, SmallObject: 1 << 20, ListingCache: 1 << 20, Logger: quiet,
 	}
@@ -177,7 +180,8 @@ func (i *Installation) EngineAt(t testing.TB, view *memory.View) *Engine {
 		t.Fatal(err)
 	}
 	e.Keeper, err = maintenance.New(maintenance.Options{
-		Storage: view, Keys: o.Keys, Objects: objects, System: store, Manifests: e.Manifests, Ready: ready, Clock: i.Storage.Clock,
+		Storage: view, Keys: o.Keys, Objects: objects, System: store, Manifests: e.Manifests, Ledger: e.Ledger, Wraps: e.Wraps, KMS: i.KMS,
+		Buckets: own.CreationDates, SystemBucket: i.System.Bucket(), Ready: ready, Clock: i.Storage.Clock,
 		SweepOthers: o.SweepOthers, Logger: o.Logger,
 	})
 	if err != nil {

@@ -1,0 +1,80 @@
+package maintenance
+
+import (
+	"context"
+
+	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// sealedOnce is one record with its wrap.
+type sealedOnce struct {
+	manifest.WrapRef
+	record *sse.Record
+	wrap   *sse.Wrap // nil if there is none
+	done   Rewrapped
+}
+
+// findWraps gives each record its wrap, with one listing for all.
+func (k *Keeper) findWraps(ctx context.Context, bucket string, todo []*sealedOnce) error {
+	if len(todo) == 0 {
+		return nil
+	}
+	first, last := todo[0].Name.Key, todo[0].Name.Key
+	for _, s := range todo {
+		first, last = min(first, s.Name.Key), max(last, s.Name.Key)
+	}
+	found := make(map[manifest.WrapRef]*sse.Wrap)
+	if err := k.o.Wraps.Range(ctx, bucket, first, last, func(ref manifest.WrapRef, w *sse.Wrap) { found[ref] = w }); err != nil {
+		return err
+	}
+	for _, s := range todo {
+		if s.wrap = found[s.WrapRef]; s.wrap != nil || s.Mirrored() {
+			continue
+		}
+		w, err := k.o.Wraps.Find(ctx, s.Name, s.record)
+		if sealed.MayPass(err) {
+			return err
+		}
+		s.wrap = w // what does not open is written anew
+	}
+	return nil
+}
+
+// noted is an upload that is under way.
+type noted struct {
+	upload *manifest.Upload
+	// sealed is nil for plain storage; err says why the record cannot be read.
+	sealed *sealedOnce
+	err    error
+}
+
+// uploadsOf returns the uploads of a bucket that are under way.
+func (k *Keeper) uploadsOf(ctx context.Context, bucket string) (all []noted, err error) {
+	err = k.o.Ledger.Uploads(ctx, bucket, "", func(u *manifest.Upload) { all = append(all, noted{upload: u}) })
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		one := &all[i]
+		if one.upload.Record == "" {
+			continue
+		}
+		rec, err := sse.ParseRecord(one.upload.Record)
+		if err != nil {
+			one.err = err
+			continue
+		}
+		one.sealed = &sealedOnce{WrapRef: manifest.WrapRef{Name: one.upload.Name(), Record: rec.Digest()}, record: rec}
+		if rec.Mode == sse.ModeC {
+			continue
+		}
+		w, err := k.o.Wraps.Find(ctx, one.upload.Name(), rec)
+		if sealed.MayPass(err) {
+			return nil, err
+		}
+		one.sealed.wrap = w // one that does not open is none
+	}
+	return all, nil
+}
