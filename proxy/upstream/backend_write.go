@@ -15,6 +15,7 @@ func (b *backend) Put(ctx context.Context, p *storage.Put) (*storage.Stored, err
 	r := b.request(http.MethodPut, p.Name, p.Meta)
 	r.record(p.Record)
 	r.conditions(p.Conditions)
+	r.instead(p.Instead)
 	r.body(&p.Body, b.client.Secure())
 	a, err := b.client.do(ctx, r, http.StatusOK)
 	if err != nil {
@@ -25,6 +26,15 @@ func (b *backend) Put(ctx context.Context, p *storage.Put) (*storage.Stored, err
 	return &storage.Stored{
 		ETag: h.Get("Etag"), Version: h.Get("X-Amz-Version-Id"), Modified: modified(h), Meta: storage.Metadata(h),
 	}, nil
+}
+
+// instead puts an object in the place of a version. MinIO takes its age from whoever may
+// write, and judges conditions on the version that is named.
+func (r *Request) instead(of *storage.Instead) {
+	if of != nil {
+		r.version(of.Version)
+		r.Header["X-Minio-Source-Mtime"] = []string{of.Modified.UTC().Format(time.RFC3339Nano)}
+	}
 }
 
 // Delete implements storage.Backend.
