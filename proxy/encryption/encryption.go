@@ -90,7 +90,18 @@ func (s *Settings) Of(ctx context.Context, c *caller.Caller, name sse.Name, meta
 	if asked.Mode != sse.ModeNone {
 		return &asked, nil
 	}
-	rule, ok, err := s.rule(ctx, name.Bucket)
+	return s.complete(ctx, name.Bucket, asked)
+}
+
+// Default returns how a write is encrypted that asks for nothing: by the bucket's rule, else
+// by the automatic default. What the bucket's policy demands of clients is not asked.
+func (s *Settings) Default(ctx context.Context, bucket string) (*sse.Request, error) {
+	return s.complete(ctx, bucket, sse.Request{})
+}
+
+// complete fills in what a request leaves to the bucket.
+func (s *Settings) complete(ctx context.Context, bucket string, asked sse.Request) (*sse.Request, error) {
+	rule, ok, err := s.rule(ctx, bucket)
 	switch {
 	case err != nil:
 		return nil, err

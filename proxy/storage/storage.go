@@ -87,6 +87,10 @@ type Backend interface {
 	// ObjectParts returns the parts that a stored object was put together from.
 	ObjectParts(context.Context, *Get) ([]ObjectPart, error)
 
+	// Retains says whether a bucket gives what is stored there a retention that its writer
+	// does not ask for.
+	Retains(ctx context.Context, bucket string) (bool, error)
+
 	// May says whether the actor may do something, and does not do it: nil, or the
 	// storage's refusal. Rights are judged before all else, so that what the proxy finds
 	// out for a caller is told only to whom the storage would have told it.

@@ -270,6 +270,14 @@ func (v *version) copyData(from *version, algorithm string, onto bool) {
 	}
 }
 
+// Retains implements storage.Backend: no bucket here does.
+func (b *backend) Retains(ctx context.Context, bucket string) (bool, error) {
+	return carryOut(ctx, b.s, b.call(ReadLock, sse.Name{Bucket: bucket}, nil), nil, func() (bool, error) {
+		_, err := b.s.bucket(bucket)
+		return false, err
+	})
+}
+
 // opsOf are the calls that May asks about.
 var opsOf = map[storage.Right]Op{
 	storage.WriteObject: Put, storage.SendPart: PutPart, storage.CompleteUpload: Complete,
