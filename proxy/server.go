@@ -175,7 +175,7 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 	}
 	s.taker, err = takeover.New(takeover.Options{
 		Storage: storage, Keys: keys, Manifests: manifests, Encryption: s.encryption, Ready: s.fitness.Ensure, Buckets: s.service.CreationDates,
-		PlainRead: o.PlainRead, SystemBucket: o.SystemBucket, Logger: o.Logger,
+		PlainRead: o.PlainRead, SystemBucket: o.SystemBucket,
 	})
 	return err
 }

@@ -196,7 +196,7 @@ func (p *pass) version(ctx context.Context, v *inventory.Version, age time.Time,
 		return p.leave(v, &leaving{reason: Twice})
 	case rec != nil:
 		return nil
-	case v.Encrypted == Customer:
+	case v.Encrypted == inventory.Customer:
 		return p.leave(v, &leaving{reason: CustomerKey})
 	case p.whole != nil:
 		return p.leave(v, p.whole)
@@ -219,13 +219,11 @@ func (p *pass) version(ctx context.Context, v *inventory.Version, age time.Time,
 			p.NewETags++
 		}
 		p.mu.Unlock()
+		p.tell()
 		return nil
 	}
 	return p.leave(v, err)
 }
-
-// Customer is what the inventory says of objects that need their client's key.
-const Customer = inventory.Customer
 
 // leave notes that an object stays as it is, if that is what err says. nil for an error that
 // concerns the one object only.

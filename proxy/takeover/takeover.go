@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -40,8 +39,6 @@ type Options struct {
 	PlainRead glob.Patterns
 	// SystemBucket is left alone.
 	SystemBucket string
-	// Logger is told what operators should know. Required.
-	Logger *slog.Logger
 }
 
 // Taker takes objects over. It is safe for concurrent use.
@@ -49,7 +46,7 @@ type Taker struct{ o Options }
 
 // New checks the options.
 func New(o Options) (*Taker, error) {
-	if o.Storage == nil || o.Keys == nil || o.Manifests == nil || o.Encryption == nil || o.Ready == nil || o.Buckets == nil || o.Logger == nil {
+	if o.Storage == nil || o.Keys == nil || o.Manifests == nil || o.Encryption == nil || o.Ready == nil || o.Buckets == nil {
 		return nil, errors.New("takeover: incomplete options")
 	}
 	return &Taker{o}, nil
@@ -105,13 +102,6 @@ type Counts struct {
 	Left map[Reason]int64
 }
 
-func (c *Counts) left() (n int64) {
-	for _, one := range c.Left {
-		n += one
-	}
-	return n
-}
-
 func (c *Counts) add(d *Counts) {
 	c.Seen += d.Seen
 	c.Sealed += d.Sealed
@@ -142,37 +132,55 @@ type Bucket struct {
 // changed while the last one ran.
 const maxPasses = 8
 
+// Result is what became of what was asked for.
+type Result struct {
+	Buckets []Bucket
+	// Others is how many buckets plain_read lists besides.
+	Others int
+}
+
+// Clean says that nothing was found that the storage can read, in none of the buckets.
+func (r *Result) Clean() bool {
+	return len(r.Buckets) > 0 && !slices.ContainsFunc(r.Buckets, func(b Bucket) bool { return !b.Clean })
+}
+
 // Run takes over what an order asks for. It returns what became of each bucket, also where
 // it breaks off: run again, it goes on. ErrNoBucket, ErrEncryptedTwice, inventory.ErrRights,
 // and the errors of the storage and of the key service.
-func (t *Taker) Run(ctx context.Context, order *Order) ([]Bucket, error) {
+func (t *Taker) Run(ctx context.Context, order *Order) (*Result, error) {
+	done := new(Result)
 	if !t.o.Storage.Capabilities().ReplacesVersions {
-		return nil, errors.New("the storage cannot put an object in the place of a version")
+		return done, errors.New("the storage cannot put an object in the place of a version")
 	}
 	if err := t.o.Ready(ctx); err != nil {
-		return nil, err
+		return done, err
 	}
 	dates, err := t.o.Buckets(ctx)
 	if err != nil {
-		return nil, err
+		return done, err
 	}
 	run := &run{taker: t, order: order, at: t.o.Storage.Own(storage.Actor{}), pace: newPace(order.Rate), began: time.Now()}
 	if order.As != nil {
 		run.at = t.o.Storage.As(storage.Actor{Credential: order.As})
 	}
-	var done []Bucket
 	for _, name := range slices.Sorted(maps.Keys(dates)) {
-		if name == t.o.SystemBucket || !order.Buckets.Match(name) {
+		if name == t.o.SystemBucket {
+			continue
+		}
+		if !order.Buckets.Match(name) {
+			if t.o.PlainRead.Match(name) {
+				done.Others++
+			}
 			continue
 		}
 		one, err := run.bucket(ctx, name)
-		done = append(done, one)
+		done.Buckets = append(done.Buckets, one)
 		if err != nil {
 			return done, fmt.Errorf("bucket %q: %w", name, err)
 		}
 	}
-	if len(done) == 0 {
-		return nil, ErrNoBucket
+	if len(done.Buckets) == 0 {
+		return done, ErrNoBucket
 	}
 	return done, nil
 }

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"log/slog"
 	"slices"
 	"testing"
 	"time"
@@ -48,7 +47,7 @@ func newHouse(t *testing.T) *house {
 	h.taker, err = takeover.New(takeover.Options{
 		Storage: h.Storage, Keys: keys, Manifests: h.engine.Manifests, Encryption: h.engine.Settings,
 		Ready: func(context.Context) error { return nil }, Buckets: h.Storage.CreationDates, PlainRead: glob.Patterns{"bucket*"},
-		SystemBucket: h.System.Bucket(), Logger: slog.New(slog.DiscardHandler),
+		SystemBucket: h.System.Bucket(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +90,7 @@ func (h *house) run(order *takeover.Order, bucket string) takeover.Bucket {
 	if err != nil {
 		h.Fatal(err)
 	}
-	for _, b := range all {
+	for _, b := range all.Buckets {
 		if b.Name == bucket {
 			return b
 		}
