@@ -27,6 +27,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/system"
+	"github.com/bucketseal/bucketseal/proxy/takeover"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/sse"
@@ -44,6 +45,7 @@ type Server struct {
 	vault      *vault.Vault
 	encryption *encryption.Settings
 	keeper     *maintenance.Keeper
+	taker      *takeover.Taker
 	setup      *lifecycle.Setup
 	fitness    *lifecycle.Fitness
 	readiness  *lifecycle.Readiness
@@ -171,6 +173,13 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 		KMS: o.KMS, Buckets: s.service.CreationDates, SystemBucket: o.SystemBucket, Ready: s.setup.Ensure, Clock: o.Upstream.Clock,
 		SweepOthers: s.sweepOthers, Logger: o.Logger,
 	})
+	if err != nil {
+		return err
+	}
+	s.taker, err = takeover.New(takeover.Options{
+		Storage: storage, Keys: keys, Manifests: manifests, Encryption: s.encryption, Ready: s.fitness.Ensure, Buckets: s.service.CreationDates,
+		PlainRead: o.PlainRead, SystemBucket: o.SystemBucket,
+	})
 	return err
 }
 
@@ -240,6 +249,9 @@ func (s *Server) Identities() *identity.Store { return s.identities }
 
 // Keeper returns what does the maintenance, for commands that work without requests.
 func (s *Server) Keeper() *maintenance.Keeper { return s.keeper }
+
+// Taker returns what takes over objects from before, for commands that work without requests.
+func (s *Server) Taker() *takeover.Taker { return s.taker }
 
 // Encryption returns the buckets' settings, for commands that work without requests.
 func (s *Server) Encryption() *encryption.Settings { return s.encryption }

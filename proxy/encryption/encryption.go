@@ -90,13 +90,23 @@ func (s *Settings) Of(ctx context.Context, c *caller.Caller, name sse.Name, meta
 	case asks.Fault != nil:
 		return nil, asks.Fault
 	}
-	asked := *said // no copy of a customer key is left behind where the write is refused
+	return s.complete(ctx, name.Bucket, *said) // no copy of a customer key is left behind where the write is refused
+}
+
+// Default returns how a write is encrypted that asks for nothing: by the bucket's rule, else
+// by the automatic default. What the bucket's policy demands of clients is not asked.
+func (s *Settings) Default(ctx context.Context, bucket string) (*sse.Request, error) {
+	return s.complete(ctx, bucket, sse.Request{})
+}
+
+// complete fills in what a request leaves to the bucket's rule and to the configuration.
+func (s *Settings) complete(ctx context.Context, bucket string, asked sse.Request) (*sse.Request, error) {
 	if asked.Mode == sse.ModeNone {
-		if err := s.byDefault(ctx, name.Bucket, &asked); err != nil {
+		if err := s.byDefault(ctx, bucket, &asked); err != nil {
 			return nil, err
 		}
 	}
-	asked.OpaqueETag = asked.Mode == sse.ModeS3 && s.o.OpaqueETag.Match(name.Bucket) && !s.o.MD5ETag.Match(name.Bucket)
+	asked.OpaqueETag = asked.Mode == sse.ModeS3 && s.o.OpaqueETag.Match(bucket) && !s.o.MD5ETag.Match(bucket)
 	return &asked, nil
 }
 

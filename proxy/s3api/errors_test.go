@@ -66,6 +66,7 @@ var mappedElsewhere = map[string]string{
 	"storage.ErrNoSuchUpload":     "what an *Error means",
 	"storage.ErrRange":            "what an *Error means",
 	"storage.ErrForbidden":        "what an *Error means",
+	"storage.ErrLocked":           "what an *Error means",
 	"system.ErrConflict":          "of system objects: RulesBackend translates it",
 }
 

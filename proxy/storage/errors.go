@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // What a Backend's calls end with. The first ones match an *Error too.
@@ -20,6 +21,8 @@ var (
 	ErrRange = errors.New("the range lies beyond the object's end")
 	// ErrForbidden says that the actor may not do it.
 	ErrForbidden = errors.New("the storage does not let the caller do this")
+	// ErrLocked says that a version must not be replaced, as long as it is retained or held.
+	ErrLocked = errors.New("the version is under object lock")
 
 	// ErrUnreachable says that the storage did not answer: no connection, a broken one,
 	// none of the answer's headers in time, or an answer that is none. It may pass.
@@ -65,6 +68,8 @@ func (e *Error) Is(target error) bool {
 		return e.Status == 416
 	case ErrForbidden:
 		return e.Status == 403
+	case ErrLocked:
+		return strings.Contains(e.Message, "WORM protected")
 	}
 	return false
 }

@@ -87,6 +87,10 @@ type Backend interface {
 	// ObjectParts returns the parts that a stored object was put together from.
 	ObjectParts(context.Context, *Get) ([]ObjectPart, error)
 
+	// Retains says whether a bucket gives what is stored there a retention that its writer
+	// does not ask for.
+	Retains(ctx context.Context, bucket string) (bool, error)
+
 	// May says whether the actor may do something, and does not do it: nil, or the
 	// storage's refusal. Rights are judged before all else, so that what the proxy finds
 	// out for a caller is told only to whom the storage would have told it.
@@ -109,6 +113,8 @@ type Capabilities struct {
 	// ConditionsInVersions says that the conditions of writes hold in buckets that keep
 	// versions too.
 	ConditionsInVersions bool
+	// ReplacesVersions says that a Put can take the place of a version.
+	ReplacesVersions bool
 	// RecordBytes is how long a record every call keeps that stores one.
 	RecordBytes int
 	// Checksums are those that the storage verifies and returns.
@@ -203,7 +209,20 @@ type Put struct {
 	Meta   Metadata
 	Record string // "" for none
 	Conditions
+	// Instead, if not nil, stores the object in the place of a version.
+	Instead *Instead
 	Body
+}
+
+// Instead is the place of a version of an object that another content takes, of the same
+// id and age: Capabilities.ReplacesVersions. The conditions are judged on that version. A
+// version that the storage must not change (a retention, a legal hold) is ErrLocked.
+type Instead struct {
+	// Version is the version's id, "null" for the null version of a bucket that has or had
+	// versions, "" in a bucket that never had any.
+	Version string
+	// Modified is when the version was last modified. Versions are in the order of it.
+	Modified time.Time
 }
 
 // Stored is what the storage says of a write.

@@ -54,7 +54,7 @@ const maxRecord = 32 << 10
 // Capabilities implements storage.Storage.
 func (s *Storage) Capabilities() storage.Capabilities {
 	return storage.Capabilities{
-		ListsMetadata: true, KeepsCreationDates: true, PredictsETags: true, ConditionsInVersions: true,
+		ListsMetadata: true, KeepsCreationDates: true, PredictsETags: true, ConditionsInVersions: true, ReplacesVersions: true,
 		RecordBytes: maxRecord, Checksums: kept, Secure: s.client.Secure(),
 	}
 }

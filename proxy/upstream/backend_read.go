@@ -219,6 +219,27 @@ func (b *backend) ListParts(ctx context.Context, l *storage.ListParts) (*storage
 	return page, nil
 }
 
+// Retains implements storage.Backend.
+func (b *backend) Retains(ctx context.Context, bucket string) (bool, error) {
+	r := b.request(http.MethodGet, sse.Name{Bucket: bucket}, nil)
+	r.set("object-lock", "")
+	a, err := b.client.do(ctx, r, http.StatusOK)
+	if err != nil {
+		var refusal *storage.Error
+		if errors.As(err, &refusal) && refusal.Code == "ObjectLockConfigurationNotFoundError" {
+			return false, nil
+		}
+		return false, err
+	}
+	var said struct {
+		Mode string `xml:"Rule>DefaultRetention>Mode"`
+	}
+	if err := a.parse(maxAnswer, "object lock configuration", &said); err != nil {
+		return false, err
+	}
+	return said.Mode != "", nil
+}
+
 // upload begins a request about an upload. It takes meta over.
 func (b *backend) upload(method string, u *storage.Upload, meta storage.Metadata) *Request {
 	r := b.request(method, u.Name, meta)

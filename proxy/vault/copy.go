@@ -5,12 +5,10 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"mime"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
@@ -150,30 +148,12 @@ func (k *copying) setMeta() {
 	}
 	for name, values := range from {
 		if strings.HasPrefix(name, metaPrefix) {
-			k.meta[name] = asStored(values)
+			k.meta[name] = storage.AsStored(values)
 		}
 	}
 	if class := from.Values("X-Amz-Storage-Class"); k.meta.Get("X-Amz-Storage-Class") == "" && len(class) > 0 {
 		k.meta["X-Amz-Storage-Class"] = class
 	}
-}
-
-// asStored undoes the encoding of RFC 2047 in which MinIO answers metadata that is
-// not ASCII: stored so, the copy's would be another text in a listing. What no
-// header can carry was sent encoded by the client, and stays so.
-func asStored(values []string) []string {
-	out := make([]string, len(values))
-	for i, value := range values {
-		out[i] = value
-		raw, err := new(mime.WordDecoder).DecodeHeader(value)
-		if err != nil || mime.QEncoding.Encode("UTF-8", raw) != value {
-			continue
-		}
-		if strings.TrimSpace(raw) == raw && !strings.ContainsFunc(raw, unicode.IsControl) {
-			out[i] = raw
-		}
-	}
-	return out
 }
 
 // run takes one of three ways. Between SSE-S3 and SSE-KMS, and from plain to

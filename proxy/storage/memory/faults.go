@@ -29,6 +29,7 @@ const (
 
 	// Nobody can do these: May asks for rights only.
 	ReadRule   Op = "ReadRule"
+	ReadLock   Op = "ReadLock"
 	WriteRule  Op = "WriteRule"
 	RemoveRule Op = "RemoveRule"
 )

@@ -63,7 +63,7 @@ func (s *Storage) Own(a storage.Actor) storage.Backend { return s.Seen("").Own(a
 // Capabilities implements storage.Storage.
 func (s *Storage) Capabilities() storage.Capabilities {
 	return storage.Capabilities{
-		ListsMetadata: !s.o.Plain, KeepsCreationDates: !s.o.Plain, PredictsETags: true, ConditionsInVersions: true,
+		ListsMetadata: !s.o.Plain, KeepsCreationDates: !s.o.Plain, PredictsETags: true, ConditionsInVersions: true, ReplacesVersions: true,
 		RecordBytes: math.MaxInt, Checksums: kept(), Secure: !s.o.Plain,
 	}
 }

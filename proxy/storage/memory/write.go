@@ -2,11 +2,13 @@ package memory
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
@@ -26,7 +28,7 @@ func (b *backend) put(ctx context.Context, p *storage.Put, uncounted storage.Met
 		if v.attributes, err = newAttributes(p.Meta, uncounted); err != nil {
 			return err
 		}
-		if err = b.s.admit(p.Name, p.Conditions, p.Expect); err != nil {
+		if err = b.s.admit(p.Name, p.Conditions, p.Expect && p.Instead == nil); err != nil {
 			return err
 		}
 		if v.data, err = readBody(ctx, c, &p.Body); err != nil {
@@ -35,7 +37,47 @@ func (b *backend) put(ctx context.Context, p *storage.Put, uncounted storage.Met
 		v.etag = md5Hex(v.data)
 		v.sums, err = verify(v.data, p.Meta, p.Trailer)
 		return err
-	}, func() (*storage.Stored, error) { return b.s.store(p.Name, p.Conditions, v) })
+	}, func() (*storage.Stored, error) {
+		if p.Instead != nil {
+			return b.s.replace(p.Name, p.Conditions, p.Instead, v)
+		}
+		return b.s.store(p.Name, p.Conditions, v)
+	})
+}
+
+// replace judges the conditions on a version and puts another in its place.
+func (s *Storage) replace(name sse.Name, c storage.Conditions, of *storage.Instead, v *version) (*storage.Stored, error) {
+	b, err := s.bucket(name.Bucket)
+	if err == nil && b.versioning != Versioned && of.Version != "" && of.Version != nullVersion {
+		err = fail(400, "InvalidArgument", "VersionID specified %s, but versioning not enabled", of.Version)
+	}
+	if err != nil {
+		return nil, err
+	}
+	v.id, v.modified = cmp.Or(of.Version, nullVersion), of.Modified
+	was, err := b.find(name.Key, v.id)
+	switch {
+	case c.IfMatch == "" && err != nil: // nothing is said of what is there
+	case err != nil:
+		return nil, err
+	default:
+		if err := was.judge(c); err != nil {
+			return nil, err
+		}
+		if was.locked(s.now()) {
+			return nil, fail(400, "InvalidRequest", "Object is WORM protected and cannot be overwritten")
+		}
+	}
+	all := append(b.without(name.Key, v.id), v)
+	slices.SortStableFunc(all, func(x, y *version) int { return y.modified.Compare(x.modified) })
+	b.set(name.Key, all)
+	return v.stored(), nil
+}
+
+// locked says whether the version is held, or retained for compliance.
+func (v *version) locked(now time.Time) bool {
+	until, _ := time.Parse(time.RFC3339, v.meta.Get("X-Amz-Object-Lock-Retain-Until-Date"))
+	return v.meta.Get("X-Amz-Object-Lock-Legal-Hold") == "ON" || v.meta.Get("X-Amz-Object-Lock-Mode") == "COMPLIANCE" && until.After(now)
 }
 
 // admit refuses a write before its body is read: of a bucket that is missing, and, if it
@@ -226,6 +268,14 @@ func (v *version) copyData(from *version, algorithm string, onto bool) {
 	if onto && v.sums.values == nil {
 		v.sums.set("CRC64NVME", sumOf("CRC64NVME", from.data))
 	}
+}
+
+// Retains implements storage.Backend: no bucket here does.
+func (b *backend) Retains(ctx context.Context, bucket string) (bool, error) {
+	return carryOut(ctx, b.s, b.call(ReadLock, sse.Name{Bucket: bucket}, nil), nil, func() (bool, error) {
+		_, err := b.s.bucket(bucket)
+		return false, err
+	})
 }
 
 // opsOf are the calls that May asks about.

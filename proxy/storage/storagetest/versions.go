@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/storage"
 )
@@ -16,6 +17,7 @@ var versions = map[string]func(*kit){
 	"PagesOfVersions":      (*kit).versionPages,
 	"CopyOfAVersion":       (*kit).copyVersion,
 	"VersionsWithMetadata": (*kit).versionMetadata,
+	"PutInsteadOfVersion":  (*kit).insteadOfVersion,
 }
 
 // putVersions stores an object a number of times and returns its ids from the oldest.
@@ -185,4 +187,50 @@ func (k *kit) versionMetadata() {
 		}
 	}
 	k.same("records", got, []string{"new", "old"})
+}
+
+// insteadOfVersion puts another content in the place of an old version: it has the id and
+// the place of it, the others stay, and conditions are judged on that version.
+func (k *kit) insteadOfVersion() {
+	if !k.s.Capabilities().ReplacesVersions {
+		k.Skip("the storage cannot")
+	}
+	ids := make([]string, 3)
+	for i := range ids {
+		ids[i] = k.put("o", []byte(fmt.Sprint("o ", i))).Version
+		time.Sleep(5 * time.Millisecond) // listings tell milliseconds
+	}
+	_, err := k.own.Delete(k.ctx(), &storage.Delete{Name: k.name("o")})
+	k.must("delete", err)
+	before := k.listVersions(nil, 0)
+	page, err := k.own.List(k.ctx(), &storage.List{Bucket: k.bucket, Versions: true})
+	k.must("list", err)
+	var old storage.Entry
+	for _, e := range page.Entries {
+		if e.VersionID == ids[1] {
+			old = e
+		}
+	}
+	modified, err := time.Parse(time.RFC3339, old.LastModified)
+	k.must("age in a listing", err)
+	put := func(version, match string) error {
+		_, err := k.own.Put(k.ctx(), &storage.Put{
+			Name: k.name("o"), Body: body([]byte("another")), Record: "record", Conditions: storage.Conditions{IfMatch: match},
+			Instead: &storage.Instead{Version: version, Modified: modified},
+		})
+		return err
+	}
+	k.want("put with the ETag of another version", put(ids[1], etagOf([]byte("o 2"))), storage.ErrPrecondition)
+	k.want("put instead of what does not exist", put("00000000-0000-4000-8000-00000000dead", old.ETag), storage.ErrNotFound)
+	k.must("put instead", put(ids[1], old.ETag))
+	k.same("versions", k.listVersions(nil, 0), before)
+	for i, want := range []string{"o 0", "another", "o 2"} {
+		info, got, err := k.read(&storage.Get{Name: k.name("o"), Version: ids[i]})
+		if err != nil || string(got) != want {
+			k.Errorf("version %d: %q, %v", i, got, err)
+		}
+		if i == 1 && (len(info.Reserved) != 1 || !info.Modified.Equal(modified.Truncate(time.Second))) {
+			k.Errorf("the other content has the record %v and the age %v", info.Reserved, info.Modified)
+		}
+	}
 }

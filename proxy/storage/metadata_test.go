@@ -1,4 +1,4 @@
-package vault
+package storage
 
 import (
 	"slices"
@@ -21,7 +21,7 @@ func TestMetadataOfACopyIsStoredAsItsSources(t *testing.T) {
 		"=?ISO-8859-1?q?=FC?=":        "=?ISO-8859-1?q?=FC?=",
 		"=?UTF-8?q?broken":            "=?UTF-8?q?broken",
 	} {
-		if got := asStored([]string{answered}); !slices.Equal(got, []string{want}) {
+		if got := AsStored([]string{answered}); !slices.Equal(got, []string{want}) {
 			t.Errorf("%q: %q, want %q", answered, got, want)
 		}
 	}
