@@ -27,6 +27,8 @@ func KeyCommand(a *cli.App) *cobra.Command {
 		InfoCommand(a),
 		RemoveCommand(a),
 		keyAcceptCommand(a),
+		keyBackupCommand(a),
+		keyRestoreCommand(a),
 		keyDEKCommand(a),
 		keyEncryptCommand(a),
 		keyDecryptCommand(a),
