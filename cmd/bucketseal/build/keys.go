@@ -45,30 +45,53 @@ func OpenKeys(ctx context.Context, a *cli.App, c *config.Config, create bool, lo
 	if c.KMS.Remote != nil {
 		return openRemote(c.KMS.Remote)
 	}
-	if c.KMS.IsZero() {
-		store, err := openDataDir(c, create)
-		if err != nil {
-			return nil, err
-		}
-		WarnOfStore(store, log)
-		return LocalKeys(store, filepath.Join(c.DataDir, "keys"), nil)
-	}
-	settings, err := ReadKMS(a, c)
+	store, where, settings, err := openConfigured(ctx, a, c, create, log)
 	if err != nil {
 		return nil, err
+	}
+	return LocalKeys(store, where, settings)
+}
+
+// OpenKeyStore opens the key store that c names, which the caller closes, and says where it
+// is. A remote key server's store is that server's to open: ErrRemoteStore.
+func OpenKeyStore(ctx context.Context, a *cli.App, c *config.Config, create bool, log *slog.Logger) (store kms.Store, where string, err error) {
+	if c.KMS.Remote != nil {
+		return nil, "", ErrRemoteStore
+	}
+	if err := c.CheckKeys(); err != nil {
+		return nil, "", err
+	}
+	store, where, _, err = openConfigured(ctx, a, c, create, log)
+	return store, where, err
+}
+
+// ErrRemoteStore says that a configuration names a key server, and not its store.
+var ErrRemoteStore = errors.New("the keys are in the store of a remote key server (kms.remote)")
+
+// openConfigured opens the folder below the data directory, or the store of a KES
+// configuration, which is nil for the former.
+func openConfigured(ctx context.Context, a *cli.App, c *config.Config, create bool, log *slog.Logger) (store kms.Store, where string, settings *kmsconfig.Config, err error) {
+	if c.KMS.IsZero() {
+		if store, err = openDataDir(c, create); err != nil {
+			return nil, "", nil, err
+		}
+		WarnOfStore(store, log)
+		return store, filepath.Join(c.DataDir, "keys"), nil, nil
+	}
+	if settings, err = ReadKMS(a, c); err != nil {
+		return nil, "", nil, err
 	}
 	for _, w := range settings.Warnings {
 		log.Warn(w.Text, "file", settings.Name, "line", w.Line)
 	}
 	if settings.KeyStore == nil {
-		return nil, fmt.Errorf("%s: there is no keystore; name one, as in \"keystore: {fs: {path: DIR}}\"", settings.Name)
+		return nil, "", nil, fmt.Errorf("%s: there is no keystore; name one, as in \"keystore: {fs: {path: DIR}}\"", settings.Name)
 	}
-	store, err := OpenStore(ctx, a, settings.KeyStore, create)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", settings.Name, err)
+	if store, err = OpenStore(ctx, a, settings.KeyStore, create); err != nil {
+		return nil, "", nil, fmt.Errorf("%s: %w", settings.Name, err)
 	}
 	WarnOfStore(store, log)
-	return LocalKeys(store, settings.KeyStore.Section(), settings)
+	return store, settings.KeyStore.Section(), settings, nil
 }
 
 // ReadKMS reads the KES configuration that c holds or names; nil if it does

@@ -89,7 +89,7 @@ func (v *versionCommand) command() *cobra.Command {
 		flags.BoolVar(&v.accept, cli.AcceptLossFlag, false, "also of keys that seal the proxy's own data, which is lost then")
 	}
 	if v.action == kms.Destroy {
-		flags.StringVar(&v.after, "after", defaultWaiting, "how long it can still be restored, in days")
+		flags.StringVar(&v.after, "after", defaultWaiting, "how long it can still be reinstated, in days")
 		flags.BoolVar(&v.now, "now", false, "destroy it at once, after a question")
 		cmd.MarkFlagsMutuallyExclusive("after", "now")
 	}
@@ -147,17 +147,17 @@ func confirmDestruction(a *cli.App, name string, version uint32) error {
 
 func keyRetireCommand(a *cli.App) *cobra.Command {
 	v := &versionCommand{
-		a: a, action: kms.Retire, done: "retired", use: "retire", short: "Let a version of a KMS key open nothing, until it is restored",
-		long: `From then on, within seconds, every server refuses what the version sealed. Nothing is lost: "key restore"
+		a: a, action: kms.Retire, done: "retired", use: "retire", short: "Let a version of a KMS key open nothing, until it is reinstated",
+		long: `From then on, within seconds, every server refuses what the version sealed. Nothing is lost: "key reinstate"
 undoes it. The newest version cannot be retired; rotate the key first.`,
-		yes: "cannot be read until it is restored",
+		yes: "cannot be read until it is reinstated",
 	}
 	return v.command()
 }
 
-func keyRestoreCommand(a *cli.App) *cobra.Command {
+func keyReinstateCommand(a *cli.App) *cobra.Command {
 	v := &versionCommand{
-		a: a, action: kms.Restore, done: "restored", use: "restore", short: "Let a retired version of a KMS key open again what it sealed",
+		a: a, action: kms.Restore, done: "reinstated", use: "reinstate", short: "Let a retired version of a KMS key open again what it sealed",
 		long: `Undoes "key retire", and "key destroy" while its waiting time lasts.`,
 	}
 	return v.command()
@@ -166,7 +166,7 @@ func keyRestoreCommand(a *cli.App) *cobra.Command {
 func keyDestroyCommand(a *cli.App) *cobra.Command {
 	v := &versionCommand{
 		a: a, action: kms.Destroy, done: "destroyed", use: "destroy", short: "Destroy a version of a KMS key, after some days or at once",
-		long: `The version is refused at once, and destroyed when the time is over; until then "key restore" brings it
+		long: `The version is refused at once, and destroyed when the time is over; until then "key reinstate" brings it
 back. A server that has the key store open does it, within an hour or two. With --now it is gone, and with it
 everything it sealed. The newest version cannot be destroyed; rotate the key first.`,
 		yes: "is lost for ever when it is destroyed",

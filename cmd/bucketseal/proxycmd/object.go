@@ -15,7 +15,8 @@ import (
 
 // ObjectCommand is `bucketseal object`.
 func ObjectCommand(a *cli.App) *cobra.Command {
-	return cli.Group("object", "Look after stored objects", objectEncryptCommand(a), objectSweepCommand(a), objectRescueCommand(a))
+	return cli.Group("object", "Look after stored objects",
+		objectEncryptCommand(a), objectSweepCommand(a), objectRescueCommand(a), objectDecryptCommand(a))
 }
 
 func objectSweepCommand(a *cli.App) *cobra.Command {

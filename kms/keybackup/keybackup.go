@@ -1,0 +1,192 @@
+// Package keybackup writes all entries of a key store into one file that is encrypted with
+// age, and puts them back into a store of any kind. docs/keys.md, section 8, has the format.
+//
+// Entries are opaque here. They are what kms.Store.Get returns: what a store seals them with,
+// a master key or AWS KMS, is no part of a backup, so that it needs nothing but the age
+// identity.
+package keybackup
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bucketseal/bucketseal/kms"
+)
+
+// Sentinels.
+var (
+	// ErrIdentity says that none of the identities, or not the passphrase, opens a backup.
+	ErrIdentity = errors.New("the backup is not encrypted to this identity")
+	// ErrDamaged says that a file is no backup, is cut off, or was changed.
+	ErrDamaged = errors.New("the file is no whole key backup")
+	// ErrOtherKey says that a store has another entry under a name of the backup.
+	ErrOtherKey = errors.New("the store has another key of that name")
+)
+
+// About says what a backup is of. With the entries, it is what reading objects needs.
+type About struct {
+	// Created is when the entries were read.
+	Created time.Time `json:"created"`
+	// Deployment and SystemBucket are the proxy's settings of these names, under which
+	// manifests are sealed and lie.
+	Deployment   string `json:"deployment"`
+	SystemBucket string `json:"system_bucket"`
+	// DefaultKey, S3Key and FormerS3Keys are the KMS keys that the proxy uses where a client
+	// names none.
+	DefaultKey   string   `json:"default_key"`
+	S3Key        string   `json:"sse_s3_key"`
+	FormerS3Keys []string `json:"sse_s3_former_keys,omitempty"`
+}
+
+// Entry is one entry of a key store. It prints without its value.
+type Entry struct {
+	Name  string
+	Value []byte
+}
+
+// String hides the value.
+func (e Entry) String() string { return e.Name + ":[redacted]" }
+
+// GoString hides the value.
+func (e Entry) GoString() string { return e.String() }
+
+// Backup is what a file holds, in memory. It is to be zeroed.
+type Backup struct {
+	About
+	// Entries are in the order of their names, each once.
+	Entries []Entry
+}
+
+// Take reads all entries of a store. An entry that cannot be read fails the whole: a backup
+// that lacks a key shows it only when it is needed. The store's errors.
+func Take(ctx context.Context, from kms.Store, about About) (*Backup, error) {
+	names, err := from.List(ctx, "")
+	if err != nil {
+		return nil, fmt.Errorf("list keys: %w", err)
+	}
+	b := &Backup{About: about}
+	var failed []error
+	for _, name := range names {
+		value, err := from.Get(ctx, name)
+		switch {
+		case errors.Is(err, kms.ErrKeyNotFound): // deleted meanwhile
+		case err != nil:
+			failed = append(failed, fmt.Errorf("read key %q: %w", name, err))
+		default:
+			b.Entries = append(b.Entries, Entry{Name: name, Value: value})
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if err := errors.Join(failed...); err != nil {
+		b.Zero()
+		return nil, err
+	}
+	if len(b.Entries) == 0 {
+		return nil, fmt.Errorf("the key store is empty: %w", kms.ErrKeyNotFound)
+	}
+	return b, nil
+}
+
+// Zero overwrites the entries' values.
+func (b *Backup) Zero() {
+	for i := range b.Entries {
+		clear(b.Entries[i].Value)
+	}
+}
+
+// Digest tells the content of a backup from every other one's, in hex: a SHA-256 of the
+// unencrypted file. Two files of one backup have the same, whoever they are encrypted to.
+func (b *Backup) Digest() (string, error) {
+	plain, err := b.encode()
+	if err != nil {
+		return "", err
+	}
+	defer clear(plain)
+	sum := sha256.Sum256(plain)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// Fill puts the entries into an empty store, as one in memory.
+func (b *Backup) Fill(ctx context.Context, to kms.Store) error {
+	for _, e := range b.Entries {
+		if err := to.Create(ctx, e.Name, e.Value); err != nil {
+			return fmt.Errorf("key %q: %w", e.Name, err)
+		}
+	}
+	return nil
+}
+
+// Restored counts what Restore did.
+type Restored struct {
+	// Written are entries that the store did not have, Present those that it had already.
+	Written, Present int
+}
+
+// Restore puts the entries into a store. It never replaces one: if any differs, the error is
+// ErrOtherKey, names all that do, and nothing is written. Each entry that is written is read
+// back. What a crash or a full disk left undone, another call does. The store's errors.
+func (b *Backup) Restore(ctx context.Context, to kms.Store) (Restored, error) {
+	var done Restored
+	var missing []Entry
+	var differ []error
+	for _, e := range b.Entries {
+		there, err := has(ctx, to, e)
+		switch {
+		case errors.Is(err, ErrOtherKey):
+			differ = append(differ, err)
+		case err != nil:
+			return done, fmt.Errorf("%w; nothing was written", err)
+		case there:
+			done.Present++
+		default:
+			missing = append(missing, e)
+		}
+	}
+	if err := errors.Join(differ...); err != nil {
+		return done, fmt.Errorf("%w\nnothing was written", err)
+	}
+	for _, e := range missing {
+		if err := restore(ctx, to, e); err != nil {
+			return done, fmt.Errorf("%w; %d of %d keys were written, and another run goes on", err, done.Written, len(missing))
+		}
+		done.Written++
+	}
+	return done, nil
+}
+
+// has says whether a store has an entry. ErrOtherKey if it has another one of that name.
+func has(ctx context.Context, in kms.Store, e Entry) (bool, error) {
+	value, err := in.Get(ctx, e.Name)
+	if errors.Is(err, kms.ErrKeyNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for key %q: %w", e.Name, err)
+	}
+	defer clear(value)
+	if !bytes.Equal(value, e.Value) {
+		return false, fmt.Errorf("key %q: %w", e.Name, ErrOtherKey)
+	}
+	return true, nil
+}
+
+// restore writes an entry, unless a rival has, and reads it back.
+func restore(ctx context.Context, to kms.Store, e Entry) error {
+	// A store may seal in place.
+	if err := to.Create(ctx, e.Name, slices.Clone(e.Value)); err != nil && !errors.Is(err, kms.ErrKeyExists) {
+		return fmt.Errorf("write key %q: %w", e.Name, err)
+	}
+	there, err := has(ctx, to, e)
+	if err == nil && !there {
+		err = fmt.Errorf("key %q was written and is not there: %w", e.Name, kms.ErrUnavailable)
+	}
+	return err
+}
