@@ -147,15 +147,15 @@ func (r *rewrap) page(ctx context.Context, bucket string, page []scanned) error 
 		r.total.Seen++
 		switch {
 		case s.err != nil:
-			r.report(Rewrapped{Name: s.name, Version: s.version, Err: s.err})
+			r.report(Rewrapped{Name: s.Name, Version: s.ID, Err: s.err})
 		case s.record == nil:
 			r.total.Plain++
 		case s.record.Mode == sse.ModeC:
 			r.total.Customer++
 		default:
 			todo = append(todo, &sealedOnce{
-				WrapRef: manifest.WrapRef{Name: s.name, Record: s.record.Digest()}, record: s.record,
-				done: Rewrapped{Name: s.name, Version: s.version, Mode: s.record.Mode},
+				WrapRef: manifest.WrapRef{Name: s.Name, Record: s.record.Digest()}, record: s.record,
+				done: Rewrapped{Name: s.Name, Version: s.ID, Mode: s.record.Mode},
 			})
 		}
 	}

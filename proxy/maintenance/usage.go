@@ -106,7 +106,7 @@ func (u *usage) page(ctx context.Context, bucket string, page []scanned) error {
 	bySeal := make([]*sealedOnce, len(page))
 	for i := range page {
 		if s := &page[i]; s.err == nil && s.record != nil && s.record.Mode != sse.ModeC {
-			bySeal[i] = &sealedOnce{WrapRef: manifest.WrapRef{Name: s.name, Record: s.record.Digest()}, record: s.record}
+			bySeal[i] = &sealedOnce{WrapRef: manifest.WrapRef{Name: s.Name, Record: s.record.Digest()}, record: s.record}
 			todo = append(todo, bySeal[i])
 		}
 	}
@@ -116,10 +116,10 @@ func (u *usage) page(ctx context.Context, bucket string, page []scanned) error {
 	for i := range page {
 		s := &page[i]
 		if s.err != nil {
-			u.unknown(Unknown{s.name, s.version, s.err})
+			u.unknown(Unknown{s.Name, s.ID, s.err})
 			continue
 		}
-		used := Used{Name: s.name, Version: s.version, Size: s.size}
+		used := Used{Name: s.Name, Version: s.ID, Size: s.Size}
 		if s.record != nil {
 			used.Mode = s.record.Mode
 		}
