@@ -80,6 +80,7 @@ func Discard(resp *http.Response) {
 		body = b.ReadCloser
 	}
 	wire.Drain(body, 64<<10, discardTimeout)
+	_ = resp.Body.Close()
 }
 
 // meter counts what upstream has not taken of a request's body: an answer that

@@ -95,15 +95,14 @@ func (x *exchange) Close() error {
 }
 
 // Drain reads at most limit bytes of what is left of an answer's body, for at most the
-// time given, and closes it, so that its connection can be used again. A body that is not
-// of this package is read without a bound of time.
-func Drain(body io.ReadCloser, limit int64, within time.Duration) {
+// time given, so that its connection can be used again. The caller closes the body, in any
+// case. One that is not of this package is read without a bound of time.
+func Drain(body io.Reader, limit int64, within time.Duration) {
 	if x, is := body.(*exchange); is {
 		x.drain(limit, within)
 	} else {
 		_, _ = io.CopyN(io.Discard, body, limit)
 	}
-	_ = body.Close()
 }
 
 func (x *exchange) drain(limit int64, within time.Duration) {

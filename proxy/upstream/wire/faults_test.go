@@ -223,6 +223,26 @@ func TestWhoGoesAwayIsNotWaitedFor(t *testing.T) {
 	}
 }
 
+func TestWhoGoesAwayWhileAConnectionIsMade(t *testing.T) {
+	noLeak(t)
+	gone := errors.New("the client went away")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	rt := newTransport(t, func(o *Options) {
+		o.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			cancel(gone)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+	})
+	body := watch(bytes.NewReader(make([]byte, 1<<20)))
+	req, _ := http.NewRequestWithContext(ctx, "PUT", "http://minio.example", body)
+	req.ContentLength = 1 << 20
+	if _, err := whole(rt.RoundTrip(req)); !errors.Is(err, gone) {
+		t.Error(err)
+	}
+	within(t, body.closed, "the body is closed")
+}
+
 func TestWhoIsGoneAsksNothing(t *testing.T) {
 	t.Parallel()
 	rt := newTransport(t, func(o *Options) {

@@ -85,7 +85,7 @@ func TestRequestsAreSentAsNetHTTPSendsThem(t *testing.T) {
 		{method: "GET", url: "http://minio:9000/b/k", header: http.Header{"User-Agent": {""}, "X-None": {}, "Host": {"evil"}, "Content-Length": {"7"}, "Transfer-Encoding": {"chunked"}, "Trailer": {"X"}}},
 		{method: "GET", url: "http://minio:9000/b/k", header: http.Header{"User-Agent": {}}},
 	} {
-		make := func() *http.Request {
+		build := func() *http.Request {
 			u, err := url.Parse(tt.url)
 			if err != nil {
 				t.Fatal(err)
@@ -99,8 +99,8 @@ func TestRequestsAreSentAsNetHTTPSendsThem(t *testing.T) {
 			}
 			return req
 		}
-		got, err := record(t, ours, make())
-		want, wantErr := record(t, theirs, make())
+		got, err := record(t, ours, build())
+		want, wantErr := record(t, theirs, build())
 		if err != nil || wantErr != nil {
 			t.Errorf("%s %s: %v, %v", tt.method, tt.url, err, wantErr)
 		} else if got != want {

@@ -286,6 +286,7 @@ func TestDrainingIsBoundedInTime(t *testing.T) {
 	}
 	start := time.Now()
 	Drain(resp.Body, 64<<10, 100*time.Millisecond)
+	_ = resp.Body.Close()
 	if d := time.Since(start); d > 10*time.Second {
 		t.Errorf("it took %v", d)
 	}

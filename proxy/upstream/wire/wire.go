@@ -91,6 +91,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		c, err := t.connect(req.Context(), out, again)
 		if err != nil {
 			out.discard()
+			if req.Context().Err() != nil {
+				err = context.Cause(req.Context())
+			}
 			return nil, err
 		}
 		x := &exchange{t: t, ctx: req.Context(), c: c, out: out}
