@@ -1,5 +1,33 @@
 // Package listing makes the storage's listings those that clients know: sizes and ETags
 // are the plaintext's.
+//
+// They stand in an object's record, or its manifest. A listing with metadata brings the
+// records, and costs MinIO three times what one without does. So what was found out about an
+// object is remembered by all that the storage states of it in a listing without metadata:
+// bucket, key, version, ETag, size and time. A page of which everything is known is asked
+// for without metadata; any other with, and that answer counts whole. Two requests are made
+// at most.
+//
+// Why that is sound:
+//
+//   - With an honest storage the statement changes whenever the object does. Each write has
+//     keys of its own, so that its ETag is new. A copy of an object onto itself keeps ETag
+//     and size and may change the mode, and so the ETag that clients know; but not the time,
+//     which listings tell in milliseconds.
+//   - A hostile storage may state what it likes. What is remembered of an object of SSE-S3
+//     was authenticated for its bucket and key: its record was opened, or it was written
+//     here. So a statement brings nothing of another object, and of the same one a state
+//     that the storage could show with its old record, too.
+//   - For plain objects, SSE-KMS and SSE-C nothing is shown but the storage's own ETag and a
+//     size that follows from its own, or from a manifest. That an object is one of these is
+//     the storage's word, as it is without a memory. It is believed for ten minutes, and
+//     replaces nothing that a key vouches for.
+//   - A write is known by ETag and size, and by two times between which it was stored. What
+//     comes of it is believed for ten minutes, too: then a record says so.
+//   - Nobody is told more: whether the storage lists the object to the caller, it says for
+//     each page; whether the caller may use the KMS key, package keyring; and that the key
+//     still opens what lies under it, a record of that bucket and key that is opened for each
+//     page.
 package listing
 
 import (
