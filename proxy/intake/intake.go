@@ -221,6 +221,9 @@ func (in *Intake) logRequest(r *Request, status int, cut bool, err error, answer
 			return
 		}
 	}
+	if !in.log.Enabled(r.Context(), level) {
+		return
+	}
 	caller, claimed := r.Caller.String(), r.Claimed
 	if claimed == "" && r.Caller.AccessKey == "" {
 		claimed = sigv4.ClaimedAccessKey(r.Request)

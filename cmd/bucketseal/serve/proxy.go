@@ -43,6 +43,7 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 	}
 	defer up.Close()
 	limitMemory(log)
+	paceGC(log)
 	asRead := *c // before what follows from the machine
 	setCapacity(c)
 	warnMemory(c, log)
