@@ -332,3 +332,38 @@ func damage(t *testing.T, pattern string, change func([]byte) []byte) {
 		t.Fatal(err)
 	}
 }
+
+func TestABackupIsProvenToOpenWhatMinIOHas(t *testing.T) {
+	t.Parallel()
+	needsSeal(t)
+	s := newStack(t, stackOptions{})
+	c := s.client()
+	bucket := newBucket(t, c)
+	identity, recipient := newAgeIdentity(t)
+	backup := filepath.Join(t.TempDir(), "keys.age")
+	s.mustKey(t, "create", "first", "second")
+	for i := range 30 {
+		c.put(t, bucket, fmt.Sprint("k", i), testData(100, uint64(i)), kmsWith("first")).wantStatus(t, http.StatusOK) //nolint:gosec // not negative
+	}
+	uploadRestored(t, c, bucket, "parts", nil, nil, 5)
+	s.mustKey(t, "backup", "-r", recipient, "-o", backup)
+	env := []string{"BUCKETSEAL_ROOT_USER=" + rootUser, "BUCKETSEAL_ROOT_PASSWORD=" + rootPassword}
+	verify := []string{"key", "backup", "--verify", backup, "-i", identity, "--upstream", s.minio.endpoint()}
+	var found struct{ Opened int }
+	if out := mustSeal(t, env, "", verify...); !strings.Contains(out, "of 31 objects and older versions 31 were opened") {
+		t.Errorf("%s", out)
+	}
+	if out := mustSeal(t, env, "", append(verify, "--sample", "10", "--bucket", bucket)...); !strings.Contains(out, "of 31 objects and older versions 10 were opened") {
+		t.Errorf("%s", out)
+	}
+	if out := mustSeal(t, nil, "", "key", "backup", "--verify", backup, "-i", identity, "--from", filepath.Join(s.minio.dir, "data"), "--json"); json.Unmarshal([]byte(out), &found) != nil || found.Opened != 31 {
+		t.Errorf("%s", out)
+	}
+	// What came later is not in the backup.
+	s.mustKey(t, "create", "third")
+	c.put(t, bucket, "later", []byte("x"), kmsWith("third")).wantStatus(t, http.StatusOK)
+	refusedSeal(t, `"third"`, env, "", append(verify, "--sample", "all")...)
+	refusedSeal(t, "1 objects do not open", env, "", append(verify, "--sample", "all")...)
+	wrong, _ := newAgeIdentity(t)
+	refusedSeal(t, "not encrypted to this identity", env, "", "key", "backup", "--verify", backup, "-i", wrong, "--upstream", s.minio.endpoint())
+}

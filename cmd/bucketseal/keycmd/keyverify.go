@@ -150,7 +150,7 @@ func printProven(a *cli.App, asJSON bool, b *keybackup.Backup, found offline.Pro
 			Plain    int64  `json:"without_record"`
 			Customer int64  `json:"customer_keys"`
 			Failed   int64  `json:"failed"`
-			System   bool   `json:"system_bucket"`
+			System   bool   `json:"bucket_rules_opened"`
 			Keys     int    `json:"keys"`
 			Digest   string `json:"digest"`
 			keybackup.About
