@@ -2,8 +2,9 @@
 # drill.sh: make objects, copy the raw buckets in every way that people make backups,
 # restore each copy into an empty MinIO, and read every byte back through a proxy that
 # has the same keys. `make drill` calls it. It prints a table and fails if a way that
-# docs/backup.md promises loses anything. BIN holds minio, mc and bucketseal; ways whose
-# tools are missing are left out with a sentence.
+# docs/backup.md promises loses anything. Two more ways need neither MinIO nor a proxy:
+# `object decrypt` reads copies with a key backup. BIN holds minio, mc and bucketseal; ways
+# whose tools are missing are left out with a sentence.
 set -euo pipefail
 
 bin=${BIN:?}
@@ -229,6 +230,35 @@ drill() {
 	rm -rf "$work/new"
 }
 
+# offline WAY WANT ARGUMENT...: the same by `object decrypt`, with the key backup alone.
+offline() {
+	way=$1
+	local want=$2 kind path version sha file promised=yes
+	shift 2
+	local -A all=() ok=()
+	if ! "$bin/bucketseal" object decrypt --backup "$work/keys.age" --passphrase --output "$work/plain" "$@" <"$work/passphrase" >"$work/offline.log" 2>&1; then
+		say "$way: $(tail -n 3 "$work/offline.log")"
+		promised=NO
+	fi
+	while read -r kind path version sha _; do
+		file=$work/plain/$path
+		if [[ $version != - ]]; then file=$work/plain/${path/\//@versions/}/$version; fi
+		all[$kind]=$((${all[$kind]:-0} + 1))
+		if [[ -f $file && $(sha256sum <"$file") == "$sha "* ]]; then
+			ok[$kind]=$((${ok[$kind]:-0} + 1))
+		elif [[ $kind != older || $want == all ]]; then
+			say "$way: $path ${version} is not what it was"
+			promised=NO
+		fi
+	done <"$manifest"
+	if [[ $promised == NO ]]; then failures=$((failures + 1)); fi
+	local columns=()
+	for kind in single streamed parts copy older; do columns+=("${ok[$kind]:-0}/${all[$kind]}"); done
+	# shellcheck disable=SC2059
+	printf "$row" "$way" "${columns[@]}" - "$promised"
+	rm -rf "$work/plain"
+}
+
 need() { # TOOL WAY
 	command -v "$1" >/dev/null || { say "$2 is left out: $1 is not installed"; return 1; }
 }
@@ -239,6 +269,8 @@ start_seal old && old_seal=$seal_pid
 make_objects
 end "$old_seal"
 old_seal=''
+head -c 24 /dev/urandom | base64 >"$work/passphrase"
+"$bin/bucketseal" key backup --passphrase --output "$work/keys.age" --data-dir "$work/old/seal" <"$work/passphrase" >/dev/null
 
 # shellcheck disable=SC2059
 printf "$row" WAY SINGLE STREAMED PARTS COPIED 'OLD VER.' RULE 'AS PROMISED'
@@ -250,8 +282,12 @@ if need rclone rclone; then
 fi
 if need aws 'aws s3 sync'; then drill 'aws s3 sync, by disk' nothing way_aws; fi
 drill 'replication' all way_replication
+for b in "${buckets[@]}"; do mc mirror "old-raw/$b" "$work/mirror/$b" >/dev/null; done
+mc stat --recursive --json old-raw >"$work/heads"
 end "$old_minio"
 old_minio=''
+offline 'decrypt: mc mirror' current --from "$work/mirror" --heads "$work/heads"
+offline 'decrypt: data folder' all --from "$work/old/data" --all-versions
 drill_disk() { :; }
 mkdir -p "$work/new" && cp -a "$work/old/data" "$work/new/data"
 drill 'copy of the disks' all drill_disk

@@ -225,3 +225,68 @@ func TestSelections(t *testing.T) {
 		t.Error("no bucket, and no error")
 	}
 }
+
+func TestProofOpensWhatItLooksAt(t *testing.T) {
+	t.Parallel()
+	s := vaulttest.NewShelf(t, memory.Options{}, nil)
+	for i := range 20 {
+		s.PutStream(t, fmt.Sprint("s", i), sse.ModeS3, []byte("x"), i%2 == 0)
+	}
+	s.PutParts(t, "parts", sse.ModeKMS, long, "end")
+	s.PutStream(t, "c", sse.ModeC, []byte("x"), false)
+	s.PutAsIs(t, vaulttest.Name("plain"), "", []byte("x"))
+	names := func() ([]string, error) { return []string{"bucket", "bucketseal-system"}, nil }
+	noCustomer := func(o *offline.Options) { o.CustomerKeys = nil }
+	for name, from := range map[string]offline.Source{"a copy": &memoryCopy{from: s.Storage}, "a storage": &offline.Live{Storage: s.Storage, Names: names}} {
+		proof := offline.Proof{Reader: reader(t, s, from, noCustomer), From: from, SystemBucket: "bucketseal-system"}
+		want := offline.Proven{Seen: 23, Opened: 21, Plain: 1, Customer: 1, System: true}
+		if found, err := proof.Run(t.Context()); err != nil || found != want {
+			t.Errorf("%s: %+v, %v", name, found, err)
+		}
+		proof.Sample.Each = 7
+		if found, err := proof.Run(t.Context()); err != nil || found.Seen != 23 || found.Opened+found.Plain+found.Customer != 7 {
+			t.Errorf("%s, seven: %+v, %v", name, found, err)
+		}
+		proof.Sample = offline.Sample{Share: 1e-12}
+		if found, err := proof.Run(t.Context()); err != nil || found.Seen != 23 || found.Opened != 0 {
+			t.Errorf("%s, a small share: %+v, %v", name, found, err)
+		}
+		// Without one of the keys.
+		other := vaulttest.NewShelf(t, memory.Options{}, nil)
+		proof.Sample = offline.Sample{}
+		proof.Reader = reader(t, s, from, func(o *offline.Options) { o.S3Key, o.CustomerKeys = "default", nil })
+		failed := 0
+		proof.Failed = func(*offline.Object, error) { failed++ }
+		if found, err := proof.Run(t.Context()); err != nil || found.Failed != 20 || found.Opened != 1 || failed != 20 {
+			t.Errorf("%s, another SSE-S3 key: %+v, %v", name, found, err)
+		}
+		proof.Reader = reader(t, s, from, func(o *offline.Options) { o.KMS = other.KMS })
+		if _, err := proof.Run(t.Context()); err == nil {
+			t.Errorf("%s: another installation's keys: no error", name)
+		}
+	}
+}
+
+func TestLiveStoragesAreReadAsCopies(t *testing.T) {
+	t.Parallel()
+	s := vaulttest.NewShelf(t, memory.Options{}, nil)
+	o := s.PutParts(t, "a b/ü", sse.ModeS3, long, "end")
+	from := &offline.Live{Storage: s.Storage, Names: func() ([]string, error) { return []string{"bucket"}, nil }}
+	if plain, _, err := decrypt(t, reader(t, s, from, nil), from, o.Name); err != nil || !bytes.Equal(plain, o.Data) {
+		t.Errorf("%d bytes, %v", len(plain), err)
+	}
+}
+
+func TestSamples(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]offline.Sample{"all": {}, "10": {Each: 10}, "5%": {Share: 0.05}, "100%": {Share: 1}} {
+		if got, err := offline.ParseSample(text); err != nil || got != want {
+			t.Errorf("%q is %+v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "0", "-1", "0%", "101%", "x", "NaN%", "5 %"} {
+		if _, err := offline.ParseSample(text); err == nil {
+			t.Errorf("%q is a sample", text)
+		}
+	}
+}

@@ -48,6 +48,7 @@ type Options struct {
 type Reader struct {
 	o         Options
 	keys      *keyring.Ring
+	system    *system.Store
 	manifests *manifest.Store
 }
 
@@ -66,7 +67,7 @@ func New(o Options) (*Reader, error) {
 		return nil, err
 	}
 	keys := keyring.New(keyring.Options{KMS: o.KMS, Rights: nobody{}, DefaultKey: o.S3Key, S3Key: o.S3Key, FormerS3Keys: o.FormerS3Keys})
-	return &Reader{o: o, keys: keys, manifests: manifest.New(store)}, nil
+	return &Reader{o: o, keys: keys, system: store, manifests: manifest.New(store)}, nil
 }
 
 // Opened is an object whose keys are open. It is to be zeroed.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/textproto"
 	"slices"
 	"strings"
 
@@ -33,6 +34,20 @@ type Object struct {
 	Err error
 	// Body opens the encrypted bytes from an offset on. The caller closes it.
 	Body func(offset int64) (io.ReadCloser, error)
+}
+
+// AddMeta adds a metadata entry under its name in any case. The proxy's own are kept apart,
+// where two are an error.
+func (o *Object) AddMeta(name, value string) { AddMeta(&o.Info, name, value) }
+
+// AddMeta is Object.AddMeta for what is known of an object.
+func AddMeta(info *storage.Info, name, value string) {
+	canonical := textproto.CanonicalMIMEHeaderKey(name)
+	if storage.IsReserved(name) {
+		info.Reserved = append(info.Reserved, storage.MetaEntry{Name: canonical, Value: value})
+		return
+	}
+	info.Meta.Set(canonical, value)
 }
 
 // Source is a copy of raw buckets. It is safe for concurrent use.

@@ -14,14 +14,16 @@ import (
 
 // BackupSource is who opens a key backup, as flags say it.
 type BackupSource struct {
-	identities []string
-	passphrase bool
+	// Identities are files with age identities.
+	Identities []string
+	// Passphrase says that one is asked for.
+	Passphrase bool
 }
 
 // Flags adds the flags.
 func (s *BackupSource) Flags(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVarP(&s.identities, "identity", "i", nil, "file with age identities that open the key backup (repeatable)")
-	cmd.Flags().BoolVarP(&s.passphrase, "passphrase", "p", false, "the key backup has a passphrase, asked for, or the first line of the standard input")
+	cmd.Flags().StringArrayVarP(&s.Identities, "identity", "i", nil, "file with age identities that open the key backup (repeatable)")
+	cmd.Flags().BoolVarP(&s.Passphrase, "passphrase", "p", false, "the key backup has a passphrase, asked for, or the first line of the standard input")
 	_ = cmd.MarkFlagFilename("identity")
 	cmd.MarkFlagsMutuallyExclusive("identity", "passphrase")
 }
@@ -45,7 +47,7 @@ func (s *BackupSource) Open(a *cli.App, name string) (*keybackup.Backup, error) 
 }
 
 func (s *BackupSource) read(a *cli.App) ([]age.Identity, error) {
-	if s.passphrase {
+	if s.Passphrase {
 		text, err := a.ReadPassphrase(false)
 		if err != nil {
 			return nil, err
@@ -54,7 +56,7 @@ func (s *BackupSource) read(a *cli.App) ([]age.Identity, error) {
 		return []age.Identity{identity}, err
 	}
 	var all []age.Identity
-	for _, name := range s.identities {
+	for _, name := range s.Identities {
 		some, err := readIdentities(name)
 		if err != nil {
 			return nil, fmt.Errorf("identity %s: %w", name, err)

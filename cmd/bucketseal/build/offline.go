@@ -3,6 +3,8 @@ package build
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -13,6 +15,8 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/config"
 	"github.com/bucketseal/bucketseal/proxy/lifecycle"
 	"github.com/bucketseal/bucketseal/proxy/offline"
+	"github.com/bucketseal/bucketseal/proxy/offline/copies"
+	"github.com/bucketseal/bucketseal/proxy/offline/drive"
 	"github.com/bucketseal/bucketseal/proxy/system"
 )
 
@@ -38,7 +42,7 @@ func (o *OfflineKeys) Open(cmd *cobra.Command, a *cli.App) (*Keys, *config.Confi
 		return nil, nil, err
 	}
 	if o.backup == "" {
-		if len(o.source.identities) > 0 || o.source.passphrase {
+		if len(o.source.Identities) > 0 || o.source.Passphrase {
 			return nil, nil, cli.Usage(errors.New("--identity and --passphrase open a key backup: give --backup FILE"))
 		}
 		keys, err := OpenKeys(cmd.Context(), a, c, false, Logger(a, c.Log))
@@ -60,6 +64,24 @@ func (o *OfflineKeys) Open(cmd *cobra.Command, a *cli.App) (*Keys, *config.Confi
 func SettingsOf(b *keybackup.Backup, c *config.Config) {
 	c.Deployment, c.SystemBucket = b.Deployment, b.SystemBucket
 	c.DefaultKey, c.SSES3.Key, c.SSES3.FormerKeys = b.DefaultKey, b.S3Key, b.FormerS3Keys
+}
+
+// CopyOfBuckets is a copy that is to be closed.
+type CopyOfBuckets interface {
+	offline.Source
+	io.Closer
+}
+
+// OpenCopy opens a copy of raw buckets, of whatever kind it is. heads are files with the
+// metadata of a folder's files.
+func OpenCopy(dir string, heads []string) (CopyOfBuckets, error) {
+	if drive.IsDrive(dir) {
+		if len(heads) > 0 {
+			return nil, cli.Usage(fmt.Errorf("%s is a drive of MinIO's, which has its metadata: --heads is for folders of files", dir))
+		}
+		return drive.Open(dir)
+	}
+	return copies.Open(dir, heads)
 }
 
 // BackupKeys returns a key service over the entries of a backup, in memory.

@@ -27,13 +27,14 @@ type backupOptions struct {
 	output            string
 	force, asJSON     bool
 	keystore          string
+	verify            verifyOptions
 }
 
 // keyBackupCommand is `bucketseal key backup`.
 func keyBackupCommand(a *cli.App) *cobra.Command {
 	var o backupOptions
 	cmd := &cobra.Command{
-		Use:   "backup --recipient age1... --output FILE",
+		Use:   "backup {--recipient age1... --output FILE | --verify FILE --identity FILE}",
 		Short: "Write all KMS keys into one file that is encrypted with age",
 		Long: `Write all entries of the key store into one file, encrypted with age (age-encryption.org) to
 recipients or with a passphrase. It needs no master key, no AWS and no server to be opened, only the
@@ -41,9 +42,16 @@ age identity or the passphrase: with it, everything can be read. Keep it apart f
 
 Together with a copy of MinIO's raw buckets, the system bucket among them, it is a whole backup:
 "bucketseal object decrypt" reads objects from these two alone, "bucketseal key restore" puts the
-keys back into a key store. Make another one after keys were created or rotated.`,
+keys back into a key store. Make another one after keys were created or rotated.
+
+--verify proves that a backup opens the objects that MinIO has, or with --from those of a copy: it
+opens the keys of a sample, current and older versions alike, and the manifests that they need, with
+the backup alone. It reads no data, and the exit code is 1 if any does not open.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.verify.file != "" {
+				return o.verify.run(a, cmd, o.passphrase, o.asJSON)
+			}
 			return o.run(cmd.Context(), a, cmd)
 		},
 	}
@@ -56,6 +64,7 @@ keys back into a key store. Make another one after keys were created or rotated.
 	flags.BoolVar(&o.force, "force", false, "replace the file if it exists")
 	flags.BoolVar(&o.asJSON, "json", false, "print JSON")
 	keystoreFlag(cmd, &o.keystore)
+	o.verify.flags(cmd)
 	cmd.MarkFlagsMutuallyExclusive("passphrase", "recipient")
 	cmd.MarkFlagsMutuallyExclusive("passphrase", "recipients-file")
 	return cmd

@@ -15,8 +15,6 @@ import (
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/cli"
 	"github.com/bucketseal/bucketseal/proxy/config"
 	"github.com/bucketseal/bucketseal/proxy/offline"
-	"github.com/bucketseal/bucketseal/proxy/offline/copies"
-	"github.com/bucketseal/bucketseal/proxy/offline/drive"
 )
 
 // decryptOptions are the flags of `object decrypt`.
@@ -85,7 +83,7 @@ func (o *decryptOptions) run(cmd *cobra.Command, a *cli.App, args []string) erro
 	if o.file != "" && (len(want) != 1 || want[0].All || o.versions) {
 		return cli.Usage(errors.New("--output-file is for one object: name it, as BUCKET/KEY"))
 	}
-	from, err := openCopy(o.from, o.heads)
+	from, err := build.OpenCopy(o.from, o.heads)
 	if err != nil {
 		return err
 	}
@@ -110,23 +108,6 @@ func (o *decryptOptions) run(cmd *cobra.Command, a *cli.App, args []string) erro
 	}
 	counts, err := batch.Run(cmd.Context())
 	return o.sum(a, counts, err)
-}
-
-// copyOfBuckets is a copy that is to be closed.
-type copyOfBuckets interface {
-	offline.Source
-	io.Closer
-}
-
-// openCopy opens a copy of raw buckets, of whatever kind it is.
-func openCopy(dir string, heads []string) (copyOfBuckets, error) {
-	if drive.IsDrive(dir) {
-		if len(heads) > 0 {
-			return nil, cli.Usage(fmt.Errorf("%s is a drive of MinIO's, which has its metadata: --heads is for folders of files", dir))
-		}
-		return drive.Open(dir)
-	}
-	return copies.Open(dir, heads)
 }
 
 func (o *decryptOptions) reader(keys *build.Keys, settings *config.Config, from offline.Source) (*offline.Reader, error) {

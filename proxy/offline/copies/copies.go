@@ -246,7 +246,7 @@ func (s *Source) attributes(file string) (storage.Info, error) {
 		return info, err
 	}
 	for name, value := range all {
-		addMeta(&info, metaPrefix+name, value)
+		offline.AddMeta(&info, metaPrefix+name, value)
 	}
 	return info, nil
 }

@@ -88,7 +88,9 @@ func beside(t *testing.T, head string) *Source {
 	return open(t, dir)
 }
 
-func line(name, more string) string { return `{"status":"success","name":"` + name + `"` + more + `}` + "\n" }
+func line(name, more string) string {
+	return `{"status":"success","name":"` + name + `"` + more + `}` + "\n"
+}
 
 func TestWalkTellsFilesAndHeadsApart(t *testing.T) {
 	t.Parallel()

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/textproto"
 	"strings"
 	"time"
 
@@ -58,22 +57,12 @@ func (h *head) info() storage.Info {
 		if ofAWS {
 			name = metaPrefix + name
 		}
-		addMeta(&info, name, value)
+		offline.AddMeta(&info, name, value)
 	}
 	if h.ContentType != "" {
 		info.Meta.Set("Content-Type", h.ContentType)
 	}
 	return info
-}
-
-// addMeta keeps the proxy's own entries apart. Two of one name are then an error.
-func addMeta(info *storage.Info, name, value string) {
-	canonical := textproto.CanonicalMIMEHeaderKey(name)
-	if storage.IsReserved(name) {
-		info.Reserved = append(info.Reserved, storage.MetaEntry{Name: canonical, Value: value})
-		return
-	}
-	info.Meta.Set(canonical, value)
 }
 
 // httpTime is how HTTP writes times.

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/textproto"
 	"os"
 	"path"
 	"strconv"
@@ -201,12 +200,8 @@ func (s *Source) object(name sse.Name, dir string, v *version, latest bool) *off
 	o.Size, o.ETag = v.size, v.meta["etag"]
 	o.Meta = make(storage.Metadata)
 	for name, value := range v.meta {
-		canonical := textproto.CanonicalMIMEHeaderKey(name)
-		switch {
-		case storage.IsReserved(name): // two that differ in case are an error
-			o.Reserved = append(o.Reserved, storage.MetaEntry{Name: canonical, Value: value})
-		case name != "etag":
-			o.Meta.Set(canonical, value)
+		if name != "etag" {
+			o.AddMeta(name, value)
 		}
 	}
 	o.Err = v.unreadable()
