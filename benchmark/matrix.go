@@ -10,7 +10,7 @@ import (
 // How long a target is driven in a round of the full run, and how many rounds there
 // are, if a work does not say otherwise.
 const (
-	fullSlot   = 300 * time.Millisecond
+	fullSlot   = 250 * time.Millisecond
 	fullRounds = 7
 )
 
@@ -52,11 +52,11 @@ func fullWorks() []work {
 			work{op: "head", size: 4 * kib, clients: clients, slot: slot, rounds: rounds},
 			work{op: "range", size: 64 * mib, clients: clients, slot: slot, rounds: rounds},
 			work{op: "list", clients: clients, slot: slot, rounds: rounds},
-			work{op: "copy", size: 4 * kib, clients: clients, slot: slot, rounds: rounds},
-			work{op: "delete", size: 4 * kib, clients: clients, slot: slot, rounds: rounds},
 		)
 	}
 	return append(all,
+		work{op: "copy", size: 4 * kib, clients: 16, slot: slot, rounds: rounds},
+		work{op: "delete", size: 4 * kib, clients: 16, slot: slot, rounds: rounds},
 		work{op: "list-cold", clients: 1, slot: slot, rounds: rounds},
 		work{op: "copy", size: mib, clients: 1, slot: slot, rounds: rounds},
 		work{op: "copy", size: 64 * mib, clients: 1, slot: slot, rounds: rounds},

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -48,59 +49,18 @@ func (w work) measure(ctx context.Context, t *target) (sample, error) {
 			return sample{}, err
 		}
 	}
-	plan := make([][]step, w.clients)
-	for i := range plan {
-		plan[i] = w.steps(t, i)
-	}
-	var (
-		all           = make([][]time.Duration, w.clients)
-		ready, ended  sync.WaitGroup
-		begin         = make(chan struct{})
-		began         time.Time
-		stop          atomic.Bool
-		failed        = make(chan error, 1)
-		readyToBegin  = make(chan struct{})
-		firstFailures sync.Once
-	)
-	ready.Add(w.clients)
-	ended.Go(func() {
-		err := each(ctx, t, w.clients, func(worker int, c *connection) error {
-			err := w.warm(t, c, worker)
-			all[worker] = make([]time.Duration, 0, 4096)
-			ready.Done()
-			if err != nil {
-				stop.Store(true)
-				return err
-			}
-			<-begin
-			err = w.drive(plan[worker], c, &all[worker], &stop, began)
-			if err != nil {
-				stop.Store(true)
-			}
-			return err
-		})
-		if err != nil {
-			firstFailures.Do(func() { failed <- err })
-		}
-	})
-	go func() { ready.Wait(); close(readyToBegin) }()
-	select {
-	case <-readyToBegin:
-	case err := <-failed:
-		return sample{}, err
+	c, err := w.muster(ctx, t)
+	if err != nil {
+		return sample{}, fmt.Errorf("%s at %s: %w", w.name(), t.name, err)
 	}
 	before, err := readMeters(ctx, t, true)
 	if err != nil {
+		c.dismiss()
 		return sample{}, err
 	}
-	began = time.Now()
-	close(begin)
-	ended.Wait()
-	took := time.Since(began)
-	select {
-	case err := <-failed:
-		return sample{}, fmt.Errorf("%s: %w", w.name(), err)
-	default:
+	took, err := c.work()
+	if err != nil {
+		return sample{}, fmt.Errorf("%s at %s: %w", w.name(), t.name, err)
 	}
 	after, err := readMeters(ctx, t, false)
 	if err != nil {
@@ -108,11 +68,73 @@ func (w work) measure(ctx context.Context, t *target) (sample, error) {
 	}
 	s := after.since(before)
 	s.Seconds = took.Seconds()
-	for _, l := range all {
+	for _, l := range c.latencies {
 		s.latencies = append(s.latencies, l...)
 	}
 	s.Ops = len(s.latencies)
 	return s, ctx.Err()
+}
+
+// crew is the clients of a work, each with a connection that has carried a request.
+type crew struct {
+	// begin lets them work; dismissed, set before, tells them to go.
+	begin     chan struct{}
+	dismissed bool
+	began     time.Time
+	// stop is set by who fails: the others stop too.
+	stop      atomic.Bool
+	ended     sync.WaitGroup
+	latencies [][]time.Duration
+	errs      []error
+}
+
+// muster returns when all clients are ready, with all their requests made.
+func (w work) muster(ctx context.Context, t *target) (*crew, error) {
+	all := &crew{begin: make(chan struct{}), latencies: make([][]time.Duration, w.clients), errs: make([]error, w.clients)}
+	ready := make(chan error, w.clients)
+	for worker := range w.clients {
+		all.ended.Go(func() {
+			steps := w.steps(t, worker)
+			c, err := dial(ctx, t.front.addr, t.front.secure)
+			if err == nil {
+				defer c.Close()
+				err = w.warm(t, c, worker)
+			}
+			all.latencies[worker] = make([]time.Duration, 0, 4096)
+			ready <- err
+			if err != nil {
+				return
+			}
+			if <-all.begin; all.dismissed {
+				return
+			}
+			if all.errs[worker] = w.drive(steps, c, &all.latencies[worker], &all.stop, all.began); all.errs[worker] != nil {
+				all.stop.Store(true)
+			}
+		})
+	}
+	for range w.clients {
+		if err := <-ready; err != nil {
+			all.dismiss()
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// dismiss lets all go without having worked.
+func (c *crew) dismiss() {
+	c.dismissed = true
+	close(c.begin)
+	c.ended.Wait()
+}
+
+// work has all of them work, and says how long that took until the last one ended.
+func (c *crew) work() (time.Duration, error) {
+	c.began = time.Now()
+	close(c.begin)
+	c.ended.Wait()
+	return time.Since(c.began), errors.Join(c.errs...)
 }
 
 // warm has a connection carry a request before the time counts.
@@ -120,19 +142,16 @@ func (w work) warm(t *target, c *connection, worker int) error {
 	now := time.Now()
 	switch w.op {
 	case "get", "head", "range", "copy", "delete":
-		return send(t.requestFor(now, "HEAD", work{op: "head", size: w.size}.warmObject(w, worker), "", nil, 200, -1))(c)
+		object := w.object(worker)
+		if w.op == "delete" {
+			object = fmt.Sprintf("%s/%s/%04d", w.op, sizeName(w.size), worker)
+		}
+		return send(t.requestFor(now, "HEAD", object, "", nil, 200, -1))(c)
 	case "list":
 		return w.step(t, now, worker)(c)
 	default:
 		return send(t.requestFor(now, "HEAD", "", "", nil, 200, -1))(c)
 	}
-}
-
-func (work) warmObject(w work, worker int) string {
-	if w.op == "delete" {
-		return fmt.Sprintf("%s/%s/%04d", w.op, sizeName(w.size), worker)
-	}
-	return w.object(worker)
 }
 
 // drive goes round the steps until the slot is over. What can be done once only

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -187,5 +189,37 @@ func TestParseMallocs(t *testing.T) {
 	}
 	if got := parseMallocs(strings.NewReader("go_memstats_mallocs_total x\n")); got != -1 {
 		t.Errorf("%v", got)
+	}
+}
+
+// A server that refuses some connections is an error, not a run that never ends.
+func TestAClientThatCannotConnectEndsTheRound(t *testing.T) {
+	w := work{op: "put", size: kib, clients: 4, slot: time.Millisecond}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for n := 0; ; n++ {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if n == 2 {
+				c.Close()
+				continue
+			}
+			go func() {
+				defer c.Close()
+				_, _ = c.Read(make([]byte, 4096))
+				_, _ = c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+				_, _ = io.Copy(io.Discard, c)
+			}()
+		}
+	}()
+	_, err = w.measure(t.Context(), &target{name: "refusing", bucket: "b", front: &server{addr: l.Addr().String()}})
+	if err == nil || !strings.Contains(err.Error(), "put-1k-4 at refusing") {
+		t.Errorf("%v", err)
 	}
 }

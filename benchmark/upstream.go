@@ -119,7 +119,7 @@ func (c *counter) cost(ctx context.Context, w work) (*upstreamCost, error) {
 func times(w work) int {
 	switch {
 	case w.size >= 64*mib && w.op != "range":
-		return 4
+		return 2
 	case w.size >= mib:
 		return 16
 	}
