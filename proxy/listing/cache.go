@@ -37,12 +37,13 @@ type fact struct {
 	sum   sse.ChecksumType // 0 for none
 	flags factFlags
 	parts uint16
-	// voucher is an index, of SSE-S3.
+	// voucher is an index, where needsVoucher.
 	voucher uint32
 	size    int64
 	// until is when it is no longer believed, in seconds of the cache's clock; 0 is never.
 	until int64
-	md5   [16]byte
+	// tag is what the ETag says, with hasMD5 or isOpaque.
+	tag [16]byte
 }
 
 type factFlags uint8
@@ -53,13 +54,18 @@ const (
 	// oneStream says that only who may use the key is told of the checksum of an object of
 	// SSE-S3.
 	oneStream
+	// isOpaque says that the ETag follows from the record, whoever may open it.
+	isOpaque
 )
+
+// needsVoucher says whether only who may use the KMS key is shown the fact.
+func (f *fact) needsVoucher() bool { return f.mode == sse.ModeS3 && f.flags&isOpaque == 0 }
 
 // facts returns what clients are shown of it.
 func (f *fact) facts() sse.Facts {
 	facts := sse.Facts{Parts: int(f.parts), PlainSize: f.size}
 	if f.flags&hasMD5 != 0 {
-		facts.MD5 = f.md5[:]
+		facts.MD5 = f.tag[:]
 	}
 	if f.sum != 0 {
 		facts.Checksum = &sse.Checksum{Type: f.sum, Composite: f.flags&isComposite != 0}
@@ -181,7 +187,7 @@ func (c *cache) get(bucket string, entries []storage.Entry, ids []statementID) *
 		}
 		r.facts[i] = f
 		r.n++
-		if f.mode == sse.ModeS3 {
+		if f.needsVoucher() {
 			r.vouchers[f.voucher] = c.vouchers[f.voucher]
 		}
 	}
@@ -192,7 +198,7 @@ func (c *cache) get(bucket string, entries []storage.Entry, ids []statementID) *
 type learned struct {
 	id      statementID
 	fact    fact
-	voucher voucher // of SSE-S3
+	voucher voucher // where fact.needsVoucher
 }
 
 // put remembers facts of a bucket. What a key vouches for without an end is not replaced
@@ -204,12 +210,12 @@ func (c *cache) put(bucket string, all []learned) {
 	for i := range all {
 		f := all[i].fact
 		old, known := c.facts[all[i].id]
-		if f.mode == sse.ModeS3 {
+		if f.needsVoucher() {
 			f.voucher = c.vouch(all[i].voucher)
 		} else {
 			f.until = until
 		}
-		if known && old.until == 0 && f.mode != sse.ModeS3 {
+		if known && old.until == 0 && !f.needsVoucher() {
 			continue
 		}
 		if !known {

@@ -61,6 +61,11 @@ func (f *fact) show(e *storage.Entry, may bool) Known {
 	facts := f.facts()
 	known := Known{Mode: f.mode, Checksum: facts.Checksum}
 	switch {
+	case f.flags&isOpaque != 0:
+		e.ETag = sealed.Opaque(f.tag)
+		if f.flags&oneStream != 0 {
+			known.Checksum = nil
+		}
 	case f.mode != sse.ModeS3:
 	case may:
 		e.ETag = sealed.ETag(&sse.Record{Mode: f.mode}, &facts, e.ETag)
@@ -130,16 +135,13 @@ func (l *listing) factOf(ctx context.Context, e *entry) (fact, bool) {
 	case e.record == nil:
 		return f, true
 	}
-	f.mode = e.record.Mode
-	if e.record.Layout == sse.OneStream {
-		f.flags |= oneStream
-	}
+	f.shape(e.record)
 	switch {
 	case e.late && l.o.Manifests.Restored(e.ref()):
 		return fact{}, false
-	case f.mode != sse.ModeS3 && e.record.Layout == sse.OneStream:
+	case !f.needsVoucher() && e.record.Layout == sse.OneStream:
 		return f, true
-	case f.mode == sse.ModeS3 && (!e.shown || !l.proven(ctx, e)):
+	case f.needsVoucher() && (!e.shown || !l.proven(ctx, e)):
 		return fact{}, false
 	case !e.known || !f.take(&e.facts):
 		return fact{}, false
@@ -162,14 +164,25 @@ func (l *listing) proven(ctx context.Context, e *entry) bool {
 	return err == nil
 }
 
+// shape notes what a record says of the object for all to see.
+func (f *fact) shape(r *sse.Record) {
+	f.mode = r.Mode
+	if r.Layout == sse.OneStream {
+		f.flags |= oneStream
+	}
+	if r.OpaqueETag && !r.MD5ETag() {
+		f.tag, f.flags = r.ETag(), f.flags|isOpaque
+	}
+}
+
 // take takes the facts over, if they fit.
 func (f *fact) take(facts *sse.Facts) bool {
-	if facts.Parts < 0 || facts.Parts > math.MaxUint16 || facts.MD5 != nil && len(facts.MD5) != len(f.md5) {
+	if facts.Parts < 0 || facts.Parts > math.MaxUint16 || facts.MD5 != nil && len(facts.MD5) != len(f.tag) {
 		return false
 	}
 	f.parts = uint16(facts.Parts)
-	if facts.MD5 != nil {
-		f.md5, f.flags = [16]byte(facts.MD5), f.flags|hasMD5
+	if facts.MD5 != nil && f.flags&isOpaque == 0 {
+		f.tag, f.flags = [16]byte(facts.MD5), f.flags|hasMD5
 	}
 	if sum := facts.Checksum; sum != nil {
 		f.sum = sum.Type

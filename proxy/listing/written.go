@@ -32,11 +32,8 @@ func (s *Lister) Learn(w *Written) {
 	}
 	f := fact{known: true, size: w.Size}
 	if w.Record != nil {
-		f.mode = w.Record.Mode
-		if w.Record.Layout == sse.OneStream {
-			f.flags |= oneStream
-		}
-		if (f.mode == sse.ModeS3 || w.Record.Layout != sse.OneStream) && !f.take(&w.Facts) {
+		f.shape(w.Record)
+		if (f.needsVoucher() || w.Record.Layout != sse.OneStream) && !f.take(&w.Facts) {
 			return
 		}
 	}
@@ -56,7 +53,7 @@ func (c *cache) wrote(w *Written, f fact) {
 	id := h.written(w.Name, w.Stored.ETag, w.EncSize)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f.mode == sse.ModeS3 {
+	if f.needsVoucher() {
 		f.voucher = c.vouch(voucher{w.Name, w.Record})
 	}
 	if _, known := c.written[id]; !known {

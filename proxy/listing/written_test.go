@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/encryption"
+	"github.com/bucketseal/bucketseal/proxy/glob"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
@@ -93,4 +94,25 @@ func TestOwnWritesAreListed(t *testing.T) {
 			s.took("plain")
 		}
 	}
+}
+
+// TestOpaqueETagsAreRemembered lists objects whose ETags follow from their records.
+func TestOpaqueETagsAreRemembered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShelf(t, memory.Options{}, func(i *vaulttest.Installation) {
+			i.Change = func(o *vaulttest.Options) { o.SmallObject, o.OpaqueETag = 100, glob.Patterns{"*"} }
+		})
+		var objects []*vaulttest.Shelved
+		for _, size := range []int{0, 10, 1000} {
+			objects = append(objects, s.put(fmt.Sprintf("%04d", size), sse.ModeS3, string(vaulttest.Data(size, 1))))
+		}
+		vaulttest.WantListed(t, s.list("alice", vault.List{}), objects)
+		s.took("plain")
+		time.Sleep(11 * time.Minute)
+		vaulttest.WantListed(t, s.list("alice", vault.List{}), objects)
+		s.took("plain", "full")
+		vaulttest.WantListed(t, s.list("alice", vault.List{}), objects)
+		s.took("plain")
+	})
 }

@@ -22,8 +22,7 @@ func ETag(rec *sse.Record, facts *sse.Facts, upstreamETag string) string {
 	stored := strings.Trim(upstreamETag, `"`)
 	switch {
 	case rec != nil && rec.OpaqueETag && !rec.MD5ETag():
-		tag := rec.ETag()
-		return `"` + hex.EncodeToString(tag[:]) + opaqueSuffix + `"`
+		return Opaque(rec.ETag())
 	case rec == nil || !rec.MD5ETag():
 		return `"` + stored + `"`
 	case facts == nil || facts.MD5 == nil:
@@ -34,6 +33,9 @@ func ETag(rec *sse.Record, facts *sse.Facts, upstreamETag string) string {
 		return `"` + hex.EncodeToString(facts.MD5) + `"`
 	}
 }
+
+// Opaque is the quoted ETag of an object whose record says that it is opaque.
+func Opaque(tag [16]byte) string { return `"` + hex.EncodeToString(tag[:]) + opaqueSuffix + `"` }
 
 // PartETag is the quoted ETag that clients know a part by: of SSE-S3 the MD5 of
 // its plaintext, of a plain part upstream's, else one that no other part has. Where ETags
