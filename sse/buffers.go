@@ -2,7 +2,7 @@ package sse
 
 import "sync"
 
-// ahead is how many full packages a Decrypter reads ahead at most.
+// ahead is how many full packages are read ahead at most.
 const ahead = 4
 
 // bufferSizes are the sizes of kept buffers in bytes, ascending: a small object takes a

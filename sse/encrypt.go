@@ -6,8 +6,8 @@ import (
 	"io"
 )
 
-// Encrypter reads the encrypted stream of a plaintext. Whole packages are read, encrypted
-// in place and handed on from the same buffer. It is not safe for concurrent use, and needs
+// Encrypter reads the encrypted stream of a plaintext. Up to four whole packages are read,
+// encrypted in place and handed on from the same buffer. It is not safe for concurrent use, and needs
 // no Close: its buffer is kept for others once it was read to its end or failed.
 type Encrypter struct {
 	src     sourceGuard
@@ -51,7 +51,8 @@ func (e *Encrypter) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// WriteTo writes all that is left, whole packages in each write. Errors are those of Read,
+// WriteTo writes all that is left: whole packages in each write, and in the last one only
+// the last. Errors are those of Read,
 // but io.EOF, and w's.
 func (e *Encrypter) WriteTo(w io.Writer) (written int64, err error) {
 	for {
@@ -74,8 +75,8 @@ func (e *Encrypter) WriteTo(w io.Writer) (written int64, err error) {
 	}
 }
 
-// next encrypts the next package. After the last one it gives the buffer back and returns
-// io.EOF. Errors are sticky.
+// next encrypts the next packages, as many as fit; the last one of the stream always by
+// itself. After that it gives the buffer back and returns io.EOF. Errors are sticky.
 func (e *Encrypter) next() error {
 	if e.err == nil {
 		e.err = e.encrypt()
@@ -95,10 +96,23 @@ func (e *Encrypter) encrypt() error {
 		return e.src.end()
 	}
 	if e.buf == nil {
-		e.buf = takeBuffer(int64(e.at.encSize())) // none is larger than the first
+		e.buf = takeBuffer(EncSize(int64(e.at.length) + e.at.rest))
 	}
-	pack := e.buf.bytes[:e.at.encSize()]
-	e.used = max(e.used, len(pack))
+	filled := 0
+	for filled == 0 || !e.at.final && filled+e.at.encSize() <= len(e.buf.bytes) {
+		pack := e.buf.bytes[filled : filled+e.at.encSize()]
+		filled += len(pack)
+		e.used = max(e.used, filled)
+		if err := e.encryptNext(pack); err != nil {
+			return err
+		}
+	}
+	e.pending = e.buf.bytes[:filled]
+	return nil
+}
+
+// encryptNext makes pack the next package.
+func (e *Encrypter) encryptNext(pack []byte) error {
 	if _, err := io.ReadFull(&e.src, pack[headerSize:headerSize+e.at.length]); err != nil {
 		return err
 	}
@@ -108,7 +122,6 @@ func (e *Encrypter) encrypt() error {
 		}
 	}
 	e.at.seal(pack)
-	e.pending = pack
 	e.ended = !e.at.next()
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"testing"
 	"testing/iotest"
 
@@ -267,6 +268,40 @@ func TestHeaderLengthFieldIsLittleEndian(t *testing.T) {
 	enc := encrypt(t, &s, plain)
 	if got := binary.LittleEndian.Uint16(enc[2:]); got != 299 {
 		t.Errorf("length field %d, want 299", got)
+	}
+}
+
+// lengths notes how long writes are.
+type lengths []int
+
+func (l *lengths) Write(p []byte) (int, error) {
+	*l = append(*l, len(p))
+	return len(p), nil
+}
+
+func TestPackagesAreHandedOnWhole(t *testing.T) {
+	t.Parallel()
+	s, plain := newStream(t, 6*PackageSize+1)
+	e, err := s.Encrypt(iotest.HalfReader(bytes.NewReader(plain)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sealed, opened lengths
+	if _, err := e.WriteTo(&sealed); err != nil {
+		t.Fatal(err)
+	}
+	if want := []int{ahead * EncPackageSize, 2 * EncPackageSize, 1 + packageOverhead}; !slices.Equal(sealed, want) {
+		t.Errorf("encrypted: writes of %d, want %d", sealed, want)
+	}
+	d, err := s.Decrypt(bytes.NewReader(encrypt(t, &s, plain)), Range{Offset: 1, Length: s.PlainSize - 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.WriteTo(&opened); err != nil {
+		t.Fatal(err)
+	}
+	if want := []int{PackageSize - 1, PackageSize, PackageSize, PackageSize, PackageSize, PackageSize, 1}; !slices.Equal(opened, want) {
+		t.Errorf("decrypted: writes of %d, want %d", opened, want)
 	}
 }
 
