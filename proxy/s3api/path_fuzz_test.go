@@ -34,12 +34,19 @@ func FuzzPath(f *testing.F) {
 		if err != nil {
 			return
 		}
-		scope, bucket, key := splitPath(r.URL.EscapedPath())
-		req := &intake.Request{Request: r}
-		if err := setName(req, scope, bucket, key); err != nil || scope == route.Service {
-			return
+		served := 0
+		router := newRouter(func(_ http.ResponseWriter, r *http.Request, sc route.Scope, bucket, key string) {
+			served++
+			req := &intake.Request{Request: r}
+			if err := setName(req, sc, bucket, key); err != nil || sc == route.Service {
+				return
+			}
+			checkAccepted(t, target, sc, req.Bucket, req.Key)
+		})
+		router.ServeHTTP(discardWriter{}, r)
+		if served != 1 {
+			t.Errorf("%q was served %d times", target, served)
 		}
-		checkAccepted(t, target, scope, req.Bucket, req.Key)
 	})
 }
 

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gorilla/mux"
+
 	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/intake"
@@ -56,6 +58,7 @@ type API struct {
 	identities *identity.Store
 	log        *slog.Logger
 	table      *routeTable
+	router     http.Handler
 }
 
 // New returns the API. The error is one of its table.
@@ -65,14 +68,14 @@ func New(o Options) (*API, error) {
 		return nil, err
 	}
 	s := &API{o: o, in: o.Intake, vault: o.Vault, encryption: o.Encryption, identities: o.Intake.Identities(), log: o.Logger, table: table}
+	s.router = newRouter(func(w http.ResponseWriter, r *http.Request, scope route.Scope, bucket, key string) {
+		s.in.Serve(w, r, false, &call{s, scope, bucket, key})
+	})
 	return s, nil
 }
 
 // ServeHTTP answers a request whose path names bucket and key.
-func (s *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	scope, bucket, key := splitPath(r.URL.EscapedPath())
-	s.in.Serve(w, r, false, &call{s, scope, bucket, key})
-}
+func (s *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.router.ServeHTTP(w, r) }
 
 // ServeBucket answers a request whose host names the bucket: its whole path is a key, taken
 // as it was sent.
@@ -85,23 +88,24 @@ func (s *API) ServeBucket(w http.ResponseWriter, r *http.Request, bucket string)
 	s.in.Serve(w, r, true, &call{s, scope, strings.ReplaceAll(bucket, "%", "%25"), key})
 }
 
-// splitPath says what a path is about, and its bucket and key. It decodes nothing and cleans
-// nothing: keys reach the handlers byte for byte, escaped as they were sent. What has no
-// bucket, as a path that begins with two slashes, is an object without a name.
-func splitPath(escaped string) (scope route.Scope, bucket, key string) {
-	rest, absolute := strings.CutPrefix(escaped, "/")
-	if absolute && rest == "" {
-		return route.Service, "", ""
+// newRouter maps path shapes to scopes. It decodes nothing, cleans nothing and
+// redirects nothing: keys reach the handlers byte for byte.
+func newRouter(serve func(http.ResponseWriter, *http.Request, route.Scope, string, string)) http.Handler {
+	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
+	on := func(scope route.Scope) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			vars := mux.Vars(r)
+			serve(w, r, scope, vars["bucket"], vars["key"])
+		}
 	}
-	bucket, key, _ = strings.Cut(rest, "/")
-	switch {
-	case !absolute || bucket == "":
-		return route.Object, "", ""
-	case key == "":
-		return route.Bucket, bucket, ""
-	default:
-		return route.Object, bucket, key
-	}
+	router.Path("/{bucket:[^/]+}/{key:(?s:.+)}").HandlerFunc(on(route.Object))
+	router.Path("/{bucket:[^/]+}/").HandlerFunc(on(route.Bucket))
+	router.Path("/{bucket:[^/]+}").HandlerFunc(on(route.Bucket))
+	router.Path("/").HandlerFunc(on(route.Service))
+	router.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		serve(w, r, route.Object, "", "") // a path that begins with two slashes
+	})
+	return router
 }
 
 // call is a request with what its path names, escaped as it was sent.
