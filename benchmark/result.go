@@ -24,7 +24,7 @@ type cell struct {
 	P99 float64 `json:"p99_ms"`
 	// CPU is processor seconds of the server that was asked for 1,000 requests,
 	// Back those of MinIO behind it; PerGiB and BackPerGiB the same for a GiB of
-	// objects, 0 where the work is not about bytes.
+	// objects, 0 where the work is not about bytes or objects are tiny.
 	CPU        float64 `json:"cpu_seconds_per_1000"`
 	Back       float64 `json:"back_cpu_seconds_per_1000"`
 	PerGiB     float64 `json:"cpu_seconds_per_gib"`
@@ -89,7 +89,7 @@ func newCell(w work, t *target, samples []sample) *cell {
 	if ops > 0 {
 		c.CPU, c.Back = front/float64(ops)*1000, back/float64(ops)*1000
 		c.Allocs = allocs / float64(ops)
-		if n := w.payload(); n > 0 {
+		if n := w.payload(); n >= 64*kib {
 			perGiB := gib / (float64(n) * float64(ops))
 			c.PerGiB, c.BackPerGiB = front*perGiB, back*perGiB
 		}
