@@ -195,8 +195,8 @@ type learned struct {
 	voucher voucher // of SSE-S3
 }
 
-// put remembers facts of a bucket. What a key vouches for without an end is not replaced
-// by what none does.
+// put remembers facts of a bucket. What a key vouches for is not replaced by what none
+// does, but where a write may have been taken for another.
 func (c *cache) put(bucket string, all []learned) {
 	until := c.now() + int64(unprovenFor/time.Second)
 	c.mu.Lock()
@@ -209,7 +209,7 @@ func (c *cache) put(bucket string, all []learned) {
 		} else {
 			f.until = until
 		}
-		if known && old.until == 0 && f.mode != sse.ModeS3 {
+		if known && old.mode == sse.ModeS3 && (f.mode == sse.ModeNone || old.until == 0 && f.mode != sse.ModeS3) {
 			continue
 		}
 		if !known {
