@@ -2,6 +2,8 @@ package integration
 
 import (
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -40,6 +42,46 @@ func TestSmallPutIsOneUpstreamRequest(t *testing.T) {
 			t.Errorf("%d bytes: %v, want one PUT of %d bytes", size, requests, cipherSize(size))
 		}
 	}
+}
+
+// A page of objects that were written or listed through the same proxy costs MinIO a plain
+// listing.
+func TestAPageThatIsKnownIsAskedForWithoutMetadata(t *testing.T) {
+	s := watchedStack(t)
+	c := s.client()
+	bucket := newBucket(t, c)
+	asked := func(query string) (pages []string) {
+		t.Helper()
+		mark := s.liar.mark()
+		c.do(t, request{method: http.MethodGet, bucket: bucket, query: query}).wantStatus(t, http.StatusOK)
+		for _, r := range s.liar.since(mark, "/"+bucket) {
+			kind := "plain"
+			if strings.Contains(r.query, "metadata=true") {
+				kind = "full"
+			}
+			pages = append(pages, kind)
+		}
+		return pages
+	}
+	want := func(query string, want ...string) {
+		t.Helper()
+		if got := asked(query); !slices.Equal(got, want) {
+			t.Errorf("?%s asks MinIO for %q, want %q", query, got, want)
+		}
+	}
+	for name, header := range map[string]map[string]string{"s3 ü+": nil, "kms": {sseHeader: "aws:kms"}} {
+		for _, size := range borderSizes() {
+			c.put(t, bucket, name+strconv.Itoa(size), testData(size, 13), header).wantStatus(t, http.StatusOK)
+		}
+	}
+	u := c.createUpload(t, bucket, "of parts", nil)
+	u.put(t, 1, testData(5000, 13))
+	u.complete(t, 1)
+	want("list-type=2", "plain") // what was written is known
+	want("list-type=2&metadata=true", "full")
+	want("versions=", "plain", "full")
+	want("versions=", "plain")
+	want("", "plain")
 }
 
 func TestUpstreamSeesTheClientsAccessKeyAndNoPlaintextHash(t *testing.T) {

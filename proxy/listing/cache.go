@@ -201,8 +201,8 @@ type learned struct {
 	voucher voucher // where fact.needsVoucher
 }
 
-// put remembers facts of a bucket. What a key vouches for without an end is not replaced
-// by what none does.
+// put remembers facts of a bucket. What a key vouches for is not replaced by what none
+// does, but where a write may have been taken for another.
 func (c *cache) put(bucket string, all []learned) {
 	until := c.now() + int64(unprovenFor/time.Second)
 	c.mu.Lock()
@@ -215,7 +215,7 @@ func (c *cache) put(bucket string, all []learned) {
 		} else {
 			f.until = until
 		}
-		if known && old.until == 0 && !f.needsVoucher() {
+		if known && old.needsVoucher() && (f.mode == sse.ModeNone || old.until == 0 && !f.needsVoucher()) {
 			continue
 		}
 		if !known {

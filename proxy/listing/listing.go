@@ -6,7 +6,7 @@
 // object is remembered by all that the storage states of it in a listing without metadata:
 // bucket, key, version, ETag, size and time. A page of which everything is known is asked
 // for without metadata; any other with, and that answer counts whole. Two requests are made
-// at most.
+// at most, where the caller may read the objects and XML can carry their metadata.
 //
 // Why that is sound:
 //
