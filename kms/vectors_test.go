@@ -30,6 +30,13 @@ type vectors struct {
 		Ciphertext []byte
 		Plaintext  *[]byte
 	}
+	Logs []struct {
+		Name               string
+		Entries            map[string]string
+		States             []VersionState
+		Context, Plaintext []byte
+		Ciphertexts        [][]byte
+	}
 	Contexts []struct {
 		Members   Context
 		Canonical string
@@ -51,7 +58,7 @@ func readVectors(t testing.TB) *vectors {
 	if err := json.Unmarshal(text, v); err != nil {
 		t.Fatal(err)
 	}
-	if len(v.Records) == 0 || len(v.Ciphertexts) == 0 || len(v.Contexts) == 0 || len(v.HMACs) == 0 {
+	if len(v.Records) == 0 || len(v.Ciphertexts) == 0 || len(v.Contexts) == 0 || len(v.HMACs) == 0 || len(v.Logs) == 0 {
 		t.Fatal("vectors.json lacks vectors")
 	}
 	return v
@@ -116,6 +123,45 @@ func TestCiphertextsOfKESAndOursAreOpened(t *testing.T) {
 	}
 }
 
+func TestStoresOfKeysWithALogAreRead(t *testing.T) {
+	t.Parallel()
+	for _, v := range readVectors(t).Logs {
+		t.Run(v.Name, func(t *testing.T) {
+			t.Parallel()
+			store := newFakeStore()
+			for entry, value := range v.Entries {
+				if err := store.Create(t.Context(), entry, []byte(value)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			l := newTestLocal(t, LocalOptions{Store: store})
+			versions, err := l.KeyVersions(t.Context(), "key")
+			if len(v.States) == 0 {
+				if !errors.Is(err, ErrCorruptKey) && !errors.Is(err, ErrKeyNotFound) {
+					t.Errorf("KeyVersions: %+v, %v", versions, err)
+				}
+				return
+			}
+			if err != nil || len(versions) != len(v.States) {
+				t.Fatalf("KeyVersions: %+v, %v", versions, err)
+			}
+			want := map[VersionState]error{VersionRetired: ErrVersionRetired, VersionDoomed: ErrVersionRetired, VersionDestroyed: ErrVersionDestroyed}
+			for i, state := range v.States {
+				if versions[i].State != state {
+					t.Errorf("version %d is %v, want %v", i+1, versions[i].State, state)
+				}
+				got, err := l.Decrypt(t.Context(), "key", v.Ciphertexts[i], v.Context)
+				if !errors.Is(err, want[state]) || err == nil && !bytes.Equal(got, v.Plaintext) {
+					t.Errorf("version %d: %x, %v", i+1, got, err)
+				}
+			}
+			if _, err := l.HMAC(t.Context(), "key", nil); err != nil {
+				t.Errorf("HMAC: %v", err)
+			}
+		})
+	}
+}
+
 func TestHMACIsTheOneOfTheKeysHMACKey(t *testing.T) {
 	t.Parallel()
 	for _, v := range readVectors(t).HMACs {
@@ -146,6 +192,13 @@ func TestExamplesOfTheFormatPageAreVectors(t *testing.T) {
 		t.Fatal(err)
 	}
 	wanted := map[string]string{"AES256": "", "ChaCha20": "", "version 2": "", "record": ""}
+	for _, log := range readVectors(t).Logs {
+		if log.Name == "destroyed" {
+			for entry, value := range log.Entries {
+				wanted[entry] = value
+			}
+		}
+	}
 	v := readVectors(t)
 	for _, c := range v.Ciphertexts {
 		if _, ok := wanted[c.Name]; ok {

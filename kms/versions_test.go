@@ -264,18 +264,26 @@ func TestWhatAnotherServerDoesIsSeenInSeconds(t *testing.T) {
 func TestVersionsThatWereDamagedOpenNothing(t *testing.T) {
 	t.Parallel()
 	for name, damage := range map[string]func(s *fakeStore, secret, event, root string){
-		"the secret is gone":       func(s *fakeStore, secret, _, _ string) { delete(s.values, secret) },
-		"another secret":           func(s *fakeStore, secret, _, _ string) { s.values[secret] = newKeyVersion(2, time.Now(), "").marshalEntry() },
-		"of another number":        func(s *fakeStore, secret, _, _ string) { s.values[secret] = newKeyVersion(3, time.Now(), "").marshalEntry() },
-		"no secret":                func(s *fakeStore, secret, _, _ string) { s.values[secret] = []byte("x") },
-		"a record for a secret":    func(s *fakeStore, secret, _, _ string) { s.values[secret] = s.values["key"] },
-		"an event that is none":    func(s *fakeStore, _, event, _ string) { s.values[event] = []byte("{}") },
-		"an event cut":             func(s *fakeStore, _, event, _ string) { s.values[event] = s.values[event][:20] },
-		"an event with more":       func(s *fakeStore, _, event, _ string) { s.values[event] = append(s.values[event], "{}"...) },
-		"an unknown member":        func(s *fakeStore, _, event, _ string) { s.values[event] = []byte(`{"event":"retire","version":1,"what":1}`) },
-		"an event of the newest":   func(s *fakeStore, _, event, _ string) { s.values[event] = []byte(`{"event":"retire","version":1}`) },
-		"a root that is none":      func(s *fakeStore, _, _, root string) { s.values[root] = []byte(`{"log":"../x"}`) },
-		"the root of another key":  func(s *fakeStore, _, _, root string) { s.values[root] = bytes.Replace(s.values[root], []byte(`"first":"`), []byte(`"first":"00`), 1) },
+		"the secret is gone": func(s *fakeStore, secret, _, _ string) { delete(s.values, secret) },
+		"another secret": func(s *fakeStore, secret, _, _ string) {
+			s.values[secret] = newKeyVersion(2, time.Now(), "").marshalEntry()
+		},
+		"of another number": func(s *fakeStore, secret, _, _ string) {
+			s.values[secret] = newKeyVersion(3, time.Now(), "").marshalEntry()
+		},
+		"no secret":             func(s *fakeStore, secret, _, _ string) { s.values[secret] = []byte("x") },
+		"a record for a secret": func(s *fakeStore, secret, _, _ string) { s.values[secret] = s.values["key"] },
+		"an event that is none": func(s *fakeStore, _, event, _ string) { s.values[event] = []byte("{}") },
+		"an event cut":          func(s *fakeStore, _, event, _ string) { s.values[event] = s.values[event][:20] },
+		"an event with more":    func(s *fakeStore, _, event, _ string) { s.values[event] = append(s.values[event], "{}"...) },
+		"an unknown member": func(s *fakeStore, _, event, _ string) {
+			s.values[event] = []byte(`{"event":"retire","version":1,"what":1}`)
+		},
+		"an event of the newest": func(s *fakeStore, _, event, _ string) { s.values[event] = []byte(`{"event":"retire","version":1}`) },
+		"a root that is none":    func(s *fakeStore, _, _, root string) { s.values[root] = []byte(`{"log":"../x"}`) },
+		"the root of another key": func(s *fakeStore, _, _, root string) {
+			s.values[root] = bytes.Replace(s.values[root], []byte(`"first":"`), []byte(`"first":"00`), 1)
+		},
 		"another record":           func(s *fakeStore, _, _, _ string) { s.values["key"] = NewKey(time.Now(), "").MarshalRecord() },
 		"a record with versions":   func(s *fakeStore, _, _, _ string) { s.values["key"] = []byte(readVectors(t).recordWithVersions(t)) },
 		"a record that disappears": func(s *fakeStore, _, _, _ string) { delete(s.values, "key") },

@@ -214,6 +214,45 @@ func TestIdentityOf(t *testing.T) {
 	fails(t, 2, "give both", nil, "", "identity", "new", "--key", "x")
 }
 
+func TestMigrateTakesVersionsAlong(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	data := []string{"--data-dir", dir + "/data"}
+	run := func(input string, args ...string) string { return ok(t, nil, input, append(args, data...)...) }
+	from := write(t, filepath.Join(dir, "from.yml"), "keystore: {fs: {path: "+dir+"/data/keys, masterkey: {file: "+dir+"/data/master.key}}}\n")
+	to := write(t, filepath.Join(dir, "to.yml"), "keystore: {fs: {path: "+dir+"/plain}}\n")
+	seal := write(t, filepath.Join(dir, "seal.yml"), "kms: {config: to.yml}\n")
+	run("", "key", "create", "--init", "k")
+	first := run("one", "key", "encrypt", "k")
+	migrate := func() string { return ok(t, nil, "", "kms", "migrate", "--from", from, "--to", to, "k") }
+	if out := migrate(); out != "1 keys copied and verified, 0 there already, 0 failed\n" {
+		t.Errorf("%q", out)
+	}
+	if out := run("", "key", "rotate", "k"); out != "rotated k version 2\n" {
+		t.Errorf("%q", out)
+	}
+	second := run("two", "key", "encrypt", "k")
+	run("", "key", "rotate", "k")
+	run("", "key", "retire", "--force", "k", "1")
+	for _, want := range []string{"1 keys copied and verified, 0 there already, 0 failed\n", "0 keys copied and verified, 1 there already, 0 failed\n"} {
+		if out := migrate(); out != want { // it has gone on since it was copied
+			t.Errorf("%q, want %q", out, want)
+		}
+	}
+	if out := ok(t, nil, second, "key", "decrypt", "k", "--config", seal); out != "two" {
+		t.Errorf("the copy of version 2 decrypts %q", out)
+	}
+	fails(t, 1, "retired", nil, first, "key", "decrypt", "k", "--config", seal)
+	out := ok(t, nil, "", "key", "ls", "--versions", "--config", seal)
+	if lines := strings.Split(strings.TrimSpace(out), "\n"); len(lines) != 4 || !strings.Contains(lines[1], "retired") || !strings.Contains(lines[2], "decrypt-only") || !strings.Contains(lines[3], "active") {
+		t.Errorf("key ls --versions: %s", out)
+	}
+	fails(t, 2, "is no version", nil, "", "key", "retire", "k", "zero", "--config", seal)
+	fails(t, 2, "no waiting time", nil, "", "key", "destroy", "k", "1", "--after", "soon", "--config", seal)
+	fails(t, 1, "not known what still uses it", nil, "", "key", "destroy", "k", "2", "--now", "--config", seal)
+	fails(t, 1, "not confirmed", nil, "3\n", "key", "destroy", "k", "2", "--now", "--force", "--config", seal)
+}
+
 func TestMigrateCopiesVerifiesAndCanBeRepeated(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -139,7 +139,7 @@ func (c *Client) GenerateDEK(ctx context.Context, name string, encContext []byte
 	}
 	defer clear(out.Plaintext)
 	out.note(ctx)
-	dek := kms.DEK{Ciphertext: out.Ciphertext, KeyName: name, KeyVersion: max(out.Version, 1)}
+	dek := kms.DEK{Ciphertext: out.Ciphertext, KeyName: name, KeyVersion: max(out.Version, kms.CiphertextVersion(out.Ciphertext))}
 	if len(out.Ciphertext) == 0 {
 		return kms.DEK{}, fmt.Errorf("generate DEK: %w: %w", kms.ErrUnavailable, errNotReadable)
 	}

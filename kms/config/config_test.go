@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -239,6 +240,11 @@ func TestRefusals(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ name, text, want string }{
 		{"unknown key", server("tsl: {}"), `kes.yml:4:1: configuration: unknown key "tsl"`},
+		{"no age", server("rotate_after: soon"), "kes.yml:4:15: rotate_after: write a number of days"},
+		{"an age of hours", server("rotate_after: {a: 2h}"), "from 1d"},
+		{"an age that never comes", server("rotate_after: {a: 36501d}"), "from 1d to 36500d"},
+		{"no pattern", server("rotate_after: {'a*b': 3d}"), "no pattern of key names"},
+		{"no pattern at all", server("rotate_after: {'': 3d}"), "no pattern of key names"},
 		{"unknown nested key", server("log: {eror: on}"), `kes.yml:4:7: log: unknown key "eror"; known are audit, error, format`},
 		{"capital letter", server("Policy: {}"), "write policy"},
 		{"unset variable", server("address: ${ADDR}"), "kes.yml:4:10: environment variable ADDR is not set"},
@@ -445,4 +451,16 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("embedded refuses what a server accepts: %v", err)
 		}
 	})
+}
+
+func TestRotateAfter(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	if got, want := parse(t, server("rotate_after: 365d")).RotateAfter, []config.RotateAfter{{"*", 365 * day}}; !slices.Equal(got, want) {
+		t.Errorf("%v", got)
+	}
+	got := parse(t, server("rotate_after:", "  my-key: 30d", "  my-*: 720h", "  '*': 1d")).RotateAfter
+	if want := []config.RotateAfter{{"my-key", 30 * day}, {"my-*", 30 * day}, {"*", day}}; !slices.Equal(got, want) {
+		t.Errorf("%v", got)
+	}
 }

@@ -26,7 +26,7 @@ func (d *decoder) decodeRotateAfter(n *node) []RotateAfter {
 	for _, f := range n.Fields {
 		pattern := f.Key.Text
 		switch {
-		case pattern == "" || kms.ValidateListPattern(pattern) != nil:
+		case !isPattern(pattern):
 			d.errorf(f.Key, "rotate_after: %q is no pattern of key names; write a name, or the beginning of names and *", pattern)
 		case slices.ContainsFunc(rules, func(r RotateAfter) bool { return r.Pattern == pattern }):
 			d.errorf(f.Key, "rotate_after: %q is there twice; keep one", pattern)
@@ -35,6 +35,15 @@ func (d *decoder) decodeRotateAfter(n *node) []RotateAfter {
 		}
 	}
 	return rules
+}
+
+// isPattern says whether names of keys can fit a pattern.
+func isPattern(pattern string) bool {
+	prefix, all := strings.CutSuffix(pattern, "*")
+	if all {
+		prefix += "x"
+	}
+	return kms.ValidateKeyName(prefix) == nil
 }
 
 // age reads days, such as 365d, or a duration.

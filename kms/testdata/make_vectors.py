@@ -262,8 +262,50 @@ def contexts():
     return [{"members": m, "canonical": canonical(dict(sorted(m.items(), key=lambda kv: kv[0].encode())))} for m in members]
 
 
+def logs():
+    """Stores of a key "key", as section 8 describes them, and what they open."""
+    log = "0011223344556677"
+
+    def fingerprint(secret):
+        return hmac.new(secret, b"bucketseal KMS key fingerprint v1", hashlib.sha256).digest()[:16].hex()
+
+    def event(name, version, **more):
+        return json.dumps({"event": name, "version": version, "at": "2023-11-14T22:13:21Z"} | more, separators=(",", ":"))
+
+    first = b64(record(1))
+    root = json.dumps({"log": log, "first": fingerprint(SECRET)}, separators=(",", ":"))
+    rotated = event("rotate", 2, by="somebody", fingerprint=fingerprint(SECRET2))
+    second = b64(later(2, 2))
+    destroyed = event("destroyed", 1, kept={"created_at": "2023-11-14T22:13:20.123456789Z", "created_by": "somebody", "hmac": b64(HMAC_KEY)})
+    prefix = "key@" + log
+    base = {"key": first, "key@log": root, prefix + ".1": rotated, prefix + ".v2": second}
+    header2 = MAGIC + struct.pack(">I", 2)
+    opened = [b64(raw("AES256", SECRET, DEK, CONTEXT)), b64(header2 + raw("ChaCha20", SECRET2, DEK, header2 + CONTEXT))]
+
+    def one(name, entries, *states):
+        return {"name": name, "entries": entries, "states": states, "context": b64(CONTEXT), "ciphertexts": opened, "plaintext": b64(DEK)}
+
+    without = {k: v for k, v in base.items() if k != "key"}
+    return [
+        one("rotated", base, "decrypt-only", "active"),
+        one("a root without events", {"key": first, "key@log": root}, "active"),
+        one("a secret without its event", {"key": first, "key@log": root, prefix + ".v2": second}, "active"),
+        one("retired", base | {prefix + ".2": event("retire", 1)}, "retired", "active"),
+        one("restored", base | {prefix + ".2": event("retire", 1), prefix + ".3": event("restore", 1)}, "decrypt-only", "active"),
+        one("doomed", base | {prefix + ".2": event("doom", 1, due="2023-11-21T22:13:21Z")}, "to be destroyed", "active"),
+        one("destroyed", without | {prefix + ".2": destroyed}, "destroyed", "active"),
+        one("destroyed, its record not yet removed", base | {prefix + ".2": destroyed}, "destroyed", "active"),
+        one("deleted", base | {prefix + ".2": event("deleted", 0)}),
+        one("deleted, some entries removed", {k: v for k, v in without.items() if not k.endswith("v2")} | {prefix + ".2": event("deleted", 0)}),
+        one("the log of another key", base | {"key@log": root.replace(fingerprint(SECRET), fingerprint(SECRET2))}),
+        one("no secret", {k: v for k, v in base.items() if not k.endswith("v2")}),
+        one("a version left out", base | {prefix + ".1": rotated.replace(":2,", ":3,")}),
+    ]
+
+
 vectors = {
     "records": records(), "ciphertexts": ciphertexts(), "contexts": contexts(),
+    "logs": logs(),
     "hmacs": [{"key": b64(record(1)), "message": b64(m), "hmac": b64(hmac.new(HMAC_KEY, m, hashlib.sha256).digest())}
               for m in (b"", b"root access key", bytes(1000))],
 }

@@ -210,3 +210,27 @@ func TestIssuedDEKIsConfirmedWhenItsLeaseIsOver(t *testing.T) {
 		}
 	})
 }
+
+// A shared DEK of an older version gives way within the lease, and not after minutes.
+func TestSharedDEKsGiveWayToANewVersion(t *testing.T) {
+	t.Parallel()
+	b := newTestBucketKeys(t, time.Hour)
+	now := time.Now()
+	b.now = func() time.Time { return now }
+	first, _, err := b.generate(t.Context(), "k", nil)
+	if err != nil || kms.CiphertextVersion(first.Ciphertext) != 1 {
+		t.Fatal(err)
+	}
+	if _, err := b.kms.RotateKey(t.Context(), "k", 1); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(2 * dekLease)
+	second, _, err := b.generate(t.Context(), "k", nil)
+	if err != nil || kms.CiphertextVersion(second.Ciphertext) != 2 {
+		t.Errorf("version %d, %v", kms.CiphertextVersion(second.Ciphertext), err)
+	}
+	third, _, err := b.generate(t.Context(), "k", nil)
+	if err != nil || !bytes.Equal(second.Ciphertext, third.Ciphertext) {
+		t.Errorf("the new DEK is not shared: %v", err)
+	}
+}

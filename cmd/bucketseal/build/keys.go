@@ -25,7 +25,7 @@ type Keys struct {
 	Settings *kmsconfig.Config
 	// local is the service if its keys are in this process, else nil.
 	local   *kms.Local
-	closers  []func()
+	closers []func()
 }
 
 // Close ends the service and frees its store.
