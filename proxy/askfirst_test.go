@@ -23,10 +23,10 @@ var own = map[string]bool{
 
 // keepers lie below the engine, and are what the credential keeps: notes, manifests, rules,
 // pins, identities. What they keep reaches callers through the functions that use them.
-// The others are for tests, and have no MinIO.
+// The others are for tests or read files, and have no MinIO.
 var keepers = []string{
 	"system", "manifest", "pins", "identity", "testdata",
-	"storage/memory", "storage/simulation", "storage/storagetest", "vault/vaulttest",
+	"storage/memory", "storage/simulation", "storage/storagetest", "vault/vaulttest", "offline/copies", "offline/drive",
 }
 
 // serviceUses returns the functions of every package that speak to the storage under the

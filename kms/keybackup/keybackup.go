@@ -73,6 +73,10 @@ func Take(ctx context.Context, from kms.Store, about About) (*Backup, error) {
 	b := &Backup{About: about}
 	var failed []error
 	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			failed = append(failed, err)
+			break
+		}
 		value, err := from.Get(ctx, name)
 		switch {
 		case errors.Is(err, kms.ErrKeyNotFound): // deleted meanwhile
@@ -80,9 +84,6 @@ func Take(ctx context.Context, from kms.Store, about About) (*Backup, error) {
 			failed = append(failed, fmt.Errorf("read key %q: %w", name, err))
 		default:
 			b.Entries = append(b.Entries, Entry{Name: name, Value: value})
-		}
-		if ctx.Err() != nil {
-			break
 		}
 	}
 	if err := errors.Join(failed...); err != nil {

@@ -294,6 +294,28 @@ func TestAnUnreadableKeyFailsTheBackup(t *testing.T) {
 	}
 }
 
+// impatient is a store whose caller gives up while it is read.
+type impatient struct {
+	*mem.Store
+	giveUp func()
+}
+
+func (i impatient) Get(ctx context.Context, name string) ([]byte, error) {
+	defer i.giveUp()
+	return i.Store.Get(ctx, name)
+}
+
+func TestAnInterruptedBackupIsNone(t *testing.T) {
+	t.Parallel()
+	s := mem.New()
+	put(t, s, "a", "x")
+	put(t, s, "b", "y")
+	ctx, cancel := context.WithCancel(context.Background())
+	if _, err := keybackup.Take(ctx, impatient{s, cancel}, about()); !errors.Is(err, context.Canceled) {
+		t.Errorf("half a backup: %v", err)
+	}
+}
+
 func TestDigestIsOfTheContent(t *testing.T) {
 	t.Parallel()
 	id := identity(t)

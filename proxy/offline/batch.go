@@ -196,7 +196,7 @@ func (b *Batch) decrypt(ctx context.Context, r *Result) error {
 	defer opened.Zero()
 	r.Opened = opened
 	r.File, err = b.To(r.Object, func(w io.Writer) error {
-		r.Size, err = b.Reader.Decrypt(opened, w)
+		r.Size, err = b.Reader.Decrypt(ctx, opened, w)
 		return err
 	})
 	return err

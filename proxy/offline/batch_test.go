@@ -2,6 +2,7 @@ package offline_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -267,6 +268,35 @@ func TestProofOpensWhatItLooksAt(t *testing.T) {
 	}
 }
 
+func TestInterruptedObjectsLeaveNothing(t *testing.T) {
+	t.Parallel()
+	s := vaulttest.NewShelf(t, memory.Options{}, nil)
+	s.PutStream(t, "k", sse.ModeS3, vaulttest.Data(5<<20, 1), false)
+	from := &memoryCopy{from: s.Storage}
+	to, dir := tree(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	batch := offline.Batch{
+		Reader: reader(t, s, from, nil), From: from, SystemBucket: "bucketseal-system",
+		To: func(o *offline.Object, write func(io.Writer) error) (string, error) {
+			return to.Write(o, func(w io.Writer) error { return write(&canceling{w, cancel}) })
+		},
+	}
+	if counts, err := batch.Run(ctx); !errors.Is(err, context.Canceled) || counts.Decrypted > 0 || len(files(t, dir)) > 0 {
+		t.Errorf("%+v, %v, %d files", counts, err, len(files(t, dir)))
+	}
+}
+
+// canceling cancels once something is written.
+type canceling struct {
+	io.Writer
+	cancel func()
+}
+
+func (c *canceling) Write(p []byte) (int, error) {
+	c.cancel()
+	return c.Writer.Write(p)
+}
+
 func TestLiveStoragesAreReadAsCopies(t *testing.T) {
 	t.Parallel()
 	s := vaulttest.NewShelf(t, memory.Options{}, nil)
@@ -274,6 +304,25 @@ func TestLiveStoragesAreReadAsCopies(t *testing.T) {
 	from := &offline.Live{Storage: s.Storage, Names: func() ([]string, error) { return []string{"bucket"}, nil }}
 	if plain, _, err := decrypt(t, reader(t, s, from, nil), from, o.Name); err != nil || !bytes.Equal(plain, o.Data) {
 		t.Errorf("%d bytes, %v", len(plain), err)
+	}
+}
+
+// A storage that hides metadata must not make a proof of objects without records.
+func TestHiddenMetadataProvesNothing(t *testing.T) {
+	t.Parallel()
+	s := vaulttest.NewShelf(t, memory.Options{}, nil)
+	s.PutStream(t, "k", sse.ModeS3, []byte("x"), false)
+	s.Storage.SetRights(func(c *memory.Call) error {
+		if c.Op == memory.Get || c.Op == memory.Head {
+			return memory.Forbidden()
+		}
+		return nil
+	})
+	from := &offline.Live{Storage: s.Storage, Names: func() ([]string, error) { return []string{"bucket"}, nil }}
+	copied := &memoryCopy{from: s.Storage}
+	proof := offline.Proof{Reader: reader(t, s, copied, nil), From: from, SystemBucket: "bucketseal-system"}
+	if found, err := proof.Run(t.Context()); err != nil || found.Failed != 1 || found.Plain > 0 {
+		t.Errorf("%+v, %v", found, err)
 	}
 }
 

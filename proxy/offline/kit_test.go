@@ -92,6 +92,6 @@ func decrypt(t testing.TB, r *offline.Reader, from offline.Source, name sse.Name
 	}
 	defer opened.Zero()
 	var out bytes.Buffer
-	_, err = r.Decrypt(opened, &out)
+	_, err = r.Decrypt(t.Context(), opened, &out)
 	return out.Bytes(), opened, err
 }

@@ -2,6 +2,7 @@ package offline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -67,9 +68,14 @@ func (l *Live) entry(bucket string, e *storage.Entry) (*Object, error) {
 	for _, m := range e.Metadata {
 		o.AddMeta(m.Name, m.Value)
 	}
+	if !e.HasMetadata && !e.DeleteMarker {
+		o.Err = errHidden // and not an object without a record
+	}
 	o.Body = l.body(o)
 	return o, nil
 }
+
+var errHidden = errors.New("the storage does not show the object's metadata to the proxy's own credential, which may not read it")
 
 // Get implements Source.
 func (l *Live) Get(name sse.Name) (*Object, error) {

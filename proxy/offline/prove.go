@@ -109,9 +109,12 @@ func (p *Proof) one(ctx context.Context, s Selection, found *Proven) error {
 
 func (p *Proof) open(ctx context.Context, o *Object, found *Proven) {
 	opened, err := p.Reader.Open(ctx, o)
+	if err == nil {
+		opened.Zero()
+		err = opened.Digestless // a proxy needs it
+	}
 	switch {
 	case err == nil:
-		opened.Zero()
 		found.Opened++
 	case errors.Is(err, ErrPlain):
 		found.Plain++

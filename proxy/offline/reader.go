@@ -80,6 +80,9 @@ type Opened struct {
 	// Restored says that the manifest was found by the data, Unproven that nothing but the
 	// data says what the parts are.
 	Restored, Unproven bool
+	// Digestless says why the manifest of an object of one stream does not open, which has
+	// its MD5; else nil. The record vouches for the data.
+	Digestless error
 
 	object *Object
 	key    sse.ObjectKey
@@ -144,8 +147,8 @@ func (r *Reader) describe(ctx context.Context, o *Opened, private *sse.Private) 
 	}
 	switch {
 	case o.Record.Layout == sse.OneStream:
-		if errors.Is(err, manifest.ErrMissing) || errors.Is(err, system.ErrTampered) {
-			facts, err = sse.Facts{}, nil // it has the MD5, and no say in the data
+		if err != nil {
+			o.Digestless, facts, err = err, sse.Facts{}, nil
 		}
 		o.parts = sse.OnePart(o.Record.PlainSize, private.Nonce)
 	case err == nil:
@@ -202,7 +205,7 @@ func (r *Reader) data(object *Object) manifest.Data {
 // Decrypt writes the plaintext of an opened object to w, and returns its length. Every byte
 // was authenticated before; an error means that what was written is not all of it. ErrWrite
 // if w failed.
-func (r *Reader) Decrypt(o *Opened, w io.Writer) (int64, error) {
+func (r *Reader) Decrypt(ctx context.Context, o *Opened, w io.Writer) (int64, error) {
 	body, err := o.object.Body(0)
 	if err != nil {
 		return 0, readError(err)
@@ -211,12 +214,12 @@ func (r *Reader) Decrypt(o *Opened, w io.Writer) (int64, error) {
 	out := &writer{to: w}
 	if o.parts == nil {
 		survey := &sse.Survey{Key: &o.key, Begin: func() (plain, encrypted io.Writer) { return out, io.Discard }}
-		if _, err = survey.Run(&source{body}); err == nil && o.object.Size == 0 {
+		if _, err = survey.Run(&source{ctx, body}); err == nil && o.object.Size == 0 {
 			return 0, nil
 		}
 	} else {
 		var plain io.Reader
-		if plain, err = o.parts.Decrypt(&o.key, &source{body}, sse.Range{Length: o.parts.PlainSize()}); err == nil {
+		if plain, err = o.parts.Decrypt(&o.key, &source{ctx, body}, sse.Range{Length: o.parts.PlainSize()}); err == nil {
 			_, err = io.Copy(out, plain)
 		}
 	}
@@ -247,10 +250,16 @@ func (w *writer) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// source tells errors of the disk from those of the data.
-type source struct{ io.Reader }
+// source tells errors of the disk from those of the data, and ends with its context.
+type source struct {
+	ctx context.Context
+	io.Reader
+}
 
 func (s *source) Read(p []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
 	n, err := s.Reader.Read(p)
 	if err != nil && err != io.EOF {
 		err = readError(err)

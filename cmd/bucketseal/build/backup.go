@@ -20,6 +20,9 @@ type BackupSource struct {
 	Passphrase bool
 }
 
+// maxWorkFactor bounds what a file may ask for: 1 GiB of memory. age itself writes 18.
+const maxWorkFactor = 20
+
 // Flags adds the flags.
 func (s *BackupSource) Flags(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVarP(&s.Identities, "identity", "i", nil, "file with age identities that open the key backup (repeatable)")
@@ -53,7 +56,11 @@ func (s *BackupSource) read(a *cli.App) ([]age.Identity, error) {
 			return nil, err
 		}
 		identity, err := age.NewScryptIdentity(text)
-		return []age.Identity{identity}, err
+		if err != nil {
+			return nil, err
+		}
+		identity.SetMaxWorkFactor(maxWorkFactor)
+		return []age.Identity{identity}, nil
 	}
 	var all []age.Identity
 	for _, name := range s.Identities {
