@@ -15,7 +15,7 @@ import (
 
 // ObjectCommand is `bucketseal object`.
 func ObjectCommand(a *cli.App) *cobra.Command {
-	return cli.Group("object", "Look after stored objects", objectEncryptCommand(a), objectSweepCommand(a), objectRescueCommand(a))
+	return cli.Group("object", "Look after stored objects", objectEncryptCommand(a), objectVerifyCommand(a), objectSweepCommand(a), objectRescueCommand(a))
 }
 
 func objectSweepCommand(a *cli.App) *cobra.Command {
