@@ -90,7 +90,7 @@ func kindOf(err error) (kind Kind, passes bool) {
 		return NoManifest, false
 	case is(kms.ErrKeyNotFound, kms.ErrNotPermitted, keyring.ErrAccess, keyring.ErrKeyName):
 		return Key, false
-	case is(sse.ErrRecord):
+	case is(sse.ErrRecord, kms.ErrDecrypt): // a DEK of another key, or sealed for another object
 		return Record, false
 	case errors.As(err, &answer) && answer.Status >= 500:
 		return "", true

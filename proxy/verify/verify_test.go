@@ -114,11 +114,9 @@ func TestWhatIsWrongIsFoundAndNothingElse(t *testing.T) {
 	must(h.Storage.Flip(name(s3+"-stream-200000"), 150_000))
 	must(h.Storage.Flip(name(kms+"-parts"), 5))
 	must(h.Storage.Alter(name(s3+"-stream-65536"), "", func(o *memory.Stored) { o.Data = o.Data[:len(o.Data)-7] }))
-	must(h.Storage.Alter(name(kms+"-stream-65536"), "", func(o *memory.Stored) {
-		other, err := h.Storage.Raw(name(kms+"-stream-200000"), "")
-		must(err)
-		o.Reserved = other.Reserved
-	}))
+	other, err := h.Storage.Raw(name(kms+"-stream-0"), "")
+	must(err)
+	must(h.Storage.Alter(name(kms+"-stream-65536"), "", func(o *memory.Stored) { o.Reserved = other.Reserved }))
 	must(h.Storage.Alter(name(s3+"-stream-1"), "", func(o *memory.Stored) {
 		o.Reserved = []storage.MetaEntry{{Name: storage.RecordName, Value: "nonsense"}}
 	}))
@@ -140,17 +138,19 @@ func TestWhatIsWrongIsFoundAndNothingElse(t *testing.T) {
 // removeManifest removes the manifest of an object where it lies.
 func (h *house) removeManifest(o *vaulttest.Shelved) {
 	h.Helper()
-	found := false
+	manifests := make(map[string]sse.Name) // by version
 	h.Storage.Each(func(name sse.Name, version string, _ memory.Stored) {
 		if name.Bucket == h.System.Bucket() && strings.Contains(name.Key, o.Name.Key) {
-			found = true
-			if _, err := h.Storage.Own(storage.Actor{}).Delete(h.Context(), &storage.Delete{Name: name, Version: version}); err != nil {
-				h.Error(err)
-			}
+			manifests[version] = name
 		}
 	})
-	if !found {
+	if len(manifests) == 0 {
 		h.Fatalf("no manifest of %s", o.Name.Key)
+	}
+	for version, name := range manifests {
+		if _, err := h.Storage.Own(storage.Actor{}).Delete(h.Context(), &storage.Delete{Name: name, Version: version}); err != nil {
+			h.Fatal(err)
+		}
 	}
 	fresh := newVerifier(h)
 	h.verifier = fresh
