@@ -30,6 +30,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/takeover"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/proxy/vault"
+	"github.com/bucketseal/bucketseal/proxy/verify"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -46,6 +47,7 @@ type Server struct {
 	encryption *encryption.Settings
 	keeper     *maintenance.Keeper
 	taker      *takeover.Taker
+	verifier   *verify.Verifier
 	setup      *lifecycle.Setup
 	fitness    *lifecycle.Fitness
 	readiness  *lifecycle.Readiness
@@ -180,6 +182,13 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 		Storage: storage, Keys: keys, Manifests: manifests, Encryption: s.encryption, Ready: s.fitness.Ensure, Buckets: s.service.CreationDates,
 		PlainRead: o.PlainRead, SystemBucket: o.SystemBucket,
 	})
+	if err != nil {
+		return err
+	}
+	s.verifier, err = verify.New(verify.Options{
+		Storage: storage, Objects: objects, Ready: s.setup.Ensure, Buckets: s.service.CreationDates, Orphans: s.keeper.Orphans,
+		SystemBucket: o.SystemBucket,
+	})
 	return err
 }
 
@@ -252,6 +261,9 @@ func (s *Server) Keeper() *maintenance.Keeper { return s.keeper }
 
 // Taker returns what takes over objects from before, for commands that work without requests.
 func (s *Server) Taker() *takeover.Taker { return s.taker }
+
+// Verifier returns what verifies objects, for commands that work without requests.
+func (s *Server) Verifier() *verify.Verifier { return s.verifier }
 
 // Encryption returns the buckets' settings, for commands that work without requests.
 func (s *Server) Encryption() *encryption.Settings { return s.encryption }

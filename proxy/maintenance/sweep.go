@@ -59,6 +59,30 @@ func (k *Keeper) Sweep(ctx context.Context, o SweepOptions) (waiting int, err er
 	return waiting, k.o.SweepOthers(ctx, &o, now)
 }
 
+// orphanAge is how old a manifest is at least that Orphans tells of: no write takes longer
+// between its manifest and its end.
+const orphanAge = time.Hour
+
+// Orphans tells of the manifests that no object needs, by their names in the system bucket. It
+// removes nothing. What cannot be judged it leaves out.
+func (k *Keeper) Orphans(ctx context.Context, tell func(name string)) error {
+	now, err := k.o.Clock(ctx)
+	if err != nil {
+		return err
+	}
+	sweeper := manifest.Sweeper{
+		System: k.o.System, Lookups: lookups{k}, Age: orphanAge, Now: now, Ours: time.Now(), DryRun: true,
+		Report: func(string, string) {}, Skip: func(string, string, error) {},
+		Unneeded: func(what, name string) {
+			if what == "manifest" {
+				tell(name)
+			}
+		},
+	}
+	_, err = sweeper.Run(ctx)
+	return err
+}
+
 // SweepInBackground sweeps again and again until ctx ends.
 func (k *Keeper) SweepInBackground(ctx context.Context) {
 	for {

@@ -54,6 +54,9 @@ type Sweeper struct {
 	DryRun bool
 	// Report is called with the name of each thing that is removed. Required.
 	Report func(what, name string)
+	// Unneeded, if not nil, is called with the name of each thing that nothing needs, be it
+	// removed or not.
+	Unneeded func(what, name string)
 	// Skip is called for what stays because it, or what it belongs to, cannot be
 	// judged. Required.
 	Skip func(what, name string, err error)
@@ -342,6 +345,9 @@ func (s *Sweeper) old(n system.Note) bool {
 
 // remove removes a note that nothing needs, if that is not found for the first time.
 func (s *Sweeper) remove(ctx context.Context, what string, n system.Note) error {
+	if s.Unneeded != nil {
+		s.Unneeded(what, n.Name)
+	}
 	if !s.seen.unneeded(n, s.Age) {
 		return nil
 	}

@@ -18,7 +18,7 @@ type run struct {
 	taker *Taker
 	order *Order
 	at    storage.Backend
-	pace  *pace
+	pace  *inventory.Pace
 	began time.Time
 
 	mu    sync.Mutex
@@ -203,7 +203,7 @@ func (p *pass) version(ctx context.Context, v *inventory.Version, age time.Time,
 	case marker:
 		return p.leave(v, &leaving{reason: SameAge})
 	}
-	if err := p.pace.wait(ctx); err != nil {
+	if err := p.pace.Wait(ctx); err != nil {
 		return err
 	}
 	t := &taking{pass: p, version: v, age: age}
@@ -269,41 +269,4 @@ func (p *pass) tell() {
 	defer p.mu.Unlock()
 	sum.add(&p.Counts)
 	p.order.Progress(sum)
-}
-
-// pace lets as many things begin in a second as it is told.
-type pace struct {
-	mu   sync.Mutex
-	step time.Duration // 0 for no bound
-	next time.Time
-}
-
-func newPace(rate float64) *pace {
-	if rate <= 0 {
-		return &pace{}
-	}
-	return &pace{step: time.Duration(float64(time.Second) / rate)}
-}
-
-// wait waits for its turn, or for the context's end, whose cause it returns.
-func (p *pace) wait(ctx context.Context) error {
-	if p.step == 0 {
-		return context.Cause(ctx)
-	}
-	p.mu.Lock()
-	now := time.Now()
-	if p.next.Before(now) {
-		p.next = now
-	}
-	turn := p.next
-	p.next = p.next.Add(p.step)
-	p.mu.Unlock()
-	timer := time.NewTimer(turn.Sub(now))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
 }

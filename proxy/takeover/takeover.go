@@ -16,6 +16,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/glob"
+	"github.com/bucketseal/bucketseal/proxy/inventory"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/storage"
@@ -159,7 +160,7 @@ func (t *Taker) Run(ctx context.Context, order *Order) (*Result, error) {
 	if err != nil {
 		return done, err
 	}
-	run := &run{taker: t, order: order, at: t.o.Storage.Own(storage.Actor{}), pace: newPace(order.Rate), began: time.Now()}
+	run := &run{taker: t, order: order, at: t.o.Storage.Own(storage.Actor{}), pace: inventory.NewPace(order.Rate), began: time.Now()}
 	if order.As != nil {
 		run.at = t.o.Storage.As(storage.Actor{Credential: order.As})
 	}

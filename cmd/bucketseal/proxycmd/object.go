@@ -16,7 +16,7 @@ import (
 // ObjectCommand is `bucketseal object`.
 func ObjectCommand(a *cli.App) *cobra.Command {
 	return cli.Group("object", "Look after stored objects",
-		objectEncryptCommand(a), objectSweepCommand(a), objectRescueCommand(a), objectDecryptCommand(a))
+		objectEncryptCommand(a), objectVerifyCommand(a), objectDecryptCommand(a), objectSweepCommand(a), objectRescueCommand(a))
 }
 
 func objectSweepCommand(a *cli.App) *cobra.Command {
