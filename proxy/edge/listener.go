@@ -34,6 +34,7 @@ type Listener struct {
 	net.Listener
 	limits Connections
 	shared budget
+	corks  sync.Pool // of *[corkBuffer]byte
 
 	mu      sync.Mutex
 	open    int
@@ -133,6 +134,7 @@ type limitedConn struct {
 	listener *Listener
 	client   netip.Addr
 	account  account
+	cork     cork
 }
 
 // Read reads, and fails where headers would take more memory than there is.

@@ -155,12 +155,12 @@ func requestMemory(r *http.Request) int64 {
 	return size
 }
 
-type accountKey struct{}
+type connKey struct{}
 
 // ConnContext is for http.Server: requests know their connection by it.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	if limited := limitedOf(c); limited != nil {
-		return context.WithValue(ctx, accountKey{}, &limited.account)
+		return context.WithValue(ctx, connKey{}, limited)
 	}
 	return ctx
 }
@@ -178,11 +178,12 @@ func limitedOf(c net.Conn) *limitedConn {
 // so that only those who keep more are refused. It needs ConnContext.
 func Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a, _ := r.Context().Value(accountKey{}).(*account)
-		if a == nil {
+		c, _ := r.Context().Value(connKey{}).(*limitedConn)
+		if c == nil {
 			next.ServeHTTP(w, r)
 			return
 		}
+		a := &c.account
 		cost := requestMemory(r)
 		if !a.begin(cost) {
 			refuse(w, r)

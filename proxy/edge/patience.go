@@ -122,6 +122,7 @@ type patientWriter struct {
 	body    *patientBody // nil if there is none
 	dog     watchdog
 	began   bool
+	wrote   bool // a part of the body
 }
 
 // WriteHeader begins the answer. net/http then reads what is left of a short
@@ -159,9 +160,20 @@ func (w *patientWriter) Write(p []byte) (int, error) {
 		w.WriteHeader(http.StatusOK)
 	}
 	w.dog.watch(w.stall, w.control.SetWriteDeadline)
-	n, err := w.ResponseWriter.Write(p)
+	n, err := w.write(p)
 	w.dog.timer.Stop()
 	return n, w.stalled(err)
+}
+
+func (w *patientWriter) write(p []byte) (int, error) {
+	if w.wholeBody(p) {
+		if c := connectionOf(w.request); c != nil {
+			w.wrote = true
+			return w.writeTogether(c, p)
+		}
+	}
+	w.wrote = true
+	return w.ResponseWriter.Write(p)
 }
 
 // FlushError sends what is buffered. ErrStalled if the client takes too long.
