@@ -59,7 +59,7 @@ func (d *Decrypter) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// WriteTo writes all that is left, a package in each write. Errors are those of Read, but
+// WriteTo writes all that is left, up to two packages in each write. Errors are those of Read, but
 // io.EOF, which are then those of Err; and w's, after which reading fails with
 // io.ErrClosedPipe.
 func (d *Decrypter) WriteTo(w io.Writer) (written int64, err error) {
@@ -70,6 +70,9 @@ func (d *Decrypter) WriteTo(w io.Writer) (written int64, err error) {
 			} else if err != nil {
 				return written, err
 			}
+		}
+		if err := d.join(); err != nil {
+			return written, err
 		}
 		n, err := w.Write(d.ready[0])
 		written += int64(n)
@@ -85,6 +88,26 @@ func (d *Decrypter) WriteTo(w io.Writer) (written int64, err error) {
 		}
 		d.delivered(n)
 	}
+}
+
+// join moves the next plaintext behind the first, if it is there and both are no longer
+// than two packages: another write costs more.
+func (d *Decrypter) join() error {
+	for d.n > 1 || d.remaining > 0 && d.to-d.from >= d.at.encSize() {
+		if d.n == 1 {
+			if err := d.next(); err != nil {
+				return err
+			}
+		}
+		if len(d.ready[0])+len(d.ready[1]) > 2*PackageSize {
+			return nil
+		}
+		d.ready[0] = append(d.ready[0], d.ready[1]...) // within the buffer
+		d.n--
+		copy(d.ready[1:], d.ready[2:d.n+1])
+		d.ready[d.n] = nil
+	}
+	return nil
 }
 
 // Begin has the first n bytes of the plaintext read and decrypted, or as many as there are,

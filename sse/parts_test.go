@@ -60,6 +60,13 @@ func TestPartsDecryptRangesAcrossEveryBoundary(t *testing.T) {
 			if err != nil || !bytes.Equal(got, plain[from:to]) {
 				t.Fatalf("range [%d,%d): %v", from, to, err)
 			}
+			if d, err = p.Decrypt(&key, bytes.NewReader(enc[part.Offset:part.Offset+part.Length]), r); err != nil {
+				t.Fatal(err)
+			}
+			var written bytes.Buffer
+			if _, err := d.WriteTo(&written); err != nil || !bytes.Equal(written.Bytes(), plain[from:to]) {
+				t.Fatalf("range [%d,%d), written: %v", from, to, err)
+			}
 		}
 	}
 }
