@@ -98,7 +98,7 @@ func TestVersionsOfAKeyOfAnEmbeddedStore(t *testing.T) {
 	s.restart(t)
 	refused("version 1 of its KMS key, which is retired", http.StatusForbidden, "KMS.DisabledException")
 
-	s.mustKey(t, "restore", defaultKey, "1")
+	s.mustKey(t, "reinstate", defaultKey, "1")
 	readAll()
 	if got := readKeyState(t, s.mustKey(t, "info", "--json", defaultKey)); got.states() != "decrypt-only, active" {
 		t.Errorf("states: %s", got.states())
@@ -106,7 +106,7 @@ func TestVersionsOfAKeyOfAnEmbeddedStore(t *testing.T) {
 
 	s.mustKey(t, "destroy", defaultKey, "1", "--force", "--after", "7d")
 	refused("is retired", http.StatusForbidden, "KMS.DisabledException")
-	s.mustKey(t, "restore", defaultKey, "1")
+	s.mustKey(t, "reinstate", defaultKey, "1")
 	readAll()
 	if out, err := s.key(t, "destroy", defaultKey, "1", "--force", "--now"); err == nil || !strings.Contains(out, "not confirmed") {
 		t.Errorf("key destroy --now without an answer: %v, %s", err, out)
@@ -150,7 +150,7 @@ func TestMCReadsAcrossARotation(t *testing.T) {
 			t.Errorf("mc cat %s: %d bytes", name, len(out))
 		}
 	}
-	s.mustKey(t, "restore", defaultKey, "1")
+	s.mustKey(t, "reinstate", defaultKey, "1")
 	if out := mc.must(t, "cat", at+"/v1"); out != string(data) {
 		t.Errorf("mc cat after the restoration: %d bytes", len(out))
 	}
@@ -194,7 +194,7 @@ func TestTwoProxiesNoticeWhatIsDoneToAVersion(t *testing.T) {
 	if seen.states() != "retired, active" || seen.Version != 2 {
 		t.Errorf("key info: %+v", seen)
 	}
-	admin("restore", defaultKey, "1")
+	admin("reinstate", defaultKey, "1")
 	for i := range s.clients {
 		waitFor(t, 15*time.Second, "the version to be back", func() bool { return status(i, "a") == http.StatusOK && status(i, "b") == http.StatusOK })
 	}

@@ -29,7 +29,7 @@ type logRoot struct {
 const (
 	eventRotate    = "rotate"    // there is a new version
 	eventRetire    = "retire"    // a version opens nothing
-	eventRestore   = "restore"   // it does again
+	eventReinstate = "reinstate" // it does again
 	eventDoom      = "doom"      // it is retired, and destroyed when Due has come
 	eventDestroyed = "destroyed" // it is gone, whether or not its secret still lies there
 	eventDeleted   = "deleted"   // the key is gone, likewise
@@ -233,7 +233,7 @@ func (k *Key) apply(e logEvent) error {
 	switch e.Event {
 	case eventRetire:
 		v.state = VersionRetired
-	case eventRestore:
+	case eventReinstate:
 		v.state = VersionDecryptOnly
 	case eventDoom:
 		v.state, v.destroyAt = VersionDoomed, e.Due

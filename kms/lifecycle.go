@@ -220,12 +220,12 @@ func (k *Key) decide(change VersionChange, now time.Time) (*logEvent, error) {
 	switch {
 	case v == nil:
 		return nil, ErrVersionNotFound
-	case v == k.latest() && change.Action != Restore:
+	case v == k.latest() && change.Action != Reinstate:
 		return nil, ErrNewestVersion
 	}
 	switch change.Action {
-	case Restore:
-		e.Event = eventRestore
+	case Reinstate:
+		e.Event = eventReinstate
 		if v.state == VersionActive || v.state == VersionDecryptOnly {
 			return nil, nil
 		}
@@ -250,7 +250,7 @@ func (k *Key) decide(change VersionChange, now time.Time) (*logEvent, error) {
 		return nil, ErrVersionDestroyed
 	case change.After < 0:
 		return nil, fmt.Errorf("a time of %v: %w", change.After, ErrNotSupported)
-	case change.Action != Restore && !change.Force:
+	case change.Action != Reinstate && !change.Force:
 		return nil, ErrUsageUnknown
 	}
 	return e, nil

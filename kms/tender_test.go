@@ -74,7 +74,7 @@ func TestVersionsAreDestroyedWhenTheirTimeHasCome(t *testing.T) {
 	mustChange(t, l, VersionChange{Action: Destroy, Version: 1, After: time.Hour})
 	mustChange(t, l, VersionChange{Action: Destroy, Version: 2, After: time.Hour})
 	mustChange(t, l, VersionChange{Action: Destroy, Version: 3, After: time.Hour})
-	mustChange(t, l, VersionChange{Action: Restore, Version: 3})
+	mustChange(t, l, VersionChange{Action: Reinstate, Version: 3})
 	pass := func(what string, want ...error) {
 		t.Helper()
 		noErr(t, what, tender.Pass(t.Context()))
@@ -89,7 +89,7 @@ func TestVersionsAreDestroyedWhenTheirTimeHasCome(t *testing.T) {
 	pass("and jumps back", ErrVersionRetired, ErrVersionRetired, nil, nil)
 	now = now.Add(2 * time.Hour)
 	pass("due again", ErrVersionRetired, ErrVersionRetired, nil, nil)
-	mustChange(t, l, VersionChange{Action: Restore, Version: 2})
+	mustChange(t, l, VersionChange{Action: Reinstate, Version: 2})
 	pass("due for long", ErrVersionDestroyed, nil, nil, nil)
 	if _, err := store.Get(t.Context(), "key"); err == nil {
 		t.Error("the record of a destroyed version is still there")

@@ -10,7 +10,7 @@ import (
 // What can be wrong with a version of a key.
 var (
 	// ErrVersionRetired says that the version of a KMS key that sealed something is
-	// retired, or waits for its destruction: it opens nothing until it is restored.
+	// retired, or waits for its destruction: it opens nothing until it is reinstated.
 	ErrVersionRetired = errors.New("key version is retired")
 	// ErrVersionDestroyed says that the version is destroyed: what it sealed is lost.
 	ErrVersionDestroyed = errors.New("key version is destroyed")
@@ -52,7 +52,7 @@ const (
 	VersionActive VersionState = iota + 1
 	// VersionDecryptOnly is an older one, which opens what it sealed.
 	VersionDecryptOnly
-	// VersionRetired opens nothing until it is restored.
+	// VersionRetired opens nothing until it is reinstated.
 	VersionRetired
 	// VersionDoomed is retired, and will be destroyed at VersionInfo.DestroyAt.
 	VersionDoomed
@@ -111,7 +111,7 @@ type VersionAction string
 // The actions.
 const (
 	Retire  VersionAction = "retire"
-	Restore VersionAction = "restore"
+	Reinstate VersionAction = "reinstate"
 	Destroy VersionAction = "destroy"
 )
 
@@ -119,7 +119,7 @@ const (
 type VersionChange struct {
 	Action  VersionAction
 	Version uint32
-	// After is how long Destroy waits; until then Restore undoes it. 0 is at once.
+	// After is how long Destroy waits; until then Reinstate undoes it. 0 is at once.
 	After time.Duration
 	// Force does it although it is not known what still uses the version.
 	Force bool
@@ -136,7 +136,7 @@ type Versions interface {
 	RotateKey(ctx context.Context, name string, after uint32) (uint32, error)
 	// KeyVersions returns all versions of a key, the oldest first. ErrKeyNotFound.
 	KeyVersions(ctx context.Context, name string) ([]VersionInfo, error)
-	// ChangeVersion retires, restores or destroys a version. That it is so already is no
+	// ChangeVersion retires, reinstates or destroys a version. That it is so already is no
 	// error. ErrKeyNotFound, ErrVersionNotFound, ErrVersionDestroyed, ErrNewestVersion;
 	// ErrUsageUnknown if Force is missing.
 	ChangeVersion(ctx context.Context, name string, change VersionChange) error

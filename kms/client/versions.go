@@ -61,7 +61,7 @@ func (c *Client) ChangeVersion(ctx context.Context, name string, change kms.Vers
 	if err := kms.ValidateKeyName(name); err != nil {
 		return fmt.Errorf("%s version: %w", change.Action, err)
 	}
-	if change.Action != kms.Retire && change.Action != kms.Restore && change.Action != kms.Destroy {
+	if change.Action != kms.Retire && change.Action != kms.Reinstate && change.Action != kms.Destroy {
 		return fmt.Errorf("%q: %w", change.Action, kms.ErrNotSupported)
 	}
 	in := struct {

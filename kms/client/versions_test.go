@@ -38,7 +38,7 @@ func TestVersionsAtOurServer(t *testing.T) {
 	must(t, change(kms.Retire, 1, 0, true))
 	_, err = user.DecryptDEK(ctx, "k", old.Ciphertext, nil)
 	wantErr(t, err, kms.ErrVersionRetired)
-	must(t, change(kms.Restore, 1, 0, false))
+	must(t, change(kms.Reinstate, 1, 0, false))
 	must(t, change(kms.Destroy, 1, 48*time.Hour, true))
 	versions, err := admin.KeyVersions(ctx, "k")
 	must(t, err)
@@ -52,7 +52,7 @@ func TestVersionsAtOurServer(t *testing.T) {
 	must(t, change(kms.Destroy, 1, 0, true))
 	_, err = user.DecryptDEK(ctx, "k", old.Ciphertext, nil)
 	wantErr(t, err, kms.ErrVersionDestroyed)
-	wantErr(t, change(kms.Restore, 1, 0, false), kms.ErrVersionDestroyed)
+	wantErr(t, change(kms.Reinstate, 1, 0, false), kms.ErrVersionDestroyed)
 	if dek, err := user.DecryptDEK(ctx, "k", fresh.Ciphertext, nil); err != nil || dek != fresh.Plaintext {
 		t.Errorf("version 3: %v", err)
 	}

@@ -19,7 +19,7 @@ func extensions() []route {
 		{http.MethodPut, "/v1/key/rotate/", maxBody, normal, byPolicy, true, rotateKey},
 		{http.MethodGet, "/v1/key/versions/", 0, normal, byPolicy, false, keyVersions},
 		{http.MethodPut, "/v1/key/retire/", maxBody, normal, byPolicy, true, changeVersion(kms.Retire)},
-		{http.MethodPut, "/v1/key/restore/", maxBody, normal, byPolicy, true, changeVersion(kms.Restore)},
+		{http.MethodPut, "/v1/key/reinstate/", maxBody, normal, byPolicy, true, changeVersion(kms.Reinstate)},
 		{http.MethodPut, "/v1/key/destroy/", maxBody, normal, byPolicy, true, changeVersion(kms.Destroy)},
 	}
 }

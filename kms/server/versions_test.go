@@ -55,7 +55,7 @@ func TestVersionsOfProxiesKeysAreTheAdminsToEnd(t *testing.T) {
 	admin, user := k.asKey(k.admin), k.asKey(k.user)
 	k.do(admin, "POST", "/v1/key/create/k", "")
 	k.do(admin, "POST", "/v1/key/rotate/k", "")
-	for _, action := range []string{"retire", "restore", "destroy"} {
+	for _, action := range []string{"retire", "reinstate", "destroy"} {
 		k.expect(k.do(user, "PUT", "/v1/key/"+action+"/k", `{"version":1,"force":true}`), 403, "not authorized: insufficient permissions")
 	}
 	if a := k.do(admin, "PUT", "/v1/key/retire/k", `{"version":1,"force":true}`); a.StatusCode != 200 {

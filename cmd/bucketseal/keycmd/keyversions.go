@@ -84,7 +84,7 @@ func (v *versionCommand) command() *cobra.Command {
 	cmd := &cobra.Command{Use: v.use + " NAME VERSION", Short: v.short, Long: v.long, Args: cobra.ExactArgs(2), RunE: v.run}
 	keyFlags(cmd)
 	flags := cmd.Flags()
-	if v.action != kms.Restore {
+	if v.action != kms.Reinstate {
 		flags.BoolVar(&v.force, "force", false, "although it is not known what still uses the version")
 		flags.BoolVar(&v.accept, cli.AcceptLossFlag, false, "also of keys that seal the proxy's own data, which is lost then")
 	}
@@ -110,7 +110,7 @@ func (v *versionCommand) run(cmd *cobra.Command, args []string) error {
 		}
 	}
 	return WithKeys(v.a, cmd, false, func(ctx context.Context, keys kms.Service) error {
-		if loss := systemLoss(name); loss != "" && v.action != kms.Restore && !v.accept {
+		if loss := systemLoss(name); loss != "" && v.action != kms.Reinstate && !v.accept {
 			return fmt.Errorf("%q %s; not even --force ends a version of it, --%s does", name, loss, cli.AcceptLossFlag)
 		}
 		if v.now && v.force {
@@ -157,7 +157,7 @@ undoes it. The newest version cannot be retired; rotate the key first.`,
 
 func keyReinstateCommand(a *cli.App) *cobra.Command {
 	v := &versionCommand{
-		a: a, action: kms.Restore, done: "reinstated", use: "reinstate", short: "Let a retired version of a KMS key open again what it sealed",
+		a: a, action: kms.Reinstate, done: "reinstated", use: "reinstate", short: "Let a retired version of a KMS key open again what it sealed",
 		long: `Undoes "key retire", and "key destroy" while its waiting time lasts.`,
 	}
 	return v.command()

@@ -106,15 +106,15 @@ func testVersions(t *testing.T, s kms.Store) {
 	for range 2 { // what a store cannot create a second time would show
 		noErr(t, "Retire", change(kms.Retire, 0, true))
 		open("version 1, retired", first, kms.ErrVersionRetired)
-		noErr(t, "Restore", change(kms.Restore, 0, false))
-		open("version 1, restored", first, nil)
+		noErr(t, "Reinstate", change(kms.Reinstate, 0, false))
+		open("version 1, reinstated", first, nil)
 	}
 	noErr(t, "Destroy later", change(kms.Destroy, time.Hour, true))
 	open("version 1, to be destroyed", first, kms.ErrVersionRetired)
 	noErr(t, "Destroy", change(kms.Destroy, 0, true))
 	open("version 1, destroyed", first, kms.ErrVersionDestroyed)
 	open("version 2 after that", second, nil)
-	wantErr(t, "Restore of the destroyed", change(kms.Restore, 0, true), kms.ErrVersionDestroyed)
+	wantErr(t, "Reinstate the destroyed", change(kms.Reinstate, 0, true), kms.ErrVersionDestroyed)
 	_, err = s.Get(ctx, "key")
 	wantErr(t, "the secret of version 1", err, kms.ErrKeyNotFound)
 	wantErr(t, "CreateKey of a key without its first version", l.CreateKey(ctx, "key"), kms.ErrKeyExists)
