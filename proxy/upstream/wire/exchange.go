@@ -59,15 +59,15 @@ func (x *exchange) run() (*http.Response, error) {
 	}
 	x.began = x.c.got
 	x.abandon()
-	switch {
-	case x.ctx.Err() != nil:
-		err = context.Cause(x.ctx)
-	case x.sender != nil:
+	gone := x.ctx.Err() != nil
+	if x.sender != nil {
+		// A body that fails may end the context before its read returns.
+		x.unsent = x.settled() && x.sender.err.Load() != nil && x.sender.wrote.Load() == 0
 		err = x.sender.failure(err)
-		x.unsent = x.sender.err.Load() != nil && x.sender.wrote.Load() == 0
-		if x.unsent {
-			<-x.sender.done // it was stopped by its own error
-		}
+		gone = gone && !x.sender.bodyFailed()
+	}
+	if gone {
+		err = context.Cause(x.ctx)
 	}
 	return nil, err
 }
@@ -188,21 +188,24 @@ func (x *exchange) finish() {
 
 // sent says that the request was sent whole.
 func (x *exchange) sent() bool {
-	if x.sender == nil {
-		return true
-	}
+	return x.sender == nil || x.settled() && x.sender.err.Load() == nil
+}
+
+// settled waits a moment for the sender to end, and says whether it did.
+func (x *exchange) settled() bool {
 	select {
 	case <-x.sender.done:
+		return true
 	default:
-		patience := time.NewTimer(recyclePatience)
-		defer patience.Stop()
-		select {
-		case <-x.sender.done:
-		case <-patience.C:
-			return false
-		}
 	}
-	return x.sender.err.Load() == nil
+	patience := time.NewTimer(senderPatience)
+	defer patience.Stop()
+	select {
+	case <-x.sender.done:
+		return true
+	case <-patience.C:
+		return false
+	}
 }
 
 // abandon closes the connection: nothing that comes on it is anybody's answer.

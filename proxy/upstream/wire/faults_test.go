@@ -318,6 +318,29 @@ func TestBodiesThatAreNotWhole(t *testing.T) {
 	}
 }
 
+// endsContext is a body that ends its request's context just before it fails, as that of
+// a client that stalls does.
+type endsContext struct{ end context.CancelFunc }
+
+func (e endsContext) Read([]byte) (int, error) {
+	e.end()
+	time.Sleep(10 * time.Millisecond)
+	return 0, errOwn
+}
+
+func TestWhyABodyFailedIsTheReason(t *testing.T) {
+	noLeak(t)
+	url := rawServer(t, func(_ int, _ net.Conn, r *bufio.Reader) { _, _, _ = readRequest(r) })
+	for _, n := range []int{10, 1 << 20} {
+		ctx, cancel := context.WithCancel(t.Context())
+		req, _ := http.NewRequestWithContext(ctx, "PUT", url, endsContext{cancel})
+		req.ContentLength = int64(n)
+		if _, err := whole(newTransport(t, nil).RoundTrip(req)); !errors.Is(err, errOwn) {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+	}
+}
+
 // A server that refuses a body before it has it is heard at once.
 func TestAnAnswerThatComesEarly(t *testing.T) {
 	noLeak(t)

@@ -10,9 +10,9 @@ import (
 // maxWrite bounds what one write's bound is for, in bytes.
 const maxWrite = 256 << 10
 
-// recyclePatience is how long an answer that was read waits for the last write of its
-// request to return: the server may have been faster than the sender.
-const recyclePatience = 50 * time.Millisecond
+// senderPatience is how long a request whose answer was read, or that failed, waits for
+// its sender: the server may have been faster, and why a body failed is worth knowing.
+const senderPatience = 50 * time.Millisecond
 
 // sender sends a body that is too long to be gathered, while the answer is awaited.
 type sender struct {
@@ -52,6 +52,12 @@ type bodyError struct{ error }
 func isBodyError(err error) bool {
 	_, is := err.(bodyError) //nolint:errorlint // never wrapped
 	return is
+}
+
+// bodyFailed says that the request's body was what failed.
+func (s *sender) bodyFailed() bool {
+	p := s.err.Load()
+	return p != nil && isBodyError(*p)
 }
 
 // failure returns the reason to give for a request that failed, or err.
