@@ -110,9 +110,9 @@ type VersionAction string
 
 // The actions.
 const (
-	Retire  VersionAction = "retire"
+	Retire    VersionAction = "retire"
 	Reinstate VersionAction = "reinstate"
-	Destroy VersionAction = "destroy"
+	Destroy   VersionAction = "destroy"
 )
 
 // VersionChange is asked of ChangeVersion.

@@ -31,6 +31,8 @@ type entry struct {
 	// complete says that all metadata came with the statement of size, ETag and time;
 	// failed that something of the object cannot be read.
 	complete, failed bool
+	// restored says that the manifest was found by the data: it may be doubted.
+	restored bool
 }
 
 // told is what clients may know besides the entry.
@@ -94,7 +96,7 @@ func (l *listing) readManifests(ctx context.Context, entries []entry) error {
 		}
 		e.facts, e.known = found[ref], true
 		if own := l.o.Objects.OwnETag(ref, e.stored); own != e.stored {
-			e.stored = own
+			e.stored, e.restored = own, true
 			if !e.record.MD5ETag() {
 				e.ETag = sealed.ETag(e.record, nil, own)
 			}

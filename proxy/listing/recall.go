@@ -130,15 +130,13 @@ func (l *listing) learn(ctx context.Context, page *storage.Page, entries []entry
 func (l *listing) factOf(ctx context.Context, e *entry) (fact, bool) {
 	f := fact{known: true, size: e.Size}
 	switch {
-	case !e.complete || e.failed:
+	case !e.complete || e.failed || e.restored:
 		return fact{}, false
 	case e.record == nil:
 		return f, true
 	}
 	f.shape(e.record)
 	switch {
-	case e.late && l.o.Manifests.Restored(e.ref()):
-		return fact{}, false
 	case !f.needsVoucher() && e.record.Layout == sse.OneStream:
 		return f, true
 	case f.needsVoucher() && (!e.shown || !l.proven(ctx, e)):

@@ -371,3 +371,26 @@ func TestASmallMemoryIsRight(t *testing.T) {
 		vaulttest.WantListed(t, s.list("alice", vault.List{}), objects)
 	}
 }
+
+// An object whose manifest was found by its data is looked at each time: the manifest may
+// be a rival's.
+func TestRestoredObjectsAreNotRemembered(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, memory.Options{}, nil)
+	objects := []*vaulttest.Shelved{s.PutParts(t, "k", sse.ModeKMS, "one", "two"), s.PutParts(t, "s", sse.ModeS3, "one", "two")}
+	for _, o := range objects { // as a copy that is made over S3
+		raw, err := s.Storage.Raw(o.Name, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if etag := s.PutAsIs(t, o.Name, raw.Reserved[0].Value, raw.Data); etag == o.Stored {
+			t.Fatal("the copy has the upload's ETag")
+		}
+	}
+	for range 3 {
+		vaulttest.WantListed(t, s.list("alice", vault.List{}), objects)
+	}
+	s.asked = len(s.calls.All())
+	vaulttest.WantListed(t, s.list("alice", vault.List{}), objects)
+	s.took("full")
+}
