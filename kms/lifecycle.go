@@ -2,9 +2,10 @@ package kms
 
 import (
 	"context"
-	"crypto/rand"
+	cryptorand "crypto/rand"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 )
 
@@ -12,6 +13,23 @@ import (
 const maxRivals = 20
 
 var errManyRivals = fmt.Errorf("others change the key all the time: %w", ErrUnavailable)
+
+// giveWay is the pause before a change is tried again: rivals are to finish theirs, and
+// a store may need a moment before it shows what it has just taken.
+func giveWay(ctx context.Context, try int) error {
+	if try == 0 {
+		return nil
+	}
+	limit := time.Millisecond << min(try, 9)
+	timer := time.NewTimer(limit/2 + rand.N(limit/2))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
 
 // KeyVersions implements Service. It always asks the store.
 func (l *Local) KeyVersions(ctx context.Context, name string) ([]VersionInfo, error) {
@@ -52,12 +70,15 @@ func (l *Local) stored(ctx context.Context, name string) (*Key, error) {
 // RotateKey implements Service.
 func (l *Local) RotateKey(ctx context.Context, name string, after uint32) (number uint32, err error) {
 	err = l.change(ctx, "rotate", name, func() error {
-		for range maxRivals {
+		for try := range maxRivals {
+			if err := giveWay(ctx, try); err != nil {
+				return err
+			}
 			key, err := readKey(ctx, l.store, name)
 			if err != nil {
 				return err
 			}
-			latest, log := key.latest().number, key.log
+			latest := key.latest().number
 			if after == 0 {
 				after = latest
 			}
@@ -66,11 +87,11 @@ func (l *Local) RotateKey(ctx context.Context, name string, after uint32) (numbe
 				number = latest
 				return nil
 			}
-			if log, err = l.ensureLog(ctx, name, key); err != nil {
-				key.Zero()
+			log, err := l.ensureLog(ctx, name, key)
+			key.Zero()
+			if err != nil {
 				return err
 			}
-			key.Zero()
 			number = latest + 1
 			err = l.addVersion(ctx, name, log, number)
 			if !errors.Is(err, ErrKeyExists) {
@@ -135,14 +156,14 @@ func (l *Local) addVersion(ctx context.Context, name string, log keyLog, number 
 	if err != nil {
 		return err
 	}
-	print := v.fingerprint()
-	return l.append(ctx, name, log, logEvent{Event: eventRotate, Version: number, At: v.createdAt, By: v.createdBy, Fingerprint: &print})
+	made := v.fingerprint()
+	return l.append(ctx, name, log, logEvent{Event: eventRotate, Version: number, At: v.createdAt, By: v.createdBy, Fingerprint: &made})
 }
 
 // newKeyVersion draws the secret of a version after the first.
 func newKeyVersion(number uint32, now time.Time, createdBy string) *keyVersion {
 	v := &keyVersion{number: number, algorithm: fastestAlgorithm(), createdAt: now.UTC(), createdBy: createdBy}
-	_, _ = rand.Read(v.secret[:]) // never fails: crypto/rand ends the program instead
+	_, _ = cryptorand.Read(v.secret[:]) // never fails: crypto/rand ends the program instead
 	return v
 }
 
@@ -157,7 +178,10 @@ func (l *Local) append(ctx context.Context, name string, log keyLog, e logEvent)
 func (l *Local) ChangeVersion(ctx context.Context, name string, change VersionChange) error {
 	what := fmt.Sprintf("%s version %d of", change.Action, change.Version)
 	return l.change(ctx, what, name, func() error {
-		for range maxRivals {
+		for try := range maxRivals {
+			if err := giveWay(ctx, try); err != nil {
+				return err
+			}
 			err := l.tryChange(ctx, name, change)
 			if !errors.Is(err, ErrKeyExists) {
 				return err
@@ -283,7 +307,10 @@ func (l *Local) deleteAll(ctx context.Context, name string) error {
 	}
 	key := &Key{versions: []*keyVersion{{number: 1}}}
 	defer key.Zero()
-	for range maxRivals {
+	for try := range maxRivals {
+		if err := giveWay(ctx, try); err != nil {
+			return err
+		}
 		key, err = l.endLog(ctx, name, root.Log)
 		if !errors.Is(err, ErrKeyExists) {
 			break

@@ -175,7 +175,7 @@ func (c *Cache) decryptUncached(ctx context.Context, key cacheKey, name string, 
 		c.mu.Unlock()
 	} else if gone {
 		c.forget(name)
-	} else if err != nil && !errors.Is(err, kms.ErrUnavailable) && ctx.Err() == nil {
+	} else if !errors.Is(err, kms.ErrUnavailable) && ctx.Err() == nil {
 		c.mu.Lock()
 		c.refused(key, name, err, epoch)
 		c.mu.Unlock()

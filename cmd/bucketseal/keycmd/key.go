@@ -130,6 +130,9 @@ func InfoCommand(a *cli.App) *cobra.Command {
 					if err != nil {
 						return fmt.Errorf("%q: %w", name, err)
 					}
+					if a.KES { // KES's clients show no versions
+						return printKeyInfo(a, asJSON, keys, info, nil)
+					}
 					versions, err := keys.KeyVersions(ctx, name)
 					if err != nil && !errors.Is(err, kms.ErrNotSupported) && !errors.Is(err, kms.ErrNotPermitted) {
 						return fmt.Errorf("%q: %w", name, err)

@@ -86,7 +86,7 @@ func removalQuestion(ctx context.Context, a *cli.App, cmd *cobra.Command, keys k
 		if name == defaultKeyName {
 			use = " It is the key of SSE-S3, and of SSE-KMS without a key id, of every proxy whose configuration names no other."
 		}
-		return fmt.Sprintf("Delete the key %s at the key server %s?%s Everything sealed under it is lost for ever.", name, remoteServer(a, cmd), use)
+		return fmt.Sprintf("Delete the key %s at the key server %s?%s How many objects are sealed under it is not known. Everything sealed under it is lost for ever.", name, remoteServer(a, cmd), use)
 	}
 	question := fmt.Sprintf("Delete the key %s in %s?", name, source.Where)
 	if c, err := a.LoadConfig(cmd); err == nil {
@@ -95,7 +95,7 @@ func removalQuestion(ctx context.Context, a *cli.App, cmd *cobra.Command, keys k
 		}
 		question += rulesUsing(ctx, a, c, source, name)
 	}
-	return question + " Everything sealed under it is lost for ever."
+	return question + " How many objects are sealed under it is not known. Everything sealed under it is lost for ever."
 }
 
 // settingsUsing returns the settings that name a key.
