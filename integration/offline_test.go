@@ -367,3 +367,54 @@ func TestABackupIsProvenToOpenWhatMinIOHas(t *testing.T) {
 	wrong, _ := newAgeIdentity(t)
 	refusedSeal(t, "not encrypted to this identity", env, "", "key", "backup", "--verify", backup, "-i", wrong, "--upstream", s.minio.endpoint())
 }
+
+// A backup from stores that AWS seals opens where there is no AWS, and the other way.
+func TestKeyBackupsGoFromAnyKindOfStoreToAnyOther(t *testing.T) {
+	t.Parallel()
+	addr := moto(t)
+	const region = "eu-north-1"
+	dir := t.TempDir()
+	kesFolder(t, filepath.Join(dir, "kes"), "alpha", "beta", "Gamma")
+	key := motoKey(t, addr, region)
+	kes := writeFile(t, dir, "kes.yml", []byte("keystore: {fs: {path: "+dir+"/kes}}\n"))
+	secrets := writeFile(t, dir, "secrets.yml", []byte(secretsStore("http://"+addr, region, "kmskey: "+key)))
+	envelope := writeFile(t, dir, "envelope.yml", []byte("keystore:\n  aws:\n    kms:\n      path: "+dir+"/envelope\n      key: "+key+
+		"\n      endpoint: http://"+addr+"\n      region: "+region+"\n      credentials: {accesskey: AK, secretkey: SK}\n"))
+	identity, recipient := newAgeIdentity(t)
+	backup := func(store string) string {
+		file := filepath.Join(t.TempDir(), "keys.age")
+		mustSeal(t, nil, "", "key", "backup", "-r", recipient, "-o", file, "--keystore", store)
+		return file
+	}
+	restore := func(file, store string) {
+		t.Helper()
+		for _, want := range []string{"3 keys restored and read back, 0 there already", "0 keys restored and read back, 3 there already"} {
+			if out := mustSeal(t, nil, "", "key", "restore", file, "-i", identity, "--init", "--keystore", store); !strings.Contains(out, want) {
+				t.Errorf("%s: %q, want %q", filepath.Base(store), out, want)
+			}
+		}
+	}
+	before := folder(t, filepath.Join(dir, "kes"))
+	restore(backup(kes), secrets)
+	restore(backup(secrets), envelope)
+	sealed := folder(t, filepath.Join(dir, "envelope"))
+	back := writeFile(t, dir, "back.yml", []byte("keystore: {fs: {path: "+dir+"/back}}\n"))
+	restore(backup(envelope), back)
+	after := folder(t, filepath.Join(dir, "back"))
+	for name, value := range before {
+		if after[name] != value {
+			t.Errorf("%s came back as %q, was %q", name, after[name], value)
+		}
+		if s, ok := motoSecret(t, addr, region, name); !ok || s.SecretString != value {
+			t.Errorf("secret %s is %q", name, s.SecretString)
+		}
+		for file, content := range sealed {
+			if strings.Contains(content, value) {
+				t.Errorf("the key in %s can be read", file)
+			}
+		}
+	}
+	if len(after) != 3 || len(sealed) != 3 {
+		t.Errorf("%d keys came back of %d", len(after), len(sealed))
+	}
+}
