@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,8 +21,10 @@ type disaster struct {
 	bucket, versioned string
 	// files are the plaintexts by the files that object decrypt makes of them.
 	files map[string][]byte
-	// drive, mirror and heads are copies of the raw buckets.
+	// drive, mirror and heads are copies of the raw buckets; attributed is one by rclone,
+	// "" where that is not installed.
 	drive, mirror, heads        string
+	attributed                  string
 	backup, identity, customers string
 }
 
@@ -70,6 +73,7 @@ func newDisaster(t *testing.T) *disaster {
 		mc.must(t, "mirror", "raw/"+b, filepath.Join(d.mirror, b))
 	}
 	saveFile(t, d.heads, []byte(mc.must(t, "stat", "--recursive", "--json", "raw")))
+	d.copyByRclone(t, filepath.Join(dir, "attributed"))
 	for _, p := range []*process{d.seal.process, d.minio.process} {
 		p.kill()
 	}
@@ -77,6 +81,28 @@ func newDisaster(t *testing.T) *disaster {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// copyByRclone copies the raw buckets with their metadata as attributes of files.
+func (d *disaster) copyByRclone(t *testing.T, to string) {
+	t.Helper()
+	program, err := exec.LookPath("rclone")
+	if err != nil {
+		return
+	}
+	env := baseEnv("RCLONE_CONFIG="+filepath.Join(t.TempDir(), "none"), "RCLONE_CONFIG_RAW_TYPE=s3", "RCLONE_CONFIG_RAW_PROVIDER=Minio",
+		"RCLONE_CONFIG_RAW_ENDPOINT="+d.minio.endpoint(), "RCLONE_CONFIG_RAW_ACCESS_KEY_ID="+rootUser, "RCLONE_CONFIG_RAW_SECRET_ACCESS_KEY="+rootPassword)
+	for _, b := range []string{d.bucket, d.versioned, systemBucket} {
+		_, all, err := run(t, env, t.TempDir(), program, "copy", "--metadata", "raw:"+b, filepath.Join(to, b))
+		if strings.Contains(all, "xattr") { // this file system has none
+			t.Logf("no attributes of files: %.300s", all)
+			return
+		}
+		if err != nil {
+			t.Fatalf("rclone: %v\n%s", err, all)
+		}
+	}
+	d.attributed = to
 }
 
 func saveFile(t *testing.T, name string, data []byte) {
@@ -173,6 +199,14 @@ func TestEveryByteComesBackFromCopiesAndTheKeyBackup(t *testing.T) {
 		t.Errorf("from the mirror: %v\n%s", err, all)
 	}
 	d.wantFiles(t, dir, false, nothing)
+
+	if d.attributed != "" {
+		dir, all, err = d.decrypt(t, append(customer, "--from", d.attributed)...)
+		if err != nil {
+			t.Errorf("from rclone's copy: %v\n%s", err, all)
+		}
+		d.wantFiles(t, dir, false, nothing)
+	}
 
 	// Without metadata nothing is readable, and nothing is passed off as data.
 	dir, all, err = d.decrypt(t, "--from", d.mirror)
