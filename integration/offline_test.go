@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,8 +21,10 @@ type disaster struct {
 	bucket, versioned string
 	// files are the plaintexts by the files that object decrypt makes of them.
 	files map[string][]byte
-	// drive, mirror and heads are copies of the raw buckets.
+	// drive, mirror and heads are copies of the raw buckets; attributed is one by rclone,
+	// "" where that is not installed.
 	drive, mirror, heads        string
+	attributed                  string
 	backup, identity, customers string
 }
 
@@ -70,6 +73,7 @@ func newDisaster(t *testing.T) *disaster {
 		mc.must(t, "mirror", "raw/"+b, filepath.Join(d.mirror, b))
 	}
 	saveFile(t, d.heads, []byte(mc.must(t, "stat", "--recursive", "--json", "raw")))
+	d.copyByRclone(t, filepath.Join(dir, "attributed"))
 	for _, p := range []*process{d.seal.process, d.minio.process} {
 		p.kill()
 	}
@@ -77,6 +81,28 @@ func newDisaster(t *testing.T) *disaster {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// copyByRclone copies the raw buckets with their metadata as attributes of files.
+func (d *disaster) copyByRclone(t *testing.T, to string) {
+	t.Helper()
+	program, err := exec.LookPath("rclone")
+	if err != nil {
+		return
+	}
+	env := baseEnv("RCLONE_CONFIG="+filepath.Join(t.TempDir(), "none"), "RCLONE_CONFIG_RAW_TYPE=s3", "RCLONE_CONFIG_RAW_PROVIDER=Minio",
+		"RCLONE_CONFIG_RAW_ENDPOINT="+d.minio.endpoint(), "RCLONE_CONFIG_RAW_ACCESS_KEY_ID="+rootUser, "RCLONE_CONFIG_RAW_SECRET_ACCESS_KEY="+rootPassword)
+	for _, b := range []string{d.bucket, d.versioned, systemBucket} {
+		_, all, err := run(t, env, t.TempDir(), program, "copy", "--metadata", "raw:"+b, filepath.Join(to, b))
+		if strings.Contains(all, "xattr") { // this file system has none
+			t.Logf("no attributes of files: %.300s", all)
+			return
+		}
+		if err != nil {
+			t.Fatalf("rclone: %v\n%s", err, all)
+		}
+	}
+	d.attributed = to
 }
 
 func saveFile(t *testing.T, name string, data []byte) {
@@ -173,6 +199,14 @@ func TestEveryByteComesBackFromCopiesAndTheKeyBackup(t *testing.T) {
 		t.Errorf("from the mirror: %v\n%s", err, all)
 	}
 	d.wantFiles(t, dir, false, nothing)
+
+	if d.attributed != "" {
+		dir, all, err = d.decrypt(t, append(customer, "--from", d.attributed)...)
+		if err != nil {
+			t.Errorf("from rclone's copy: %v\n%s", err, all)
+		}
+		d.wantFiles(t, dir, false, nothing)
+	}
 
 	// Without metadata nothing is readable, and nothing is passed off as data.
 	dir, all, err = d.decrypt(t, "--from", d.mirror)
@@ -366,4 +400,55 @@ func TestABackupIsProvenToOpenWhatMinIOHas(t *testing.T) {
 	refusedSeal(t, "1 objects do not open", env, "", append(verify, "--sample", "all")...)
 	wrong, _ := newAgeIdentity(t)
 	refusedSeal(t, "not encrypted to this identity", env, "", "key", "backup", "--verify", backup, "-i", wrong, "--upstream", s.minio.endpoint())
+}
+
+// A backup from stores that AWS seals opens where there is no AWS, and the other way.
+func TestKeyBackupsGoFromAnyKindOfStoreToAnyOther(t *testing.T) {
+	t.Parallel()
+	addr := moto(t)
+	const region = "eu-north-1"
+	dir := t.TempDir()
+	kesFolder(t, filepath.Join(dir, "kes"), "alpha", "beta", "Gamma")
+	key := motoKey(t, addr, region)
+	kes := writeFile(t, dir, "kes.yml", []byte("keystore: {fs: {path: "+dir+"/kes}}\n"))
+	secrets := writeFile(t, dir, "secrets.yml", []byte(secretsStore("http://"+addr, region, "kmskey: "+key)))
+	envelope := writeFile(t, dir, "envelope.yml", []byte("keystore:\n  aws:\n    kms:\n      path: "+dir+"/envelope\n      key: "+key+
+		"\n      endpoint: http://"+addr+"\n      region: "+region+"\n      credentials: {accesskey: AK, secretkey: SK}\n"))
+	identity, recipient := newAgeIdentity(t)
+	backup := func(store string) string {
+		file := filepath.Join(t.TempDir(), "keys.age")
+		mustSeal(t, nil, "", "key", "backup", "-r", recipient, "-o", file, "--keystore", store)
+		return file
+	}
+	restore := func(file, store string) {
+		t.Helper()
+		for _, want := range []string{"3 keys restored and read back, 0 there already", "0 keys restored and read back, 3 there already"} {
+			if out := mustSeal(t, nil, "", "key", "restore", file, "-i", identity, "--init", "--keystore", store); !strings.Contains(out, want) {
+				t.Errorf("%s: %q, want %q", filepath.Base(store), out, want)
+			}
+		}
+	}
+	before := folder(t, filepath.Join(dir, "kes"))
+	restore(backup(kes), secrets)
+	restore(backup(secrets), envelope)
+	sealed := folder(t, filepath.Join(dir, "envelope"))
+	back := writeFile(t, dir, "back.yml", []byte("keystore: {fs: {path: "+dir+"/back}}\n"))
+	restore(backup(envelope), back)
+	after := folder(t, filepath.Join(dir, "back"))
+	for name, value := range before {
+		if after[name] != value {
+			t.Errorf("%s came back as %q, was %q", name, after[name], value)
+		}
+		if s, ok := motoSecret(t, addr, region, name); !ok || s.SecretString != value {
+			t.Errorf("secret %s is %q", name, s.SecretString)
+		}
+		for file, content := range sealed {
+			if strings.Contains(content, value) {
+				t.Errorf("the key in %s can be read", file)
+			}
+		}
+	}
+	if len(after) != 3 || len(sealed) != 3 {
+		t.Errorf("%d keys came back of %d", len(after), len(sealed))
+	}
 }

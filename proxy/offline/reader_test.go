@@ -196,3 +196,27 @@ func TestCopiesAreOnlyRead(t *testing.T) {
 		t.Errorf("what is not there: %v", err)
 	}
 }
+
+func BenchmarkOpen(b *testing.B) {
+	s := vaulttest.NewShelf(b, memory.Options{}, nil)
+	for name, put := range map[string]func(string) *vaulttest.Shelved{
+		"stream": func(key string) *vaulttest.Shelved { return s.PutStream(b, key, sse.ModeS3, []byte("x"), false) },
+		"parts":  func(key string) *vaulttest.Shelved { return s.PutParts(b, key, sse.ModeS3, "x", "y") },
+	} {
+		from := &memoryCopy{from: s.Storage}
+		o, err := from.Get(put(name).Name)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(name, func(b *testing.B) {
+			r := reader(b, s, from, nil)
+			for b.Loop() {
+				opened, err := r.Open(b.Context(), o)
+				if err != nil {
+					b.Fatal(err)
+				}
+				opened.Zero()
+			}
+		})
+	}
+}

@@ -246,7 +246,10 @@ func (s *Source) attributes(file string) (storage.Info, error) {
 		return info, err
 	}
 	for name, value := range all {
-		offline.AddMeta(&info, metaPrefix+name, value)
+		if !strings.HasPrefix(name, "content-") && name != "cache-control" {
+			name = metaPrefix + name
+		}
+		offline.AddMeta(&info, name, value)
 	}
 	return info, nil
 }
