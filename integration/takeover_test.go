@@ -371,3 +371,52 @@ func TestTakeOverOfAMinIOThatEncryptedItself(t *testing.T) {
 		}
 	}
 }
+
+// TestVerifyFindsWhatIsWrongAndNothingElse damages objects where they lie.
+func TestVerifyFindsWhatIsWrongAndNothingElse(t *testing.T) {
+	h := newHostile(t, "")
+	bucket := newBucket(t, h.root)
+	data := testData(200_000, 3)
+	keys := []string{"good", "flipped", "cut", "swapped", "other"}
+	for _, key := range keys {
+		h.root.put(t, bucket, key, data, nil).wantStatus(t, http.StatusOK)
+	}
+	for _, key := range []string{"parts", "lost"} {
+		u := h.root.createUpload(t, bucket, key, nil)
+		u.put(t, 1, partData(minPart+1, 1))
+		u.put(t, 3, partData(77, 2))
+		u.complete(t)
+	}
+	out, err := h.stack.command(t, "object", "verify", "--bucket", bucket)
+	if err != nil || !strings.Contains(out, `"verified":7`) || strings.Count(out, "\n") != 1 {
+		t.Fatalf("where nothing is wrong: %v %s", err, out)
+	}
+	raw := h.stack.raw()
+	// again stores an object's ciphertext anew, changed, with the record of another one.
+	again := func(key, recordOf string, change func([]byte) []byte) {
+		t.Helper()
+		body := raw.get(t, bucket, key, nil).wantStatus(t, http.StatusOK).body
+		record := raw.head(t, bucket, recordOf, nil).wantStatus(t, http.StatusOK).header.Get("X-Amz-Meta-Bucketseal")
+		raw.put(t, bucket, key, change(body), map[string]string{"X-Amz-Meta-Bucketseal": record}).wantStatus(t, http.StatusOK)
+	}
+	again("flipped", "flipped", func(b []byte) []byte { b[100_000] ^= 1; return b })
+	again("cut", "cut", func(b []byte) []byte { return b[:len(b)-1] })
+	again("swapped", "other", func(b []byte) []byte { return b })
+	h.loseManifest(t, bucket, "lost")
+	out, err = h.stack.command(t, "object", "verify", "--bucket", bucket)
+	if err == nil || !strings.Contains(err.Error(), "4 objects and versions are not as they should be") {
+		t.Errorf("where something is wrong: %v", err)
+	}
+	for key, kind := range map[string]string{"flipped": "data", "cut": "data", "swapped": "record", "lost": "manifest"} {
+		found := false
+		for line := range strings.Lines(out) {
+			found = found || strings.Contains(line, `"key":"`+key+`"`) && strings.Contains(line, `"kind":"`+kind+`"`)
+		}
+		if !found {
+			t.Errorf("%s is not found: %s", key, out)
+		}
+	}
+	if strings.Count(out, "\n") != 5 || !strings.Contains(out, `"verified":3`) {
+		t.Errorf("found: %s", out)
+	}
+}
