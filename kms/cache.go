@@ -74,6 +74,8 @@ func (o CacheOptions) withDefaults() CacheOptions {
 type keyCache struct {
 	store   Store
 	stamper Stamper // nil unless store is one
+	// absenter is nil unless store is one.
+	absenter Absenter
 	// expires says that keys are read again when opts says so: always, but for a
 	// store whose stamps say everything.
 	expires bool
@@ -98,6 +100,7 @@ type keyCache struct {
 type cacheEntry struct {
 	key     *Key
 	stamp   string
+	next    string // the entry that comes next in the key's log
 	expires time.Duration
 	used    atomic.Int64 // a time.Duration
 	looked  atomic.Int64 // when the log was last seen to end where the key says; likewise
@@ -119,6 +122,7 @@ func newKeyCache(o LocalOptions) *keyCache {
 		entries: make(map[string]*cacheEntry), missing: make(map[string]time.Duration), flights: make(map[string]*flight),
 	}
 	c.stamper, _ = o.Store.(Stamper)
+	c.absenter, _ = o.Store.(Absenter)
 	_, expiring := o.Store.(ExpiringStamper)
 	c.expires = c.stamper == nil || expiring
 	c.base, c.close = context.WithCancel(context.Background())
@@ -181,7 +185,7 @@ func (c *keyCache) aged(e *cacheEntry, now time.Duration, offline bool) (key, ol
 }
 
 func (c *keyCache) stamped(name string, e *cacheEntry, now time.Duration, offline bool) (key, old *Key, err error) {
-	stamp, err := c.stampOf(name, e.key.log.next(name))
+	stamp, err := c.stampOf(name, e.next)
 	switch {
 	case err == nil && stamp == e.stamp:
 		key, old = c.aged(e, now, offline)
@@ -292,7 +296,7 @@ func (c *keyCache) read(ctx context.Context, name string) (*cacheEntry, error) {
 	if err != nil {
 		return nil, storeError(err)
 	}
-	e.key = key
+	e.key, e.next = key, key.log.next(name)
 	e.looked.Store(int64(began))
 	return e, nil
 }

@@ -63,7 +63,7 @@ func (c *keyCache) look(name string, e *cacheEntry) {
 	ctx, cancel := context.WithTimeout(c.base, offlineLoadTime)
 	defer cancel()
 	began := c.now()
-	text, err := c.store.Get(ctx, e.key.log.next(name))
+	text, err := c.store.Get(ctx, e.next)
 	clear(text)
 	switch {
 	case errors.Is(err, ErrKeyNotFound):
@@ -96,6 +96,9 @@ func (c *keyCache) stampOf(name, next string) (string, error) {
 	}
 	if err != nil || next == "" {
 		return stamp, err
+	}
+	if c.absenter != nil && c.absenter.Absent(next) {
+		return stamp, nil
 	}
 	switch _, err := c.stamper.Stamp(next); {
 	case errors.Is(err, ErrKeyNotFound):

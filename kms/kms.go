@@ -146,6 +146,12 @@ type Stamper interface {
 	Stamp(name string) (string, error)
 }
 
+// Absenter is a Stamper that can tell yet faster that a store has no value under a name.
+// false is no answer.
+type Absenter interface {
+	Absent(name string) bool
+}
+
 // ExpiringStamper is a Stamper whose stamps do not say everything: a value that
 // has not changed may still not be had any more, because somebody else opens it.
 // Local then obeys CacheOptions.Any and Unused besides the stamp.

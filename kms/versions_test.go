@@ -71,6 +71,14 @@ func (s *cutStore) Delete(ctx context.Context, name string) error {
 	return s.cut(func() error { return s.fakeStore.Delete(ctx, name) })
 }
 
+// cutChange is a change that is cut off somewhere.
+type cutChange struct {
+	rotated bool // the key has two versions before
+	do      func(context.Context, *Local) error
+	after   error // of a DEK of version 1, once it is done; nil before
+	gone    bool  // afterwards there is no key
+}
+
 // A change that is cut off anywhere leaves a key that is as before or as after, and can
 // be done again.
 func TestChangesThatAreCutOffLeaveWholeKeys(t *testing.T) {
@@ -81,74 +89,19 @@ func TestChangesThatAreCutOffLeaveWholeKeys(t *testing.T) {
 	rotate := func(ctx context.Context, l *Local) error { _, err := l.RotateKey(ctx, "key", 1); return err }
 	rotateAgain := func(ctx context.Context, l *Local) error { _, err := l.RotateKey(ctx, "key", 2); return err }
 	remove := func(ctx context.Context, l *Local) error { return l.DeleteKey(ctx, "key") }
-	for name, c := range map[string]struct {
-		rotated       bool
-		do            func(context.Context, *Local) error
-		before, after error // of a DEK of version 1
-		gone          bool  // afterwards there is no key
-	}{
-		"rotate":        {false, rotate, nil, nil, false},
-		"rotate again":  {true, rotateAgain, nil, nil, false},
-		"retire":        {true, change(VersionChange{Action: Retire, Version: 1}), nil, ErrVersionRetired, false},
-		"doom":          {true, change(VersionChange{Action: Destroy, Version: 1, After: time.Hour}), nil, ErrVersionRetired, false},
-		"destroy":       {true, change(VersionChange{Action: Destroy, Version: 1}), nil, ErrVersionDestroyed, false},
-		"delete":        {false, remove, nil, ErrKeyNotFound, true},
-		"delete rotate": {true, remove, nil, ErrKeyNotFound, true},
+	for name, c := range map[string]cutChange{
+		"rotate":           {false, rotate, nil, false},
+		"rotate again":     {true, rotateAgain, nil, false},
+		"retire":           {true, change(VersionChange{Action: Retire, Version: 1}), ErrVersionRetired, false},
+		"doom":             {true, change(VersionChange{Action: Destroy, Version: 1, After: time.Hour}), ErrVersionRetired, false},
+		"destroy":          {true, change(VersionChange{Action: Destroy, Version: 1}), ErrVersionDestroyed, false},
+		"delete":           {false, remove, ErrKeyNotFound, true},
+		"delete a rotated": {true, remove, ErrKeyNotFound, true},
 	} {
 		for at := 1; ; at++ {
-			finished := 0
-			for _, after := range []bool{false, true} {
-				what := fmt.Sprintf("%s, cut at change %d, stored: %t", name, at, after)
-				store := newFakeStore()
-				first := newTestLocal(t, LocalOptions{Store: store})
-				noErr(t, "CreateKey", first.CreateKey(t.Context(), "key"))
-				old := mustGenerate(t, first)
-				newest := old
-				if c.rotated {
-					mustRotate(t, first, 2)
-					newest = mustGenerate(t, first)
-				}
-				dying := newTestLocal(t, LocalOptions{Store: &cutStore{fakeStore: store, at: at, after: after}})
-				if err := c.do(t.Context(), dying); err == nil {
-					finished++
-				} else {
-					wantErr(t, what, err, ErrUnavailable)
-				}
-				other := newTestLocal(t, LocalOptions{Store: store})
-				_, err := other.DecryptDEK(t.Context(), "key", old.Ciphertext, nil)
-				if !errors.Is(err, c.before) && !errors.Is(err, c.after) {
-					t.Errorf("%s: version 1: %v", what, err)
-				}
-				ended := errors.Is(err, c.after) && c.after != nil
-				_, err = other.DecryptDEK(t.Context(), "key", newest.Ciphertext, nil)
-				if newest.KeyVersion > 1 && err != nil && !c.gone {
-					t.Errorf("%s: version 2: %v", what, err)
-				}
-				if c.gone && ended != errors.Is(err, ErrKeyNotFound) {
-					t.Errorf("%s: the key opens half: version 1 ended %t, version %d: %v", what, ended, newest.KeyVersion, err)
-				}
-				if c.gone && ended {
-					// Its name may be free already. If not, it is not taken for a key.
-					if err := other.CreateKey(t.Context(), "key"); err == nil {
-						wantOpens(t, other, what+", made anew", old, ErrDecrypt)
-						continue
-					}
-					if names, err := other.ListKeys(t.Context(), ""); err != nil || len(names) > 1 {
-						t.Errorf("%s: ListKeys: %q, %v", what, names, err)
-					}
-				}
-				if err := c.do(t.Context(), other); err != nil && (!c.gone || !errors.Is(err, ErrKeyNotFound)) {
-					t.Errorf("%s: once more: %v", what, err)
-				}
-				if !c.gone {
-					wantOpens(t, newTestLocal(t, LocalOptions{Store: store}), what+", done again", old, c.after)
-					continue
-				}
-				if n := len(store.values); n != 0 && !ended {
-					t.Errorf("%s: %d entries are left", what, n)
-				}
-			}
-			if finished == 2 {
+			before := c.cutAt(t, fmt.Sprintf("%s, cut before change %d", name, at), at, false)
+			after := c.cutAt(t, fmt.Sprintf("%s, cut after change %d", name, at), at, true)
+			if before && after {
 				break
 			}
 			if at > 20 {
@@ -156,6 +109,57 @@ func TestChangesThatAreCutOffLeaveWholeKeys(t *testing.T) {
 			}
 		}
 	}
+}
+
+// cutAt cuts the change off and says whether it came to its end before.
+func (c cutChange) cutAt(t *testing.T, what string, at int, after bool) (finished bool) {
+	t.Helper()
+	store := newFakeStore()
+	first := newTestLocal(t, LocalOptions{Store: store})
+	noErr(t, "CreateKey", first.CreateKey(t.Context(), "key"))
+	old := mustGenerate(t, first)
+	newest := old
+	if c.rotated {
+		mustRotate(t, first, 2)
+		newest = mustGenerate(t, first)
+	}
+	dying := newTestLocal(t, LocalOptions{Store: &cutStore{fakeStore: store, at: at, after: after}})
+	if err := c.do(t.Context(), dying); err == nil {
+		finished = true
+	} else {
+		wantErr(t, what, err, ErrUnavailable)
+	}
+	other := newTestLocal(t, LocalOptions{Store: store})
+	_, err := other.DecryptDEK(t.Context(), "key", old.Ciphertext, nil)
+	if err != nil && !errors.Is(err, c.after) || finished && !errors.Is(err, c.after) {
+		t.Errorf("%s: version 1: %v", what, err)
+	}
+	ended := err != nil
+	_, err = other.DecryptDEK(t.Context(), "key", newest.Ciphertext, nil)
+	if c.rotated && !c.gone && err != nil {
+		t.Errorf("%s: version 2: %v", what, err)
+	}
+	if !c.gone {
+		if err := c.do(t.Context(), other); err != nil {
+			t.Errorf("%s: once more: %v", what, err)
+		}
+		wantOpens(t, newTestLocal(t, LocalOptions{Store: store}), what+", done again", old, c.after)
+		return finished
+	}
+	if ended != errors.Is(err, ErrKeyNotFound) {
+		t.Errorf("%s: the key opens half: version 1 ended %t, version %d: %v", what, ended, newest.KeyVersion, err)
+	}
+	if ended && other.CreateKey(t.Context(), "key") == nil { // its name was free already
+		wantOpens(t, other, what+", made anew", old, ErrDecrypt)
+		return finished
+	}
+	if err := other.DeleteKey(t.Context(), "key"); err != nil {
+		t.Errorf("%s: once more: %v", what, err)
+	}
+	if n := len(store.values); n != 0 {
+		t.Errorf("%s: %d entries are left", what, n)
+	}
+	return finished
 }
 
 // Rivals over one store, with caches of their own, agree on every version.

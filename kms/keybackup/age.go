@@ -2,6 +2,7 @@ package keybackup
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -12,13 +13,18 @@ import (
 )
 
 // Write encrypts a backup to all of the recipients: any of their identities opens it. The
-// unencrypted file is in memory only.
+// unencrypted file is in memory only. ErrDamaged for entries that Read would refuse.
 func (b *Backup) Write(dst io.Writer, recipients ...age.Recipient) error {
 	plain, err := b.encode()
 	if err != nil {
 		return fmt.Errorf("key backup: %w", err)
 	}
 	defer clear(plain)
+	back, err := decode(bytes.NewReader(plain))
+	if err != nil { // what is written can be read
+		return fmt.Errorf("key backup: a store's entries do not make one: %w", err)
+	}
+	back.Zero()
 	w, err := age.Encrypt(dst, recipients...)
 	if err != nil {
 		return fmt.Errorf("encrypt the key backup: %w", err)

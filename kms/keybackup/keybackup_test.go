@@ -316,6 +316,22 @@ func TestAnInterruptedBackupIsNone(t *testing.T) {
 	}
 }
 
+func TestWhatCouldNotBeReadIsNotWritten(t *testing.T) {
+	t.Parallel()
+	for name, b := range map[string]*keybackup.Backup{
+		"a path":         {Entries: []keybackup.Entry{{Name: "a/b", Value: []byte("x")}}},
+		"twice":          {Entries: []keybackup.Entry{{Name: "a", Value: []byte("x")}, {Name: "a", Value: []byte("y")}}},
+		"nothing":        {},
+		"a long value":   {Entries: []keybackup.Entry{{Name: "a", Value: make([]byte, 3<<20)}}},
+		"a name of none": {Entries: []keybackup.Entry{{Value: []byte("x")}}},
+	} {
+		var file bytes.Buffer
+		if err := b.Write(&file, identity(t).Recipient()); !errors.Is(err, keybackup.ErrDamaged) || file.Len() > 0 {
+			t.Errorf("%s: %v, %d bytes", name, err, file.Len())
+		}
+	}
+}
+
 func TestDigestIsOfTheContent(t *testing.T) {
 	t.Parallel()
 	id := identity(t)

@@ -87,9 +87,12 @@ type Backend interface {
 	// ObjectParts returns the parts that a stored object was put together from.
 	ObjectParts(context.Context, *Get) ([]ObjectPart, error)
 
-	// Retains says whether a bucket gives what is stored there a retention that its writer
-	// does not ask for.
-	Retains(ctx context.Context, bucket string) (bool, error)
+	// Locks says whether versions of a bucket can be locked, and whether what is stored there
+	// gets a retention that its writer does not ask for.
+	Locks(ctx context.Context, bucket string) (locks, retains bool, err error)
+	// ReadsLock says whether the actor is told of an object's retention and legal hold: nil,
+	// or the storage's refusal. Whoever may not read them gets an answer without them.
+	ReadsLock(context.Context, *Get) error
 
 	// May says whether the actor may do something, and does not do it: nil, or the
 	// storage's refusal. Rights are judged before all else, so that what the proxy finds

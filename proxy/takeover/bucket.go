@@ -3,6 +3,7 @@ package takeover
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -28,10 +29,10 @@ type run struct {
 // pass is one look at all that a bucket has.
 type pass struct {
 	*run
-	// whole is why nothing in the bucket is taken over, nil if things are; retains says that
-	// the bucket gives what is stored a retention.
-	whole   error
-	retains bool
+	// whole is why nothing in the bucket is taken over, nil if things are; locks says that its
+	// versions may be locked, retains that what is stored gets a retention.
+	whole          error
+	locks, retains bool
 	// n is the pass's number, from 1; after the last one none follows.
 	n    int
 	last bool
@@ -49,14 +50,14 @@ func (r *run) bucket(ctx context.Context, name string) (Bucket, error) {
 	if err != nil && !errors.As(err, &whole) {
 		return out, err
 	}
-	retains := false
+	locks, retains := false, false
 	if whole == nil {
-		if retains, err = r.at.Retains(ctx, name); err != nil {
-			return out, err
+		if locks, retains, err = r.at.Locks(ctx, name); err != nil {
+			return out, fmt.Errorf("has the bucket object lock: %w", err)
 		}
 	}
 	for n := 1; ; n++ {
-		p := &pass{run: r, retains: retains, n: n, last: n == maxPasses}
+		p := &pass{run: r, locks: locks, retains: retains, n: n, last: n == maxPasses}
 		if whole != nil {
 			p.whole = whole
 		}

@@ -66,8 +66,23 @@ func (t *taking) get() *storage.Get {
 	return &storage.Get{Name: t.version.Name, Version: t.version.ID, IfMatch: t.version.ETag, Checksums: true}
 }
 
+// readsLock refuses a version whose retention MinIO would hide, and that would lose it.
+func (t *taking) readsLock(ctx context.Context) error {
+	if !t.locks {
+		return nil
+	}
+	err := t.at.ReadsLock(ctx, &storage.Get{Name: t.version.Name, Version: t.version.ID})
+	if errors.Is(err, storage.ErrForbidden) {
+		return leave(Refused, "it cannot be told whether it is locked, without s3:GetObjectRetention and s3:GetObjectLegalHold: %w", err)
+	}
+	return err
+}
+
 // look says whether the version could be taken over.
 func (t *taking) look(ctx context.Context) error {
+	if err := t.readsLock(ctx); err != nil {
+		return err
+	}
 	info, err := t.at.Head(ctx, t.get())
 	if err != nil {
 		return sealed.AsChanged(err)
@@ -85,6 +100,9 @@ func (t *taking) run(ctx context.Context) (done taken, err error) {
 	}
 	if asked.Mode == sse.ModeNone {
 		return done, leave(NotEncrypted, "the bucket has no rule, and auto_encryption is off")
+	}
+	if err := t.readsLock(ctx); err != nil {
+		return done, err
 	}
 	parts, err := t.layout(ctx)
 	if err != nil {

@@ -86,7 +86,7 @@ func (r *run) whole(ctx context.Context, bucket string) error {
 	case errors.Is(err, storage.ErrEncrypts):
 		return leave(OwnRule, "the bucket has an encryption rule at MinIO itself, which would encrypt objects once more: remove it there with mc encrypt clear")
 	case err != nil:
-		return fmt.Errorf("has the bucket an encryption rule at MinIO: %w", err)
+		return fmt.Errorf("has the bucket an encryption rule at MinIO: %w; which rights a credential needs for this says docs/operations.md", err)
 	}
 	return nil
 }

@@ -447,6 +447,30 @@ func TestWhatCannotBeTakenOverIsToldAndStays(t *testing.T) {
 	}
 }
 
+// TestALockThatIsHiddenIsNotLost has a storage that hides retentions from whoever may not
+// read them.
+func TestALockThatIsHiddenIsNotLost(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.versioned("bucket-lock")
+	name := sse.Name{Bucket: "bucket-lock", Key: "k"}
+	h.put(name, []byte("data"), storage.Metadata{
+		"X-Amz-Object-Lock-Mode": {"GOVERNANCE"}, "X-Amz-Object-Lock-Retain-Until-Date": {time.Now().Add(time.Hour).UTC().Format(time.RFC3339)},
+	})
+	h.Watch("bucket-lock", func(c *memory.Call) error {
+		switch {
+		case c.Op == memory.ReadLock && c.Name.Key != "":
+			return &storage.Error{Status: 403, Code: "AccessDenied"}
+		case c.Step == memory.Done && c.Op == memory.Get:
+			delete(c.Answer.(*storage.Object).Meta, "X-Amz-Object-Lock-Mode")
+		}
+		return nil
+	})
+	if b := h.run(h.order(), "bucket-lock"); b.Done != 0 || b.Clean || b.Left[takeover.Refused] != 1 {
+		t.Fatalf("%+v", b)
+	}
+}
+
 func TestTheKeyServiceIsAskedBeforeAnythingIsReplaced(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)

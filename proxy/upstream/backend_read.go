@@ -219,25 +219,44 @@ func (b *backend) ListParts(ctx context.Context, l *storage.ListParts) (*storage
 	return page, nil
 }
 
-// Retains implements storage.Backend.
-func (b *backend) Retains(ctx context.Context, bucket string) (bool, error) {
+// Locks implements storage.Backend.
+func (b *backend) Locks(ctx context.Context, bucket string) (locks, retains bool, err error) {
 	r := b.request(http.MethodGet, sse.Name{Bucket: bucket}, nil)
 	r.set("object-lock", "")
 	a, err := b.client.do(ctx, r, http.StatusOK)
 	if err != nil {
 		var refusal *storage.Error
 		if errors.As(err, &refusal) && refusal.Code == "ObjectLockConfigurationNotFoundError" {
-			return false, nil
+			return false, false, nil
 		}
-		return false, err
+		return false, false, err
 	}
 	var said struct {
 		Mode string `xml:"Rule>DefaultRetention>Mode"`
 	}
 	if err := a.parse(maxAnswer, "object lock configuration", &said); err != nil {
-		return false, err
+		return false, false, err
 	}
-	return said.Mode != "", nil
+	return true, said.Mode != "", nil
+}
+
+// ReadsLock implements storage.Backend.
+func (b *backend) ReadsLock(ctx context.Context, g *storage.Get) error {
+	for _, what := range []string{"retention", "legal-hold"} {
+		r := b.request(http.MethodGet, g.Name, nil)
+		r.version(g.Version)
+		r.set(what, "")
+		a, err := b.client.do(ctx, r, http.StatusOK)
+		var refusal *storage.Error
+		switch {
+		case err == nil:
+			_ = a.Close()
+		case errors.As(err, &refusal) && refusal.Code == "NoSuchObjectLockConfiguration": // it has none
+		default:
+			return err
+		}
+	}
+	return nil
 }
 
 // upload begins a request about an upload. It takes meta over.

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"sync"
 	"syscall"
 
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
@@ -49,19 +48,10 @@ func KeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, file string
 	if err != nil {
 		return err
 	}
-	stopTending := tend(ctx, tender)
+	tending, stopTending := context.WithCancel(ctx)
 	defer stopTending()
+	go tender.Run(tending)
 	return runKeyServer(ctx, s, listener, hup, log)
-}
-
-// tend has a key store looked after until stop is called.
-func tend(ctx context.Context, tender *kms.Tender) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	var running sync.WaitGroup
-	if tender != nil {
-		running.Go(func() { tender.Run(ctx) })
-	}
-	return func() { cancel(); running.Wait() }
 }
 
 // newKeyServer listens at c's address and serves keys there, once runKeyServer

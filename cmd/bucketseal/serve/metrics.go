@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -13,7 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
 	"github.com/bucketseal/bucketseal/proxy/config"
 )
 
@@ -24,15 +25,19 @@ func newRegistry() *prometheus.Registry {
 	return r
 }
 
-// registerTender shows whether keys are rotated as the configuration says.
-func registerTender(r *prometheus.Registry, tender *kms.Tender) {
-	if tender == nil {
-		return
+// tendKeys has the keys of this process looked after until ctx ends, and shows whether
+// they are rotated as the configuration says.
+func tendKeys(ctx context.Context, keys *build.Keys, r *prometheus.Registry, log *slog.Logger) error {
+	tender, err := keys.Tender(log)
+	if tender == nil || err != nil {
+		return err
 	}
+	go tender.Run(ctx)
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "bucketseal_kms_keys_overdue",
 		Help: "KMS keys that are older than rotate_after allows, because their rotation failed.",
 	}, func() float64 { return float64(tender.Overdue()) }))
+	return nil
 }
 
 // metricsServer answers what only operators may ask, on an address of its own:

@@ -73,15 +73,12 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 	// What runs in the background outlives ctx: it serves transfers that finish.
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	tender, err := keys.Tender(log)
-	if err != nil {
-		return err
-	}
-	registerTender(registry, tender)
 	if err := begin(background, c, keys, handler, log); err != nil {
 		return err
 	}
-	defer tend(background, tender)()
+	if err := tendKeys(background, keys, registry, log); err != nil {
+		return err
+	}
 	serving, failed := context.WithCancelCause(drained(ctx, c.Limits.Drain, handler, log))
 	defer failed(nil)
 	ended, err := exposeKeys(serving, a, c, keys, reload, failed, log)

@@ -42,6 +42,8 @@ type Store struct {
 var (
 	_ kms.Store   = (*Store)(nil)
 	_ kms.Stamper = (*Store)(nil)
+
+	_ kms.Absenter = (*Store)(nil)
 )
 
 // maxFileSize bounds what is read as a key, in bytes; a key has some hundred.

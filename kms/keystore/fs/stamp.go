@@ -12,6 +12,10 @@ import (
 // inode of a removed file to the next one.
 const settleTime = 2 * time.Second
 
+// Absent implements kms.Absenter. It makes nothing of the folder's being gone: whoever
+// asks has just seen another file of it.
+func (s *Store) Absent(name string) bool { return missing(s.path(name)) }
+
 // Stamp implements kms.Stamper: inode, size and times of the key's file. Stamps
 // of a file that was changed just now, or in the future, equal no other.
 func (s *Store) Stamp(name string) (string, error) {

@@ -9,6 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// missing says that there is no file, without the cost of an error.
+func missing(path string) bool {
+	var st unix.Stat_t
+	return unix.Stat(path, &st) == unix.ENOENT //nolint:errorlint // it is an errno, never wrapped
+}
+
 // identify returns what changes when a file is replaced or written, and when it
 // changed last.
 func identify(path string) (identity [4]uint64, changed time.Time, err error) {

@@ -270,12 +270,22 @@ func (v *version) copyData(from *version, algorithm string, onto bool) {
 	}
 }
 
-// Retains implements storage.Backend: no bucket here does.
-func (b *backend) Retains(ctx context.Context, bucket string) (bool, error) {
-	return carryOut(ctx, b.s, b.call(ReadLock, sse.Name{Bucket: bucket}, nil), nil, func() (bool, error) {
-		_, err := b.s.bucket(bucket)
-		return false, err
+// Locks implements storage.Backend: versions can be locked wherever there are some.
+func (b *backend) Locks(ctx context.Context, bucket string) (locks, retains bool, err error) {
+	locks, err = carryOut(ctx, b.s, b.call(ReadLock, sse.Name{Bucket: bucket}, nil), nil, func() (bool, error) {
+		of, err := b.s.bucket(bucket)
+		return err == nil && of.versioning == Versioned, err
 	})
+	return locks, false, err
+}
+
+// ReadsLock implements storage.Backend.
+func (b *backend) ReadsLock(ctx context.Context, g *storage.Get) error {
+	_, err := carryOut(ctx, b.s, b.call(ReadLock, g.Name, g), nil, func() (struct{}, error) {
+		_, err := b.s.find(g)
+		return struct{}{}, err
+	})
+	return err
 }
 
 // opsOf are the calls that May asks about.
