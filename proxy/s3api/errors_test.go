@@ -67,10 +67,10 @@ var mappedElsewhere = map[string]string{
 	"storage.ErrRange":            "what an *Error means",
 	"storage.ErrForbidden":        "what an *Error means",
 	"storage.ErrLocked":           "what an *Error means",
-	"inventory.ErrRights":         "for the operator's commands",
-	"takeover.ErrNoBucket":        "for the operator's commands",
-	"takeover.ErrEncryptedTwice":  "for the operator's commands",
-	"verify.ErrNoBucket":          "for the operator's commands",
+	"inventory.ErrRights":         "only the command line gets it",
+	"takeover.ErrNoBucket":        "only the command line gets it",
+	"takeover.ErrEncryptedTwice":  "only the command line gets it",
+	"verify.ErrNoBucket":          "only the command line gets it",
 	"system.ErrConflict":          "of system objects: RulesBackend translates it",
 }
 
