@@ -146,7 +146,7 @@ func (d *decoder) entry(b *Backup) error {
 	if err := d.next(&e); err != nil {
 		return err
 	}
-	if kms.ValidateKeyName(e.Name) != nil {
+	if kms.ValidateEntryName(e.Name) != nil {
 		return fmt.Errorf("%.100q is no name of a key: %w", e.Name, ErrDamaged)
 	}
 	if n := len(b.Entries); n > 0 && b.Entries[n-1].Name >= e.Name {

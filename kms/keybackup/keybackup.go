@@ -1,5 +1,5 @@
 // Package keybackup writes all entries of a key store into one file that is encrypted with
-// age, and puts them back into a store of any kind. docs/keys.md, section 8, has the format.
+// age, and puts them back into a store of any kind. docs/keys.md, section 10, has the format.
 //
 // Entries are opaque here. They are what kms.Store.Get returns: what a store seals them with,
 // a master key or AWS KMS, is no part of a backup, so that it needs nothing but the age
@@ -154,13 +154,31 @@ func (b *Backup) Restore(ctx context.Context, to kms.Store) (Restored, error) {
 	if err := errors.Join(differ...); err != nil {
 		return done, fmt.Errorf("%w\nnothing was written", err)
 	}
-	for _, e := range missing {
+	for _, e := range inWritingOrder(missing) {
 		if err := restore(ctx, to, e); err != nil {
 			return done, fmt.Errorf("%w; %d of %d keys were written, and another run goes on", err, done.Written, len(missing))
 		}
 		done.Written++
 	}
 	return done, nil
+}
+
+// inWritingOrder sorts entries so that what is there of a key at any time is the key as it
+// once was, or no key yet.
+func inWritingOrder(entries []Entry) []Entry {
+	byName := make(map[string]Entry, len(entries))
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		byName[e.Name] = e
+		names = append(names, e.Name)
+	}
+	sorted := make([]Entry, 0, len(entries))
+	for _, key := range kms.GroupEntries(names) {
+		for _, name := range key.Entries {
+			sorted = append(sorted, byName[name])
+		}
+	}
+	return sorted
 }
 
 // has says whether a store has an entry. ErrOtherKey if it has another one of that name.

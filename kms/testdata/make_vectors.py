@@ -291,7 +291,7 @@ def logs():
         one("a root without events", {"key": first, "key@log": root}, "active"),
         one("a secret without its event", {"key": first, "key@log": root, prefix + ".v2": second}, "active"),
         one("retired", base | {prefix + ".2": event("retire", 1)}, "retired", "active"),
-        one("restored", base | {prefix + ".2": event("retire", 1), prefix + ".3": event("restore", 1)}, "decrypt-only", "active"),
+        one("reinstated", base | {prefix + ".2": event("retire", 1), prefix + ".3": event("reinstate", 1)}, "decrypt-only", "active"),
         one("doomed", base | {prefix + ".2": event("doom", 1, due="2023-11-21T22:13:21Z")}, "to be destroyed", "active"),
         one("destroyed", without | {prefix + ".2": destroyed}, "destroyed", "active"),
         one("destroyed, its record not yet removed", base | {prefix + ".2": destroyed}, "destroyed", "active"),

@@ -39,7 +39,8 @@ type sealing struct {
 // gone says that a DEK cannot be opened because its KMS key is not to be had any more, so
 // that a wrap may.
 func gone(err error) bool {
-	return errors.Is(err, kms.ErrKeyNotFound) || errors.Is(err, ErrOtherS3Key)
+	return errors.Is(err, kms.ErrKeyNotFound) || errors.Is(err, kms.ErrVersionRetired) || errors.Is(err, kms.ErrVersionDestroyed) ||
+		errors.Is(err, ErrOtherS3Key)
 }
 
 // openSealed opens an object's key: with a wrap that is known, with the record, or, if the

@@ -66,7 +66,9 @@ func New(o Options) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys := keyring.New(keyring.Options{KMS: o.KMS, Rights: nobody{}, DefaultKey: o.S3Key, S3Key: o.S3Key, FormerS3Keys: o.FormerS3Keys})
+	keys := keyring.New(keyring.Options{
+		KMS: o.KMS, Rights: nobody{}, DefaultKey: o.S3Key, S3Key: o.S3Key, FormerS3Keys: o.FormerS3Keys, Wraps: manifest.NewWraps(store),
+	})
 	return &Reader{o: o, keys: keys, system: store, manifests: manifest.New(store)}, nil
 }
 

@@ -169,7 +169,7 @@ var errorTable = []struct {
 	{kms.ErrUnavailable, intake.NewError(503, "SlowDown", "The key service cannot be reached. Please try again.")},
 	{kms.ErrCorruptKey, intake.NewError(500, "kms:KeyDecryptionFailed", "failed to decrypt data key with KMS key")},
 	{kms.ErrKeyReplaced, intake.NewError(400, "KMS.KMSInvalidStateException", "The KMS key is not the one that was used before. Ask who runs this service.")},
-	{kms.ErrVersionRetired, intake.NewError(403, "KMS.DisabledException", "The object is encrypted under a version of its KMS key that is retired. Who runs this service can restore it.")},
+	{kms.ErrVersionRetired, intake.NewError(403, "KMS.DisabledException", "The object is encrypted under a version of its KMS key that is retired. Who runs this service can reinstate it.")},
 	{kms.ErrVersionDestroyed, intake.NewError(410, "KMS.KMSInvalidStateException", "The object was encrypted under a version of its KMS key that is destroyed. Its data is lost.")},
 	{kms.ErrVersionNotFound, intake.NewError(404, "kms:KeyNotFound", "the key has no such version")},
 	{kms.ErrNewestVersion, intake.NewError(409, "KMS.KMSInvalidStateException", "It is the newest version of the key. Rotate the key first.")},
@@ -197,7 +197,7 @@ func ofVersion(err *kms.VersionError) *intake.Error {
 			fmt.Sprintf("The object was encrypted under version %d of its KMS key, which is destroyed. Its data is lost.", err.Version))
 	}
 	return intake.NewError(403, "KMS.DisabledException",
-		fmt.Sprintf("The object is encrypted under version %d of its KMS key, which is retired. Who runs this service can restore that version.", err.Version))
+		fmt.Sprintf("The object is encrypted under version %d of its KMS key, which is retired. Who runs this service can reinstate that version.", err.Version))
 }
 
 // Describe returns what a client sees of err. Internal detail stays in the log.

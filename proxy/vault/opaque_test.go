@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/checksum"
 	"github.com/bucketseal/bucketseal/proxy/conditions"
@@ -139,6 +140,7 @@ func TestCopiesHaveTheETagsOfTheirBucket(t *testing.T) {
 			k.e = md5
 			k.mustPut("k", data, from)
 			k.e = opaque
+			time.Sleep(2 * time.Millisecond) // two writes of the same bytes in one millisecond are one to listings
 			copied, err := k.copy(reading("k", from), "copy", sse.ModeS3)
 			known := from == sse.ModeS3 // it costs nothing
 			if err != nil || opaqueForm.MatchString(copied.ETag) == known || (copied.ETag == md5ETag(data)) != known {
