@@ -193,11 +193,11 @@ func (r *Record) setField(f field) error {
 			return bad()
 		}
 		r.SealedDEK = v
-	case tagBucketKey:
+	case tagBucketKey, tagOpaqueETag:
 		if len(v) != 0 {
 			return bad()
 		}
-		r.BucketKey = true
+		r.BucketKey, r.OpaqueETag = r.BucketKey || f.tag == tagBucketKey, r.OpaqueETag || f.tag == tagOpaqueETag
 	case tagSealedKey:
 		if len(v) != sealedKeySize {
 			return bad()
@@ -219,11 +219,6 @@ func (r *Record) setField(f field) error {
 			return bad()
 		}
 		r.Layout = Layout(v[0])
-	case tagOpaqueETag:
-		if len(v) != 0 {
-			return bad()
-		}
-		r.OpaqueETag = true
 	case tagPrivate:
 		if len(v) < nonceSize+tagSize {
 			return bad()

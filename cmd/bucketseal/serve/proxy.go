@@ -42,11 +42,7 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 		return err
 	}
 	defer up.Close()
-	limitMemory(log)
-	paceGC(log)
-	asRead := *c // before what follows from the machine
-	setCapacity(c)
-	warnMemory(c, log)
+	asRead := fitMachine(c, log)
 	registry := newRegistry()
 	options := build.ProxyOptions(c, up, keys, log)
 	options.Metrics = registry
@@ -54,7 +50,7 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 	if err != nil {
 		return err
 	}
-	if err := followConfig(&asRead, files, reload, handler, log); err != nil {
+	if err := followConfig(asRead, files, reload, handler, log); err != nil {
 		return err
 	}
 	front, err := newFront(ctx, c, files, log)
@@ -93,6 +89,17 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 	failed(nil)
 	<-ended
 	return err
+}
+
+// fitMachine sets what follows from the machine's memory, and returns the configuration as
+// it was read.
+func fitMachine(c *config.Config, log *slog.Logger) *config.Config {
+	limitMemory(log)
+	paceGC(log)
+	asRead := *c
+	setCapacity(c)
+	warnMemory(c, log)
+	return &asRead
 }
 
 // drained returns a context that ends a while after ctx. When that while begins, the
