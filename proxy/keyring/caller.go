@@ -49,10 +49,15 @@ func (k *Ring) MayOpen(ctx context.Context, c Caller, bucket string, r *sse.Reco
 // Open is Ring.Open for the caller of the grant. ErrAccess for another record than one
 // that it is about.
 func (g Grant) Open(ctx context.Context, name sse.Name, r *sse.Record, customer *sse.Secret) (sse.ObjectKey, *sse.Private, error) {
-	if g.ring == nil || g.bucket != name.Bucket || g.mode != r.Mode || g.kmsKey != r.KMSKey {
+	if !g.covers(name, r) {
 		return sse.ObjectKey{}, nil, fmt.Errorf("a right to open other records: %w", ErrAccess)
 	}
-	return g.ring.open(ctx, name, r, customer)
+	return g.ring.open(ctx, name, r, customer, nil)
+}
+
+// covers says whether the grant is about a record.
+func (g Grant) covers(name sse.Name, r *sse.Record) bool {
+	return g.ring != nil && g.bucket == name.Bucket && g.mode == r.Mode && g.kmsKey == r.KMSKey
 }
 
 // MayWrite says whether a caller may make keys for new data in a bucket. Errors are those

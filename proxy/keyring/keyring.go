@@ -163,12 +163,12 @@ func (k *Ring) OpenToWrite(ctx context.Context, c Caller, name sse.Name, r *sse.
 	if err := k.mayUse(ctx, c, name.Bucket, r.Mode, r.KMSKey, identity.Generate); err != nil {
 		return sse.ObjectKey{}, err
 	}
-	key, _, err := k.open(ctx, name, r, customer)
+	key, _, err := k.open(ctx, name, r, customer, nil)
 	return key, err
 }
 
-// open unseals a record for somebody who may.
-func (k *Ring) open(ctx context.Context, name sse.Name, r *sse.Record, customer *sse.Secret) (sse.ObjectKey, *sse.Private, error) {
+// open unseals a record for somebody who may. fetched may be nil.
+func (k *Ring) open(ctx context.Context, name sse.Name, r *sse.Record, customer *sse.Secret, fetched *Fetched) (sse.ObjectKey, *sse.Private, error) {
 	if r.Mode == sse.ModeC {
 		if customer == nil {
 			return sse.ObjectKey{}, nil, ErrNoCustomerKey
@@ -179,7 +179,7 @@ func (k *Ring) open(ctx context.Context, name sse.Name, r *sse.Record, customer 
 	if err != nil {
 		return sse.ObjectKey{}, nil, fmt.Errorf("context of the record: %w", sse.ErrTampered)
 	}
-	return k.openSealed(ctx, &sealing{name, r, encContext})
+	return k.openSealed(ctx, &sealing{name, r, encContext}, fetched)
 }
 
 // Confirm says whether a record's DEK can be opened now, past every cache: it is

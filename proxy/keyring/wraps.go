@@ -17,6 +17,10 @@ type Wraps interface {
 	Known(name sse.Name, r *sse.Record) *sse.Wrap
 	// Find reads a record's wrap, nil if there is none.
 	Find(ctx context.Context, name sse.Name, r *sse.Record) (*sse.Wrap, error)
+	// Fetch reads the wraps of a bucket's objects from one key to another, of those that it
+	// Covers.
+	Fetch(ctx context.Context, bucket, first, last string, found func(sse.Name, sse.RecordDigest, *sse.Wrap)) error
+	Covers(name sse.Name) bool
 }
 
 // noWraps are none.
@@ -27,6 +31,64 @@ func (noWraps) Known(sse.Name, *sse.Record) *sse.Wrap { return nil }
 
 // Find implements Wraps.
 func (noWraps) Find(context.Context, sse.Name, *sse.Record) (*sse.Wrap, error) { return nil, nil }
+
+// Fetch implements Wraps.
+func (noWraps) Fetch(context.Context, string, string, string, func(sse.Name, sse.RecordDigest, *sse.Wrap)) error {
+	return nil
+}
+
+// Covers implements Wraps.
+func (noWraps) Covers(sse.Name) bool { return true }
+
+// Fetched are the wraps of a page of a listing.
+type Fetched struct {
+	ring  *Ring
+	wraps map[wrapOf]*sse.Wrap
+}
+
+type wrapOf struct {
+	name   sse.Name
+	record sse.RecordDigest
+}
+
+// Fetch reads the wraps of a bucket's objects from one key to another, with one request for
+// all, if r's may be needed: if its own KMS key is gone, and its wrap is not known. Else it
+// returns nil.
+func (g Grant) Fetch(ctx context.Context, name sse.Name, r *sse.Record, first, last string) (*Fetched, error) {
+	if !g.covers(name, r) || r.Mode == sse.ModeC || g.ring.o.Wraps.Known(name, r) != nil {
+		return nil, nil
+	}
+	encContext, err := encryptionContext(r.Mode, name, r.ClientContext, r.BucketKey)
+	if err != nil {
+		return nil, nil // Open says so
+	}
+	secret, err := g.ring.unseal(ctx, &sealing{name, r, encContext}, r.KMSKey, r.SealedDEK)
+	if err == nil {
+		secret.Zero()
+	}
+	if !gone(err) {
+		return nil, nil
+	}
+	f := &Fetched{g.ring, make(map[wrapOf]*sse.Wrap)}
+	return f, g.ring.o.Wraps.Fetch(ctx, name.Bucket, first, last, func(of sse.Name, d sse.RecordDigest, w *sse.Wrap) { f.wraps[wrapOf{of, d}] = w })
+}
+
+// Open is Grant.Open for an object of the page. It looks no wrap up that Fetch would have
+// found. f may be nil.
+func (f *Fetched) Open(ctx context.Context, g Grant, name sse.Name, r *sse.Record) (sse.ObjectKey, *sse.Private, error) {
+	if !g.covers(name, r) {
+		return sse.ObjectKey{}, nil, fmt.Errorf("a right to open other records: %w", ErrAccess)
+	}
+	return g.ring.open(ctx, name, r, nil, f)
+}
+
+// of returns what was fetched for a record, and whether that is all there is.
+func (f *Fetched) of(name sse.Name, r *sse.Record) (w *sse.Wrap, all bool) {
+	if f == nil {
+		return nil, false
+	}
+	return f.wraps[wrapOf{name, r.Digest()}], f.ring.o.Wraps.Covers(name)
+}
 
 // sealing is an object's key as it lies under a KMS key: in the object's record, and perhaps
 // in a wrap.
@@ -44,10 +106,9 @@ func gone(err error) bool {
 }
 
 // openSealed opens an object's key: with a wrap that is known, with the record, or, if the
-// record's KMS key is gone, with the wrap that is there now. So an object that was never
-// re-wrapped costs no look-up, and one that was costs none while it is kept, or while its
-// old key opens.
-func (k *Ring) openSealed(ctx context.Context, s *sealing) (sse.ObjectKey, *sse.Private, error) {
+// record's KMS key is gone, with the wrap that was fetched or is there now. So an object that was never re-wrapped costs no look-up, and one that was costs none
+// while it is kept, or while its old key opens.
+func (k *Ring) openSealed(ctx context.Context, s *sealing, fetched *Fetched) (sse.ObjectKey, *sse.Private, error) {
 	if w := k.o.Wraps.Known(s.name, s.record); w != nil {
 		if key, private, err := k.openWrap(ctx, s, w); err == nil {
 			return key, private, nil
@@ -57,11 +118,14 @@ func (k *Ring) openSealed(ctx context.Context, s *sealing) (sse.ObjectKey, *sse.
 	if err == nil || !gone(err) {
 		return key, private, err
 	}
-	w, found := k.o.Wraps.Find(ctx, s.name, s.record)
-	switch {
-	case found != nil:
-		return key, private, fmt.Errorf("%w (%w)", found, err)
-	case w == nil:
+	w, all := fetched.of(s.name, s.record)
+	if !all {
+		var failed error
+		if w, failed = k.o.Wraps.Find(ctx, s.name, s.record); failed != nil {
+			return key, private, fmt.Errorf("%w (%w)", failed, err)
+		}
+	}
+	if w == nil {
 		return key, private, err
 	}
 	return k.openWrap(ctx, s, w)
@@ -140,7 +204,7 @@ func (k *Ring) Rewrap(ctx context.Context, name sse.Name, r *sse.Record, to stri
 		return nil, fmt.Errorf("context of the record: %w", sse.ErrTampered)
 	}
 	s := &sealing{name, r, encContext}
-	key, _, err := k.openSealed(ctx, s)
+	key, _, err := k.openSealed(ctx, s, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -153,6 +153,8 @@ type listing struct {
 	known int
 	// completed are the entries whose metadata the proxy's own credential brought.
 	completed map[int]bool
+	// wraps are those of the page, nil if none was needed.
+	wraps *keyring.Fetched
 }
 
 // as returns the storage as the caller sees it.

@@ -126,15 +126,34 @@ const openers = 8
 // that may pass, nothing more is asked.
 func (l *listing) openRecords(ctx context.Context, page *storage.Page) ([]entry, error) {
 	entries := make([]entry, len(page.Entries))
+	read := func(i int) error {
+		e := &entries[i]
+		e.Entry, e.stored = &page.Entries[i], page.Entries[i].ETag
+		e.complete = e.HasMetadata || l.completed[i]
+		return l.readRecord(e)
+	}
+	if err := l.each(ctx, entries, read); err != nil {
+		return entries, err
+	}
+	if err := l.fetchWraps(ctx, entries); err != nil {
+		return entries, err
+	}
+	return entries, l.each(ctx, entries, func(i int) error { return l.openRecord(ctx, &entries[i]) })
+}
+
+// each does something with each entry that has not failed, some at a time. The error is the
+// first that may pass; others are the entry's own.
+func (l *listing) each(ctx context.Context, entries []entry, do func(i int) error) error {
 	var next atomic.Int64
 	var group errgroup.Group
 	for range min(openers, len(entries)) {
 		group.Go(func() error {
 			for i := next.Add(1) - 1; i < int64(len(entries)); i = next.Add(1) - 1 {
 				e := &entries[i]
-				e.Entry, e.stored = &page.Entries[i], page.Entries[i].ETag
-				e.complete = e.HasMetadata || l.completed[int(i)]
-				err := l.openRecord(ctx, e)
+				if e.failed {
+					continue
+				}
+				err := do(int(i))
 				if sealed.MayPass(err) {
 					next.Store(int64(len(entries)))
 					return fmt.Errorf("open %q: %w", e.Key, err)
@@ -147,7 +166,43 @@ func (l *listing) openRecords(ctx context.Context, page *storage.Page) ([]entry,
 			return nil
 		})
 	}
-	return entries, group.Wait()
+	return group.Wait()
+}
+
+// fetchWraps reads what re-wraps wrote about the page, with one request, if a version of a
+// KMS key that an entry's record names is gone.
+func (l *listing) fetchWraps(ctx context.Context, entries []entry) error {
+	seen := make(map[vouchedFor]bool)
+	first, last := "", ""
+	for i := range entries {
+		e := &entries[i]
+		if e.record == nil || e.failed || !e.record.MD5ETag() {
+			continue
+		}
+		if first == "" {
+			first = e.name.Key
+		}
+		first, last = min(first, e.name.Key), max(last, e.name.Key)
+	}
+	for i := range entries {
+		e := &entries[i]
+		if e.record == nil || e.failed || !e.record.MD5ETag() {
+			continue
+		}
+		under := vouchedFor{e.name.Bucket, e.record.KMSKey, e.record.KMSKeyVersion}
+		if seen[under] {
+			continue
+		}
+		seen[under] = true
+		grant, err := l.grants.of(ctx, l, e.record)
+		if err != nil {
+			continue // openRecord says so
+		}
+		if l.wraps, err = grant.Fetch(ctx, e.name, e.record, first, last); l.wraps != nil || err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l *listing) warn(ctx context.Context, e *entry, err error) {
@@ -157,10 +212,10 @@ func (l *listing) warn(ctx context.Context, e *entry, err error) {
 
 // openRecord says what an entry's record tells of it: all, or that a manifest has it.
 func (l *listing) openRecord(ctx context.Context, e *entry) error {
-	if err := l.readRecord(e); err != nil || e.record == nil {
-		return err
-	}
 	rec := e.record
+	if rec == nil {
+		return nil
+	}
 	var grant keyring.Grant
 	switch {
 	case rec.MD5ETag():
@@ -182,7 +237,7 @@ func (l *listing) openRecord(ctx context.Context, e *entry) error {
 	if !e.shown {
 		return nil
 	}
-	object, private, err := grant.Open(ctx, e.name, rec, nil)
+	object, private, err := l.wraps.Open(ctx, grant, e.name, rec)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -377,5 +378,39 @@ func TestUsageCountsWhatLiesUnderEachKey(t *testing.T) {
 	only, err := s.Installation.Engine(t).Usage(t.Context(), &maintenance.UsageOf{Key: "default"})
 	if err != nil || len(only.Counts) != 1 || len(only.Unknown) != 1 || len(only.Buckets) != 1 {
 		t.Errorf("of one key: %+v, %v", only, err)
+	}
+}
+
+// TestListingOfRewrappedObjectsCostsOneMoreRequest lists objects of SSE-S3, whose ETags lie in
+// their records, after their KMS key went.
+func TestListingOfRewrappedObjectsCostsOneMoreRequest(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, memory.Options{}, nil)
+	var objects []*vaulttest.Shelved
+	for i := range 20 {
+		objects = append(objects, s.PutStream(t, fmt.Sprintf("k/%02d", i), sse.ModeS3, fmt.Append(nil, "data ", i), false))
+	}
+	s.Change = func(vo *vaulttest.Options) {
+		vo.Keys = keyring.New(keyring.Options{
+			KMS: s.KMS, Rights: &vaulttest.Rights{}, DefaultKey: "default", S3Key: "other", FormerS3Keys: []string{"s3"}, Wraps: vo.Wraps,
+		})
+	}
+	if total, _ := rewrapped(t, s.Installation.Engine(t), maintenance.Rewrap{Key: "s3", To: "other"}); total.Done != 20 {
+		t.Fatalf("%+v", total)
+	}
+	if err := s.KMS.DeleteKey(t.Context(), "s3"); err != nil {
+		t.Fatal(err)
+	}
+	cold := s.Installation.Engine(t)
+	calls := s.Watch(s.System.Bucket(), nil)
+	for range 2 {
+		page, err := cold.List(t.Context(), vaulttest.Caller("alice"), &vault.List{Bucket: vaulttest.Bucket, Parameters: map[string]string{"prefix": "k/"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		vaulttest.WantListed(t, page, objects)
+		if n := len(calls.All()); n != 1 {
+			t.Errorf("%d requests for wraps: %v", n, calls.Ops())
+		}
 	}
 }

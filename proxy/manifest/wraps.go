@@ -166,6 +166,14 @@ func (s *Wraps) Range(ctx context.Context, bucket, first, last string, found fun
 	}
 }
 
+// Fetch is Range for who does not know WrapRef.
+func (s *Wraps) Fetch(ctx context.Context, bucket, first, last string, found func(sse.Name, sse.RecordDigest, *sse.Wrap)) error {
+	return s.Range(ctx, bucket, first, last, func(ref WrapRef, w *sse.Wrap) { found(ref.Name, ref.Record, w) })
+}
+
+// Covers says whether Fetch finds the wraps of an object.
+func (s *Wraps) Covers(name sse.Name) bool { return WrapRef{Name: name}.Mirrored() }
+
 // parseWrapName reads a mirrored name back. system.ErrTampered.
 func parseWrapName(name string) (WrapRef, error) {
 	bucket, rest, ok := strings.Cut(strings.TrimPrefix(name, wrapRoot+"/"), "/")
