@@ -110,17 +110,22 @@ func (r *Record) Seal(b *Binding, secret *Secret, key *ObjectKey, private *Priva
 	r.sealed = b.seal(secret, key)
 	r.public = r.appendPublic(nil)
 
+	plain := private.encode()
 	recordKey := key.record()
 	defer clear(recordKey[:])
 	r.private = make([]byte, nonceSize, nonceSize+privateMaxSize+tagSize)
 	_, _ = rand.Read(r.private)
-	r.private = newGCM(recordKey[:]).Seal(r.private, r.private[:nonceSize], private.encode(), r.aad(b.Name))
+	r.private = newGCM(recordKey[:]).Seal(r.private, r.private[:nonceSize], plain, r.aad(b.Name))
 
 	text := base64.RawURLEncoding.EncodeToString(appendField(r.public, tagPrivate, r.private))
 	if len(text) > MaxRecordLength {
 		return "", fmt.Errorf("record of %d bytes: %w", len(text), ErrRecord)
 	}
-	if _, err := ParseRecord(text); err != nil { // what is written can be read
+	parsed, err := ParseRecord(text) // what is written can be read
+	if err == nil {
+		_, err = parsePrivate(plain, parsed)
+	}
+	if err != nil {
 		return "", err
 	}
 	return text, nil

@@ -101,6 +101,7 @@ func (t *taking) run(ctx context.Context) (done taken, err error) {
 	if asked.Mode == sse.ModeNone {
 		return done, leave(NotEncrypted, "the bucket has no rule, and auto_encryption is off")
 	}
+	asked.OpaqueETag = false // clients have the MD5, and it is computed to be compared
 	if err := t.readsLock(ctx); err != nil {
 		return done, err
 	}

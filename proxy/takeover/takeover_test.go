@@ -36,11 +36,18 @@ type house struct {
 	left   []takeover.Left
 }
 
-func newHouse(t *testing.T) *house {
+func newHouse(t *testing.T) *house { return newHouseWith(t, nil) }
+
+func newHouseWith(t *testing.T, change func(*vaulttest.Options)) *house {
 	t.Helper()
 	h := &house{T: t, Installation: vaulttest.New(t, memory.Options{})}
 	var keys *keyring.Ring
-	h.Change = func(o *vaulttest.Options) { keys = o.Keys }
+	h.Change = func(o *vaulttest.Options) {
+		keys = o.Keys
+		if change != nil {
+			change(o)
+		}
+	}
 	h.engine = h.Engine(t)
 	h.own = h.Storage.Own(storage.Actor{})
 	var err error
@@ -498,5 +505,21 @@ func putOf(name sse.Name, data []byte) *vault.Put {
 	return &vault.Put{
 		Write: vault.Write{Name: name}, Size: int64(len(data)),
 		Body: func(plaintext.Digests) (plaintext.Body, error) { return vaulttest.NewBody(data), nil },
+	}
+}
+
+// Clients know the MD5s of what was there before, whatever new objects get.
+func TestObjectsKeepTheirMD5sWhereNewOnesGetOpaqueETags(t *testing.T) {
+	t.Parallel()
+	h := newHouseWith(t, func(o *vaulttest.Options) { o.OpaqueETag = glob.Patterns{"*"} })
+	for _, size := range []int{0, 10, 300_000} {
+		data := vaulttest.Data(size, 1)
+		h.put(vaulttest.Name(fmt.Sprint(size)), data, nil)
+	}
+	h.run(h.order(), vaulttest.Bucket)
+	for _, size := range []int{0, 10, 300_000} {
+		data := vaulttest.Data(size, 1)
+		sum := md5.Sum(data)
+		_ = h.reads(vaulttest.Name(fmt.Sprint(size)), "", data, `"`+hex.EncodeToString(sum[:])+`"`).Close()
 	}
 }
