@@ -25,7 +25,8 @@ const (
 	Digest Kind = "digest"
 	// NoManifest is an object whose manifest is missing or does not open: see object rescue.
 	NoManifest Kind = "manifest"
-	// Key is an object whose KMS key cannot be used: it is gone, or not permitted.
+	// Key is an object whose KMS key cannot be used: it, or its version, is gone, retired or
+	// not permitted.
 	Key Kind = "key"
 	// Refused is an object that the storage does not let be read.
 	Refused Kind = "refused"
@@ -88,7 +89,7 @@ func kindOf(err error) (kind Kind, passes bool) {
 		return known.kind, false
 	case is(manifest.ErrMissing, system.ErrTampered, system.ErrNotFound):
 		return NoManifest, false
-	case is(kms.ErrKeyNotFound, kms.ErrNotPermitted, keyring.ErrAccess, keyring.ErrKeyName):
+	case is(kms.ErrKeyNotFound, kms.ErrVersionRetired, kms.ErrVersionDestroyed, kms.ErrNotPermitted, keyring.ErrAccess, keyring.ErrKeyName):
 		return Key, false
 	case is(sse.ErrRecord, kms.ErrDecrypt): // a DEK of another key, or sealed for another object
 		return Record, false

@@ -107,7 +107,7 @@ type digests struct {
 
 func newDigests(o *sealed.Object, parts *sse.Parts) *digests {
 	d := &digests{facts: &o.Facts, kind: parts.Checksum()}
-	if o.Facts.MD5 != nil {
+	if o.Facts.MD5 != nil && !o.Record.OpaqueETag { // else it is of parts of which some may have no MD5
 		d.md5 = md5.New() //nolint:gosec // see above
 		if o.Facts.Parts > 0 {
 			d.ofParts = md5.New() //nolint:gosec // see above

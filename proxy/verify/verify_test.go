@@ -13,9 +13,11 @@ import (
 
 	"github.com/bucketseal/bucketseal/proxy/glob"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
+	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
+	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/proxy/vault/vaulttest"
 	"github.com/bucketseal/bucketseal/proxy/verify"
 	"github.com/bucketseal/bucketseal/sse"
@@ -27,12 +29,17 @@ type house struct {
 	verifier *verify.Verifier
 }
 
-func newHouse(t *testing.T) *house {
+func newHouse(t *testing.T) *house { return newHouseWith(t, func(*vaulttest.Options) {}) }
+
+func newHouseWith(t *testing.T, change func(*vaulttest.Options)) *house {
 	t.Helper()
 	var keys *keyring.Ring
 	h := &house{T: t}
 	h.Shelf = vaulttest.NewShelf(t, memory.Options{}, func(i *vaulttest.Installation) {
-		i.Change = func(o *vaulttest.Options) { keys = o.Keys }
+		i.Change = func(o *vaulttest.Options) {
+			keys = o.Keys
+			change(o)
+		}
 	})
 	objects, err := sealed.New(sealed.Options{Storage: h.Storage, Keys: keys, Manifests: h.Manifests, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -176,6 +183,35 @@ func newVerifier(h *house) *verify.Verifier {
 		h.Fatal(err)
 	}
 	return v
+}
+
+// An object of parts whose ETag is no MD5 is compared by its checksum alone.
+func TestOpaqueETagsAreNotTakenForMD5s(t *testing.T) {
+	t.Parallel()
+	h := newHouseWith(t, func(o *vaulttest.Options) { o.OpaqueETag = glob.Patterns{"*"} })
+	c, name := vaulttest.Caller("alice"), vaulttest.Name("parts")
+	begun, err := h.Begin(t.Context(), c, &vault.Begin{Write: vault.Write{Name: name, Meta: storage.Metadata{}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	upload := vault.Upload{Name: name, ID: begun.ID}
+	var list []vault.WantedPart
+	for n, size := range []int{5 << 20, 10} {
+		sent, err := h.Part(t.Context(), c, &vault.Part{
+			PartTarget: vault.PartTarget{Upload: upload, Number: n + 1},
+			Body:       func(plaintext.Digests) (plaintext.Body, error) { return vaulttest.NewBody(vaulttest.Data(size, 1)), nil },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, vault.WantedPart{Number: n + 1, ETag: sent.ETag})
+	}
+	if _, err := h.Complete(t.Context(), c, &vault.Complete{Upload: upload, Parts: list}); err != nil {
+		t.Fatal(err)
+	}
+	if found, counts, err := h.run(nil); err != nil || len(found) != 0 || counts.Bad() != 0 {
+		t.Errorf("found %v, %+v, %v", found, counts, err)
+	}
 }
 
 func TestAKeyThatIsGoneIsFound(t *testing.T) {
