@@ -121,7 +121,7 @@ func (v *versionCommand) run(cmd *cobra.Command, args []string) error {
 		err := keys.ChangeVersion(ctx, name, change)
 		switch {
 		case errors.Is(err, kms.ErrUsageUnknown):
-			return fmt.Errorf("%s version %d of %q: %w. %s %s; --force does it all the same", v.action, number, name, err, lossOfForce, v.yes)
+			return fmt.Errorf("%s version %d of %q: %w: bucketseal key usage counts that. %s %s; --force does it all the same", v.action, number, name, err, lossOfForce, v.yes)
 		case err != nil:
 			return fmt.Errorf("%s version %d of %q: %w", v.action, number, name, explainVersions(err))
 		}
