@@ -205,7 +205,9 @@ func TestOpaqueETagsAreNotTakenForMD5s(t *testing.T) {
 	for n, size := range []int{5 << 20, 10} {
 		sent, err := h.Part(t.Context(), c, &vault.Part{
 			PartTarget: vault.PartTarget{Upload: upload, Number: n + 1},
-			Body:       func(plaintext.Digests) (plaintext.Body, error) { return noMD5{vaulttest.NewBody(vaulttest.Data(size, 1))}, nil },
+			Body: func(plaintext.Digests) (plaintext.Body, error) {
+				return noMD5{vaulttest.NewBody(vaulttest.Data(size, 1))}, nil
+			},
 		})
 		if err != nil {
 			t.Fatal(err)
