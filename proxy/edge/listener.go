@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -24,6 +25,9 @@ type Connections struct {
 	// Headers is how many bytes of memory requests may take, beside the allowance
 	// of each connection, before they are known to be worth it; 0 means any number.
 	Headers int64
+	// Park is after how long an idle connection by HTTP/1 without TLS gives back its
+	// memory, if somebody serves Listener.Woken; 0 means never.
+	Park time.Duration
 	// Trust exempts proxies from PerClient: they bring many clients.
 	Trust forwarded.Trust
 }
@@ -40,6 +44,7 @@ type Listener struct {
 	open    int
 	http2   int
 	clients map[netip.Addr]int
+	lot     lot
 
 	refusedAll, refusedClient atomic.Int64
 }
@@ -135,19 +140,23 @@ type limitedConn struct {
 	client   netip.Addr
 	account  account
 	cork     cork
+	parking  parking
 }
 
 // Read reads, and fails where headers would take more memory than there is.
 func (c *limitedConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
+	n, err := c.receive(p)
 	if n > 0 && !c.account.arrived(n) {
 		return 0, errMemory
 	}
 	return n, err
 }
 
-// Close closes the connection and counts it out.
+// Close closes the connection and counts it out. One that was parked goes on.
 func (c *limitedConn) Close() error {
+	if c.parking.left() {
+		return nil
+	}
 	defer c.once.Do(func() { c.listener.leave(c) })
 	return c.Conn.Close()
 }

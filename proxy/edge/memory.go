@@ -190,6 +190,7 @@ func Handler(next http.Handler) http.Handler {
 			return
 		}
 		defer a.end(cost)
+		c.parking.serves(r)
 		next.ServeHTTP(w, r)
 	})
 }

@@ -22,6 +22,10 @@ import (
 // certPoll is how often certificate files are looked at.
 const certPoll = 10 * time.Second
 
+// park is after how long an idle connection gives back its memory. Clients that send
+// requests all the time do not get so far, and for others it costs a goroutine.
+const park = time.Second
+
 // front is the listener, the certificate and the HTTP server before a handler.
 type front struct {
 	listener *edge.Listener
@@ -46,6 +50,7 @@ func newFront(ctx context.Context, c *config.Config, files *certs.Watcher, log *
 			ErrorLog:          stdlog.New(logs.HTTP(log), "", 0),
 			HTTP2:             http2Limits(c.Limits),
 			ConnContext:       edge.ConnContext,
+			ConnState:         edge.ConnState,
 		},
 	}
 	var err error
@@ -62,7 +67,7 @@ func newFront(ctx context.Context, c *config.Config, files *certs.Watcher, log *
 	}
 	f.listener = edge.Listen(listener, edge.Connections{
 		Most: c.Limits.MaxConnections, PerClient: c.Limits.MaxConnectionsPerClient, Trust: forwarded.Trust{Proxies: c.TrustedProxies},
-		HTTP2: c.Limits.MaxHTTP2Connections, Headers: headerMemory(c),
+		HTTP2: c.Limits.MaxHTTP2Connections, Headers: headerMemory(c), Park: park,
 	})
 	if f.tls != nil {
 		f.tls = f.listener.TLS(f.tls)
@@ -95,14 +100,14 @@ func (f *front) close() {
 func (f *front) serve(ctx context.Context, handler http.Handler) error {
 	f.server.Handler = edge.Handler(handler)
 	f.server.TLSConfig = f.tls
-	failed := make(chan error, 1)
-	go func() {
-		if f.tls != nil {
-			failed <- f.server.ServeTLS(f.listener, "", "")
-		} else {
-			failed <- f.server.Serve(f.listener)
-		}
-	}()
+	failed := make(chan error, 2)
+	if f.tls != nil {
+		go func() { failed <- f.server.ServeTLS(f.listener, "", "") }()
+	} else {
+		woken := f.listener.Woken()
+		go func() { failed <- f.server.Serve(f.listener) }()
+		go func() { failed <- f.server.Serve(woken) }()
+	}
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve S3: %w", err)
