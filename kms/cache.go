@@ -13,7 +13,7 @@ import (
 
 // CacheOptions say how long keys may be used without asking the store again;
 // the words are KES's. Any and Unused do not concern a store that is a Stamper,
-// which is asked on every use, unless it is an ExpiringStamper.
+// which is asked on every use (but for AsOf), unless it is an ExpiringStamper.
 type CacheOptions struct {
 	// Any is how long a key may be used at most. 0 means 5 minutes, less than 0
 	// no limit.
@@ -82,6 +82,7 @@ type keyCache struct {
 	opts    CacheOptions
 	clock   func() time.Time
 	start   time.Time
+	made    time.Time // by the process's own clock, which AsOf is by
 	log     *slog.Logger
 
 	// base ends the loads when the cache is closed.
@@ -105,6 +106,7 @@ type cacheEntry struct {
 	used    atomic.Int64 // a time.Duration
 	looked  atomic.Int64 // when the log was last seen to end where the key says; likewise
 	looking atomic.Bool
+	held    atomic.Int64 // when a look began that found the stamp to hold; since keyCache.made
 }
 
 // flight is a read of the store that several requests may wait for. Key and err
@@ -118,7 +120,7 @@ type flight struct {
 
 func newKeyCache(o LocalOptions) *keyCache {
 	c := &keyCache{
-		store: o.Store, opts: o.Cache.withDefaults(), clock: o.Now, start: o.Now(), log: o.Logger,
+		store: o.Store, opts: o.Cache.withDefaults(), clock: o.Now, start: o.Now(), made: time.Now(), log: o.Logger,
 		entries: make(map[string]*cacheEntry), missing: make(map[string]time.Duration), flights: make(map[string]*flight),
 	}
 	c.stamper, _ = o.Store.(Stamper)
@@ -136,7 +138,7 @@ func (c *keyCache) get(ctx context.Context, name string) (*Key, error) {
 	// A key whose load was under way already may have changed since, and a
 	// stamp tells. Who finds one that changes all the time takes what he has.
 	for tries := 2; ; tries-- {
-		key, old, err := c.cached(name)
+		key, old, err := c.cached(ctx, name)
 		if key != nil || err != nil {
 			return key, err
 		}
@@ -149,7 +151,7 @@ func (c *keyCache) get(ctx context.Context, name string) (*Key, error) {
 
 // cached returns a key that may be used as it is. If there is none, old is the
 // key that may be used if the store does not answer, if any.
-func (c *keyCache) cached(name string) (key, old *Key, err error) {
+func (c *keyCache) cached(ctx context.Context, name string) (key, old *Key, err error) {
 	now := c.now()
 	c.mu.RLock()
 	e := c.entries[name]
@@ -162,7 +164,7 @@ func (c *keyCache) cached(name string) (key, old *Key, err error) {
 	case e == nil:
 		return nil, nil, nil
 	case c.stamper != nil:
-		return c.stamped(name, e, now, offline)
+		return c.stamped(ctx, name, e, now, offline)
 	}
 	key, old = c.aged(e, now, offline)
 	if key != nil && !offline && !c.current(name, e, now) {
@@ -184,10 +186,16 @@ func (c *keyCache) aged(e *cacheEntry, now time.Duration, offline bool) (key, ol
 	return nil, nil
 }
 
-func (c *keyCache) stamped(name string, e *cacheEntry, now time.Duration, offline bool) (key, old *Key, err error) {
+func (c *keyCache) stamped(ctx context.Context, name string, e *cacheEntry, now time.Duration, offline bool) (key, old *Key, err error) {
+	if c.lookedSince(ctx, e) {
+		key, old = c.aged(e, now, offline)
+		return key, old, nil
+	}
+	began := time.Since(c.made)
 	stamp, err := c.stampOf(name, e.next)
 	switch {
 	case err == nil && stamp == e.stamp:
+		e.held.Store(int64(began))
 		key, old = c.aged(e, now, offline)
 		return key, old, nil
 	case err == nil:

@@ -141,7 +141,8 @@ type Store interface {
 // Stamper is a Store that can tell in about a microsecond whether a value may
 // have changed: while Stamp returns an equal string, Get would return an equal
 // value. Local trusts a cached key of such a store for as long as its stamp
-// holds, so that a key removed by another process is gone at once.
+// holds, so that a key removed by another process is gone at once: for each call that
+// begins after that, and for each request of AsOf that does.
 type Stamper interface {
 	Stamp(name string) (string, error)
 }

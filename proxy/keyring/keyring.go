@@ -147,6 +147,11 @@ func (k *Ring) Make(ctx context.Context, c Caller, name sse.Name, asked *sse.Req
 	return w, nil
 }
 
+// AsOf returns a context for reads that began at t: a KMS key that was found to be there
+// after that, by whichever request, may open them. It is for what gives bytes to a reader,
+// and never for Confirm.
+func AsOf(ctx context.Context, t time.Time) context.Context { return kms.AsOf(ctx, t) }
+
 // Open unseals a record's object key and private section, for a caller who may read. The
 // customer key is needed for SSE-C only. ErrAccess, sse errors, or kms errors.
 func (k *Ring) Open(ctx context.Context, c Caller, name sse.Name, r *sse.Record, customer *sse.Secret) (sse.ObjectKey, *sse.Private, error) {

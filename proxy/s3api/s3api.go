@@ -91,21 +91,43 @@ func (s *API) ServeBucket(w http.ResponseWriter, r *http.Request, bucket string)
 // newRouter maps path shapes to scopes. It decodes nothing, cleans nothing and
 // redirects nothing: keys reach the handlers byte for byte.
 func newRouter(serve func(http.ResponseWriter, *http.Request, route.Scope, string, string)) http.Handler {
-	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
-	on := func(scope route.Scope) http.HandlerFunc {
-		return func(w http.ResponseWriter, r *http.Request) {
-			vars := mux.Vars(r)
-			serve(w, r, scope, vars["bucket"], vars["key"])
-		}
+	router := mux.NewRouter()
+	for _, scope := range []route.Scope{route.Object, route.Bucket, route.Service} {
+		router.MatcherFunc(func(r *http.Request, _ *mux.RouteMatch) bool {
+			found, _, _, ok := splitPath(r.URL.EscapedPath())
+			return ok && found == scope
+		}).HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, bucket, key, _ := splitPath(r.URL.EscapedPath())
+			serve(w, r, scope, bucket, key)
+		})
 	}
-	router.Path("/{bucket:[^/]+}/{key:(?s:.+)}").HandlerFunc(on(route.Object))
-	router.Path("/{bucket:[^/]+}/").HandlerFunc(on(route.Bucket))
-	router.Path("/{bucket:[^/]+}").HandlerFunc(on(route.Bucket))
-	router.Path("/").HandlerFunc(on(route.Service))
 	router.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		serve(w, r, route.Object, "", "") // a path that begins with two slashes
 	})
-	return router
+	// Not the router's own ServeHTTP: it copies the request twice, for variables that are
+	// not used.
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var match mux.RouteMatch
+		router.Match(r, &match)
+		match.Handler.ServeHTTP(w, r)
+	})
+}
+
+// splitPath returns what an escaped path names, and whether it has a shape of S3's: /,
+// /bucket, /bucket/ or /bucket/key.
+func splitPath(path string) (scope route.Scope, bucket, key string, ok bool) {
+	rest, ok := strings.CutPrefix(path, "/")
+	if !ok || rest == "" {
+		return route.Service, "", "", ok
+	}
+	bucket, key, _ = strings.Cut(rest, "/")
+	switch {
+	case bucket == "":
+		return route.Object, "", "", false
+	case key == "":
+		return route.Bucket, bucket, "", true
+	}
+	return route.Object, bucket, key, true
 }
 
 // call is a request with what its path names, escaped as it was sent.

@@ -1,7 +1,6 @@
 package sigv4
 
 import (
-	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
@@ -79,9 +78,10 @@ func (k *signingKey) sign(c *claim, canonical [sha256.Size]byte, scratch *[]byte
 	buf = hex.AppendEncode(buf, canonical[:])
 	*scratch = buf
 
-	mac := hmac.New(sha256.New, k[:])
+	mac := k.mac()
 	mac.Write(buf)
 	mac.Sum(sum[:0])
+	k.done(mac)
 	return sum
 }
 

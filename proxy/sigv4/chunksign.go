@@ -35,7 +35,7 @@ type chunkSigner struct {
 func newChunkSigner(seed *chunkSeed) *chunkSigner {
 	return &chunkSigner{
 		stamp: seed.stamp, previous: seed.signature,
-		mac: hmac.New(sha256.New, seed.key[:]), data: sha256.New(),
+		mac: hmac.New(sha256.New, seed.key.key[:]), data: sha256.New(),
 	}
 }
 

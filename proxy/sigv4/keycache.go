@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
+	"hash"
 	"strings"
 	"sync"
 )
@@ -12,7 +13,23 @@ import (
 const maxCachedKeys = 1024
 
 // signingKey is derived from a secret for one day, region and service.
-type signingKey [sha256.Size]byte
+type signingKey struct {
+	key  [sha256.Size]byte
+	macs sync.Pool // of hash.Hash under key: to begin anew is half the work of a short text
+}
+
+// mac returns an HMAC under the key, of which nothing is written; done takes it back.
+func (k *signingKey) mac() hash.Hash {
+	if mac, ok := k.macs.Get().(hash.Hash); ok {
+		return mac
+	}
+	return hmac.New(sha256.New, k.key[:])
+}
+
+func (k *signingKey) done(mac hash.Hash) {
+	mac.Reset()
+	k.macs.Put(mac)
+}
 
 // keyID names a signing key.
 type keyID struct{ accessKey, day, region, service string }
@@ -70,5 +87,5 @@ func deriveKey(secret, day, region, service string) *signingKey {
 		mac.Write([]byte(part))
 		key = mac.Sum(nil)
 	}
-	return (*signingKey)(key)
+	return &signingKey{key: [sha256.Size]byte(key)}
 }

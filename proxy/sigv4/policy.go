@@ -46,7 +46,7 @@ func (v *Verifier) VerifyPolicy(ctx context.Context, p SignedPolicy) (*Request, 
 		return nil, ErrMalformedPresignedDate
 	}
 	key, cached := v.keys.get(c, secret)
-	mac := hmac.New(sha256.New, key[:])
+	mac := hmac.New(sha256.New, key.key[:])
 	mac.Write([]byte(p.Policy))
 	if c.date.Format(dayFormat) != c.day || !equalHex(mac.Sum(nil), p.Signature) {
 		return nil, ErrSignatureDoesNotMatch

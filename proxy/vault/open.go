@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/caller"
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
@@ -73,12 +75,14 @@ type knownPlace struct {
 
 // try opens the object as it is now. errAnew, ErrChanged.
 func (o *opening) try(ctx context.Context) (*Reader, error) {
+	began := time.Now()
 	info, body, err := o.ask(ctx)
 	if err != nil {
 		return nil, err
 	}
 	r := &Reader{source: source{vault: o.vault, read: o.get.Read, info: info}, body: body}
-	if err := o.read(ctx, r); err != nil {
+	// Its key may be one that was there when it was asked for: other requests have looked.
+	if err := o.read(keyring.AsOf(ctx, began), r); err != nil {
 		o.vault.o.Objects.Doubt(r.source.object, err)
 		_ = r.Close()
 		return nil, err
