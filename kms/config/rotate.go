@@ -20,7 +20,7 @@ const (
 // decodeRotateAfter reads a mapping of patterns to ages, or one age for all keys.
 func (d *decoder) decodeRotateAfter(n *node) []RotateAfter {
 	if n.Kind != yamlfile.Mapping {
-		return []RotateAfter{{"*", d.age(n)}}
+		return []RotateAfter{{"*", age(d, n)}}
 	}
 	var rules []RotateAfter
 	for _, f := range n.Fields {
@@ -31,7 +31,7 @@ func (d *decoder) decodeRotateAfter(n *node) []RotateAfter {
 		case slices.ContainsFunc(rules, func(r RotateAfter) bool { return r.Pattern == pattern }):
 			d.errorf(f.Key, "rotate_after: %q is there twice; keep one", pattern)
 		default:
-			rules = append(rules, RotateAfter{pattern, d.age(f.Value)})
+			rules = append(rules, RotateAfter{pattern, age(d, f.Value)})
 		}
 	}
 	return rules
@@ -47,7 +47,7 @@ func isPattern(pattern string) bool {
 }
 
 // age reads days, such as 365d, or a duration.
-func (d *decoder) age(n *node) time.Duration {
+func age(d *decoder, n *node) time.Duration {
 	text := strings.TrimSpace(d.text(n))
 	var age time.Duration
 	if days, ok := strings.CutSuffix(text, "d"); ok {
