@@ -117,6 +117,9 @@ func (s state) asked(h *hostile, mark int) string {
 		if r.status == http.StatusForbidden && (r.method == http.MethodPut || r.method == http.MethodPost) && !strings.Contains(r.query, "uploadId") {
 			what = "a write of " + path // a PUT or a Create: one request that costs the same
 		}
+		if r.status == http.StatusForbidden { // a listing is refused before metadata matter; who asks for them, the cache says
+			what = strings.Replace(what, "&metadata", "", 1)
+		}
 		lines = append(lines, fmt.Sprintf("%s -> %d", what, r.status))
 	}
 	slices.Sort(lines) // what runs side by side comes in any order

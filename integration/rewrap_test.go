@@ -74,6 +74,7 @@ func TestObjectsLeaveAKMSKey(t *testing.T) {
 		c.head(t, plain, "streamed", nil).wantStatus(t, http.StatusOK)
 	}
 	read()
+	s.seal.kill()
 	s.restart(t)
 	c = s.client()
 	read()
@@ -185,10 +186,12 @@ func TestObjectsLeaveAVersionOfAKMSKey(t *testing.T) {
 	}
 	read("re-wrapped")
 	s.mustKey(t, "retire", defaultKey, "1", "--force")
+	s.seal.kill()
 	s.restart(t)
 	c = s.client()
 	read("retired")
 	mustSeal(t, nil, "unknown\n", "key", "destroy", defaultKey, "1", "--force", "--now", "--data-dir", s.seal.dataDir)
+	s.seal.kill()
 	s.restart(t)
 	c = s.client()
 	read("destroyed")

@@ -168,16 +168,23 @@ func (k *Keys) check(ctx context.Context, name string, used kms.UsedKey, opened 
 		}
 	}
 	err := k.compare(ctx, name, p, used)
-	if !errors.Is(err, kms.ErrKeyReplaced) {
+	if !errors.Is(err, kms.ErrKeyReplaced) && !ended(err) {
 		return err
 	}
 	if again := k.reread(ctx, name, p); again != nil {
-		if err = k.compare(ctx, name, again, used); !errors.Is(err, kms.ErrKeyReplaced) {
-			return err
-		}
+		err = k.compare(ctx, name, again, used)
 	}
-	k.alarm(name, p, used)
+	if errors.Is(err, kms.ErrKeyReplaced) {
+		k.alarm(name, p, used)
+	}
 	return err
+}
+
+// ended says that the version that a witness lies under was retired or destroyed. Then a
+// newer one can be told to be of the same key by those only who pinned it before: what they
+// noted counts.
+func ended(err error) bool {
+	return errors.Is(err, kms.ErrVersionRetired) || errors.Is(err, kms.ErrVersionDestroyed)
 }
 
 // explain tells a ciphertext that is not authentic from a key that is another one.
@@ -288,7 +295,8 @@ func (k *Keys) renewWitness(ctx context.Context, name string, p *pin, used kms.U
 }
 
 // reread returns the note of a key that does not fit its pin if it is another one by
-// now, else nil: an operator accepts a key by replacing its note. An older one counts
+// now, else nil: an operator accepts a key by replacing its note, and a proxy that pins a
+// further version replaces it. An older one counts
 // for nothing: upstream could bring it back.
 func (k *Keys) reread(ctx context.Context, name string, p *pin) *pin {
 	if name == k.o.Own || !k.mayReread(name) {

@@ -74,3 +74,34 @@ func TestCallerLearnsWhichVersionWasUsed(t *testing.T) {
 		}
 	})
 }
+
+// A proxy that did nothing under a key since it was rotated, while another one pinned the new
+// version and the old one was retired, takes the other's word.
+func TestProxyThatSleptThroughARotationReadsTheNote(t *testing.T) {
+	t.Parallel()
+	eachService(t, func(k *kit) {
+		if _, silent := k.service.(silent); silent {
+			return // no versions to retire
+		}
+		ctx := k.Context()
+		slept, other := k.proxy(), k.proxy()
+		k.serves(slept, key)
+		_, err := k.service.RotateKey(ctx, key, 0)
+		k.must(err)
+		dek := k.serves(other, key)
+		k.must(k.service.ChangeVersion(ctx, key, kms.VersionChange{Action: kms.Retire, Version: 1, Force: true}))
+		if got, err := slept.DecryptDEK(ctx, key, dek.Ciphertext, encContext); err != nil || got != dek.Plaintext {
+			k.Errorf("opened with %v", err)
+		}
+		if slept.Alarms() != 0 {
+			k.Errorf("%d alarms", slept.Alarms())
+		}
+		// One that nobody has pinned is not told to be of the same key by anything.
+		_, err = k.service.RotateKey(ctx, key, 0)
+		k.must(err)
+		k.must(k.service.ChangeVersion(ctx, key, kms.VersionChange{Action: kms.Retire, Version: 2, Force: true}))
+		if _, err := slept.GenerateDEK(ctx, key, encContext); !errors.Is(err, kms.ErrVersionRetired) {
+			k.Errorf("a version that nobody knows: %v", err)
+		}
+	})
+}
