@@ -47,7 +47,7 @@ func runCommand(ctx context.Context, args []string) error {
 	var o options
 	flags := flag.NewFlagSet("run", flag.ContinueOnError)
 	flags.BoolVar(&o.short, "short", os.Getenv("SHORT") == "1", "under a minute: few works, few rounds (SHORT=1 is the same)")
-	flags.StringVar(&o.targets, "targets", "direct,proxy,self-s3,self-kms,seal-s3,seal-kms,seal-opaque", "`NAMES` of targets, with commas between")
+	flags.StringVar(&o.targets, "targets", "", "`NAMES` of targets, with commas between; if not given, "+allTargets+", of a short run "+shortTargets)
 	flags.StringVar(&o.works, "works", "", "`PATTERNS` of works, with commas between, as in get-4k-*,list-*; all of the run's if not given")
 	flags.StringVar(&o.json, "json", "", "`FILE` for all figures")
 	flags.StringVar(&o.dir, "dir", "", "`FOLDER` for the servers' data, which a temporary one in it is removed from at the end")
@@ -87,9 +87,12 @@ func runCommand(ctx context.Context, args []string) error {
 
 // fill gives flags that were not given what follows from others.
 func (o *options) fill() {
-	tls, bounds := "some", boundNames
+	tls, bounds, targets := "some", boundNames, allTargets
 	if o.short {
-		tls, bounds = "none", "none"
+		tls, bounds, targets = "none", "none", shortTargets
+	}
+	if o.targets == "" {
+		o.targets = targets
 	}
 	if o.works != "" {
 		bounds = "none"
