@@ -23,20 +23,25 @@ type wrapVector struct {
 
 const wrapVectors = "testdata/wraps.json"
 
+// readVector reads the vector of an object, and its record.
+func readVector(t *testing.T, name string) (v vector, rec *Record) {
+	t.Helper()
+	content, err := os.ReadFile(vectorDir + "/" + name)
+	if err == nil {
+		err = json.Unmarshal(content, &v)
+	}
+	if err == nil {
+		rec, err = ParseRecord(v.Record)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v, rec
+}
+
 func (v *wrapVector) open(t *testing.T) error {
 	t.Helper()
-	content, err := os.ReadFile(vectorDir + "/" + v.Of)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var of vector
-	if err := json.Unmarshal(content, &of); err != nil {
-		t.Fatal(err)
-	}
-	rec, err := ParseRecord(of.Record)
-	if err != nil {
-		t.Fatal(err)
-	}
+	of, rec := readVector(t, v.Of)
 	if d := rec.Digest(); hex.EncodeToString(d[:]) != v.Digest {
 		t.Errorf("%s: digest %x, want %s", v.Name, d, v.Digest)
 	}
@@ -101,35 +106,13 @@ func generateWraps(t *testing.T) {
 	}
 	var out []wrapVector
 	add := func(name, of, secret string, bytes []byte, failure string) {
-		var v vector
-		content, err := os.ReadFile(vectorDir + "/" + of)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(content, &v); err != nil {
-			t.Fatal(err)
-		}
-		rec, err := ParseRecord(v.Record)
-		if err != nil {
-			t.Fatal(err)
-		}
+		_, rec := readVector(t, of)
 		d := rec.Digest()
 		out = append(out, wrapVector{name, of, hex.EncodeToString(d[:]), secret, hex.EncodeToString(bytes), failure})
 	}
 	dek := Secret{1, 2, 3}
 	wrap := func(of, key string) []byte {
-		var v vector
-		content, err := os.ReadFile(vectorDir + "/" + of)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(content, &v); err != nil {
-			t.Fatal(err)
-		}
-		rec, err := ParseRecord(v.Record)
-		if err != nil {
-			t.Fatal(err)
-		}
+		v, rec := readVector(t, of)
 		raw, err := hex.DecodeString(v.Secret)
 		if err != nil {
 			t.Fatal(err)

@@ -249,7 +249,7 @@ func TestMigrateTakesVersionsAlong(t *testing.T) {
 	}
 	fails(t, 2, "is no version", nil, "", "key", "retire", "k", "zero", "--config", seal)
 	fails(t, 2, "no waiting time", nil, "", "key", "destroy", "k", "1", "--after", "soon", "--config", seal)
-	fails(t, 1, "not known what still uses it", nil, "", "key", "destroy", "k", "2", "--now", "--config", seal)
+	fails(t, 1, "not known what still uses the key version", nil, "", "key", "destroy", "k", "2", "--now", "--config", seal)
 	fails(t, 1, "not confirmed", nil, "3\n", "key", "destroy", "k", "2", "--now", "--force", "--config", seal)
 }
 

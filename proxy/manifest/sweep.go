@@ -206,35 +206,59 @@ func (s *Sweeper) sweepManifests(ctx context.Context, live *liveUploads) error {
 }
 
 // sweepManifestsIn removes what nothing names of the manifests whose names begin
-// with root. refOf tells whose one is; those of which it cannot, because they are not
-// authentic, stay.
+// with root. refOf tells whose one is.
 func (s *Sweeper) sweepManifestsIn(ctx context.Context, root string, live *liveUploads, refOf func(system.Note) (Ref, error)) error {
+	return s.sweepNotes(ctx, "manifest", root, live, func(n system.Note) (note, error) {
+		ref, err := refOf(n)
+		return note{
+			object: ref.Name, ofUpload: live.manifests[ref.ID],
+			named: func(known *lookedUp) (bool, error) {
+				if known.named[ref] {
+					return true, nil
+				}
+				return s.copied(ctx, known, ref)
+			},
+		}, err
+	})
+}
+
+// note is what a note in the system bucket is about.
+type note struct {
+	object sse.Name
+	// ofUpload says that an upload under way needs it.
+	ofUpload bool
+	// named says whether a version of the object needs it, by what is known of them.
+	named func(*lookedUp) (bool, error)
+}
+
+// sweepNotes removes what nothing needs of the notes whose names begin with root. about
+// tells what one is about; those of which it cannot, because they are not authentic, stay.
+func (s *Sweeper) sweepNotes(ctx context.Context, what, root string, live *liveUploads, about func(system.Note) (note, error)) error {
 	var known lookedUp
 	return s.each(ctx, root, func(n system.Note) error {
 		if !s.old(n) {
 			return nil
 		}
-		ref, err := refOf(n)
+		is, err := about(n)
 		if errors.Is(err, system.ErrTampered) {
-			s.Skip("manifest", n.Name, err)
+			s.Skip(what, n.Name, err)
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("open manifest: %w", err)
+			return fmt.Errorf("open %s: %w", what, err)
 		}
-		if live.manifests[ref.ID] || len(live.objects) > 0 && live.objects[digestName(ref.Name)] {
-			s.seen.forget(n)
-			return nil
+		needed := is.ofUpload || len(live.objects) > 0 && live.objects[digestName(is.object)]
+		if !needed {
+			needed, err = s.judge(ctx, &known, what, n, is)
 		}
-		needed, err := s.needed(ctx, &known, n, ref)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if needed {
+		case needed:
 			s.seen.forget(n)
 			return nil
 		}
-		return s.remove(ctx, "manifest", n)
+		return s.remove(ctx, what, n)
 	})
 }
 
@@ -250,37 +274,27 @@ type lookedUp struct {
 	uncertain bool
 }
 
-// needed says whether a version of ref's object names it, or may do so.
-func (s *Sweeper) needed(ctx context.Context, known *lookedUp, n system.Note, ref Ref) (bool, error) {
-	return s.judge(ctx, known, "manifest", n, ref.Name, func() (bool, error) {
-		if known.named[ref] {
-			return true, nil
-		}
-		return s.copied(ctx, known, ref)
-	})
-}
-
-// judge says whether a note of an object is needed, as named says of what is known, or may be so.
-func (s *Sweeper) judge(ctx context.Context, known *lookedUp, what string, n system.Note, object sse.Name, named func() (bool, error)) (bool, error) {
-	if object != known.object || known.named == nil {
-		if err := s.lookUp(ctx, known, what, n, object); err != nil {
+// judge says whether a version of the object that a note is about needs it, or may do so.
+func (s *Sweeper) judge(ctx context.Context, known *lookedUp, what string, n system.Note, is note) (bool, error) {
+	if is.object != known.object || known.named == nil {
+		if err := s.lookUp(ctx, known, what, n, is.object); err != nil {
 			return false, err
 		}
 	}
 	if known.uncertain {
 		return true, nil
 	}
-	if needed, err := named(); err != nil || needed {
+	if needed, err := is.named(known); err != nil || needed {
 		return needed, err
 	}
 	if !known.twice {
-		hidden, failed := s.Lookups.Hidden(ctx, object)
+		hidden, failed := s.Lookups.Hidden(ctx, is.object)
 		if err := s.skip(what, n.Name, failed); err != nil {
 			return false, fmt.Errorf("look up object: %w", err)
 		}
 		hidden = hidden || failed != nil
 		if !hidden { // it may have been so a moment ago
-			if err := s.lookUp(ctx, known, what, n, object); err != nil {
+			if err := s.lookUp(ctx, known, what, n, is.object); err != nil {
 				return false, err
 			}
 		}
@@ -289,7 +303,7 @@ func (s *Sweeper) judge(ctx context.Context, known *lookedUp, what string, n sys
 	if known.hidden || known.uncertain {
 		return true, nil
 	}
-	return named()
+	return is.named(known)
 }
 
 // copied says whether a version of ref's object came from ref's upload and has no

@@ -2,7 +2,6 @@ package manifest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -22,32 +21,12 @@ func (s *Sweeper) sweepWraps(ctx context.Context, live *liveUploads) error {
 
 // sweepWrapsIn is sweepManifestsIn for wraps.
 func (s *Sweeper) sweepWrapsIn(ctx context.Context, root string, live *liveUploads, refOf func(system.Note) (WrapRef, error)) error {
-	var known lookedUp
-	return s.each(ctx, root, func(n system.Note) error {
-		if !s.old(n) {
-			return nil
-		}
+	return s.sweepNotes(ctx, "wrap", root, live, func(n system.Note) (note, error) {
 		ref, err := refOf(n)
-		if errors.Is(err, system.ErrTampered) {
-			s.Skip("wrap", n.Name, err)
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("open wrap: %w", err)
-		}
-		if live.records[ref.Record] || len(live.objects) > 0 && live.objects[digestName(ref.Name)] {
-			s.seen.forget(n)
-			return nil
-		}
-		needed, err := s.judge(ctx, &known, "wrap", n, ref.Name, func() (bool, error) { return known.records[ref.Record], nil })
-		if err != nil {
-			return err
-		}
-		if needed {
-			s.seen.forget(n)
-			return nil
-		}
-		return s.remove(ctx, "wrap", n)
+		return note{
+			object: ref.Name, ofUpload: live.records[ref.Record],
+			named: func(known *lookedUp) (bool, error) { return known.records[ref.Record], nil },
+		}, err
 	})
 }
 

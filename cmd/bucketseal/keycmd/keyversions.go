@@ -69,7 +69,7 @@ func printVersion(a *cli.App, asJSON bool, done, name string, version uint32) er
 }
 
 // lossOfForce is what refusals and questions say of a version whose use is not known.
-const lossOfForce = "It is not known what still uses it: objects are not counted by key version. Whatever it sealed"
+const lossOfForce = "Whatever it sealed"
 
 // versionCommand is a command that changes one version.
 type versionCommand struct {
