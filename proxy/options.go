@@ -98,6 +98,13 @@ type Options struct {
 	// ReadyWithoutKeys says that the proxy stays ready while its key service cannot be
 	// used, if it was ready before: reads whose DEKs are cached go on.
 	ReadyWithoutKeys bool
+	// UsageScan is how often all buckets are scanned for what uses which KMS key, 0 for
+	// never, and UsageRate how many objects per second then at most, 0 for no bound.
+	UsageScan time.Duration
+	UsageRate float64
+	// KeysOffline is how long key services seal without their store, under the versions of
+	// keys that they know.
+	KeysOffline time.Duration
 	// Logger gets one line for each failed request and debug lines for others;
 	// nil means slog.Default().
 	Logger *slog.Logger

@@ -29,6 +29,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/takeover"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
+	"github.com/bucketseal/bucketseal/proxy/usage"
 	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/proxy/verify"
 	"github.com/bucketseal/bucketseal/sse"
@@ -46,6 +47,8 @@ type Server struct {
 	vault      *vault.Vault
 	encryption *encryption.Settings
 	keeper     *maintenance.Keeper
+	uses       *usage.Uses
+	scanner    *usage.Scanner
 	taker      *takeover.Taker
 	verifier   *verify.Verifier
 	setup      *lifecycle.Setup
@@ -94,7 +97,8 @@ func (s *Server) openKeys() (counted *adminapi.CountedKeys, err error) {
 	if s.opts.CacheKeys != nil {
 		counted.Service = s.opts.CacheKeys(s.pins)
 	}
-	s.opts.KMS = counted
+	s.uses = usage.NewUses(counted, lifecycle.SystemKey)
+	s.opts.KMS = s.uses
 	return counted, nil
 }
 
@@ -149,7 +153,7 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 	ledger, wraps := manifest.NewLedger(s.system), manifest.NewWraps(s.system)
 	keys := keyring.New(keyring.Options{
 		KMS: o.KMS, Rights: s.identities, AllowAnonymous: o.AllowAnonymous, DefaultKey: o.DefaultKey, S3Key: o.S3Key,
-		FormerS3Keys: o.FormerS3Keys, Reserved: []string{lifecycle.SystemKey, lifecycle.SystemReadyKey}, ShareDEK: o.ShareDEK, Wraps: wraps,
+		FormerS3Keys: o.FormerS3Keys, Reserved: []string{lifecycle.SystemKey, lifecycle.SystemReadyKey}, ShareDEK: o.ShareDEK, Wraps: wraps, Late: s.uses.Late,
 	})
 	storage, manifests := o.Upstream.Storage(o.Service), manifest.New(s.system)
 	objects, err := sealed.New(sealed.Options{Storage: storage, Keys: keys, Manifests: manifests, Logger: o.Logger, OnRestored: restored.Inc})
@@ -176,6 +180,9 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 		SweepOthers: s.sweepOthers, Logger: o.Logger,
 	})
 	if err != nil {
+		return err
+	}
+	if err := s.openUsage(); err != nil {
 		return err
 	}
 	s.taker, err = takeover.New(takeover.Options{
@@ -299,5 +306,6 @@ func (s *Server) Start(ctx context.Context) error {
 	go s.fitness.Run(ctx)
 	go s.readiness.Run(ctx)
 	go s.keeper.SweepInBackground(ctx)
+	s.watchUsage(ctx)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/maintenance"
+	"github.com/bucketseal/bucketseal/proxy/usage"
 )
 
 // sessionGrace is how long ago a session must have ended: clocks differ.
@@ -36,4 +37,4 @@ func (s *Server) sweepOthers(ctx context.Context, o *maintenance.SweepOptions, n
 
 // indexes are the beginnings of the names of system objects that are changed again
 // and again, each change leaving a version.
-func indexes() []string { return []string{encryption.RulesName, "identities/index", "keys/", "sweep/"} }
+func indexes() []string { return []string{encryption.RulesName, "identities/index", "keys/", "sweep/", usage.Prefix} }

@@ -51,6 +51,9 @@ type Options struct {
 	ShareDEK time.Duration
 	// Wraps are keys of objects that were sealed once more; nil for none.
 	Wraps Wraps
+	// Late is told before a write is acknowledged that lies under a version of a KMS key that
+	// is not the newest any more; nil for nobody. Its error fails the write.
+	Late func(ctx context.Context, kmsKey string, version uint32) error
 }
 
 // Rights say what an identity may do with keys: identity.Store.
@@ -143,7 +146,7 @@ func (k *Ring) Make(ctx context.Context, c Caller, name sse.Name, asked *sse.Req
 	clear(dek.Plaintext[:])
 	w.binding.KMSKey, w.binding.KMSKeyVersion, w.binding.Context = keyName, max(dek.KeyVersion, 1), encContext
 	w.Record.SealedDEK = dek.Ciphertext
-	w.issued = &issuedDEK{verifier: k.shared.verifier, name: keyName, ciphertext: dek.Ciphertext, context: encContext, asked: known}
+	w.issued = &issuedDEK{verifier: k.shared.verifier, name: keyName, ciphertext: dek.Ciphertext, context: encContext, asked: known, late: k.o.Late}
 	return w, nil
 }
 

@@ -79,6 +79,8 @@ type issuedDEK struct {
 	name                string
 	ciphertext, context []byte
 	asked               time.Time // when its KMS key was last known to open it
+	// late is Options.Late, nil for nothing.
+	late func(ctx context.Context, kmsKey string, version uint32) error
 }
 
 // confirm is asked before a write is acknowledged. Errors are those of verify.
@@ -89,6 +91,11 @@ func (d *issuedDEK) confirm(ctx context.Context) error {
 	answer, err := d.verifier.verify(ctx, d.name, d.ciphertext, d.context)
 	if err != nil {
 		return fmt.Errorf("before the write is acknowledged: %w", err)
+	}
+	if version := kms.CiphertextVersion(d.ciphertext); d.late != nil && answer.latest > version {
+		if err := d.late(ctx, d.name, version); err != nil {
+			return fmt.Errorf("before a write under version %d of %q is acknowledged: %w", version, d.name, err)
+		}
 	}
 	d.asked = answer.asked
 	return nil

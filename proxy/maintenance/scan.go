@@ -41,7 +41,15 @@ func (k *Keeper) bucketsOf(ctx context.Context, patterns glob.Patterns) ([]strin
 // scan calls f for each page of a bucket's versions, in the order of their keys, and without
 // delete markers. A bucket that does not exist any more has none.
 func (k *Keeper) scan(ctx context.Context, bucket string, f func([]scanned) error) error {
-	err := inventory.Walk(ctx, k.alone(), bucket, inventory.Place{}, func(versions []inventory.Version, _ inventory.Place) error {
+	if err := k.walk(ctx, bucket, f); !errors.Is(err, storage.ErrNoSuchBucket) {
+		return err
+	}
+	return nil
+}
+
+// walk is scan, but that a bucket that does not exist is storage.ErrNoSuchBucket.
+func (k *Keeper) walk(ctx context.Context, bucket string, f func([]scanned) error) error {
+	return inventory.Walk(ctx, k.alone(), bucket, inventory.Place{}, func(versions []inventory.Version, _ inventory.Place) error {
 		page := make([]scanned, 0, len(versions))
 		for i := range versions {
 			if s := (scanned{Version: versions[i]}); !s.Marker {
@@ -51,8 +59,4 @@ func (k *Keeper) scan(ctx context.Context, bucket string, f func([]scanned) erro
 		}
 		return f(page)
 	})
-	if errors.Is(err, storage.ErrNoSuchBucket) {
-		return nil
-	}
-	return err
 }

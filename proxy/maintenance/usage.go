@@ -2,11 +2,17 @@ package maintenance
 
 import (
 	"context"
+	"errors"
+	"maps"
+	"slices"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/bucketseal/bucketseal/proxy/glob"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -22,6 +28,10 @@ type UsageOf struct {
 	// Found is called for each object that is counted, in the order of the listing, uploads
 	// last; nil for nobody.
 	Found func(Used)
+	// Rate bounds the objects per second; 0 is no bound.
+	Rate float64
+	// Progress is told after each page how many objects and uploads were seen; nil for nobody.
+	Progress func(seen int64)
 }
 
 // Used is one object, or one upload under way, and what its key lies under.
@@ -81,12 +91,11 @@ func (k *Keeper) Usage(ctx context.Context, o *UsageOf) (*Usage, error) {
 		return nil, err
 	}
 	u := &usage{keeper: k, o: o, Usage: &Usage{Began: time.Now(), Buckets: buckets, Counts: make(map[UsageKey]Count)}}
-	for _, bucket := range buckets {
-		err := k.scan(ctx, bucket, func(page []scanned) error { return u.page(ctx, bucket, page) })
-		if err == nil {
-			err = u.uploads(ctx, bucket)
-		}
-		if err != nil {
+	if o.Rate > 0 {
+		u.limit = rate.NewLimiter(rate.Limit(o.Rate), maxPage)
+	}
+	for _, bucket := range slices.Clone(buckets) {
+		if err := u.bucket(ctx, bucket); err != nil {
 			return nil, err
 		}
 	}
@@ -94,11 +103,55 @@ func (k *Keeper) Usage(ctx context.Context, o *UsageOf) (*Usage, error) {
 	return u.Usage, nil
 }
 
+// maxPage is the number of versions that a page of a listing has at most.
+const maxPage = 1000
+
+// maxCounts bounds what is counted apart: records that MinIO plants can name any key. What is
+// beyond is counted as unknown.
+const maxCounts = 100_000
+
+var errManyKeys = errors.New("there are too many KMS keys, versions and buckets to count them apart")
+
 // usage is a Usage on its way.
 type usage struct {
 	*Usage
 	keeper *Keeper
 	o      *UsageOf
+	limit  *rate.Limiter // nil for none
+	seen   int64
+}
+
+// bucket counts what a bucket has. Uploads come first: one that ends meanwhile is an object
+// before it is no upload any more, so it is counted once at least. A bucket that goes
+// meanwhile has nothing.
+func (u *usage) bucket(ctx context.Context, bucket string) error {
+	if err := u.uploads(ctx, bucket); err != nil {
+		return err
+	}
+	err := u.keeper.walk(ctx, bucket, func(page []scanned) error {
+		if err := u.page(ctx, bucket, page); err != nil {
+			return err
+		}
+		if u.seen += int64(len(page)); u.o.Progress != nil {
+			u.o.Progress(u.seen)
+		}
+		return u.pace(ctx, len(page))
+	})
+	if !errors.Is(err, storage.ErrNoSuchBucket) {
+		return err
+	}
+	maps.DeleteFunc(u.Counts, func(at UsageKey, _ Count) bool { return at.Bucket == bucket })
+	u.Buckets = slices.DeleteFunc(u.Buckets, func(name string) bool { return name == bucket })
+	return nil
+}
+
+func (u *usage) pace(ctx context.Context, n int) error {
+	for ; u.limit != nil && n > 0; n -= maxPage {
+		if err := u.limit.WaitN(ctx, min(n, maxPage)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (u *usage) page(ctx context.Context, bucket string, page []scanned) error {
@@ -163,7 +216,11 @@ func (u *usage) count(used Used) {
 		return
 	}
 	at := UsageKey{used.Name.Bucket, used.Mode, used.KMSKey, used.KMSKeyVersion}
-	n := u.Counts[at]
+	n, there := u.Counts[at]
+	if !there && len(u.Counts) >= maxCounts {
+		u.unknown(Unknown{used.Name, used.Version, errManyKeys})
+		return
+	}
 	if used.Upload == "" {
 		n.Objects++
 		n.Bytes += used.Size

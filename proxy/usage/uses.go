@@ -1,0 +1,314 @@
+package usage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/system"
+)
+
+const (
+	// maxUses bounds the versions of keys whose uses are remembered.
+	maxUses = 10_000
+	// FlushInterval is how often the uses of this process are shared, if there were any.
+	FlushInterval = time.Minute
+	// flushLag is how long after a use every process that runs has shared it.
+	flushLag = 2 * FlushInterval
+)
+
+// Use is when a version of a KMS key was last used, to the minute; zero is "not seen".
+type Use struct {
+	Generate time.Time `json:"generate,omitzero"`
+	Decrypt  time.Time `json:"decrypt,omitzero"`
+}
+
+// Latest is the later of both.
+func (u Use) Latest() time.Time { return later(u.Generate, u.Decrypt) }
+
+// Shared is what proxies know together of the uses of keys.
+type Shared struct {
+	// Uses has the last uses by key and version.
+	Uses map[string]map[uint32]Use `json:"uses,omitempty"`
+	// Late has, by key and version, when a proxy last acknowledged a write under a version
+	// that was not the newest any more.
+	Late map[string]map[uint32]time.Time `json:"late,omitempty"`
+}
+
+// Last returns the last use of a version of a KMS key, or of all of them for 0.
+func (s *Shared) Last(key string, version uint32) Use {
+	if version != 0 {
+		return s.Uses[key][version]
+	}
+	var last Use
+	for _, use := range s.Uses[key] {
+		last = Use{later(last.Generate, use.Generate), later(last.Decrypt, use.Decrypt)}
+	}
+	return last
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+func parseShared(data []byte) (*Shared, error) {
+	var s Shared
+	if err := json.Unmarshal(data, &s); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrMalformed, err) //nolint:errorlint // of the parser
+	}
+	return &s, nil
+}
+
+// usedID is one version of a KMS key.
+type usedID struct {
+	key     string
+	version uint32
+}
+
+// minutes are those of the last uses, since 1970.
+type minutes struct{ generate, decrypt atomic.Int64 }
+
+// Uses notes when this process uses versions of KMS keys, and shares it with others now and
+// then. A use costs no request. It is a kms.Service in front of another. It is safe for
+// concurrent use.
+type Uses struct {
+	kms.Service
+	// objects is where they are shared; nil until Share.
+	objects Objects
+	ignored string
+	now     func() time.Time
+
+	mu    sync.RWMutex
+	seen  map[usedID]*minutes
+	dirty atomic.Bool
+
+	// late are writes under versions that are not the newest any more. They are stored
+	// before they are acknowledged; writes that wait for a store at once share the next one.
+	lateMu  sync.Mutex
+	late    map[usedID]time.Time
+	lateSeq uint64
+	// sharing is held while the document is written. stored is the lateSeq that is in it.
+	sharing sync.Mutex
+	stored  uint64
+}
+
+// NewUses returns what notes the uses of a service. The uses of the key ignored are noted and
+// do not make anything stored: what is stored is sealed under it.
+func NewUses(service kms.Service, ignored string) *Uses {
+	return &Uses{Service: service, ignored: ignored, now: time.Now, seen: make(map[usedID]*minutes), late: make(map[usedID]time.Time)}
+}
+
+// ShareIn says where uses are shared. It is called once, before the first use.
+func (u *Uses) ShareIn(objects Objects) { u.objects = objects }
+
+// GenerateDEK implements kms.Service.
+func (u *Uses) GenerateDEK(ctx context.Context, name string, encContext []byte) (kms.DEK, error) {
+	dek, err := u.Service.GenerateDEK(ctx, name, encContext)
+	if err == nil {
+		u.note(&u.of(name, max(dek.KeyVersion, 1)).generate, name)
+	}
+	return dek, err
+}
+
+// DecryptDEK implements kms.Service.
+func (u *Uses) DecryptDEK(ctx context.Context, name string, ciphertext, encContext []byte) ([kms.DEKSize]byte, error) {
+	dek, err := u.Service.DecryptDEK(ctx, name, ciphertext, encContext)
+	if err == nil {
+		u.note(&u.of(name, kms.CiphertextVersion(ciphertext)).decrypt, name)
+	}
+	return dek, err
+}
+
+func (u *Uses) of(key string, version uint32) *minutes {
+	id := usedID{key, version}
+	u.mu.RLock()
+	m := u.seen[id]
+	u.mu.RUnlock()
+	if m != nil {
+		return m
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if m = u.seen[id]; m == nil {
+		m = new(minutes)
+		if len(u.seen) < maxUses {
+			u.seen[id] = m
+		}
+	}
+	return m
+}
+
+func (u *Uses) note(minute *atomic.Int64, key string) {
+	now := u.now().Unix() / 60
+	if minute.Load() >= now { // nearly always: the cache line stays shared
+		return
+	}
+	minute.Store(now)
+	if key != u.ignored {
+		u.dirty.Store(true)
+	}
+}
+
+// Late notes a write under a version of a KMS key that is not the newest any more, and
+// returns when that is stored: a scan that did not count the write then covers the version no
+// more. Errors are those of Objects.
+func (u *Uses) Late(ctx context.Context, key string, version uint32) error {
+	u.lateMu.Lock()
+	u.late[usedID{key, version}] = u.now().UTC()
+	u.lateSeq++
+	mine := u.lateSeq
+	u.lateMu.Unlock()
+	u.sharing.Lock()
+	defer u.sharing.Unlock()
+	if u.stored >= mine {
+		return nil
+	}
+	return u.share(ctx)
+}
+
+// Flush shares what this process has used since the last time. Errors are those of Objects.
+func (u *Uses) Flush(ctx context.Context) error {
+	if !u.dirty.Load() {
+		return nil
+	}
+	u.sharing.Lock()
+	defer u.sharing.Unlock()
+	return u.share(ctx)
+}
+
+// share writes the document, with what this process knows in it.
+func (u *Uses) share(ctx context.Context) error {
+	if u.objects == nil {
+		return nil
+	}
+	wasDirty := u.dirty.Swap(false)
+	u.lateMu.Lock()
+	seq, late := u.lateSeq, maps.Clone(u.late)
+	u.lateMu.Unlock()
+	err := u.merge(ctx, late)
+	if err != nil {
+		if wasDirty {
+			u.dirty.Store(true)
+		}
+		return fmt.Errorf("share the uses of KMS keys: %w", err)
+	}
+	u.stored = seq
+	return nil
+}
+
+func (u *Uses) merge(ctx context.Context, late map[usedID]time.Time) error {
+	for try := 0; ; try++ {
+		shared, etag, err := u.load(ctx)
+		if err != nil && !errors.Is(err, ErrMalformed) {
+			return err
+		}
+		u.addTo(shared, late)
+		data, err := json.Marshal(shared)
+		if err != nil {
+			return err
+		}
+		_, err = u.objects.Put(ctx, usesKind, usesName, data, etag)
+		if err == nil || !errors.Is(err, system.ErrConflict) || try == maxTries {
+			return err
+		}
+	}
+}
+
+// load returns the document, an empty one if there is none or it is malformed.
+func (u *Uses) load(ctx context.Context) (*Shared, string, error) {
+	shared := &Shared{}
+	data, etag, err := u.objects.Get(ctx, usesKind, usesName, "")
+	switch {
+	case errors.Is(err, system.ErrNotFound):
+		err = nil
+	case err == nil:
+		var parsed *Shared
+		if parsed, err = parseShared(data); err == nil {
+			shared = parsed
+		}
+	}
+	if shared.Uses == nil {
+		shared.Uses = make(map[string]map[uint32]Use)
+	}
+	if shared.Late == nil {
+		shared.Late = make(map[string]map[uint32]time.Time)
+	}
+	return shared, etag, err
+}
+
+// addTo adds what this process knows.
+func (u *Uses) addTo(s *Shared, late map[usedID]time.Time) {
+	for id, at := range late {
+		if s.Late[id.key] == nil {
+			s.Late[id.key] = make(map[uint32]time.Time)
+		}
+		s.Late[id.key][id.version] = later(s.Late[id.key][id.version], at)
+	}
+	u.mu.RLock()
+	defer u.mu.RUnlock()
+	for id, m := range u.seen {
+		of := s.Uses[id.key]
+		if of == nil {
+			if len(s.Uses) >= maxUses {
+				continue
+			}
+			of = make(map[uint32]Use)
+			s.Uses[id.key] = of
+		}
+		of[id.version] = Use{later(of[id.version].Generate, at(m.generate.Load())), later(of[id.version].Decrypt, at(m.decrypt.Load()))}
+	}
+}
+
+func at(minute int64) time.Time {
+	if minute == 0 {
+		return time.Time{}
+	}
+	return time.Unix(minute*60, 0).UTC()
+}
+
+// Shared returns what proxies know together, with what this process has seen. ErrMalformed,
+// or errors of Objects.
+func (u *Uses) Shared(ctx context.Context) (*Shared, error) {
+	if u.objects == nil {
+		return nil, ErrNoScan
+	}
+	shared, _, err := u.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	u.lateMu.Lock()
+	late := maps.Clone(u.late)
+	u.lateMu.Unlock()
+	u.addTo(shared, late)
+	return shared, nil
+}
+
+// Run shares the uses again and again until ctx ends. prune, if there is one, removes what
+// earlier ones left, once in an hour.
+func (u *Uses) Run(ctx context.Context, failed func(error), prune func(context.Context) error) {
+	tick := time.NewTicker(FlushInterval)
+	defer tick.Stop()
+	for n := 1; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		err := u.Flush(ctx)
+		if err == nil && n%60 == 0 && prune != nil {
+			err = prune(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			failed(err)
+		}
+	}
+}
