@@ -37,4 +37,6 @@ func (s *Server) sweepOthers(ctx context.Context, o *maintenance.SweepOptions, n
 
 // indexes are the beginnings of the names of system objects that are changed again
 // and again, each change leaving a version.
-func indexes() []string { return []string{encryption.RulesName, "identities/index", "keys/", "sweep/", usage.Prefix} }
+func indexes() []string {
+	return []string{encryption.RulesName, "identities/index", "keys/", "sweep/", usage.Prefix}
+}

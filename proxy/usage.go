@@ -29,7 +29,9 @@ const usesAge = time.Hour
 // watchUsage scans the buckets, and shares the uses of KMS keys, until ctx ends.
 func (s *Server) watchUsage(ctx context.Context) {
 	go s.scanner.Run(ctx)
-	failed := func(err error) { s.log.Warn("when KMS keys were last used cannot be kept; it is tried again", "error", err) }
+	failed := func(err error) {
+		s.log.Warn("when KMS keys were last used cannot be kept; it is tried again", "error", err)
+	}
 	go s.uses.Run(ctx, failed, func(ctx context.Context) error {
 		now, err := s.opts.Upstream.Clock(ctx)
 		if err != nil {

@@ -72,8 +72,10 @@ type Config struct {
 	SmallObject SmallObject
 	// ListingCache is the memory in bytes for what listings show of objects; 0 is none.
 	ListingCache int64
-	Limits       Limits
-	Log          Log
+	// UsageScan counts what uses which KMS key.
+	UsageScan UsageScan
+	Limits    Limits
+	Log       Log
 	// MetricsAddress is where metrics are served, HOST:PORT; "" for nowhere.
 	MetricsAddress string
 	// Profiling serves profiles of Go's runtime there too.

@@ -54,6 +54,7 @@ deployment: prod-1
 tls: {cert: /tls/cert.pem, key: tls/key.pem, min_version: "1.3", client_auth: require, client_ca: clients}
 small_object: {size: 1MiB, budget: 64MB}
 listing_cache: 5MiB
+usage_scan: {interval: 6h, rate: 0}
 limits:
   drain: 10s
   shutdown: 1m
@@ -102,7 +103,7 @@ func TestEverySettingOfAFileIsRead(t *testing.T) {
 		TLS: TLS{
 			Cert: "/tls/cert.pem", Key: "/etc/seal/tls/key.pem", MinVersion: "1.3", ClientAuth: ClientAuthRequire, ClientCA: "/etc/seal/clients",
 		},
-		SmallObject: SmallObject{Size: 1 << 20, Budget: 64e6}, ListingCache: 5 << 20,
+		SmallObject: SmallObject{Size: 1 << 20, Budget: 64e6}, ListingCache: 5 << 20, UsageScan: UsageScan{Interval: 6 * time.Hour},
 		Limits: Limits{
 			Drain: 10 * time.Second, Shutdown: time.Minute, ReadHeader: 5 * time.Second, Idle: 2 * time.Minute, MaxHeader: 128 << 10,
 			MaxClockSkew: 5 * time.Minute, UpstreamHeader: 30 * time.Second, RuleLease: 500 * time.Millisecond,

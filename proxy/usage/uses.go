@@ -1,11 +1,13 @@
 package usage
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,6 +53,30 @@ func (s *Shared) Last(key string, version uint32) Use {
 		last = Use{later(last.Generate, use.Generate), later(last.Decrypt, use.Decrypt)}
 	}
 	return last
+}
+
+// KeyUse is the last use of one version of a KMS key.
+type KeyUse struct {
+	Key     string
+	Version uint32
+	Use
+}
+
+// Of returns the last uses of a KMS key, of all for "", in order.
+func (s *Shared) Of(key string) []KeyUse {
+	var all []KeyUse
+	for name, versions := range s.Uses {
+		if key != "" && name != key {
+			continue
+		}
+		for version, use := range versions {
+			all = append(all, KeyUse{name, version, use})
+		}
+	}
+	slices.SortFunc(all, func(a, b KeyUse) int {
+		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.Version, b.Version))
+	})
+	return all
 }
 
 func later(a, b time.Time) time.Time {

@@ -156,6 +156,17 @@ func LocalKeys(store kms.Store, where string, settings *kmsconfig.Config) (*Keys
 	}, nil
 }
 
+// ServedAt says where others than this proxy get at the same keys, "" if nowhere.
+func (k *Keys) ServedAt() string {
+	switch {
+	case k.local == nil:
+		return k.Where
+	case k.Settings != nil:
+		return k.Settings.Address
+	}
+	return ""
+}
+
 // Tender returns what looks after the keys of a store in this process; nil for those of
 // a key server, which does so itself.
 func (k *Keys) Tender(log *slog.Logger) (*kms.Tender, error) {

@@ -76,6 +76,9 @@ func ProxyOptions(c *config.Config, up *upstream.Client, keys kms.Service, log *
 		SmallObject:          c.SmallObject.Size,
 		SmallObjectBudget:    c.SmallObject.Budget,
 		ListingCache:         c.ListingCache,
+		UsageScan:            c.UsageScan.Interval,
+		UsageRate:            float64(c.UsageScan.Rate),
+		KeysOffline:          offlineOf(keys),
 		Domains:              c.Domains,
 		AllowOrigin:          c.AllowOrigin,
 		Trust:                forwarded.Trust{Proxies: c.TrustedProxies, Header: forwarded.Header(c.ForwardedHeader)},
@@ -89,6 +92,15 @@ func ProxyOptions(c *config.Config, up *upstream.Client, keys kms.Service, log *
 		ReadyWithoutKeys:     !c.ReadinessKeyService,
 		Logger:               log,
 	}
+}
+
+// offlineOf returns how long a key service seals without its store, as far as that is known
+// here.
+func offlineOf(service kms.Service) time.Duration {
+	if keys, ok := service.(*Keys); ok && keys.Settings != nil {
+		return keys.Settings.Cache.Offline
+	}
+	return 0
 }
 
 // Upstream returns the client of the storage, which the caller closes. Its certificates
@@ -118,7 +130,11 @@ func WithServer(a *cli.App, cmd *cobra.Command, f func(context.Context, *config.
 		return err
 	}
 	defer done()
-	return f(cmd.Context(), c, server)
+	err = f(cmd.Context(), c, server)
+	if shared := server.Uses().Flush(context.WithoutCancel(cmd.Context())); shared != nil && err == nil {
+		err = shared
+	}
+	return err
 }
 
 // OpenServer makes the server that a command works with, which serves nobody. done

@@ -93,14 +93,15 @@ func ListCommand(a *cli.App) *cobra.Command {
 					return err
 				}
 				if versions {
-					return listVersions(ctx, a, asJSON, keys, names)
+					return listVersions(ctx, a, cmd, asJSON, keys, names)
 				}
 				return a.PrintNames(asJSON, names)
 			})
 		},
 	}
 	keyFlags(cmd)
-	cmd.Flags().BoolVar(&versions, "versions", false, "with their versions, the states of these, and when the server last used them")
+	upstreamFlag(cmd)
+	cmd.Flags().BoolVar(&versions, "versions", false, "with their versions, the states of these, and when they were last used")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
@@ -137,12 +138,14 @@ func InfoCommand(a *cli.App) *cobra.Command {
 					if err != nil && !errors.Is(err, kms.ErrNotSupported) && !errors.Is(err, kms.ErrNotPermitted) {
 						return fmt.Errorf("%q: %w", name, err)
 					}
+					addUses(ctx, a, cmd, keys, []keyVersions{{name, versions}})
 					return printKeyInfo(a, asJSON, keys, info, versions)
 				})
 			})
 		},
 	}
 	keyFlags(cmd)
+	upstreamFlag(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

@@ -4,29 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/cli"
 	"github.com/bucketseal/bucketseal/kms"
-	"github.com/bucketseal/bucketseal/proxy"
-	"github.com/bucketseal/bucketseal/proxy/certs"
 	"github.com/bucketseal/bucketseal/proxy/config"
 )
 
-const (
-	// askRules bounds the wait for the bucket rules before a question is asked.
-	askRules = 5 * time.Second
-	// defaultKeyName is the default of default_key and sse_s3.key.
-	defaultKeyName = "bucketseal-default"
-	// maxNamed bounds how many buckets a question names.
-	maxNamed = 10
-)
+// defaultKeyName is the default of default_key and sse_s3.key.
+const defaultKeyName = "bucketseal-default"
 
 // RemoveCommand is `bucketseal key rm`.
 func RemoveCommand(a *cli.App) *cobra.Command {
@@ -35,8 +25,11 @@ func RemoveCommand(a *cli.App) *cobra.Command {
 		Use:     "rm NAME...",
 		Aliases: []string{"remove", "delete"},
 		Short:   "Delete KMS keys, and with them everything sealed under them",
-		Long: `Asks first, and says in which store the key is, and which settings and bucket rules use it as far as
-that can be told: with a server's whole configuration also the rules are looked at.`,
+		Long: `With a proxy's configuration it is refused while objects lie under the key, settings or rules use it, or
+the last scan ("key usage --scan") does not cover everything since. If nothing needs it, it is deleted.
+
+Without one it asks first, and says in which store the key is, and which settings use it as far as that can
+be told.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return WithKeys(a, cmd, false, func(ctx context.Context, keys kms.Service) error {
@@ -47,10 +40,8 @@ that can be told: with a server's whole configuration also the rules are looked 
 					if loss := systemLoss(name); loss != "" && !accept {
 						return fmt.Errorf("%q %s; not even --force deletes it, --%s does", name, loss, cli.AcceptLossFlag)
 					}
-					if !force {
-						if err := confirm(a, false, removalQuestion(ctx, a, cmd, keys, name)); err != nil {
-							return err
-						}
+					if err := mayRemove(ctx, a, cmd, keys, name, force); err != nil {
+						return err
 					}
 					if err := keys.DeleteKey(ctx, name); err != nil {
 						return fmt.Errorf("delete %q: %w", name, err)
@@ -61,10 +52,27 @@ that can be told: with a server's whole configuration also the rules are looked 
 		},
 	}
 	keyFlags(cmd)
-	cmd.Flags().BoolVar(&force, "force", false, "do not ask")
+	upstreamFlag(cmd)
+	cmd.Flags().BoolVar(&force, "force", false, "although something lies under it, or it is not known what does; do not ask")
 	cmd.Flags().BoolVar(&accept, cli.AcceptLossFlag, false, "also keys that seal the proxy's own data, which is lost then")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// mayRemove says whether a key may be deleted: --force is given, or it is known that nothing
+// lies under it, or, where nothing is known of a proxy, the question is answered.
+func mayRemove(ctx context.Context, a *cli.App, cmd *cobra.Command, keys kms.Service, name string, force bool) error {
+	v, err := usedKey(ctx, a, cmd, keys, name)
+	switch {
+	case errors.Is(err, errNoProxy) && force:
+		return nil
+	case errors.Is(err, errNoProxy):
+		return confirm(a, false, removalQuestion(a, cmd, keys, name))
+	case force:
+		fmt.Fprintf(a.Stderr, "%s: %s\n", name, lossKnown(v, err))
+		return nil
+	}
+	return refusal(v, err, fmt.Sprintf("delete %q", name), "is lost for ever")
 }
 
 // systemLoss says what is lost with a key of the proxy's own; "" for other keys.
@@ -79,7 +87,7 @@ func systemLoss(name string) string {
 }
 
 // removalQuestion says what the deletion of a key does.
-func removalQuestion(ctx context.Context, a *cli.App, cmd *cobra.Command, keys kms.Service, name string) string {
+func removalQuestion(a *cli.App, cmd *cobra.Command, keys kms.Service, name string) string {
 	source, local := keys.(*build.Keys)
 	if !local {
 		use := ""
@@ -93,7 +101,7 @@ func removalQuestion(ctx context.Context, a *cli.App, cmd *cobra.Command, keys k
 		if uses := settingsUsing(c, name); len(uses) > 0 {
 			question += fmt.Sprintf(" The configuration uses it: %s.", strings.Join(uses, ", "))
 		}
-		question += rulesUsing(ctx, a, c, source, name)
+		question += " Whether bucket rules use it cannot be told without a server's configuration."
 	}
 	return question + " How many objects are sealed under it is not known. Everything sealed under it is lost for ever."
 }
@@ -110,35 +118,4 @@ func settingsUsing(c *config.Config, name string) (uses []string) {
 		uses = append(uses, "sse_s3.former_keys (older objects of SSE-S3)")
 	}
 	return uses
-}
-
-// rulesUsing says which bucket rules name a key, and if that cannot be told.
-func rulesUsing(ctx context.Context, a *cli.App, c *config.Config, keys *build.Keys, name string) string {
-	if c.CheckServer() != nil {
-		return " Whether bucket rules use it cannot be told without a server's configuration."
-	}
-	ctx, cancel := context.WithTimeout(ctx, askRules)
-	defer cancel()
-	quiet := slog.New(slog.DiscardHandler)
-	up, err := build.Upstream(c, certs.NewWatcher(quiet))
-	if err != nil {
-		return fmt.Sprintf(" Whether bucket rules use it cannot be told: %v.", err)
-	}
-	defer up.Close()
-	var buckets []string
-	server, err := proxy.New(build.ProxyOptions(c, up, keys, quiet))
-	if err == nil {
-		buckets, err = server.RulesUsing(ctx, name)
-	}
-	if err != nil {
-		return fmt.Sprintf(" Whether bucket rules use it cannot be told: %v.", err)
-	}
-	if len(buckets) == 0 {
-		return ""
-	}
-	named := strings.Join(buckets[:min(len(buckets), maxNamed)], ", ")
-	if len(buckets) > maxNamed {
-		named += ", ..."
-	}
-	return fmt.Sprintf(" The rules of %d buckets use it: %s.", len(buckets), named)
 }

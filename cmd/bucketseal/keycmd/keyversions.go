@@ -83,9 +83,10 @@ type versionCommand struct {
 func (v *versionCommand) command() *cobra.Command {
 	cmd := &cobra.Command{Use: v.use + " NAME VERSION", Short: v.short, Long: v.long, Args: cobra.ExactArgs(2), RunE: v.run}
 	keyFlags(cmd)
+	upstreamFlag(cmd)
 	flags := cmd.Flags()
 	if v.action != kms.Reinstate {
-		flags.BoolVar(&v.force, "force", false, "although it is not known what still uses the version")
+		flags.BoolVar(&v.force, "force", false, "although something uses the version, or it is not known what does")
 		flags.BoolVar(&v.accept, cli.AcceptLossFlag, false, "also of keys that seal the proxy's own data, which is lost then")
 	}
 	if v.action == kms.Destroy {
@@ -110,13 +111,11 @@ func (v *versionCommand) run(cmd *cobra.Command, args []string) error {
 		}
 	}
 	return WithKeys(v.a, cmd, false, func(ctx context.Context, keys kms.Service) error {
-		if loss := systemLoss(name); loss != "" && v.action != kms.Reinstate && !v.accept {
+		if loss := systemLoss(name); loss != "" && v.action != kms.Reinstate && !v.accept && !v.systemFree(ctx, cmd, keys, name, change.Version) {
 			return fmt.Errorf("%q %s; not even --force ends a version of it, --%s does", name, loss, cli.AcceptLossFlag)
 		}
-		if v.now && v.force {
-			if err := confirmDestruction(v.a, name, change.Version); err != nil {
-				return err
-			}
+		if err := v.mayEnd(ctx, cmd, keys, name, &change); err != nil {
+			return err
 		}
 		err := keys.ChangeVersion(ctx, name, change)
 		switch {
@@ -133,12 +132,48 @@ func (v *versionCommand) run(cmd *cobra.Command, args []string) error {
 	})
 }
 
-// confirmDestruction has the count of what is lost typed in. Nobody counts yet, so it is
-// the word that says so.
-func confirmDestruction(a *cli.App, name string, version uint32) error {
-	fmt.Fprintf(a.Stderr, "Destroy version %d of %s now? %s is lost for ever. How many objects that are is %s: type that word to go on: ", version, name, lossOfForce, unknownCount)
+// systemFree says that a version of one of the proxy's own keys is known to seal nothing.
+func (v *versionCommand) systemFree(ctx context.Context, cmd *cobra.Command, keys kms.Service, name string, version uint32) bool {
+	verdict, err := usedVersion(ctx, v.a, cmd, keys, name, version)
+	return err == nil && verdict.Free() && verdict.Scan.System != nil
+}
+
+// mayEnd says whether a version may be retired or destroyed: --force is given, or it is known
+// that nothing lies under it. Without a proxy's configuration nothing is known here, and the
+// key service says so.
+func (v *versionCommand) mayEnd(ctx context.Context, cmd *cobra.Command, keys kms.Service, name string, change *kms.VersionChange) error {
+	if v.action == kms.Reinstate {
+		return nil
+	}
+	verdict, err := usedVersion(ctx, v.a, cmd, keys, name, change.Version)
+	none := errors.Is(err, errNoProxy)
+	switch {
+	case none && !v.force:
+		return nil
+	case !v.force:
+		if err := refusal(verdict, err, fmt.Sprintf("%s version %d of %q", v.action, change.Version, name), v.yes); err != nil {
+			return err
+		}
+		change.Force = true
+	case !none:
+		fmt.Fprintf(v.a.Stderr, "version %d of %s: %s\n", change.Version, name, lossKnown(verdict, err))
+	}
+	if !v.now {
+		return nil
+	}
+	count := unknownCount
+	if err == nil && verdict.Missing == "" {
+		count = strconv.FormatInt(verdict.Lost(), 10)
+	}
+	return confirmDestruction(v.a, name, change.Version, count)
+}
+
+// confirmDestruction has the count of what is lost typed in, which is a word where it is
+// not known.
+func confirmDestruction(a *cli.App, name string, version uint32, count string) error {
+	fmt.Fprintf(a.Stderr, "Destroy version %d of %s now? %s is lost for ever. How many objects that are is %s: type that to go on: ", version, name, lossOfForce, count)
 	answer, err := cli.ReadLine(a.Stdin)
-	if err != nil || answer != unknownCount {
+	if err != nil || answer != count {
 		fmt.Fprintln(a.Stderr)
 		return errNotConfirmed
 	}
@@ -195,7 +230,7 @@ type keyVersions struct {
 }
 
 // listVersions is key ls --versions.
-func listVersions(ctx context.Context, a *cli.App, asJSON bool, keys kms.Service, names []string) error {
+func listVersions(ctx context.Context, a *cli.App, cmd *cobra.Command, asJSON bool, keys kms.Service, names []string) error {
 	all := make([]keyVersions, 0, len(names))
 	err := cli.Each(names, func(name string) error {
 		versions, err := keys.KeyVersions(ctx, name)
@@ -205,6 +240,7 @@ func listVersions(ctx context.Context, a *cli.App, asJSON bool, keys kms.Service
 		all = append(all, keyVersions{name, versions})
 		return nil
 	})
+	addUses(ctx, a, cmd, keys, all)
 	if asJSON {
 		return errors.Join(a.PrintJSON(all), err)
 	}
@@ -240,8 +276,8 @@ func versionRow(keys kms.Service, v kms.VersionInfo) string {
 		return t.UTC().Format(time.RFC3339)
 	}
 	seen := "not since its start"
-	if _, local := keys.(*build.Keys); local { // this command has used nothing; a server would know
-		seen = "ask the server"
+	if _, local := keys.(*build.Keys); local { // this command has used nothing
+		seen = "not seen"
 	}
 	return fmt.Sprintf("%d\t%s\t%s\t%s\t%s", v.Version, state, at(v.CreatedAt, "not known"), at(v.LastGenerate, seen), at(v.LastDecrypt, seen))
 }
