@@ -372,7 +372,7 @@ func TestUsageCountsWhatLiesUnderEachKey(t *testing.T) {
 	if !maps.Equal(usage.Counts, want) || len(usage.Unknown) != 1 || usage.Unknown[0].Name.Key != "e" {
 		t.Errorf("%+v", usage)
 	}
-	if len(listed) != 8 || listed[0] != "a other" {
+	if len(listed) != 8 || listed[0] != "live s3" || listed[1] != "a other" {
 		t.Errorf("listed %q", listed)
 	}
 	only, err := s.Installation.Engine(t).Usage(t.Context(), &maintenance.UsageOf{Key: "default"})

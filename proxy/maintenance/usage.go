@@ -92,7 +92,8 @@ func (k *Keeper) Usage(ctx context.Context, o *UsageOf) (*Usage, error) {
 	}
 	u := &usage{keeper: k, o: o, Usage: &Usage{Began: time.Now(), Buckets: buckets, Counts: make(map[UsageKey]Count)}}
 	if o.Rate > 0 {
-		u.limit = rate.NewLimiter(rate.Limit(o.Rate), maxPage)
+		u.burst = max(1, min(int(o.Rate), maxPage))
+		u.limit = rate.NewLimiter(rate.Limit(o.Rate), u.burst)
 	}
 	for _, bucket := range slices.Clone(buckets) {
 		if err := u.bucket(ctx, bucket); err != nil {
@@ -118,6 +119,7 @@ type usage struct {
 	keeper *Keeper
 	o      *UsageOf
 	limit  *rate.Limiter // nil for none
+	burst  int
 	seen   int64
 }
 
@@ -146,8 +148,8 @@ func (u *usage) bucket(ctx context.Context, bucket string) error {
 }
 
 func (u *usage) pace(ctx context.Context, n int) error {
-	for ; u.limit != nil && n > 0; n -= maxPage {
-		if err := u.limit.WaitN(ctx, min(n, maxPage)); err != nil {
+	for ; u.limit != nil && n > 0; n -= u.burst {
+		if err := u.limit.WaitN(ctx, min(n, u.burst)); err != nil {
 			return err
 		}
 	}

@@ -30,6 +30,10 @@ import (
 var mappedElsewhere = map[string]string{
 	"proxy.ErrNothingToReset":    "only the command line gets it",
 	"maintenance.ErrNothingLost": "only the command line gets it",
+	"usage.ErrNoScan":            "only the command line gets it",
+	"usage.ErrMalformed":         "only the command line gets it",
+	"usage.ErrBusy":              "only the command line gets it",
+	"usage.ErrOvertaken":         "only the command line gets it",
 	"sealed.ErrChanged":          "vault.ErrChanged is the same",
 	"listing.ErrServiceRights":   "vault.ErrServiceRights is the same",
 	"keyring.ErrAccess":          "vault.ErrKeyAccess is the same",

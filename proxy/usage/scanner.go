@@ -28,7 +28,7 @@ const (
 	// differ.
 	recent = 10 * time.Minute
 	// claimFor is how long a scan is one process's without a sign of life.
-	claimFor = time.Minute
+	claimFor = 15 * time.Second
 	// claimPoll is how often a process that waits for another's scan looks.
 	claimPoll = time.Second
 	// versionReads bounds the keys whose versions are read at a time.

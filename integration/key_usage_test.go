@@ -1,0 +1,235 @@
+package integration
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A version of a KMS key is retired and destroyed without --force, by what a scan counted: not
+// before it is free, and over restarts.
+func TestAVersionGoesWhenAScanCountsNothingUnderIt(t *testing.T) {
+	t.Parallel()
+	needsSeal(t)
+	s := newStack(t, stackOptions{args: []string{"--config", usageConfig(t, "1h")}})
+	c := s.client()
+	bucket := newBucket(t, c)
+	data := map[string][]byte{"kms": testData(5000, 1), "s3": testData(70_000, 2), "streamed": testData(9<<20, 3)}
+	header := map[string]map[string]string{"kms": kmsWith(defaultKey), "s3": nil, "streamed": nil}
+	for key, content := range data {
+		c.put(t, bucket, key, content, header[key]).wantStatus(t, http.StatusOK)
+	}
+	running := c.createUpload(t, bucket, "running", kmsWith(defaultKey))
+	running.put(t, 1, []byte("part"))
+	listing := func() string {
+		return string(c.do(t, request{method: http.MethodGet, bucket: bucket, query: "list-type=2"}).wantStatus(t, http.StatusOK).body)
+	}
+	before := listing()
+	read := func(what string) {
+		t.Helper()
+		if after := listing(); after != before {
+			t.Errorf("%s: the listing changed:\n%s\n%s", what, before, after)
+		}
+		for key, content := range data {
+			if a := c.get(t, bucket, key, nil); a.status != http.StatusOK || !bytes.Equal(a.body, content) {
+				t.Errorf("%s: GET %s: %d, %d bytes", what, key, a.status, len(a.body))
+			}
+		}
+	}
+	restart := func() {
+		t.Helper()
+		s.seal.kill()
+		s.restart(t)
+		c = s.client()
+	}
+	// refused wants a command to do nothing, and say why.
+	refused := func(says string, args ...string) {
+		t.Helper()
+		if out, err := s.command(t, append([]string{"key"}, args...)...); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("key %v: %v %s, want %q", args, err, out, says)
+		}
+	}
+	if out, err := s.command(t, "key", "usage"); err != nil || !strings.Contains(out, defaultKey) { // there is no scan: one is made, and remembered
+		t.Fatal(err, out)
+	}
+	s.mustKey(t, "rotate", defaultKey)
+	refused("3 objects with", "retire", defaultKey, "1")
+	refused("1 uploads under way", "destroy", defaultKey, "1", "--now")
+	if out, err := s.command(t, "key", "rewrap", "--key", defaultKey); err != nil {
+		t.Fatal(err, out)
+	}
+	restart()
+	refused("SSE-KMS: 2", "retire", defaultKey, "1") // the scan of before counts
+	began := time.Now()
+	out, err := s.command(t, "key", "usage", defaultKey, "--scan", "--json")
+	if err != nil || strings.Contains(out, `"kms_key_version":1,"bucket"`) || strings.Count(out, `"kms_key_version":2,"bucket"`) != 2 {
+		t.Fatal(err, out)
+	}
+	if took := time.Since(began); took < 9*time.Second {
+		t.Errorf("servers may seal under version 1 for seconds, and the scan began at once: it took %v", took)
+	}
+	if out, err := s.command(t, "key", "retire", defaultKey, "1"); err != nil {
+		t.Fatal(err, out)
+	}
+	restart()
+	read("retired")
+	if out, err := s.command(t, "key", "usage", defaultKey); err != nil || !strings.Contains(out, " ago)") {
+		t.Errorf("%v %s", err, out)
+	}
+	if _, all, err := s.commandWith(t, "3\n", "key", "destroy", defaultKey, "1", "--now"); err == nil {
+		t.Errorf("the count was 0: %s", all)
+	}
+	if _, all, err := s.commandWith(t, "0\n", "key", "destroy", defaultKey, "1", "--now"); err != nil {
+		t.Fatal(err, all)
+	}
+	restart()
+	read("destroyed")
+	running.c = c
+	running.put(t, 2, []byte("x"))
+	refused("3 objects with", "rm", defaultKey)
+	if _, all, err := s.commandWith(t, "", "key", "rm", defaultKey, "--force"); err != nil || !strings.Contains(all, "3 objects with") {
+		t.Errorf("what is lost is not said: %v %s", err, all)
+	}
+}
+
+// usageConfig is a file that makes a server scan without a bound, so often.
+func usageConfig(t *testing.T, interval string) string {
+	t.Helper()
+	metrics, err := freeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "usage.yml")
+	text := "usage_scan: {interval: " + interval + ", rate: 0}\nmetrics: {address: \"" + metrics + "\"}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// metricsOf returns what a server with the file of usageConfig shows.
+func metricsOf(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, at, _ := strings.Cut(string(text), "address: \"")
+	at, _, _ = strings.Cut(at, "\"")
+	resp, err := http.Get("http://" + at + "/metrics") //nolint:noctx // a test
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// Two proxies scan in the background, one for both, while buckets come and go; each knows
+// what was found.
+func TestTwoProxiesShareTheScansOfTheBackground(t *testing.T) {
+	t.Parallel()
+	needsSeal(t)
+	files := []string{usageConfig(t, "2s"), usageConfig(t, "2s")}
+	s := newStack(t, stackOptions{args: []string{"--config", files[0]}})
+	second, err := startSeal(s.dir, "", s.minio.endpoint(), "--config", files[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(second.kill)
+	c := s.client()
+	kept := newBucket(t, c)
+	for _, key := range []string{"a", "b", "c"} {
+		c.put(t, kept, key, []byte("data"), nil).wantStatus(t, http.StatusOK)
+	}
+	ended := time.Now().Add(7 * time.Second)
+	began := make(map[time.Time]bool)
+	for time.Now().Before(ended) {
+		gone := newBucket(t, c)
+		c.put(t, gone, "x", []byte("data"), nil).wantStatus(t, http.StatusOK)
+		out, err := s.command(t, "key", "usage", "--json")
+		var usage struct {
+			Began  time.Time
+			Counts []struct {
+				Bucket  string
+				Objects int
+			}
+		}
+		if err == nil {
+			err = json.Unmarshal([]byte(out), &usage)
+		}
+		if err != nil {
+			t.Fatal(err, out)
+		}
+		began[usage.Began] = true
+		c.do(t, request{method: http.MethodDelete, bucket: gone, key: "x"}).wantStatus(t, http.StatusNoContent)
+		c.do(t, request{method: http.MethodDelete, bucket: gone}).wantStatus(t, http.StatusNoContent)
+	}
+	if len(began) < 2 || len(began) > 6 {
+		t.Errorf("%d scans in seven seconds, by two proxies that scan each two", len(began))
+	}
+	want := `bucketseal_key_objects{key="` + defaultKey + `",mode="SSE-S3",version="1"}`
+	for _, file := range files {
+		for _, line := range []string{want, "bucketseal_key_scan_age_seconds ", "bucketseal_key_last_use_timestamp_seconds"} {
+			if shown := metricsOf(t, file); line != "bucketseal_key_last_use_timestamp_seconds" || file == files[0] {
+				if !strings.Contains(shown, line) {
+					t.Errorf("the metrics do not have %s", line)
+				}
+			}
+		}
+	}
+}
+
+// A scan that is killed leaves nothing but a claim that ends by itself.
+func TestAScanThatIsKilled(t *testing.T) {
+	t.Parallel()
+	needsSeal(t)
+	if os.Getenv("BUCKETSEAL_LONG") == "" {
+		t.Skip("waits for the claim of a dead process; set BUCKETSEAL_LONG=1")
+	}
+	s := newStack(t, stackOptions{})
+	c := s.client()
+	bucket := newBucket(t, c)
+	for _, key := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+		c.put(t, bucket, key, []byte("data"), kmsWith(defaultKey)).wantStatus(t, http.StatusOK)
+	}
+	remembered := func(n string) {
+		t.Helper()
+		if out, err := s.command(t, "key", "usage", defaultKey, "--json"); err != nil || !strings.Contains(out, `"objects":`+n+",") {
+			t.Errorf("%v %s", err, out)
+		}
+	}
+	wantUsage(t, s, defaultKey, 8, 0)
+	c.put(t, bucket, "i", []byte("data"), kmsWith(defaultKey)).wantStatus(t, http.StatusOK)
+	program, err := sealBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		cmd := exec.Command(program, "key", "usage", "--scan", "--rate", "1", "--upstream", s.seal.upstream, "--data-dir", s.seal.dataDir) //nolint:noctx // it is killed
+		cmd.Env = baseEnv("BUCKETSEAL_ROOT_USER="+rootUser, "BUCKETSEAL_ROOT_PASSWORD="+rootPassword)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		remembered("8")
+	}
+	began := time.Now()
+	if out, err := s.command(t, "key", "usage", "--scan"); err != nil {
+		t.Fatal(err, out)
+	}
+	remembered("9")
+	t.Logf("the next scan took %v", time.Since(began))
+}

@@ -1,0 +1,497 @@
+package usage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/kms/keystore/mem"
+	"github.com/bucketseal/bucketseal/proxy/glob"
+	"github.com/bucketseal/bucketseal/proxy/maintenance"
+	"github.com/bucketseal/bucketseal/proxy/system"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// shelf is a system bucket in memory with compare-and-swap.
+type shelf struct {
+	mu   sync.Mutex
+	data map[string][]byte
+	tag  map[string]int
+	puts int
+	// before is called before each Put, without the lock.
+	before func(name string)
+}
+
+func newShelf() *shelf { return &shelf{data: make(map[string][]byte), tag: make(map[string]int)} }
+
+func (s *shelf) Get(_ context.Context, kind, name, _ string) ([]byte, string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	data, there := s.data[kind+" "+name]
+	if !there {
+		return nil, "", system.ErrNotFound
+	}
+	return data, fmt.Sprint(s.tag[kind+" "+name]), nil
+}
+
+func (s *shelf) Put(_ context.Context, kind, name string, data []byte, etag string) (string, error) {
+	if s.before != nil {
+		s.before(name)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := kind + " " + name
+	now := ""
+	if _, there := s.data[id]; there {
+		now = fmt.Sprint(s.tag[id])
+	}
+	if now != etag {
+		return "", system.ErrConflict
+	}
+	s.puts++
+	s.tag[id]++
+	s.data[id] = data
+	return fmt.Sprint(s.tag[id]), nil
+}
+
+// site is an installation with one bucket, whose objects are counts.
+type site struct {
+	t      *testing.T
+	shelf  *shelf
+	keys   *kms.Local
+	mu     sync.Mutex
+	counts map[maintenance.UsageKey]maintenance.Count
+	scans  atomic.Int64
+	// during is called in each scan.
+	during func(ctx context.Context) error
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	keys, err := kms.NewLocal(kms.LocalOptions{Store: mem.New()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(keys.Close)
+	if err := keys.CreateKey(t.Context(), "k"); err != nil {
+		t.Fatal(err)
+	}
+	return &site{t: t, shelf: newShelf(), keys: keys, counts: make(map[maintenance.UsageKey]maintenance.Count)}
+}
+
+// proxy is a process of the site.
+func (s *site) proxy(interval time.Duration) *Scanner {
+	s.t.Helper()
+	uses := NewUses(s.keys, "system")
+	uses.ShareIn(s.shelf)
+	scanner, err := NewScanner(Options{
+		Objects: s.shelf, Ready: func(context.Context) error { return nil }, Keys: s.keys, Uses: uses, Interval: interval,
+		Clock: func(context.Context) (time.Time, error) { return time.Now(), nil }, Logger: slog.New(slog.DiscardHandler),
+		Count: func(ctx context.Context, _ *maintenance.UsageOf) (*maintenance.Usage, error) {
+			s.scans.Add(1)
+			u := &maintenance.Usage{Began: time.Now(), Buckets: []string{"b"}}
+			if s.during != nil {
+				if err := s.during(ctx); err != nil {
+					return nil, err
+				}
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			u.Counts, u.Ended = maps.Clone(s.counts), time.Now()
+			return u, nil
+		},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	scanner.settle, scanner.claimFor, scanner.claimPoll = time.Millisecond, 300*time.Millisecond, 10*time.Millisecond
+	return scanner
+}
+
+func (s *site) set(version uint32, objects int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts = map[maintenance.UsageKey]maintenance.Count{}
+	if objects > 0 {
+		s.counts[maintenance.UsageKey{Bucket: "b", Mode: sse.ModeKMS, KMSKey: "k", Version: version}] = maintenance.Count{Objects: objects, Bytes: 10 * objects}
+	}
+}
+
+func (s *site) rotate() {
+	s.t.Helper()
+	if _, err := s.keys.RotateKey(s.t.Context(), "k", 0); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// scan scans, and judges version 1 of the key.
+func (s *site) judge(p *Scanner) *Verdict {
+	s.t.Helper()
+	scan, err := p.Last(s.t.Context())
+	if err != nil && !errors.Is(err, ErrNoScan) {
+		s.t.Fatal(err)
+	}
+	shared, err := p.o.Uses.Shared(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return OfVersion(scan, shared, "k", 1, time.Now())
+}
+
+func (s *site) scanned(p *Scanner) *Scan {
+	s.t.Helper()
+	scan, err := p.Scan(s.t.Context(), &ScanOptions{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return scan
+}
+
+func TestAVersionIsFreeWhenAScanThatCoversItCountsNothing(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	p, other := s.proxy(0), s.proxy(0)
+	want := func(what string, free bool, missing string) {
+		t.Helper()
+		if v := s.judge(other); v.Free() != free || !strings.Contains(v.Missing, missing) || (missing == "") != (v.Missing == "") {
+			t.Errorf("%s: free %v, lost %d, missing %q", what, v.Free(), v.Lost(), v.Missing)
+		}
+	}
+	want("nobody scanned", false, "no scan")
+	s.scanned(p)
+	want("the newest version", false, "not yet known to be replaced")
+	s.rotate()
+	want("rotated after the scan", false, "not yet known to be replaced")
+	s.set(1, 3)
+	s.scanned(p)
+	want("in use", false, "")
+	if v := s.judge(other); v.Lost() != 3 || !strings.Contains(v.String(), "b SSE-KMS: 3") {
+		t.Errorf("%d: %s", v.Lost(), v)
+	}
+	s.set(2, 3)
+	want("before the next scan", false, "")
+	s.scanned(p)
+	want("left", true, "")
+	// A write that began before the rotation ends.
+	if err := p.o.Uses.Late(t.Context(), "k", 1); err != nil {
+		t.Fatal(err)
+	}
+	want("a late write", false, "a write under version 1 ended")
+	s.scanned(p)
+	want("a scan right behind it", false, "a write under version 1 ended")
+	scan, _ := p.Last(t.Context())
+	shared, _ := p.o.Uses.Shared(t.Context())
+	scan.Began = scan.Began.Add(2 * lateFor)
+	if v := OfVersion(scan, shared, "k", 1, scan.Began); !v.Free() {
+		t.Errorf("a scan long after it: %q", v.Missing)
+	}
+	if v := OfVersion(scan, shared, "k", 1, scan.Began.Add(maxAge+time.Hour)); v.Free() || v.Lost() != 0 {
+		t.Errorf("long after the scan: %+v", v)
+	}
+	scan.UnknownCount = 1
+	if v := OfVersion(scan, shared, "k", 1, scan.Began); v.Free() || !strings.Contains(v.Missing, "cannot be read") {
+		t.Errorf("an unknown object: %q", v.Missing)
+	}
+	scan.UnknownCount, scan.System = 0, []SystemCount{{"k", 1, 2}}
+	if v := OfVersion(scan, shared, "k", 1, scan.Began); v.Free() || v.Lost() != 2 {
+		t.Errorf("the proxies' own objects: %+v", v)
+	}
+}
+
+func TestAWholeKeyIsFreeWhenNobodyUsedItSinceTheScan(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	p := s.proxy(0)
+	scan := s.scanned(p)
+	shared := &Shared{}
+	soon, later := scan.Began.Add(time.Second), scan.Began.Add(2*flushLag)
+	if v := OfKey(scan, shared, "k", Use{}, soon); v.Free() {
+		t.Error("proxies may have used it and not said so yet")
+	}
+	if v := OfKey(scan, shared, "k", Use{}, later); !v.Free() {
+		t.Errorf("nobody uses it: %q", v.Missing)
+	}
+	if v := OfKey(scan, shared, "k", Use{Decrypt: scan.Began.Truncate(time.Minute)}, later); v.Free() {
+		t.Error("the key service has used it")
+	}
+	if _, err := p.o.Uses.GenerateDEK(t.Context(), "k", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.o.Uses.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	shared, err := s.proxy(0).o.Uses.Shared(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := OfKey(scan, shared, "k", Use{}, later); v.Free() || !strings.Contains(v.Missing, "was used at") {
+		t.Errorf("a proxy has used it: %q", v.Missing)
+	}
+}
+
+func TestUsesAreSharedAndKept(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	one, two := s.proxy(0).o.Uses, s.proxy(0).o.Uses
+	dek, err := one.GenerateDEK(t.Context(), "k", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two.now = func() time.Time { return time.Now().Add(5 * time.Minute) }
+	if _, err := two.DecryptDEK(t.Context(), "k", dek.Ciphertext, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := two.DecryptDEK(t.Context(), "k", []byte("none"), nil); err == nil {
+		t.Fatal("nothing was opened")
+	}
+	for _, u := range []*Uses{one, two, two} {
+		if err := u.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.shelf.puts != 2 {
+		t.Errorf("%d documents were written, want one of each process", s.shelf.puts)
+	}
+	shared, err := s.proxy(0).o.Uses.Shared(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := shared.Of("k")
+	if len(got) != 1 || got[0].Version != 1 || got[0].Decrypt.Sub(got[0].Generate).Round(time.Minute) < 4*time.Minute {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestTheSystemKeyAloneMakesNothingShared(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	if err := s.keys.CreateKey(t.Context(), "system"); err != nil {
+		t.Fatal(err)
+	}
+	u := s.proxy(0).o.Uses
+	if _, err := u.GenerateDEK(t.Context(), "system", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Flush(t.Context()); err != nil || s.shelf.puts != 0 {
+		t.Errorf("%v, %d documents", err, s.shelf.puts)
+	}
+}
+
+func TestLateWritesOfManyAreStoredTogether(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	u := s.proxy(0).o.Uses
+	s.shelf.before = func(string) { time.Sleep(2 * time.Millisecond) }
+	var group sync.WaitGroup
+	for range 200 {
+		group.Go(func() {
+			if err := u.Late(t.Context(), "k", 1); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if s.shelf.puts > 100 {
+		t.Errorf("%d documents for 200 writes at once", s.shelf.puts)
+	}
+	if shared, err := s.proxy(0).o.Uses.Shared(t.Context()); err != nil || shared.Late["k"][1].IsZero() {
+		t.Errorf("%+v, %v", shared, err)
+	}
+}
+
+func TestALateWriteThatCannotBeNotedFails(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	u := NewUses(s.keys, "")
+	u.ShareIn(down{})
+	if err := u.Late(t.Context(), "k", 1); !errors.Is(err, errDown) {
+		t.Errorf("%v", err)
+	}
+}
+
+var errDown = errors.New("down")
+
+type down struct{}
+
+func (down) Get(context.Context, string, string, string) ([]byte, string, error) {
+	return nil, "", errDown
+}
+
+func (down) Put(context.Context, string, string, []byte, string) (string, error) { return "", errDown }
+
+func TestOneProcessScansForAll(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.during = func(ctx context.Context) error { return sleep(ctx, 100*time.Millisecond) }
+	var group sync.WaitGroup
+	began := make(map[time.Time]bool)
+	var mu sync.Mutex
+	for range 6 {
+		p := s.proxy(0)
+		group.Go(func() {
+			scan, err := p.Scan(t.Context(), &ScanOptions{})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			began[scan.Began] = true
+		})
+	}
+	group.Wait()
+	if n := s.scans.Load(); n > 2 || int(n) < len(began) {
+		t.Errorf("%d scans for six at once, %d results", n, len(began))
+	}
+}
+
+func TestAScanThatWasKilledIsDoneByAnother(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	dead := s.proxy(0)
+	mine := claim{By: 1}
+	if _, err := dead.take(t.Context(), &mine); err != nil { // and no more of it
+		t.Fatal(err)
+	}
+	at := time.Now()
+	said := ""
+	if _, err := s.proxy(0).Scan(t.Context(), &ScanOptions{Say: func(what string) { said = what }}); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(at); took < 200*time.Millisecond || took > 2*time.Second || !strings.Contains(said, "another process") {
+		t.Errorf("after %v, having said %q", took, said)
+	}
+}
+
+func TestAScanWhoseClaimWasTakenEnds(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.during = func(ctx context.Context) error {
+		data, etag, err := s.shelf.Get(ctx, claimKind, claimName, "")
+		if err != nil {
+			return err
+		}
+		if _, err := s.shelf.Put(ctx, claimKind, claimName, data, etag); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	p := s.proxy(0)
+	_, err := p.claimed(t.Context(), func(ctx context.Context) (*Scan, error) { return p.scan(ctx, &ScanOptions{}) })
+	if !errors.Is(err, ErrBusy) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAnOlderScanTakesNoYoungersPlace(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	p := s.proxy(0)
+	young := s.scanned(p)
+	old := *young
+	old.Began = old.Began.Add(-time.Minute)
+	if err := p.store(t.Context(), &old); !errors.Is(err, ErrOvertaken) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestTheBackgroundScansWhenItIsDue(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	for range 3 {
+		group.Go(func() { s.proxy(100 * time.Millisecond).Run(ctx) })
+	}
+	time.Sleep(time.Second)
+	cancel()
+	group.Wait()
+	if n := s.scans.Load(); n < 3 || n > 12 {
+		t.Errorf("%d scans in a second, one is due each 100 ms", n)
+	}
+}
+
+func TestAScanOfSomeBucketsIsNotRemembered(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	p := s.proxy(0)
+	buckets := glob.Patterns{"b"}
+	if _, err := p.Scan(t.Context(), &ScanOptions{Buckets: buckets}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Last(t.Context()); !errors.Is(err, ErrNoScan) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAVersionThatServersMayNotKnowYetIsNotCovered(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.rotate()
+	p := s.proxy(0)
+	p.o.Offline = time.Hour
+	if scan := s.scanned(p); len(scan.Covered) != 0 {
+		t.Errorf("a server that has been without its store for less than an hour seals under version 1: %v", scan.Covered)
+	}
+}
+
+func TestMetricsAreBounded(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for i := range 3 * maxSeries {
+		s.counts[maintenance.UsageKey{Bucket: "b", Mode: sse.ModeKMS, KMSKey: fmt.Sprint("key", i), Version: 1}] = maintenance.Count{Objects: 1}
+	}
+	p := s.proxy(0)
+	for i := range 2 * maxSeries {
+		p.o.Uses.note(&p.o.Uses.of(fmt.Sprint(i), 1).generate, "")
+	}
+	s.scanned(p)
+	r := prometheus.NewRegistry()
+	r.MustRegister(p.Collector())
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sum float64
+	for _, f := range families {
+		if len(f.GetMetric()) > maxSeries+4 {
+			t.Errorf("%s has %d series", f.GetName(), len(f.GetMetric()))
+		}
+		if f.GetName() == "bucketseal_key_objects" {
+			for _, m := range f.GetMetric() {
+				sum += m.GetGauge().GetValue()
+			}
+		}
+	}
+	if sum != 3*maxSeries {
+		t.Errorf("%v objects are shown of %d", sum, 3*maxSeries)
+	}
+}
+
+func FuzzDocuments(f *testing.F) {
+	f.Add([]byte(`{"began":"2024-01-01T00:00:00Z","ended":"2024-01-01T00:00:01Z","counts":[{"objects":1}],"covered":{"k":2},"late":{"k":{"1":"2024-01-01T00:00:00Z"}}}`))
+	f.Add([]byte(`{"uses":{"k":{"1":{"generate":"2024-01-01T00:00:00Z"}}}}`))
+	f.Fuzz(func(_ *testing.T, data []byte) {
+		shared, err := parseShared(data)
+		if err != nil {
+			shared = &Shared{}
+		}
+		if scan, err := parseScan(data); err == nil {
+			v := OfVersion(scan, shared, "k", 1, time.Now())
+			_ = v.String()
+			_ = OfKey(scan, shared, "k", Use{}, time.Now()).Free()
+		}
+		_ = shared.Of("")
+	})
+}
