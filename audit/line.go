@@ -140,7 +140,8 @@ func appendText(b []byte, s string) []byte {
 
 // appendEvent appends the members of an event's line.
 func appendEvent(b []byte, e *Event) []byte {
-	m := members(b).text("kind", string(e.Kind)).time(e.Time)
+	m := members(appendText(append(b, `"kind":`...), string(e.Kind))) // what is before it is another event's
+	m = m.time(e.Time)
 	m = m.text("request", e.RequestID).text("op", e.Operation)
 	m = m.text("access_key", bound(e.AccessKey, maxName)).text("identity", e.Identity).text("source", e.Source)
 	if len(e.Via) > 0 {
