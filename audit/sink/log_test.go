@@ -206,7 +206,7 @@ func TestVerifyNamesTheFirstLineThatIsWrong(t *testing.T) {
 	// Who has only the public key learns between which heads it is.
 	k.write(relink(t, changed, 8))
 	r := k.verify(trail.Options{Trust: append(trail.Options{}.Trust, testKey.Public())})
-	if len(r.Findings) == 0 || !strings.Contains(r.Findings[0].Text, "hashes were made anew") || r.Findings[0].Number != 13 {
+	if len(r.Findings) == 0 || !strings.Contains(r.Findings[0].Text, "hashes were made anew") || r.Findings[0].Number != 14 {
 		t.Errorf("with the public key: %v", r.Findings)
 	}
 }

@@ -33,6 +33,7 @@ const (
 	Reordered = "reordered"
 	CutOff    = "cut off"
 	Forged    = "forged"
+	Unsigned  = "unsigned"
 )
 
 // Finding is something that is wrong, or, of notes, worth knowing.
@@ -272,8 +273,13 @@ func (v *verifier) later(c *chainState, l *Line) {
 
 // start is the first line of a process.
 func (v *verifier) start(c *chainState, l *Line) {
-	if c.loose > 1 && c.signed+1 < l.Seq && c.coded+1 < l.Seq {
-		v.note("the %d lines before line %d were not signed when their process ended", c.loose-1, l.Seq)
+	if unsigned := c.loose - 1; c.run != 0 && unsigned > 0 { // l itself is counted
+		text := fmt.Sprintf("nothing vouches for the %d lines before line %d: they were not signed when their process ended", unsigned, l.Seq)
+		if v.o.Open != nil { // lines have codes, as soon as there is a key
+			v.find(Unsigned, l, span{}, "%s", text)
+		} else {
+			v.note("%s", text)
+		}
 	}
 	c.run, c.key, c.early, c.loose = l.Seq, nil, nil, 1
 	if l.Torn > 0 {
@@ -354,7 +360,7 @@ func (v *verifier) head(c *chainState, l *Line) {
 	since := max(c.signed, c.run)
 	switch {
 	case c.key == nil:
-		v.find(Forged, l, span{}, "line %d signs, and no line says with which key", l.Seq)
+		v.note("line %d signs, and no line says with which key", l.Seq)
 		return
 	case !c.key.public.Equal(ed25519.PublicKey(l.Public)), !validHead(l, c.key.public), c.run != 0 && l.From != c.run:
 		v.find(Forged, l, span{}, "the signature of line %d is not right", l.Seq)
