@@ -286,7 +286,9 @@ func (s *stack) auditSession(t *testing.T, l *auditLog, bucket string) {
 	t.Helper()
 	c := s.client()
 	session := assumeRole(t, c)
-	get := session.client(c.endpoint).get(t, bucket, "large", map[string]string{"Range": "bytes=0-9"}).wantStatus(t, http.StatusPartialContent)
+	get := newClient(c.endpoint, session.AccessKey, session.SecretKey).do(t, request{
+		method: http.MethodGet, bucket: bucket, key: "large", token: session.Token, header: map[string]string{"Range": "bytes=0-9"},
+	}).wantStatus(t, http.StatusPartialContent)
 	line := l.last(t, get, "request")
 	if line.Identity != "temporary" || line.Source != "assume-role" || len(line.Via) != 1 || line.Via[0].AccessKey != rootUser || line.Via[0].Identity != "configured" {
 		t.Errorf("a session: %+v", line)
