@@ -13,6 +13,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/glob"
 	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
@@ -110,6 +111,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Metrics registers the proxy's metrics; nil means none.
 	Metrics prometheus.Registerer
+	// Audit gets an account of every request and of every use of a key; nil means none.
+	Audit intake.Auditor
 }
 
 func (o *Options) setDefaults() error {

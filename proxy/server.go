@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/bucketseal/bucketseal/audit/keyuse"
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/proxy/adminapi"
 	"github.com/bucketseal/bucketseal/proxy/encryption"
@@ -99,6 +100,9 @@ func (s *Server) openKeys() (counted *adminapi.CountedKeys, err error) {
 	}
 	s.uses = usage.NewUses(counted, lifecycle.SystemKey)
 	s.opts.KMS = s.uses
+	if s.opts.Audit != nil {
+		s.opts.KMS = &keyuse.Service{Service: s.uses, Recorder: s.opts.Audit}
+	}
 	return counted, nil
 }
 
@@ -217,6 +221,7 @@ func (s *Server) openAPIs(verifier *sigv4.Verifier, counted *adminapi.CountedKey
 	in := intake.New(intake.Options{
 		Verifier: verifier, Identities: s.identities, Forwarder: forwarder, Trust: o.Trust, Gate: o.Gate, MaxHeader: o.MaxHeader,
 		UploadMemory: o.SmallObjectBudget, UpstreamTLS: o.Upstream.TLS(), Own: s3api.Own, Logger: o.Logger, Metrics: o.Metrics,
+		Audit: o.Audit,
 	})
 	s.s3, err = s3api.New(s3api.Options{
 		Intake: in, Vault: s.vault, Encryption: s.encryption, Forwarder: forwarder, Admit: s.fitness.Admit, Ours: s.setup.Admit, SystemBucket: o.SystemBucket,
@@ -226,7 +231,7 @@ func (s *Server) openAPIs(verifier *sigv4.Verifier, counted *adminapi.CountedKey
 		return err
 	}
 	s.admin, err = adminapi.New(adminapi.Options{
-		Intake: in, Forwarder: forwarder, Keys: counted, Counted: counted, DefaultKey: o.DefaultKey, Reserved: lifecycle.SystemKey,
+		Intake: in, Forwarder: forwarder, Keys: s.opts.KMS, Counted: counted, DefaultKey: o.DefaultKey, Reserved: lifecycle.SystemKey,
 		SystemBucket: o.SystemBucket, Admit: s.fitness.Admit, Describe: s3api.Describe, Logger: o.Logger,
 	})
 	return err

@@ -33,6 +33,7 @@ func (c *Config) finish(errs *yamlfile.Problems) {
 	c.finishService(errs)
 	c.finishTLS(errs)
 	c.finishKMS(errs)
+	c.finishAudit(errs)
 	if c.holdsSecret {
 		c.warnReadable(c.File)
 	}

@@ -76,6 +76,8 @@ type Config struct {
 	UsageScan UsageScan
 	Limits    Limits
 	Log       Log
+	// Audit is where the account of requests and key uses goes.
+	Audit Audit
 	// MetricsAddress is where metrics are served, HOST:PORT; "" for nowhere.
 	MetricsAddress string
 	// Profiling serves profiles of Go's runtime there too.

@@ -39,7 +39,9 @@ const (
 // are read apart.
 func Settings() []Setting {
 	var all []Setting
-	for _, group := range [][]Setting{serverSettings(), encryptionSettings(), tlsSettings(), limitSettings(), capacitySettings(), usageSettings(), keySettings(), remoteSettings()} {
+	for _, group := range [][]Setting{
+		serverSettings(), encryptionSettings(), tlsSettings(), limitSettings(), capacitySettings(), usageSettings(), auditSettings(), keySettings(), remoteSettings(),
+	} {
 		all = append(all, group...)
 	}
 	return all

@@ -21,7 +21,8 @@ const (
 	documentRate = 64 << 10
 )
 
-// Enter waits for a place for r, as whoever it is known to be from.
+// Enter waits for a place for r, as whoever it is known to be from, and, if the audit log is
+// required, until it is written down that r is let in: ErrUnaudited.
 func (in *Intake) Enter(r *Request) error {
 	leave, err := in.o.Gate.EnterAs(r.Context(), r.Claim())
 	if err != nil {
@@ -29,7 +30,7 @@ func (in *Intake) Enter(r *Request) error {
 		return err
 	}
 	r.leave = leave
-	return nil
+	return r.intend()
 }
 
 // stepOut gives r's place back, if it has one.

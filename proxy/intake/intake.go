@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -48,6 +49,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Metrics registers the metrics; nil means none.
 	Metrics prometheus.Registerer
+	// Audit gets an account of every request; nil means none.
+	Audit Auditor
 }
 
 // Intake takes requests in. It is safe for concurrent use.
@@ -60,6 +63,7 @@ type Intake struct {
 	metrics   *metrics
 	busy      busyLog
 	lines     *edge.Lines // of strangers in the log
+	held      sync.Pool   // of answers that wait for their account
 }
 
 // New returns an intake.
@@ -69,6 +73,7 @@ func New(o Options) *Intake {
 		strangers: edge.NewBudget(strangersAtOnce, strangersAtOnce), metrics: newMetrics(o.Metrics),
 	}
 	in.lines = edge.NewLines(in.logLeftOut)
+	in.held.New = func() any { return new([heldAnswer]byte) }
 	return in
 }
 
@@ -95,7 +100,8 @@ type Handler interface {
 // errors, logs once and counts once. virtualHost says that the bucket is in the host.
 func (in *Intake) Serve(w http.ResponseWriter, r *http.Request, virtualHost bool, h Handler) {
 	req := &Request{Request: r, ID: newID(), VirtualHost: virtualHost, Origin: in.o.Trust.Origin(r), began: time.Now(), Answer: w, upstreamTLS: in.o.UpstreamTLS}
-	out := &Answer{ResponseWriter: w}
+	account, through := in.open(req, w)
+	out := &Answer{ResponseWriter: through}
 	header := w.Header()
 	header.Set("X-Amz-Request-Id", req.ID)
 	header.Set("Server", "bucketseal")
@@ -112,6 +118,7 @@ func (in *Intake) Serve(w http.ResponseWriter, r *http.Request, virtualHost bool
 	if err != nil && !cut {
 		h.WriteError(out, req, answer)
 	}
+	out, cut, err, answer = in.settle(account, req, w, h, out, cut, err, answer)
 	in.metrics.observe(req, out.status)
 	in.logRequest(req, out.status, cut, err, answer)
 	if cut { // what the client has so far must not look like a complete answer

@@ -43,6 +43,8 @@ type Request struct {
 	Answer http.ResponseWriter
 
 	began time.Time
+	// account is the account that is given of it; nil for none.
+	account *account
 	// held is a document that takes its memory from the budget; nil for none.
 	held []byte
 	// leave gives its place back; nil if it has none.

@@ -71,6 +71,7 @@ var errorTable = []struct {
 	{route.ErrRepeated, intake.NewError(400, invalidArgument, "A query parameter is given more than once.")},
 	{intake.ErrMalformedQuery, intake.NewError(400, invalidArgument, "The query string is malformed.")},
 	{intake.ErrHeadersTooLarge, intake.NewError(400, "MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size.")},
+	{intake.ErrUnaudited, intake.NewError(503, "ServiceUnavailable", "The audit log cannot be written, and no request is served without. Please try again.")},
 	{edge.ErrBusy, intake.NewError(503, "SlowDown", "Please reduce your request rate.")},
 	{edge.ErrStalled, intake.NewError(400, "RequestTimeout", "Your socket connection to the server was not read from or written to within the timeout period.")},
 	{intake.ErrMalformedPath, intake.NewError(400, "InvalidURI", "Couldn't parse the specified URI.")},

@@ -46,6 +46,11 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 	registry := newRegistry()
 	options := build.ProxyOptions(c, up, keys, log)
 	options.Metrics = registry
+	stopAudit, err := openAudit(a, c, files, keys, &options, log)
+	if err != nil {
+		return err
+	}
+	defer stopAudit()
 	handler, err := proxy.New(options)
 	if err != nil {
 		return err

@@ -1,0 +1,288 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options are a Log's sinks and settings.
+type Options struct {
+	// Sinks get every line. At least one is required. If Required is set, one of them must
+	// be durable.
+	Sinks []Sink
+	// Required says that Record returns when a line is durable.
+	Required bool
+	// About is who writes, for the line that begins a process's lines.
+	About string
+	// HeadEvery is how often a head is signed, if lines were written; 0 is a second.
+	HeadEvery time.Duration
+	// Pending is how many bytes of lines may wait; 0 is 16 MiB. Of a log that is not
+	// required what comes beyond is lost, and counted.
+	Pending int
+	// Logger is told what goes wrong. Required.
+	Logger *slog.Logger
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+// Log writes events to sinks. It implements Recorder, and is safe for concurrent use.
+type Log struct {
+	o Options
+
+	mu      sync.Mutex
+	next    *batch // what comes
+	closed  bool
+	spare   []byte // memory of a batch that is done
+	wake    chan struct{}
+	ask     chan func()
+	done    chan struct{}
+	failing atomic.Bool
+	counts  counts
+
+	// What follows belongs to the goroutine that writes.
+	chain  chain
+	keeper Keeper // nil if no sink keeps the chain
+	lines  []byte
+	signer []byte // the line that names the key
+	// newFile says that a file begins whose first lines are not written.
+	newFile    bool
+	missed     []missed // by sink
+	failures   []error  // of the last write, by sink
+	said       uint64   // lost events that a line tells of
+	saying     uint64   // the same, once what is being written is written
+	why        string   // events are lost
+	complained time.Time
+}
+
+type counts struct{ lines, lost, missed, refused atomic.Uint64 }
+
+// Counts are what a log has counted since it was opened.
+type Counts struct {
+	// Lines were written. Lost events got no line, Missed lines are not in every sink, and
+	// Refused events were not durable, so that what they are about was refused.
+	Lines, Lost, Missed, Refused uint64
+}
+
+// batch are events that are written together.
+type batch struct {
+	text []byte
+	ends []int // of each event in text
+	done chan struct{}
+	err  error
+}
+
+func newBatch(memory []byte) *batch { return &batch{text: memory[:0], done: make(chan struct{})} }
+
+// New returns a log that has written the first line. Close ends it.
+func New(o Options) (*Log, error) {
+	if len(o.Sinks) == 0 || o.Logger == nil {
+		return nil, errors.New("audit: no sink, or no logger")
+	}
+	durable := false
+	for _, s := range o.Sinks {
+		durable = durable || s.Durable()
+	}
+	if o.Required && !durable {
+		return nil, errors.New("audit: it is required, and no sink is durable: a file, or a webhook's queue")
+	}
+	if o.HeadEvery <= 0 {
+		o.HeadEvery = time.Second
+	}
+	if o.Pending <= 0 {
+		o.Pending = 16 << 20
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	l := &Log{
+		o: o, next: newBatch(nil), wake: make(chan struct{}, 1), ask: make(chan func()), done: make(chan struct{}),
+		missed: make([]missed, len(o.Sinks)),
+	}
+	var tail Tail
+	for _, s := range o.Sinks {
+		if k, ok := s.(Keeper); ok && l.keeper == nil {
+			l.keeper, tail = k, k.Tail()
+		}
+	}
+	first := l.chain.begin(nil, o.Now(), tail, o.About)
+	if err := l.write(first, 1); err != nil {
+		return nil, fmt.Errorf("audit: write the first line: %w", err)
+	}
+	if tail.HeadSeq > 0 && (tail.HeadChain != l.chain.id || tail.HeadSeq >= l.chain.seq) {
+		o.Logger.Error("the audit log ends before the last head that was signed: lines were removed while nobody wrote it",
+			"chain", tail.HeadChain, "head", tail.HeadSeq, "goes_on_at", l.chain.seq)
+	}
+	go l.run()
+	return l, nil
+}
+
+// Record implements Recorder.
+func (l *Log) Record(ctx context.Context, e *Event) error {
+	if l.o.Required && l.failing.Load() {
+		l.counts.refused.Add(1)
+		return ErrUnavailable
+	}
+	b := l.take(e)
+	if !l.o.Required {
+		return nil
+	}
+	if b == nil {
+		l.counts.refused.Add(1)
+		return ErrUnavailable
+	}
+	select {
+	case <-b.done:
+	case <-ctx.Done():
+		<-b.done // it is not long, and who is gone may not learn what nobody wrote down
+	}
+	if b.err != nil {
+		l.counts.refused.Add(1)
+		return fmt.Errorf("%w (%w)", ErrUnavailable, b.err)
+	}
+	return nil
+}
+
+// Note implements Recorder.
+func (l *Log) Note(e *Event) { l.take(e) }
+
+// Required says whether Record waits.
+func (l *Log) Required() bool { return l.o.Required }
+
+// Ready returns ErrUnavailable while a required log cannot be written.
+func (l *Log) Ready() error {
+	if l.o.Required && l.failing.Load() {
+		return ErrUnavailable
+	}
+	return nil
+}
+
+// Counts returns what was counted.
+func (l *Log) Counts() Counts {
+	c := &l.counts
+	return Counts{Lines: c.lines.Load(), Lost: c.lost.Load(), Missed: c.missed.Load(), Refused: c.refused.Load()}
+}
+
+// take adds an event to the next batch; nil if it cannot.
+func (l *Log) take(e *Event) *batch {
+	if e.Time.IsZero() {
+		e.Time = l.o.Now()
+	}
+	l.mu.Lock()
+	b := l.next
+	if l.closed || len(b.text) > l.o.Pending {
+		l.mu.Unlock()
+		l.counts.lost.Add(1)
+		return nil
+	}
+	b.text = appendEvent(b.text, e)
+	b.ends = append(b.ends, len(b.text))
+	first := len(b.ends) == 1
+	l.mu.Unlock()
+	if first {
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
+	}
+	return b
+}
+
+// SetKey has lines signed from now on. It returns when a line says so, or the log is closed.
+func (l *Log) SetKey(k *Key) {
+	for set := false; !set; {
+		set = true
+		l.do(func() { set = l.setKey(k) })
+		if !set {
+			time.Sleep(l.o.HeadEvery)
+		}
+	}
+}
+
+func (l *Log) setKey(k *Key) (set bool) {
+	now := l.o.Now()
+	saved := l.chain
+	l.chain.key = k
+	lines := l.chain.signer(l.lines[:0], now)
+	if err := l.write(lines, 1); err != nil {
+		l.chain = saved
+		l.failed(err)
+		return false
+	}
+	l.signer = bytes.Clone(lines)
+	l.sign(now)
+	return true
+}
+
+// Reopen begins a new file if somebody has moved the one that is written to.
+func (l *Log) Reopen() { l.do(l.reopen) }
+
+// Flush returns when all events that were taken are written, and signed if there is a key.
+func (l *Log) Flush() { l.do(func() { l.commit(); l.sign(l.o.Now()) }) }
+
+// do has the writing goroutine do something, and waits for it. Once the log is closed it
+// does nothing.
+func (l *Log) do(what func()) {
+	finished := make(chan struct{})
+	select {
+	case l.ask <- func() { defer close(finished); what() }:
+		<-finished
+	case <-l.done:
+	}
+}
+
+// Close writes what was taken, signs and closes the sinks.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return nil
+	}
+	l.closed = true
+	l.mu.Unlock()
+	var errs []error
+	l.do(func() {
+		l.commit()
+		now := l.o.Now()
+		saved := l.chain
+		lines := l.chain.add(nil, members(nil).text("kind", string(kindStop)).time(now))
+		if err := l.write(lines, 1); err != nil {
+			l.chain = saved
+			errs = append(errs, err)
+		}
+		l.sign(now)
+		for _, s := range l.o.Sinks {
+			errs = append(errs, s.Close())
+		}
+		close(l.done)
+	})
+	return errors.Join(errs...)
+}
+
+// run writes until Close.
+func (l *Log) run() {
+	tick := time.NewTicker(l.o.HeadEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.done:
+			return
+		default:
+		}
+		select {
+		case <-l.done:
+			return
+		case what := <-l.ask:
+			what()
+		case <-l.wake:
+			l.commit()
+		case <-tick.C:
+			l.tick()
+		}
+	}
+}
