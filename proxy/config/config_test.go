@@ -84,7 +84,7 @@ func TestEverySettingOfAFileIsRead(t *testing.T) {
 	if got := c.Upstream.Endpoint.String(); got != "https://minio.example:9000" {
 		t.Errorf("endpoint %q", got)
 	}
-	c.Upstream.Endpoint, c.origin = nil, nil
+	c.Upstream.Endpoint, c.origin, c.given = nil, nil, nil
 	want := &Config{
 		File: "/etc/seal/seal.yml", Address: "127.0.0.1:9443", Region: "eu-central-1", Domains: []string{"s3.example.com", "localhost"}, AllowOrigin: []string{"https://*.example.com"},
 		TrustedProxies:  []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8"), netip.MustParsePrefix("192.0.2.7/32")},

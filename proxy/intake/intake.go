@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -53,6 +54,7 @@ type Options struct {
 // Intake takes requests in. It is safe for concurrent use.
 type Intake struct {
 	o         Options
+	trust     atomic.Pointer[forwarded.Trust]
 	log       *slog.Logger
 	buffers   *Buffers // of small uploads, and for copying
 	documents *Buffers
@@ -69,6 +71,7 @@ func New(o Options) *Intake {
 		strangers: edge.NewBudget(strangersAtOnce, strangersAtOnce), metrics: newMetrics(o.Metrics),
 	}
 	in.lines = edge.NewLines(in.logLeftOut)
+	in.AdoptTrust(o.Trust)
 	return in
 }
 
@@ -94,7 +97,7 @@ type Handler interface {
 // Serve is the one adapter between net/http and the handlers: it maps their
 // errors, logs once and counts once. virtualHost says that the bucket is in the host.
 func (in *Intake) Serve(w http.ResponseWriter, r *http.Request, virtualHost bool, h Handler) {
-	req := &Request{Request: r, ID: newID(), VirtualHost: virtualHost, Origin: in.o.Trust.Origin(r), began: time.Now(), Answer: w, upstreamTLS: in.o.UpstreamTLS}
+	req := &Request{Request: r, ID: newID(), VirtualHost: virtualHost, Origin: in.trust.Load().Origin(r), began: time.Now(), Answer: w, upstreamTLS: in.o.UpstreamTLS}
 	out := &Answer{ResponseWriter: w}
 	header := w.Header()
 	header.Set("X-Amz-Request-Id", req.ID)
