@@ -68,6 +68,7 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 		metrics: &metricsHolder{registry: registry, handler: handler, inherited: inherited, log: log},
 	}
 	r.config.Store(asRead)
+	r.metrics.also("GET "+configPath, r.configPage())
 	if err := r.metrics.follow(c); err != nil {
 		return err
 	}
