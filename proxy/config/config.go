@@ -81,6 +81,9 @@ type Config struct {
 	// cannot be used.
 	ReadinessKeyService bool
 
+	// DoctorInterval is the time between two looks of the doctor; 0 is never.
+	DoctorInterval time.Duration
+
 	// DataDir holds the key store; "" if keys live elsewhere.
 	DataDir string
 	// MasterKeyFile holds the key that seals the key store; MasterKey is that key

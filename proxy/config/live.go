@@ -20,7 +20,7 @@ func livePaths() []string {
 		"allow_anonymous", "plain_read", "customer_keys_over_http", "signature_v2",
 		"limits.drain", "limits.shutdown", "limits.max_clock_skew", "limits.max_requests", "limits.queue_wait", "limits.stall",
 		"limits.max_connections", "limits.max_http2_connections", "limits.max_connections_per_client",
-		"metrics.address", "metrics.profiling", "readiness.key_service",
+		"metrics.address", "metrics.profiling", "readiness.key_service", "doctor.interval",
 	}
 }
 
@@ -34,7 +34,7 @@ func (c *Config) TakeLive(fresh *Config) *Config {
 	n.AllowAnonymous, n.PlainRead = fresh.AllowAnonymous, fresh.PlainRead
 	n.CustomerKeysOverHTTP, n.SignatureV2 = fresh.CustomerKeysOverHTTP, fresh.SignatureV2
 	n.MetricsAddress, n.Profiling, n.ReadinessKeyService = fresh.MetricsAddress, fresh.Profiling, fresh.ReadinessKeyService
-	n.Warnings = fresh.Warnings
+	n.DoctorInterval, n.Warnings = fresh.DoctorInterval, fresh.Warnings
 	n.SSES3 = fresh.SSES3
 	if _, given := fresh.given["sse_s3.key"]; !given && n.DefaultKey != fresh.DefaultKey {
 		n.SSES3.Key = c.SSES3.Key // one that follows from default_key waits with it

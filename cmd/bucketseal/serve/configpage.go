@@ -16,10 +16,14 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/config"
+	"github.com/bucketseal/bucketseal/proxy/doctor"
 )
 
-// configPath is where metrics.address tells the configuration in force.
-const configPath = "/bucketseal/config"
+// Where metrics.address tells the configuration in force, and what the doctor has found.
+const (
+	configPath   = "/bucketseal/config"
+	findingsPath = "/bucketseal/findings"
+)
 
 const (
 	configScheme = "BUCKETSEAL-HMAC-SHA256 "
@@ -47,9 +51,9 @@ func configProof(c *config.Config, seconds string) string {
 	return configScheme + seconds + ":" + hex.EncodeToString(configMAC(c, "ask\x00"+seconds))
 }
 
-// configPage tells the configuration in force to who knows the proxy's secret at MinIO.
-// The answer holds no secret: of each it has a tag.
-func (r *running) configPage() http.Handler {
+// proven answers who proves to know the proxy's secret at MinIO with what tell returns, as
+// JSON. That must hold no secret.
+func (r *running) proven(tell func(*config.Config) any) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		c := r.config.Load()
 		proof := req.Header.Get("Authorization")
@@ -57,41 +61,50 @@ func (r *running) configPage() http.Handler {
 		at, err := strconv.ParseInt(seconds, 10, 64)
 		old := time.Since(time.Unix(at, 0)).Abs()
 		if err != nil || old > configSkew || !hmac.Equal([]byte(proof), []byte(configProof(c, seconds))) {
-			http.Error(w, "this is told to who proves to know upstream.credentials: bucketseal config diff", http.StatusForbidden)
+			http.Error(w, "this is told to who proves to know upstream.credentials: bucketseal config diff, bucketseal doctor", http.StatusForbidden)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
-		_ = json.NewEncoder(w).Encode(c.Effective(TagKey(c)))
+		_ = json.NewEncoder(w).Encode(tell(c))
 	})
 }
 
 // AskConfig asks the server at address, which is its metrics.address, for the configuration
 // in force. c has the same upstream.credentials. ErrOtherCredential if it has not.
-func AskConfig(ctx context.Context, address string, c *config.Config) ([]config.Value, error) {
+func AskConfig(ctx context.Context, address string, c *config.Config) (values []config.Value, err error) {
+	return values, ask(ctx, address, configPath, c, &values)
+}
+
+// AskFindings asks the server at address for what its own doctor has found last; nil if it
+// has not looked yet. ErrOtherCredential.
+func AskFindings(ctx context.Context, address string, c *config.Config) (report *doctor.Report, err error) {
+	return report, ask(ctx, address, findingsPath, c, &report)
+}
+
+func ask(ctx context.Context, address, path string, c *config.Config, into any) error {
 	if host, port, err := net.SplitHostPort(address); err == nil && (host == "" || net.ParseIP(host).IsUnspecified()) {
 		address = net.JoinHostPort("127.0.0.1", port) // a server that listens everywhere listens here
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+configPath, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	req.Header.Set("Authorization", configProof(c, strconv.FormatInt(time.Now().Unix(), 10)))
 	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}).Do(req)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	switch resp.StatusCode {
 	case http.StatusOK:
 	case http.StatusForbidden:
-		return nil, fmt.Errorf("%s: %w", address, ErrOtherCredential)
+		return fmt.Errorf("%s: %w", address, ErrOtherCredential)
 	default:
-		return nil, fmt.Errorf("%s answers %s: is it metrics.address of a bucketseal server of this version?", address, resp.Status)
+		return fmt.Errorf("%s answers %s: is it metrics.address of a bucketseal server of this version?", address, resp.Status)
 	}
-	var values []config.Value
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxConfigPage)).Decode(&values); err != nil {
-		return nil, fmt.Errorf("%s: %w", address, err)
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxConfigPage)).Decode(into); err != nil {
+		return fmt.Errorf("%s: %w", address, err)
 	}
-	return values, nil
+	return nil
 }

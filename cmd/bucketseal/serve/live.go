@@ -13,6 +13,7 @@ import (
 	"github.com/bucketseal/bucketseal/operator/forwarded"
 	"github.com/bucketseal/bucketseal/proxy"
 	"github.com/bucketseal/bucketseal/proxy/config"
+	"github.com/bucketseal/bucketseal/proxy/doctor"
 	"github.com/bucketseal/bucketseal/proxy/edge"
 )
 
@@ -30,6 +31,7 @@ type running struct {
 	metrics *metricsHolder
 	// config is what is in force, as it was read: auto is 0.
 	config atomic.Pointer[config.Config]
+	doctor atomic.Pointer[doctor.Doctor] // nil before the start
 }
 
 // adopt takes up what is live of a configuration. Either all of it, or nothing and why.

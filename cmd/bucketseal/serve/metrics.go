@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
+	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/config"
 )
 
@@ -27,18 +28,19 @@ func newRegistry() *prometheus.Registry {
 }
 
 // tendKeys has the keys of this process looked after until ctx ends, and shows whether
-// they are rotated as the configuration says.
-func tendKeys(ctx context.Context, keys *build.Keys, r *prometheus.Registry, log *slog.Logger) error {
+// they are rotated as the configuration says. It returns what does that, nil for the keys
+// of another server.
+func tendKeys(ctx context.Context, keys *build.Keys, r *prometheus.Registry, log *slog.Logger) (*kms.Tender, error) {
 	tender, err := keys.Tender(log)
 	if tender == nil || err != nil {
-		return err
+		return nil, err
 	}
 	go tender.Run(ctx)
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "bucketseal_kms_keys_overdue",
 		Help: "KMS keys that are older than rotate_after allows, because their rotation failed.",
 	}, func() float64 { return float64(tender.Overdue()) }))
-	return nil
+	return tender, nil
 }
 
 // metricsServer answers what only operators may ask, on an address of its own:

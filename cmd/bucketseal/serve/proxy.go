@@ -68,7 +68,7 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 		metrics: &metricsHolder{registry: registry, handler: handler, inherited: inherited, log: log},
 	}
 	r.config.Store(asRead)
-	r.metrics.also("GET "+configPath, r.configPage())
+	r.pages()
 	if err := r.metrics.follow(c); err != nil {
 		return err
 	}
@@ -87,7 +87,11 @@ func (r *running) run(ctx context.Context, a *cli.App, c *config.Config, up *ups
 	if err := begin(background, c, keys, r.handler, r.log); err != nil {
 		return err
 	}
-	if err := tendKeys(background, keys, r.metrics.registry, r.log); err != nil {
+	tender, err := tendKeys(background, keys, r.metrics.registry, r.log)
+	if err != nil {
+		return err
+	}
+	if err := r.examine(background, up, keys, tender); err != nil {
 		return err
 	}
 	serving, failed := context.WithCancelCause(r.drained(ctx))
