@@ -20,7 +20,7 @@ var corsMethods = []string{"GET", "PUT", "HEAD", "POST", "DELETE", "OPTIONS", "P
 // itself: true. It is about browsers only; who may do what is not decided here.
 func (s *Server) serveCORS(w http.ResponseWriter, r *http.Request) bool {
 	h, origin := w.Header(), r.Header.Get("Origin")
-	allowed := origin != "" && s.opts.AllowOrigin.Match(origin)
+	allowed := origin != "" && s.live.Load().AllowOrigin.Match(origin)
 	method := r.Header.Get("Access-Control-Request-Method")
 	preflight := r.Method == http.MethodOptions && method != ""
 	h.Add("Vary", "Origin")

@@ -10,7 +10,8 @@ import (
 
 func TestOnlyAllowedOriginsAreToldSo(t *testing.T) {
 	t.Parallel()
-	s := &Server{opts: Options{AllowOrigin: glob.Patterns{"https://*.example.com", "http://localhost:3000"}}}
+	s := &Server{}
+	s.Adopt(Options{AllowOrigin: glob.Patterns{"https://*.example.com", "http://localhost:3000"}})
 	for origin, want := range map[string]bool{
 		"https://a.example.com": true, "http://localhost:3000": true, "http://a.example.com": false,
 		"https://example.com.evil.test": false, "null": false, "": false,

@@ -47,6 +47,10 @@ func (s *Server) readyAnswer(ctx context.Context) healthAnswer {
 	return healthAnswer{status: http.StatusOK}
 }
 
+// Ready says whether the server can do what clients ask for, after a look at what it needs:
+// nil, or system.ErrNotReady with the causes.
+func (s *Server) Ready(ctx context.Context) error { return s.readiness.Ask(ctx) }
+
 // notReady is all that strangers are told; the log says why, and ServeReadiness.
 var notReady = healthAnswer{status: http.StatusServiceUnavailable}
 

@@ -59,6 +59,8 @@ type Server struct {
 	admin      *adminapi.API
 	probes     probes
 	draining   atomic.Bool // about to end
+	live       atomic.Pointer[Live]
+	adopters   []func(*Live) // of what has settings that can be exchanged
 }
 
 // New checks the options and returns a server that has made no request yet.
@@ -67,6 +69,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{opts: o, log: o.Logger}
+	s.live.Store(o.live())
 	counted, err := s.openKeys()
 	if err != nil {
 		return nil, err
@@ -83,8 +86,8 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s.readiness = lifecycle.NewReadiness(lifecycle.ReadinessOptions{
-		Upstream: o.Upstream, Service: s.service, Setup: s.setup, Fitness: s.fitness, Rules: rules, KMS: s.opts.KMS, S3Key: o.S3Key,
-		IgnoreKeys: o.ReadyWithoutKeys, Logger: o.Logger,
+		Upstream: o.Upstream, Service: s.service, Setup: s.setup, Fitness: s.fitness, Rules: rules, KMS: s.opts.KMS, S3Key: func() string { return s.live.Load().S3Key },
+		IgnoreKeys: func() bool { return s.live.Load().ReadyWithoutKeys }, Logger: o.Logger,
 	})
 	return s, s.openAPIs(verifier, counted)
 }
@@ -141,9 +144,13 @@ func (s *Server) openIdentities() (verifier *sigv4.Verifier, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return sigv4.New(sigv4.Options{
-		Credentials: s.identities, MaxSkew: s.opts.MaxSkew, Version2: s.opts.SignatureV2, Bucket: domains(s.opts.Domains).bucket,
+	verifier, err = sigv4.New(sigv4.Options{
+		Credentials: s.identities, MaxSkew: s.opts.MaxSkew, Version2: s.opts.SignatureV2, Bucket: s.bucketOf,
 	})
+	if err == nil {
+		s.onAdopt(func(l *Live) { verifier.Adopt(sigv4.Live{MaxSkew: l.MaxSkew, Version2: l.SignatureV2}) })
+	}
+	return verifier, err
 }
 
 // openVault makes the object engine, which alone gets the keys of objects and the proxy's
@@ -158,6 +165,9 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 	keys := keyring.New(keyring.Options{
 		KMS: o.KMS, Rights: s.identities, AllowAnonymous: o.AllowAnonymous, DefaultKey: o.DefaultKey, S3Key: o.S3Key,
 		FormerS3Keys: o.FormerS3Keys, Reserved: []string{lifecycle.SystemKey, lifecycle.SystemReadyKey}, ShareDEK: o.ShareDEK, Wraps: wraps, Late: s.uses.Late,
+	})
+	s.onAdopt(func(l *Live) {
+		keys.Adopt(keyring.Live{AllowAnonymous: l.AllowAnonymous, S3Key: l.S3Key, FormerS3Keys: l.FormerS3Keys})
 	})
 	storage, manifests := o.Upstream.Storage(o.Service), manifest.New(s.system)
 	objects, err := sealed.New(sealed.Options{Storage: storage, Keys: keys, Manifests: manifests, Logger: o.Logger, OnRestored: restored.Inc})
@@ -178,6 +188,10 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 	if err != nil {
 		return err
 	}
+	s.onAdopt(func(l *Live) {
+		s.encryption.Adopt(encryption.ETags{Opaque: l.OpaqueETag, MD5: l.MD5ETag})
+		s.vault.AdoptPlainRead(l.PlainRead)
+	})
 	s.keeper, err = maintenance.New(maintenance.Options{
 		Storage: storage, Keys: keys, Objects: objects, System: s.system, Manifests: manifests, Ledger: ledger, Wraps: wraps,
 		KMS: o.KMS, Buckets: s.service.CreationDates, SystemBucket: o.SystemBucket, Ready: s.setup.Ensure, Clock: o.Upstream.Clock,
@@ -223,9 +237,10 @@ func (s *Server) openAPIs(verifier *sigv4.Verifier, counted *adminapi.CountedKey
 		UploadMemory: o.SmallObjectBudget, UpstreamTLS: o.Upstream.TLS(), Own: s3api.Own, Logger: o.Logger, Metrics: o.Metrics,
 		Audit: o.Audit,
 	})
+	s.onAdopt(func(l *Live) { in.AdoptTrust(l.Trust) })
 	s.s3, err = s3api.New(s3api.Options{
 		Intake: in, Vault: s.vault, Encryption: s.encryption, Forwarder: forwarder, Admit: s.fitness.Admit, Ours: s.setup.Admit, SystemBucket: o.SystemBucket,
-		SmallObject: o.SmallObject, CustomerKeysOverHTTP: o.CustomerKeysOverHTTP, Logger: o.Logger,
+		SmallObject: o.SmallObject, CustomerKeysOverHTTP: func() bool { return s.live.Load().CustomerKeysOverHTTP }, Logger: o.Logger,
 	})
 	if err != nil {
 		return err
@@ -239,13 +254,13 @@ func (s *Server) openAPIs(verifier *sigv4.Verifier, counted *adminapi.CountedKey
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w, r, finish := s.opts.Patience.Apply(w, r)
+	w, r, finish := s.live.Load().Patience.Apply(w, r)
 	defer finish()
 	if s.serveCORS(w, r) {
 		return
 	}
 	// A bucket in the host comes first: every path is a key of it then.
-	if bucket, ok := domains(s.opts.Domains).bucket(r.Host); ok {
+	if bucket, ok := s.bucketOf(r.Host); ok {
 		s.s3.ServeBucket(w, r, bucket)
 		return
 	}

@@ -56,6 +56,7 @@ service, which can also be run alone and speaks the API of MinIO KES.`,
 		keycmd.MetricCommand(a),
 		keycmd.LogCommand(a),
 		proxycmd.HealthCommand(a),
+		proxycmd.DoctorCommand(a),
 		cli.VersionCommand(a),
 	)
 	return root

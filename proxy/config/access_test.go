@@ -111,11 +111,15 @@ func TestWhatNeedsARestart(t *testing.T) {
 		"\n\n" + base: false,
 		"credentials:\n  - {access_key: bob, secret_key: " + secretText + "}\naccess: {rules: []}\n": false,
 		base + "region: x\n":                true,
-		base + "plain_read: [a]\n":          true,
+		base + "plain_read: [a]\n":          false,
 		base + "limits: {rule_lease: 2s}\n": true,
 	} {
-		if got := parse(base).NeedsRestart(parse(file)); got != want {
-			t.Errorf("%q: %v", file, got)
+		restart := false
+		for _, change := range Changes(parse(base).Effective(nil), parse(file).Effective(nil)) {
+			restart = restart || change.Restart
+		}
+		if restart != want {
+			t.Errorf("%q: %v", file, restart)
 		}
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"net/url"
-	"reflect"
 	"time"
 
 	"github.com/bucketseal/bucketseal/operator/yamlfile"
@@ -86,6 +85,9 @@ type Config struct {
 	// cannot be used.
 	ReadinessKeyService bool
 
+	// DoctorInterval is the time between two looks of the doctor; 0 is never.
+	DoctorInterval time.Duration
+
 	// DataDir holds the key store; "" if keys live elsewhere.
 	DataDir string
 	// MasterKeyFile holds the key that seals the key store; MasterKey is that key
@@ -102,16 +104,7 @@ type Config struct {
 	// a variable or of another file.
 	holdsSecret bool
 	origin      map[string]yamlfile.Place
-}
-
-// NeedsRestart says whether fresh differs in what a running server does not take
-// up: all but credentials and access.
-func (c *Config) NeedsRestart(fresh *Config) bool {
-	fixed := func(c Config) Config {
-		c.Credentials, c.Access, c.Root, c.Warnings, c.holdsSecret, c.origin = nil, identity.Access{}, Credential{}, nil, false, nil
-		return c
-	}
-	return !reflect.DeepEqual(fixed(*c), fixed(*fresh))
+	given       map[string][]string // the texts of settings, defaults too; of a secret none
 }
 
 // Upstream is a MinIO and the proxy's own credential there.

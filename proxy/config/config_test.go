@@ -85,7 +85,7 @@ func TestEverySettingOfAFileIsRead(t *testing.T) {
 	if got := c.Upstream.Endpoint.String(); got != "https://minio.example:9000" {
 		t.Errorf("endpoint %q", got)
 	}
-	c.Upstream.Endpoint, c.origin = nil, nil
+	c.Upstream.Endpoint, c.origin, c.given = nil, nil, nil
 	want := &Config{
 		File: "/etc/seal/seal.yml", Address: "127.0.0.1:9443", Region: "eu-central-1", Domains: []string{"s3.example.com", "localhost"}, AllowOrigin: []string{"https://*.example.com"},
 		TrustedProxies:  []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8"), netip.MustParsePrefix("192.0.2.7/32")},
@@ -110,7 +110,7 @@ func TestEverySettingOfAFileIsRead(t *testing.T) {
 			MaxRequests: 300, QueueWait: 2 * time.Second, MaxConnections: 5000, MaxConnectionsPerClient: 100, Stall: 20 * time.Second,
 		},
 		Log: Log{Level: slog.LevelDebug, Format: "json"}, MetricsAddress: "127.0.0.1:9100", Profiling: true, Access: identity.Access{Unrestricted: true}, DataDir: "/var/lib/bucketseal", MasterKeyFile: "/etc/master.key",
-		holdsSecret: true,
+		DoctorInterval: 5 * time.Minute, holdsSecret: true,
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)

@@ -212,7 +212,7 @@ func (r *fileReader) setting(s Setting, e entry) {
 		}
 		values = []string{v}
 	}
-	if err := s.set(r.config, values); err != nil {
+	if err := s.apply(r.config, values); err != nil {
 		r.errs.Add(at, s.Path, "%v", err)
 		return
 	}

@@ -21,6 +21,7 @@ const (
 	EnvRootPasswordFile = "BUCKETSEAL_ROOT_PASSWORD_FILE"
 	EnvMasterKey        = "BUCKETSEAL_MASTER_KEY"
 	EnvCredentialSecret = "BUCKETSEAL_CREDENTIAL_SECRET"
+	envHandOver         = "BUCKETSEAL_HANDOVER_FD" // set by a server for the one after it
 )
 
 // Sources are where a configuration comes from.
@@ -81,12 +82,12 @@ func load(file string, source []byte, env map[string]string, flags map[string][]
 
 // defaults applies the table's defaults.
 func defaults() *Config {
-	c := &Config{origin: make(map[string]yamlfile.Place), Access: identity.Access{Unrestricted: true}}
+	c := &Config{origin: make(map[string]yamlfile.Place), given: make(map[string][]string), Access: identity.Access{Unrestricted: true}}
 	for _, s := range Settings() {
 		if s.Default == "" {
 			continue
 		}
-		if err := s.set(c, []string{s.Default}); err != nil {
+		if err := s.apply(c, []string{s.Default}); err != nil {
 			panic(fmt.Sprintf("default of %s: %v", s.Path, err)) // a mistake in the table
 		}
 	}
@@ -127,7 +128,7 @@ func override(c *Config, env map[string]string, flags map[string][]string, errs 
 
 func (c *Config) override(s Setting, name string, values []string, errs *yamlfile.Problems) {
 	at := yamlfile.Place{Name: name}
-	if err := s.set(c, values); err != nil {
+	if err := s.apply(c, values); err != nil {
 		errs.Add(at, "", "%v", err)
 		return
 	}
@@ -243,7 +244,7 @@ func (c *Config) warnReadable(file string) {
 // warnUnknown warns of variables that look like settings and are none. They are
 // no error: container platforms set such names by themselves.
 func warnUnknown(c *Config, env map[string]string) {
-	known := []string{EnvFile, EnvRootUser, EnvRootUserFile, EnvRootPassword, EnvRootPasswordFile, EnvMasterKey, EnvCredentialSecret}
+	known := []string{EnvFile, EnvRootUser, EnvRootUserFile, EnvRootPassword, EnvRootPasswordFile, EnvMasterKey, EnvCredentialSecret, envHandOver}
 	for _, s := range Settings() {
 		if s.Env != "" {
 			known = append(known, s.Env)

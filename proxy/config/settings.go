@@ -40,7 +40,8 @@ const (
 func Settings() []Setting {
 	var all []Setting
 	for _, group := range [][]Setting{
-		serverSettings(), encryptionSettings(), tlsSettings(), limitSettings(), capacitySettings(), usageSettings(), auditSettings(), keySettings(), remoteSettings(),
+		serverSettings(), encryptionSettings(), tlsSettings(), limitSettings(), capacitySettings(), usageSettings(), auditSettings(), doctorSettings(),
+		keySettings(), remoteSettings(),
 	} {
 		all = append(all, group...)
 	}

@@ -81,7 +81,8 @@ func (g *Gate) EnterAs(ctx context.Context, c Claim) (leave func(), err error) {
 }
 
 func (g *Gate) await(ctx context.Context, c Claim, w *waiter) (leave func(), err error) {
-	timer := time.NewTimer(g.wait)
+	_, wait := g.Limits()
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	leave = func() { g.leave(c) }
 	select {
@@ -119,6 +120,11 @@ func (g *Gate) leave(c Claim) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.places.give(c, 1)
+	g.fill()
+}
+
+// fill gives all places that are free to those who wait.
+func (g *Gate) fill() {
 	for g.places.free > 0 && (g.letIn(&g.lines[g.next]) || g.letIn(&g.lines[1-g.next])) {
 		g.next = 1 - g.next
 	}
@@ -171,7 +177,7 @@ func (g *Gate) holds() (inside, waiting float64) {
 func (g *Gate) Register(r prometheus.Registerer) {
 	r.MustRegister(
 		gauge("bucketseal_s3_requests_in_flight", "S3 requests that hold a place.", func() float64 { inside, _ := g.holds(); return inside }),
-		gauge("bucketseal_s3_requests_limit", "S3 requests that may be served at once.", func() float64 { return float64(g.places.total) }),
+		gauge("bucketseal_s3_requests_limit", "S3 requests that may be served at once.", func() float64 { most, _ := g.Limits(); return float64(most) }),
 		gauge("bucketseal_s3_requests_queued", "S3 requests that wait for a place.", func() float64 { _, waiting := g.holds(); return waiting }),
 		counter("bucketseal_s3_requests_refused_total", "S3 requests that found no place in time.", &g.refused),
 	)

@@ -47,11 +47,15 @@ type Listener struct {
 	lot     lot
 
 	refusedAll, refusedClient atomic.Int64
+
+	resting atomic.Bool   // accepts nothing more
+	end     chan struct{} // closed by Close
+	ended   sync.Once
 }
 
 // Listen limits l.
 func Listen(l net.Listener, limits Connections) *Listener {
-	listener := &Listener{Listener: l, limits: limits, clients: make(map[netip.Addr]int)}
+	listener := &Listener{Listener: l, limits: limits, clients: make(map[netip.Addr]int), end: make(chan struct{})}
 	listener.shared.limited = limits.Headers > 0
 	listener.shared.left.Store(limits.Headers)
 	return listener
@@ -62,6 +66,9 @@ func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
 		if err != nil {
+			if l.rested() {
+				return nil, net.ErrClosed
+			}
 			return nil, err
 		}
 		client, ok := l.admit(forwarded.Peer(conn.RemoteAddr().String()))

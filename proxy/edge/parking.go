@@ -198,12 +198,6 @@ func (l *Listener) Woken() net.Listener {
 	return woken{l}
 }
 
-// Close closes the listener and all connections that are parked.
-func (l *Listener) Close() error {
-	l.evict()
-	return l.Listener.Close()
-}
-
 func (l *Listener) evict() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/proxy/caller"
@@ -50,6 +51,7 @@ type Options struct {
 // Settings are the settings of all buckets. They are safe for concurrent use.
 type Settings struct {
 	o       Options
+	etags   atomic.Pointer[ETags]
 	demands demands
 }
 
@@ -58,7 +60,9 @@ func New(o Options) (*Settings, error) {
 	if o.Storage == nil || o.Keys == nil || o.Rules == nil || o.Ready == nil || o.Policy == nil || o.Logger == nil {
 		return nil, errors.New("encryption: incomplete options")
 	}
-	return &Settings{o: o}, nil
+	s := &Settings{o: o}
+	s.Adopt(ETags{Opaque: o.OpaqueETag, MD5: o.MD5ETag})
+	return s, nil
 }
 
 // Asked is how a client asks for an object to be encrypted. ModeNone leaves it to the
@@ -106,7 +110,7 @@ func (s *Settings) complete(ctx context.Context, bucket string, asked sse.Reques
 			return nil, err
 		}
 	}
-	asked.OpaqueETag = asked.Mode == sse.ModeS3 && s.o.OpaqueETag.Match(bucket) && !s.o.MD5ETag.Match(bucket)
+	asked.OpaqueETag = asked.Mode == sse.ModeS3 && s.etags.Load().opaque(bucket)
 	return &asked, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -56,6 +57,7 @@ type Options struct {
 // Intake takes requests in. It is safe for concurrent use.
 type Intake struct {
 	o         Options
+	trust     atomic.Pointer[forwarded.Trust]
 	log       *slog.Logger
 	buffers   *Buffers // of small uploads, and for copying
 	documents *Buffers
@@ -74,6 +76,7 @@ func New(o Options) *Intake {
 	}
 	in.lines = edge.NewLines(in.logLeftOut)
 	in.held.New = func() any { return new([heldAnswer]byte) }
+	in.AdoptTrust(o.Trust)
 	return in
 }
 
@@ -99,7 +102,7 @@ type Handler interface {
 // Serve is the one adapter between net/http and the handlers: it maps their
 // errors, logs once and counts once. virtualHost says that the bucket is in the host.
 func (in *Intake) Serve(w http.ResponseWriter, r *http.Request, virtualHost bool, h Handler) {
-	req := &Request{Request: r, ID: newID(), VirtualHost: virtualHost, Origin: in.o.Trust.Origin(r), began: time.Now(), Answer: w, upstreamTLS: in.o.UpstreamTLS}
+	req := &Request{Request: r, ID: newID(), VirtualHost: virtualHost, Origin: in.trust.Load().Origin(r), began: time.Now(), Answer: w, upstreamTLS: in.o.UpstreamTLS}
 	account, through := in.open(req, w)
 	out := &Answer{ResponseWriter: through}
 	header := w.Header()

@@ -104,7 +104,7 @@ func (k *Ring) mayUse(ctx context.Context, c Caller, bucket string, mode sse.Mod
 	switch {
 	case c.operator:
 		return nil
-	case c.identity == nil && k.o.AllowAnonymous.Match(bucket):
+	case c.identity == nil && k.live.Load().AllowAnonymous.Match(bucket):
 		return nil
 	case c.identity == nil:
 		return fmt.Errorf("anonymous caller, bucket %q is not in allow_anonymous: %w", bucket, ErrAccess)

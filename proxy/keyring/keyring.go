@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/bucketseal/bucketseal/kms"
@@ -65,6 +66,7 @@ type Rights interface {
 // for concurrent use.
 type Ring struct {
 	o      Options
+	live   atomic.Pointer[Live]
 	shared *sharedKeys
 }
 
@@ -73,11 +75,13 @@ func New(o Options) *Ring {
 	if o.Wraps == nil {
 		o.Wraps = noWraps{}
 	}
-	return &Ring{o: o, shared: newSharedKeys(o.KMS, o.ShareDEK)}
+	k := &Ring{o: o, shared: newSharedKeys(o.KMS, o.ShareDEK)}
+	k.Adopt(Live{AllowAnonymous: o.AllowAnonymous, S3Key: o.S3Key, FormerS3Keys: o.FormerS3Keys})
+	return k
 }
 
 // S3Key returns the name of the KMS key of SSE-S3.
-func (k *Ring) S3Key() string { return k.o.S3Key }
+func (k *Ring) S3Key() string { return k.live.Load().S3Key }
 
 // WriteKey is what one object is written with.
 type WriteKey struct {
@@ -232,7 +236,7 @@ func (k *Ring) nameFor(asked *sse.Request) (string, error) {
 	case sse.ModeKMS:
 		return k.KeyName(asked.KMSKeyID)
 	default:
-		return k.o.S3Key, nil
+		return k.S3Key(), nil
 	}
 }
 

@@ -168,13 +168,13 @@ func TestRecordOfAnotherSSES3KeyIsRefusedUnlessItIsAFormerOne(t *testing.T) {
 	t.Parallel()
 	name := sse.Name{Bucket: "b", Key: "k"}
 	k := testKeyring(t, "s3", "old")
-	k.o.S3Key = "old"
+	k.Adopt(Live{S3Key: "old"})
 	w := write(t, k, name, &sse.Request{Mode: sse.ModeS3})
-	k.o.S3Key = "s3"
+	k.Adopt(Live{S3Key: "s3"})
 	if _, _, err := k.Open(t.Context(), reader, name, w.record, nil); !errors.Is(err, sse.ErrTampered) {
 		t.Errorf("a key that is not configured: %v", err)
 	}
-	k.o.FormerS3Keys = []string{"older", "old"}
+	k.Adopt(Live{S3Key: "s3", FormerS3Keys: []string{"older", "old"}})
 	if key, _, err := k.Open(t.Context(), reader, name, w.record, nil); err != nil || key != w.key {
 		t.Errorf("a former key: %v", err)
 	}

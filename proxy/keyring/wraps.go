@@ -165,7 +165,8 @@ func (k *Ring) unseal(ctx context.Context, s *sealing, kmsKey string, sealedDEK 
 
 // ofS3 says whether objects of SSE-S3 may lie under a KMS key.
 func (k *Ring) ofS3(kmsKey string) bool {
-	return kmsKey == k.o.S3Key || slices.Contains(k.o.FormerS3Keys, kmsKey)
+	live := k.live.Load()
+	return kmsKey == live.S3Key || slices.Contains(live.FormerS3Keys, kmsKey)
 }
 
 // authentic is for what an authentic DEK opens: what it does not open is damaged.
@@ -195,7 +196,7 @@ func (k *Ring) Rewrap(ctx context.Context, name sse.Name, r *sse.Record, to stri
 	case r.Mode == sse.ModeC:
 		return nil, fmt.Errorf("%v has no KMS key: %w", r.Mode, ErrNotRewrapped)
 	case r.Mode == sse.ModeS3 && !k.ofS3(to):
-		return nil, fmt.Errorf("objects of SSE-S3 lie under sse_s3.key (%q) or one of sse_s3.former_keys: %w", k.o.S3Key, ErrNotRewrapped)
+		return nil, fmt.Errorf("objects of SSE-S3 lie under sse_s3.key (%q) or one of sse_s3.former_keys: %w", k.S3Key(), ErrNotRewrapped)
 	case slices.Contains(k.o.Reserved, to):
 		return nil, fmt.Errorf("KMS key %q is reserved: %w", to, ErrNotRewrapped)
 	}

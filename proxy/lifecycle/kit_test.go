@@ -63,6 +63,6 @@ func readinessBefore(t *testing.T, minio http.HandlerFunc) *Readiness {
 	setup := NewSetup(keys, service, rules, log)
 	return NewReadiness(ReadinessOptions{
 		Upstream: client, Service: service, Setup: setup, Fitness: NewFitness(client, service, setup.Ensure, log), Rules: rules,
-		KMS: keys, S3Key: "default-key", Logger: log,
+		KMS: keys, S3Key: func() string { return "default-key" }, Logger: log,
 	})
 }

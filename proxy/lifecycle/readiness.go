@@ -32,10 +32,10 @@ type ReadinessOptions struct {
 	Fitness  *Fitness
 	Rules    *bucketconfig.Rules
 	KMS      kms.Service
-	// S3Key is the KMS key of SSE-S3.
-	S3Key string
-	// IgnoreKeys says that a key service which cannot be used does not count.
-	IgnoreKeys bool
+	// S3Key returns the KMS key of SSE-S3.
+	S3Key func() string
+	// IgnoreKeys says that a key service which cannot be used does not count; nil is no.
+	IgnoreKeys func() bool
 	Logger     *slog.Logger
 }
 
@@ -199,7 +199,7 @@ func (r *Readiness) answers(ctx context.Context) trouble {
 // useKeys gets a DEK under each key that every write needs, and opens it again.
 func (r *Readiness) useKeys(ctx context.Context) error {
 	encContext := kms.Context{kms.ContextUse: "probe"}.Canonical()
-	for _, name := range []string{SystemKey, r.o.S3Key} {
+	for _, name := range []string{SystemKey, r.o.S3Key()} {
 		dek, err := r.o.KMS.GenerateDEK(kms.Uncached(ctx), name, encContext)
 		if err == nil {
 			clear(dek.Plaintext[:])
@@ -259,7 +259,7 @@ func (r *Readiness) Words() string {
 
 // counts says whether a trouble makes the proxy not ready.
 func (r *Readiness) counts(t trouble) bool {
-	return t.storage != nil || t.keys != nil && (!r.o.IgnoreKeys || !r.was)
+	return t.storage != nil || t.keys != nil && (r.o.IgnoreKeys == nil || !r.o.IgnoreKeys() || !r.was)
 }
 
 // note takes up what a probe found, and logs what is new.

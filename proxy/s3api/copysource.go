@@ -90,7 +90,7 @@ func (s *API) sourceKey(r *intake.Request) (*sse.Secret, error) {
 			h[textproto.CanonicalMIMEHeaderKey("X-Amz-"+rest)] = values
 		}
 	}
-	if sse.HasCustomerKey(h) && !r.Origin.Secure && !s.o.CustomerKeysOverHTTP {
+	if sse.HasCustomerKey(h) && !r.Origin.Secure && !s.o.CustomerKeysOverHTTP() {
 		return nil, errPlainHTTP
 	}
 	customer, given, err := sse.ParseCustomer(h)

@@ -12,7 +12,7 @@ import (
 // checkCustomerTransport refuses customer keys that anybody on the way could
 // have read, before it looks at anything else of them.
 func (s *API) checkCustomerTransport(r *intake.Request) error {
-	if sse.HasCustomerKey(r.Header) && !r.Origin.Secure && !s.o.CustomerKeysOverHTTP {
+	if sse.HasCustomerKey(r.Header) && !r.Origin.Secure && !s.o.CustomerKeysOverHTTP() {
 		return errPlainHTTP
 	}
 	return nil

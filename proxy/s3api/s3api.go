@@ -43,8 +43,9 @@ type Options struct {
 	// SmallObject is the size in bytes up to which an upload is read whole before it is
 	// sent on.
 	SmallObject int64
-	// CustomerKeysOverHTTP accepts SSE-C keys on connections without TLS.
-	CustomerKeysOverHTTP bool
+	// CustomerKeysOverHTTP says whether SSE-C keys are accepted on connections without
+	// TLS; nil means that they are not.
+	CustomerKeysOverHTTP func() bool
 	// Logger is told what operators should know. Required.
 	Logger *slog.Logger
 }
@@ -66,6 +67,9 @@ func New(o Options) (*API, error) {
 	table, err := newRouteTable(Routes())
 	if err != nil {
 		return nil, err
+	}
+	if o.CustomerKeysOverHTTP == nil {
+		o.CustomerKeysOverHTTP = func() bool { return false }
 	}
 	s := &API{o: o, in: o.Intake, vault: o.Vault, encryption: o.Encryption, identities: o.Intake.Identities(), log: o.Logger, table: table}
 	s.router = newRouter(func(w http.ResponseWriter, r *http.Request, scope route.Scope, bucket, key string) {

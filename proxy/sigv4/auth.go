@@ -223,8 +223,8 @@ func (v *Verifier) checkSkew(date time.Time) error {
 	if skew < 0 {
 		side = "ahead of"
 	}
-	if skew.Abs() > v.maxSkew {
-		return fmt.Errorf("%w: the client's clock is %v %s ours, %v is allowed", ErrRequestTimeTooSkewed, skew.Abs(), side, v.maxSkew)
+	if most := v.live.Load().MaxSkew; skew.Abs() > most {
+		return fmt.Errorf("%w: the client's clock is %v %s ours, %v is allowed", ErrRequestTimeTooSkewed, skew.Abs(), side, most)
 	}
 	return nil
 }
@@ -258,8 +258,9 @@ func (v *Verifier) verifyPresigned(r *http.Request, q query) (*Request, error) {
 		return nil, err
 	}
 	now := v.now()
-	if ahead := c.date.Sub(now); ahead > v.maxSkew {
-		return nil, fmt.Errorf("%w: it is dated %v ahead of our clock, %v is allowed", ErrRequestNotReadyYet, ahead.Round(time.Second), v.maxSkew)
+	most := v.live.Load().MaxSkew
+	if ahead := c.date.Sub(now); ahead > most {
+		return nil, fmt.Errorf("%w: it is dated %v ahead of our clock, %v is allowed", ErrRequestNotReadyYet, ahead.Round(time.Second), most)
 	}
 	if late := now.Sub(c.date) - expires; late > 0 {
 		return nil, fmt.Errorf("%w: by our clock %v ago", ErrExpiredPresign, late.Round(time.Second))

@@ -26,6 +26,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -72,8 +73,7 @@ type Options struct {
 type Verifier struct {
 	credentials CredentialStore
 	now         func() time.Time
-	maxSkew     time.Duration
-	version2    bool
+	live        atomic.Pointer[Live]
 	bucket      func(host string) (string, bool)
 
 	keys    keyCache
@@ -89,13 +89,11 @@ func New(o Options) (*Verifier, error) {
 	if o.MaxSkew < 0 {
 		return nil, errors.New("sigv4: Options.MaxSkew is negative")
 	}
-	v := &Verifier{credentials: o.Credentials, now: o.Now, maxSkew: o.MaxSkew, version2: o.Version2, bucket: o.Bucket}
+	v := &Verifier{credentials: o.Credentials, now: o.Now, bucket: o.Bucket}
 	if v.now == nil {
 		v.now = time.Now
 	}
-	if v.maxSkew == 0 {
-		v.maxSkew = defaultMaxSkew
-	}
+	v.Adopt(Live{MaxSkew: o.MaxSkew, Version2: o.Version2})
 	v.scratch.New = func() any { b := make([]byte, 0, 2<<10); return &b }
 	v.readers.New = func() any { return bufio.NewReaderSize(nil, maxChunkLine) }
 	return v, nil
@@ -117,11 +115,11 @@ func (v *Verifier) Verify(r *http.Request) (*Request, error) {
 	switch {
 	case inHeader && (inQuery || inQueryV2), inQuery && inQueryV2:
 		return nil, ErrMultipleAuth
-	case inQueryV2 && !v.version2:
+	case inQueryV2 && !v.live.Load().Version2:
 		return nil, ErrSigV2NotSupported
 	case inQueryV2:
 		return v.verifyPresignedV2(r, query)
-	case inHeader && v.version2 && isVersion2(auth[0]):
+	case inHeader && v.live.Load().Version2 && isVersion2(auth[0]):
 		return v.verifyHeaderV2(r, auth, query)
 	case inHeader:
 		return v.verifyHeader(r, auth, query)

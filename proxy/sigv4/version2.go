@@ -252,7 +252,7 @@ func (q query) absorbs() (name string, ok bool) {
 // its base64 text under the secret.
 func (v *Verifier) verifyPolicyV2(ctx context.Context, p SignedPolicy) (*Request, error) {
 	switch {
-	case !v.version2:
+	case !v.live.Load().Version2:
 		return nil, ErrSigV2NotSupported
 	case p.Algorithm != "" || p.Credential != "" || p.Signature != "":
 		return nil, ErrMultipleAuth

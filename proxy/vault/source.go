@@ -107,7 +107,7 @@ func (v *Vault) look(ctx context.Context, c *caller.Caller, read Read) (*source,
 // configuration allows it, and with a customer key what has one.
 func (v *Vault) readable(rec *sse.Record, read Read) error {
 	switch {
-	case rec == nil && !v.o.PlainRead.Match(read.Name.Bucket):
+	case rec == nil && !v.plain.Load().Match(read.Name.Bucket):
 		return ErrPlainObject
 	case rec == nil && read.Customer != nil:
 		return ErrCustomerKeyUnused

@@ -15,6 +15,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/encryption"
@@ -57,6 +58,7 @@ type Options struct {
 // Vault is the object engine. It is safe for concurrent use.
 type Vault struct {
 	o       Options
+	plain   atomic.Pointer[glob.Patterns]
 	log     *slog.Logger
 	lists   *listing.Lister
 	layouts layouts
@@ -83,6 +85,7 @@ func New(o Options) (*Vault, error) {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
 	v := &Vault{o: o, log: o.Logger, lists: lists}
+	v.AdoptPlainRead(o.PlainRead)
 	v.copies.New = func() any { return new([copyBuffer]byte) }
 	return v, nil
 }

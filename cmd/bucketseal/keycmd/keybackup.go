@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/keybackup"
 	"github.com/bucketseal/bucketseal/proxy/config"
+	"github.com/bucketseal/bucketseal/proxy/doctor"
 )
 
 // backupOptions are the flags of `key backup`.
@@ -102,7 +104,7 @@ func (o *backupOptions) run(ctx context.Context, a *cli.App, cmd *cobra.Command)
 		return fmt.Errorf("%w; nothing was written", err)
 	}
 	defer b.Zero()
-	return o.write(a, b, to)
+	return o.write(a, c, b, to)
 }
 
 // readRecipients returns to whom the file is encrypted.
@@ -161,7 +163,7 @@ func about(c *config.Config) keybackup.About {
 	}
 }
 
-func (o *backupOptions) write(a *cli.App, b *keybackup.Backup, to []age.Recipient) error {
+func (o *backupOptions) write(a *cli.App, c *config.Config, b *keybackup.Backup, to []age.Recipient) error {
 	var file bytes.Buffer
 	if err := b.Write(&file, to...); err != nil {
 		return err
@@ -172,12 +174,28 @@ func (o *backupOptions) write(a *cli.App, b *keybackup.Backup, to []age.Recipien
 	}
 	if o.output == "-" {
 		_, err := a.Stdout.Write(file.Bytes())
+		if err == nil {
+			o.mark(a, c)
+		}
 		return err
 	}
 	if err := writeFiles([]newFile{{o.output, 0o600, file.Bytes()}}, o.force); err != nil {
 		return err
 	}
+	o.mark(a, c)
 	return printBackup(a, o.asJSON, "written", b, digest)
+}
+
+// mark leaves the time in the data directory, so that `bucketseal doctor` knows of the
+// backup. Of the stores of KES configurations it leaves none.
+func (o *backupOptions) mark(a *cli.App, c *config.Config) {
+	if o.keystore != "" || !c.KMS.IsZero() {
+		return
+	}
+	name := filepath.Join(c.DataDir, doctor.BackupMark)
+	if err := os.WriteFile(name, []byte(time.Now().UTC().Format(time.RFC3339)+"\n"), 0o600); err != nil {
+		fmt.Fprintf(a.Stderr, "warning: bucketseal doctor will not know of this backup: %v\n", err)
+	}
 }
 
 // printBackup says what a backup is of.

@@ -22,7 +22,7 @@ would, and reports everything that is wrong, with its place. Nothing is started 
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return checkConfig(a, strings.Join(args, "")) },
 	}
-	return cli.Group("config", "Check configurations", check)
+	return cli.Group("config", "Check, show and compare configurations", check, configPrintCommand(a), configDiffCommand(a), configSchemaCommand(a))
 }
 
 func checkConfig(a *cli.App, file string) error {

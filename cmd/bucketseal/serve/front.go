@@ -7,8 +7,8 @@ import (
 	"fmt"
 	stdlog "log"
 	"log/slog"
-	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
@@ -31,18 +31,19 @@ type front struct {
 	listener *edge.Listener
 	tls      *tls.Config // nil for plain HTTP
 	server   *http.Server
-	shutdown time.Duration
+	shutdown atomic.Int64 // limits.shutdown, in nanoseconds
+	closing  atomic.Bool  // each answer is the last one of its connection
 	log      *slog.Logger
 	stop     func() // ends the watching of certificates
 }
 
-// newFront listens. Files are watched until close is called.
-func newFront(ctx context.Context, c *config.Config, files *certs.Watcher, log *slog.Logger) (*front, error) {
+// newFront listens, or takes the socket that was handed over. Files are watched until close is called.
+func newFront(ctx context.Context, c *config.Config, inherited sockets, files *certs.Watcher, log *slog.Logger) (*front, error) {
 	watch, stopWatch := context.WithCancel(context.WithoutCancel(ctx))
 	hup, stopHup := hangups() // without TLS too: SIGHUP must not end the server
 	stop := func() { stopWatch(); stopHup() }
 	f := &front{
-		shutdown: c.Limits.Shutdown, log: log, stop: stop,
+		log: log, stop: stop,
 		server: &http.Server{
 			ReadHeaderTimeout: c.Limits.ReadHeader,
 			IdleTimeout:       c.Limits.Idle,
@@ -53,14 +54,14 @@ func newFront(ctx context.Context, c *config.Config, files *certs.Watcher, log *
 			ConnState:         edge.ConnState,
 		},
 	}
+	f.shutdown.Store(int64(c.Limits.Shutdown))
 	var err error
 	if f.tls, err = build.FrontTLS(c.TLS, files); err != nil {
 		stop()
 		return nil, err
 	}
 	go files.Watch(watch, certPoll, hup)
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", c.Address)
+	listener, err := inherited.listen(ctx, socketS3, c.Address)
 	if err != nil {
 		stop()
 		return nil, fmt.Errorf("address: %w", err)
@@ -90,6 +91,20 @@ func http2Limits(l config.Limits) *http.HTTP2Config {
 	}
 }
 
+// leave makes each answer from now on the last one of its connection: a client that finds
+// its connection closed between two requests cannot tell whether the second one was served.
+func (f *front) leave() { f.closing.Store(true) }
+
+// lastAnswers says so to clients.
+func (f *front) lastAnswers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if f.closing.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 func (f *front) close() {
 	f.stop()
 	_ = f.listener.Close()
@@ -98,7 +113,7 @@ func (f *front) close() {
 // Proxy answers requests until ctx ends, and then lets those that run finish
 // within the limit. What is left is cut off.
 func (f *front) serve(ctx context.Context, handler http.Handler) error {
-	f.server.Handler = edge.Handler(handler)
+	f.server.Handler = f.lastAnswers(edge.Handler(handler))
 	f.server.TLSConfig = f.tls
 	failed := make(chan error, 2)
 	if f.tls != nil {
@@ -113,12 +128,13 @@ func (f *front) serve(ctx context.Context, handler http.Handler) error {
 		return fmt.Errorf("serve S3: %w", err)
 	case <-ctx.Done():
 	}
-	f.log.Info("ending: running transfers may finish", "limit", f.shutdown)
-	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.shutdown)
+	shutdown := time.Duration(f.shutdown.Load())
+	f.log.Info("ending: running transfers may finish", "limit", shutdown)
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdown)
 	defer cancel()
 	err := f.server.Shutdown(limit)
 	if errors.Is(err, context.DeadlineExceeded) {
-		f.log.Warn("transfers that were still running are cut off", "limit", f.shutdown)
+		f.log.Warn("transfers that were still running are cut off", "limit", shutdown)
 		err = f.server.Close()
 	}
 	f.log.Info("ended")

@@ -22,7 +22,7 @@ func slowFront(t *testing.T, shutdown time.Duration) (address string, end func()
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
-	f, err := newFront(ctx, c, certs.NewWatcher(slog.New(slog.DiscardHandler)), slog.New(slog.DiscardHandler))
+	f, err := newFront(ctx, c, sockets{}, certs.NewWatcher(slog.New(slog.DiscardHandler)), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func KeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, file string
 		return err
 	}
 	defer keys.Close()
-	s, listener, err := newKeyServer(ctx, a, c, keys, false, []string{file}, load)
+	s, listener, err := newKeyServer(ctx, a, c, keys, sockets{}, false, []string{file}, load)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func KeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, file string
 
 // newKeyServer listens at c's address and serves keys there, once runKeyServer
 // is called. Files named in watch are read again, by load, when they change.
-func newKeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, keys kms.Service, proxied bool, watch []string, load func() (*kmsconfig.Config, error)) (*server.Server, net.Listener, error) {
+func newKeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, keys kms.Service, inherited sockets, proxied bool, watch []string, load func() (*kmsconfig.Config, error)) (*server.Server, net.Listener, error) {
 	b := cli.ReadBuildInfo()
 	s, err := server.New(ctx, server.Options{
 		Config: c, Service: keys, Proxied: proxied, Load: carefulLoad(c, load, kmsLogger(a.Stderr, c.Log)), Watch: watch,
@@ -66,8 +66,7 @@ func newKeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, keys kms
 	if err != nil {
 		return nil, nil, err
 	}
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", c.Address)
+	listener, err := inherited.listen(ctx, socketKMS, c.Address)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: address: %w", c.Name, err)
 	}

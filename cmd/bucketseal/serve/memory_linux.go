@@ -40,3 +40,9 @@ func mayLockAll() bool {
 	}
 	return data[unix.CAP_IPC_LOCK/32].Effective&(1<<(unix.CAP_IPC_LOCK%32)) != 0
 }
+
+// dumpsCore says whether a core dump of this process would be written.
+func dumpsCore() bool {
+	dumpable, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
+	return err == nil && dumpable != 0
+}

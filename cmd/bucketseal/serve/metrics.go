@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
+	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/config"
 )
 
@@ -26,18 +28,19 @@ func newRegistry() *prometheus.Registry {
 }
 
 // tendKeys has the keys of this process looked after until ctx ends, and shows whether
-// they are rotated as the configuration says.
-func tendKeys(ctx context.Context, keys *build.Keys, r *prometheus.Registry, log *slog.Logger) error {
+// they are rotated as the configuration says. It returns what does that, nil for the keys
+// of another server.
+func tendKeys(ctx context.Context, keys *build.Keys, r *prometheus.Registry, log *slog.Logger) (*kms.Tender, error) {
 	tender, err := keys.Tender(log)
 	if tender == nil || err != nil {
-		return err
+		return nil, err
 	}
 	go tender.Run(ctx)
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "bucketseal_kms_keys_overdue",
 		Help: "KMS keys that are older than rotate_after allows, because their rotation failed.",
 	}, func() float64 { return float64(tender.Overdue()) }))
-	return nil
+	return tender, nil
 }
 
 // metricsServer answers what only operators may ask, on an address of its own:
@@ -45,14 +48,14 @@ func tendKeys(ctx context.Context, keys *build.Keys, r *prometheus.Registry, log
 type metricsServer struct {
 	listener net.Listener
 	server   *http.Server
+	profiles atomic.Bool // are served
 }
 
 // newMetricsServer listens at metrics.address. health answers MinIO's health paths, here without
 // the client certificate that the S3 address may want; ready that of readiness, in
 // words besides.
-func newMetricsServer(ctx context.Context, c *config.Config, r *prometheus.Registry, health http.Handler, ready http.HandlerFunc) (*metricsServer, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", c.MetricsAddress)
+func newMetricsServer(ctx context.Context, c *config.Config, inherited sockets, r *prometheus.Registry, health http.Handler, ready http.HandlerFunc, more ...extra) (*metricsServer, error) {
+	l, err := inherited.listen(ctx, socketMetrics, c.MetricsAddress)
 	if err != nil {
 		return nil, fmt.Errorf("metrics.address: %w", err)
 	}
@@ -60,27 +63,60 @@ func newMetricsServer(ctx context.Context, c *config.Config, r *prometheus.Regis
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}))
 	mux.Handle("GET /minio/health/", health)
 	mux.HandleFunc("GET /minio/health/ready", ready)
-	if c.Profiling {
-		serveProfiles(mux)
+	for _, e := range more {
+		mux.Handle(e.pattern, e.handler)
 	}
-	return &metricsServer{l, &http.Server{
+	m := &metricsServer{listener: l, server: &http.Server{
 		Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
-	}}, nil
+	}}
+	mux.Handle("GET /debug/pprof/", m.profiled(profiles()))
+	m.profile(c.Profiling)
+	return m, nil
 }
 
-// serveProfiles adds profiles that tell how often functions ran, and have nothing of
+// extra is served besides.
+type extra struct {
+	pattern string
+	handler http.Handler
+}
+
+// profile turns profiles on or off.
+func (m *metricsServer) profile(on bool) {
+	const contention = 100 // one in so many waits for a lock is recorded
+	switch {
+	case m.profiles.Swap(on) == on:
+	case on:
+		runtime.SetMutexProfileFraction(contention)
+		runtime.SetBlockProfileRate(int(time.Millisecond)) // a sample for each millisecond of waiting
+	default:
+		runtime.SetMutexProfileFraction(0)
+		runtime.SetBlockProfileRate(0)
+	}
+}
+
+// profiled serves profiles while they are on.
+func (m *metricsServer) profiled(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !m.profiles.Load() {
+			http.NotFound(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// profiles are those that tell how often functions ran, and have nothing of
 // what they ran on. Left out are stacks of goroutines, whose arguments can be pieces
 // of keys, and the command line. net/http/pprof adds all of them to
 // http.DefaultServeMux by itself, which nobody serves.
-func serveProfiles(mux *http.ServeMux) {
-	const contention = 100 // one in so many waits for a lock is recorded
-	runtime.SetMutexProfileFraction(contention)
-	runtime.SetBlockProfileRate(int(time.Millisecond)) // a sample for each millisecond of waiting
+func profiles() http.Handler {
+	mux := http.NewServeMux()
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	for _, name := range []string{"heap", "allocs", "mutex", "block", "threadcreate"} {
 		mux.Handle("GET /debug/pprof/"+name, pprof.Handler(name))
 	}
+	return mux
 }
 
 // serve answers until close is called.

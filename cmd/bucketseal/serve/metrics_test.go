@@ -17,7 +17,7 @@ func metricsAt(t *testing.T, settings string) (url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := newMetricsServer(context.Background(), c, newRegistry(), http.NotFoundHandler(), func(http.ResponseWriter, *http.Request) {})
+	m, err := newMetricsServer(context.Background(), c, sockets{}, newRegistry(), http.NotFoundHandler(), func(http.ResponseWriter, *http.Request) {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,26 +10,32 @@ import (
 	"net"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/cli"
+	"github.com/bucketseal/bucketseal/cmd/bucketseal/logs"
 	kmsconfig "github.com/bucketseal/bucketseal/kms/config"
+	"github.com/bucketseal/bucketseal/operator/watch"
 	"github.com/bucketseal/bucketseal/proxy"
 	"github.com/bucketseal/bucketseal/proxy/certs"
 	"github.com/bucketseal/bucketseal/proxy/config"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
-// Proxy runs the proxy until ctx ends. It returns nil after an orderly end.
-// reload reads the configuration anew.
+// Proxy runs the proxy until ctx ends, or another process has taken over. It returns nil
+// after an orderly end. reload reads the configuration anew.
 func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*config.Config, error)) error {
-	log := build.Logger(a, c.Log)
+	live := logs.NewLive(a.Stderr, c.Log.Level, c.Log.Format == "json")
+	log := live.Logger()
 	_, stopHangups := hangups() // from the start: a SIGHUP while the key store opens must not end the server
 	defer stopHangups()
 	for _, w := range c.Warnings {
 		log.Warn(w)
 	}
+	inherited, err := inheritedSockets(a)
+	if err != nil {
+		return err
+	}
+	defer inherited.close()
 	protectMemory(log, false)
 	keys, err := build.OpenKeys(ctx, a, c, true, log)
 	if err != nil {
@@ -55,45 +61,87 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 	if err != nil {
 		return err
 	}
-	if err := followConfig(asRead, files, reload, handler, log); err != nil {
-		return err
-	}
-	front, err := newFront(ctx, c, files, log)
+	front, err := newFront(ctx, c, inherited, files, log)
 	if err != nil {
 		return err
 	}
 	defer front.close()
 	options.Gate.Register(registry)
 	front.listener.Register(registry)
-	stopMetrics, err := serveMetrics(ctx, c, registry, handler, log)
-	if err != nil {
+	r := &running{
+		logs: live, log: log, keys: keys, handler: handler, gate: options.Gate, front: front,
+		metrics: &metricsHolder{registry: registry, handler: handler, inherited: inherited, log: log},
+	}
+	r.config.Store(asRead)
+	r.pages()
+	if err := r.metrics.follow(c); err != nil {
 		return err
 	}
-	defer stopMetrics()
+	defer r.metrics.close()
+	if err := followConfig(&follower{current: asRead, waiting: watch.Steady{For: steady}, log: log, adopt: r.adopt}, files, reload, handler); err != nil {
+		return err
+	}
+	return r.run(ctx, a, c, up, keys, inherited, reload)
+}
 
+// run serves until ctx ends, or another process has taken over.
+func (r *running) run(ctx context.Context, a *cli.App, c *config.Config, up *upstream.Client, keys *build.Keys, inherited sockets, reload func() (*config.Config, error)) error {
 	// What runs in the background outlives ctx: it serves transfers that finish.
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	if err := begin(background, c, keys, handler, log); err != nil {
+	if err := begin(background, c, keys, r.handler, r.log); err != nil {
 		return err
 	}
-	if err := tendKeys(background, keys, registry, log); err != nil {
-		return err
-	}
-	serving, failed := context.WithCancelCause(drained(ctx, c.Limits.Drain, handler, log))
-	defer failed(nil)
-	ended, err := exposeKeys(serving, a, c, keys, reload, failed, log)
+	tender, err := tendKeys(background, keys, r.metrics.registry, r.log)
 	if err != nil {
 		return err
 	}
-	logStart(c, up, keys, front, log)
-	err = front.serve(serving, handler)
-	if err == nil && ctx.Err() == nil { // nobody asked for the end
+	if err := r.examine(background, up, keys, tender); err != nil {
+		return err
+	}
+	serving, failed := context.WithCancelCause(r.drained(ctx))
+	defer failed(nil)
+	exposed, err := exposeKeys(serving, a, c, keys, inherited, reload, failed, r.log)
+	if err != nil {
+		return err
+	}
+	logStart(c, up, keys, r.front, r.log)
+	inherited.close()
+	if err := takeOver(ctx, a, r.handler, r.log); err != nil {
+		return err
+	}
+	r.handOver(a, exposed.listener, func() { failed(errHandedOver) }).follow(serving)
+	err = r.front.serve(serving, r.handler)
+	if err == nil && ctx.Err() == nil && !errors.Is(context.Cause(serving), errHandedOver) { // nobody asked for the end
 		err = context.Cause(serving)
 	}
 	failed(nil)
-	<-ended
+	<-exposed.ended
 	return err
+}
+
+// handOver returns what hands this server's sockets to the next process. ended is called
+// when that serves, and this one has had time to answer what it has.
+func (r *running) handOver(a *cli.App, keyServer net.Listener, ended func()) *handOver {
+	h := &handOver{
+		app: a, log: r.log, ended: ended, grace: func() time.Duration { return r.config.Load().Limits.Drain },
+		rest: func() {
+			r.front.leave()
+			r.front.listener.Rest()
+			r.metrics.rest()
+		},
+		sockets: func() []handed {
+			all := []handed{{socketS3, r.front.listener.Socket()}}
+			if l := r.metrics.listener(); l != nil {
+				all = append(all, handed{socketMetrics, l})
+			}
+			if keyServer != nil {
+				all = append(all, handed{socketKMS, keyServer})
+			}
+			return all
+		},
+	}
+	return h
 }
 
 // fitMachine sets what follows from the machine's memory, and returns the configuration as
@@ -108,51 +156,35 @@ func fitMachine(c *config.Config, log *slog.Logger) *config.Config {
 }
 
 // drained returns a context that ends a while after ctx. When that while begins, the
-// server says that it is not ready any more.
-func drained(ctx context.Context, delay time.Duration, handler *proxy.Server, log *slog.Logger) context.Context {
+// server says that it is not ready any more, and each answer is the last one of its
+// connection.
+func (r *running) drained(ctx context.Context) context.Context {
 	later, end := context.WithCancel(context.WithoutCancel(ctx))
 	context.AfterFunc(ctx, func() {
-		handler.Drain()
+		r.handler.Drain()
+		r.front.leave()
+		delay := r.config.Load().Limits.Drain
 		if delay > 0 {
-			log.Info("asked to end: not ready any more, and serving on until load balancers have noticed", "drain", delay)
+			r.log.Info("asked to end: not ready any more, and serving on until load balancers have noticed", "drain", delay)
 		}
 		time.AfterFunc(delay, end)
 	})
 	return later
 }
 
-// serveMetrics serves metrics and health on an address of their own, if there is
-// one, until stop is called.
-func serveMetrics(ctx context.Context, c *config.Config, registry *prometheus.Registry, handler *proxy.Server, log *slog.Logger) (stop func(), err error) {
-	if c.MetricsAddress == "" {
-		return func() {}, nil
-	}
-	m, err := newMetricsServer(ctx, c, registry, handler, handler.ServeReadiness)
-	if err != nil {
-		return nil, err
-	}
-	log.Info("metrics and health", "address", m.listener.Addr().String())
-	if c.Profiling {
-		log.Warn("metrics.profiling is on: whoever can reach this address can have the server profile itself", "address", m.listener.Addr().String())
-	}
-	go m.serve()
-	return m.close, nil
-}
-
 // exposeKeys serves the embedded keys to others, if the KES configuration has an
-// address. A server that fails ends everything, by failed. ended is closed when
-// none runs any more.
-func exposeKeys(ctx context.Context, a *cli.App, c *config.Config, keys *build.Keys, reload func() (*config.Config, error), failed context.CancelCauseFunc, log *slog.Logger) (ended <-chan struct{}, err error) {
+// address. A server that fails ends everything, by failed.
+func exposeKeys(ctx context.Context, a *cli.App, c *config.Config, keys *build.Keys, inherited sockets, reload func() (*config.Config, error), failed context.CancelCauseFunc, log *slog.Logger) (exposed, error) {
 	done := make(chan struct{})
 	if keys.Settings == nil || keys.Settings.Address == "" {
 		close(done)
-		return done, nil
+		return exposed{ended: done}, nil
 	}
 	watch := []string{c.File}
 	if c.KMS.File != "" {
 		watch = []string{c.KMS.File}
 	}
-	s, listener, err := newKeyServer(ctx, a, keys.Settings, keys, true, watch, func() (*kmsconfig.Config, error) {
+	s, listener, err := newKeyServer(ctx, a, keys.Settings, keys, inherited, true, watch, func() (*kmsconfig.Config, error) {
 		fresh, err := reload()
 		if err != nil {
 			return nil, err
@@ -164,7 +196,7 @@ func exposeKeys(ctx context.Context, a *cli.App, c *config.Config, keys *build.K
 		return settings, err
 	})
 	if err != nil {
-		return nil, err
+		return exposed{}, err
 	}
 	log.Info("bucketseal key server", "address", listener.Addr().String())
 	go func() {
@@ -175,7 +207,13 @@ func exposeKeys(ctx context.Context, a *cli.App, c *config.Config, keys *build.K
 			failed(err)
 		}
 	}()
-	return done, nil
+	return exposed{listener, done}, nil
+}
+
+// exposed is the server of the embedded keys.
+type exposed struct {
+	listener net.Listener    // nil without one
+	ended    <-chan struct{} // is closed when none runs any more
 }
 
 // logStart logs the one line that says what runs, and what of it can be read on the

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -23,28 +24,44 @@ import (
 const steady = 4 * time.Second
 
 // waitsError says what of a configuration is not taken yet.
-type waitsError struct{ widens []string }
-
-// Error says what would give more rights, and when it does.
-func (e *waitsError) Error() string {
-	return fmt.Sprintf("this may give more rights than before, and is taken only when the file is read like this again in %v, or at a restart: %s", steady, strings.Join(e.widens, "; "))
+type waitsError struct {
+	widens   []string // what may give more rights
+	settings []string // other settings that have changed
 }
 
-// follower takes up changes of the configuration's credentials and access.
+// Error says what has changed, and when it is taken.
+func (e *waitsError) Error() string {
+	what := strings.Join(e.widens, "; ")
+	if len(e.widens) == 0 {
+		return fmt.Sprintf("changes are taken only when the file is read like this again in %v, as it may be half-written: %s", steady, strings.Join(e.settings, ", "))
+	}
+	if len(e.settings) > 0 {
+		what += "; and these settings wait with it: " + strings.Join(e.settings, ", ")
+	}
+	return fmt.Sprintf("this may give more rights than before, and is taken only when the file is read like this again in %v, or at a restart: %s", steady, what)
+}
+
+// follower takes up changes of the configuration.
 type follower struct {
+	// current is what is in force: of settings that wait for a restart, what they were
+	// at the start.
 	current *config.Config
 	waiting watch.Steady
 	log     *slog.Logger
+	// adopt takes up what of a configuration is no credential and no access; nil for
+	// nothing.
+	adopt func(*config.Config) error
+	// waits is what was said to wait for a restart.
+	waits string
 }
 
-// followConfig lets a running server take up changes of the configuration's
-// credentials and access. What cannot be used changes nothing, and what may give
-// more rights has to be read twice.
-func followConfig(c *config.Config, files *certs.Watcher, reload func() (*config.Config, error), server *proxy.Server, log *slog.Logger) error {
-	if c.File == "" {
+// followConfig lets a running server take up changes of the configuration. What cannot
+// be used changes nothing. What is no credential, and takes no right, has to be read twice:
+// a file that is being written is a file that is cut.
+func followConfig(f *follower, files *certs.Watcher, reload func() (*config.Config, error), server *proxy.Server) error {
+	if f.current.File == "" {
 		return nil
 	}
-	f := &follower{current: c, waiting: watch.Steady{For: steady}, log: log}
 	return files.Follow("configuration", f.files, func() error {
 		fresh, err := reload()
 		if err == nil {
@@ -73,26 +90,82 @@ func (f *follower) files() []string {
 	return names
 }
 
-// take returns what is in force from now on: credentials as they were read, access
-// only if it gives no more rights or was read so before. *waitsError for the rest.
+// read is what has to be read alike twice.
+type read struct {
+	access  identity.Access
+	changes []config.Change
+}
+
+// take returns who may sign from now on: credentials as they were read, access only if it
+// gives no more rights or was read so before. Other settings are taken up with the second
+// reading. *waitsError for what is not taken yet.
 func (f *follower) take(fresh *config.Config) (identity.Settings, error) {
 	settings := build.Identities(fresh)
 	widens := widensAccess(&f.current.Access, &fresh.Access)
-	if len(widens) > 0 && !f.waiting.Holds(fresh.Access) {
-		settings.Access = f.current.Access
-		return settings, &waitsError{widens}
+	changes := liveChanges(f.current, fresh)
+	if held := len(widens)+len(changes) > 0; held && !f.waiting.Holds(read{fresh.Access, changes}) {
+		if len(widens) > 0 {
+			settings.Access = f.current.Access
+		}
+		return settings, &waitsError{widens, pathsOf(changes)}
 	}
 	f.waiting.Forget()
+	taken := f.current.TakeLive(fresh)
+	if len(changes) > 0 && f.adopt != nil {
+		if err := f.adopt(taken); err != nil {
+			settings.Access = f.current.Access
+			return settings, err
+		}
+	}
 	for _, what := range widens {
 		f.log.Warn("the configuration may give more rights than before", "file", fresh.File, "change", what)
 	}
-	if before, now := f.current.Upstream.Credentials, fresh.Upstream.Credentials; !reflect.DeepEqual(before, now) {
-		f.log.Warn("upstream.credentials have changed: the server goes on with the former ones, and MinIO must know them, until it is started again", "file", fresh.File)
-	} else if f.current.NeedsRestart(fresh) {
-		f.log.Warn("the configuration has changed in more than credentials and access: that waits for a restart", "file", fresh.File)
+	for _, change := range changes {
+		f.log.Info("a setting has changed", "file", fresh.File, "setting", change.Path, "before", strings.Join(change.Before, ","), "after", strings.Join(change.After, ","))
 	}
-	f.current = fresh
+	f.current = taken
+	f.sayWhatWaits(fresh)
 	return settings, nil
+}
+
+// liveChanges are what of a fresh configuration is taken up, but for access and
+// credentials, which have rules of their own.
+func liveChanges(current, fresh *config.Config) (changes []config.Change) {
+	for _, change := range config.Changes(current.Effective(nil), fresh.Effective(nil)) {
+		if !change.Restart && !strings.HasPrefix(change.Path, "credentials.") && !strings.HasPrefix(change.Path, "access.") {
+			changes = append(changes, change)
+		}
+	}
+	return changes
+}
+
+// sayWhatWaits names what has changed and waits for a restart, once for each state of the
+// file.
+func (f *follower) sayWhatWaits(fresh *config.Config) {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key)
+	waits := config.Changes(f.current.Effective(key), fresh.Effective(key))
+	waits = slices.DeleteFunc(waits, func(c config.Change) bool { return !c.Restart })
+	names := strings.Join(pathsOf(waits), ",")
+	if names == f.waits {
+		return
+	}
+	if f.waits = names; names == "" {
+		f.log.Info("nothing of the configuration waits for a restart any more", "file", fresh.File)
+		return
+	}
+	if !reflect.DeepEqual(f.current.Upstream.Credentials, fresh.Upstream.Credentials) {
+		f.log.Warn("upstream.credentials have changed: the server goes on with the former ones, and MinIO must know them, until it is started again", "file", fresh.File)
+	}
+	f.log.Warn("the configuration has changed in what waits for a restart (or SIGUSR2)", "file", fresh.File, "settings", names)
+}
+
+func pathsOf(changes []config.Change) []string {
+	paths := make([]string, len(changes))
+	for i, c := range changes {
+		paths[i] = c.Path
+	}
+	return paths
 }
 
 // widensAccess says what of a change of access may give anybody more rights; nil if
@@ -124,7 +197,7 @@ func carefulLoad(c *kmsconfig.Config, load func() (*kmsconfig.Config, error), lo
 		}
 		widens := current.Widens(fresh)
 		if len(widens) > 0 && !waiting.Holds(fresh.Rights()) {
-			return nil, &waitsError{widens}
+			return nil, &waitsError{widens: widens}
 		}
 		waiting.Forget()
 		for _, what := range widens {

@@ -1,0 +1,112 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/bucketseal/bucketseal/cmd/bucketseal/cli"
+	"github.com/bucketseal/bucketseal/proxy"
+)
+
+// envSuccessor is the file descriptor on which a process that was started to take over says
+// that it is ready.
+const envSuccessor = "BUCKETSEAL_HANDOVER_FD"
+
+const (
+	// successorLimit is how long a new process may take until it is ready.
+	successorLimit = 2 * time.Minute
+	// handOverGrace is how long the old process answers on connections that it has, each
+	// answer being the last one of its connection. What is idle all that time is closed.
+	handOverGrace = 5 * time.Second
+)
+
+// errHandedOver ends a server whose sockets another process serves.
+var errHandedOver = errors.New("another process serves now")
+
+// isSuccessor says whether this process was started to take over from another.
+func isSuccessor(a *cli.App) bool { return a.Getenv(envSuccessor) != "" }
+
+// takeOver waits until the server is ready, and tells the process before, which serves
+// until then. It does nothing where there is none.
+func takeOver(ctx context.Context, a *cli.App, handler *proxy.Server, log *slog.Logger) error {
+	if !isSuccessor(a) {
+		return nil
+	}
+	fd, err := strconv.Atoi(a.Getenv(envSuccessor))
+	if err != nil || fd < firstSocket {
+		return fmt.Errorf("%s: %q is no file descriptor", envSuccessor, a.Getenv(envSuccessor))
+	}
+	ready := os.NewFile(uintptr(fd), "handover")
+	defer func() { _ = ready.Close() }()
+	limit, cancel := context.WithTimeout(ctx, successorLimit)
+	defer cancel()
+	for {
+		if err = handler.Ready(limit); err == nil {
+			break
+		}
+		select {
+		case <-limit.Done():
+			return fmt.Errorf("not ready in time; the process before goes on: %w", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	if _, err := ready.Write([]byte{'r'}); err != nil {
+		return fmt.Errorf("the process before has ended, or waits no more: %w", err)
+	}
+	log.Info("took over: the process before ends")
+	return nil
+}
+
+// handOver is what is handed over.
+type handOver struct {
+	app     *cli.App
+	sockets func() []handed
+	rest    func() // the sockets are served by the other process from now on
+	ended   func() // the grace is over
+	grace   func() time.Duration
+	log     *slog.Logger
+}
+
+// handed is a socket with its name.
+type handed struct {
+	name     string
+	listener net.Listener
+}
+
+// try starts the program anew and hands the sockets over, once that is ready. A program
+// that fails changes nothing.
+func (h *handOver) try(ctx context.Context) {
+	h.log.Info("asked to hand over: starting the program anew")
+	began := time.Now()
+	pid, err := h.start(ctx)
+	if err != nil {
+		h.log.Error("the new process does not take over; this one goes on serving", "error", err)
+		return
+	}
+	h.rest()
+	tellManager(h.app, pid)
+	grace := max(h.grace(), handOverGrace)
+	h.log.Info("the new process serves; this one answers what it has, and ends", "pid", pid, "after", time.Since(began).Round(time.Millisecond), "grace", grace)
+	time.AfterFunc(grace, h.ended)
+}
+
+// tellManager tells a service manager that waits for such things (systemd's Type=notify)
+// which process the service is from now on.
+func tellManager(a *cli.App, pid int) {
+	address := a.Getenv("NOTIFY_SOCKET")
+	if address == "" {
+		return
+	}
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: address, Net: "unixgram"})
+	if err != nil {
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	_, _ = fmt.Fprintf(conn, "MAINPID=%d\n", pid)
+}

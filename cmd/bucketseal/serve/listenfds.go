@@ -1,0 +1,100 @@
+package serve
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/bucketseal/bucketseal/cmd/bucketseal/cli"
+)
+
+// Names of sockets that another process hands to this one, as LISTEN_FDNAMES has them.
+const (
+	socketS3      = "s3"
+	socketMetrics = "metrics"
+	socketKMS     = "kms"
+)
+
+// firstSocket is the file descriptor of the first socket that is handed over.
+const firstSocket = 3
+
+// sockets are listeners that were handed to this process and not taken yet, by name.
+type sockets map[string]net.Listener
+
+// inheritedSockets returns the listeners that a service manager, or the process before, has
+// handed to this one in the way of systemd (sd_listen_fds): LISTEN_FDS says how many there
+// are, from file descriptor 3 on, LISTEN_PID for whom they are, LISTEN_FDNAMES how they are
+// called. Names that mean nothing are those of S3, metrics and the key server by their
+// place. There are none where nothing was handed over.
+func inheritedSockets(a *cli.App) (sockets, error) {
+	all := make(sockets)
+	count, err := strconv.Atoi(a.Getenv("LISTEN_FDS"))
+	if pid := a.Getenv("LISTEN_PID"); err != nil || count <= 0 || pid != strconv.Itoa(os.Getpid()) && !isSuccessor(a) {
+		return all, nil
+	}
+	known := []string{socketS3, socketMetrics, socketKMS}
+	names := strings.Split(a.Getenv("LISTEN_FDNAMES"), ":")
+	for i := range count {
+		name := ""
+		if i < len(names) {
+			name = names[i]
+		}
+		if !slices.Contains(known, name) && i < len(known) {
+			name = known[i]
+		}
+		file := os.NewFile(uintptr(firstSocket+i), name)
+		l, err := net.FileListener(file) // a copy, which programs that are started do not get
+		_ = file.Close()
+		if err != nil {
+			all.close()
+			return nil, fmt.Errorf("the socket %d (%s) that was handed over: %w", firstSocket+i, name, err)
+		}
+		all[name] = l
+	}
+	return all, nil
+}
+
+// listen returns the socket of that name if it was handed over for this address, and else
+// listens there.
+func (s sockets) listen(ctx context.Context, name, address string) (net.Listener, error) {
+	if l, ok := s[name]; ok {
+		delete(s, name)
+		if sameAddress(l.Addr().String(), address) {
+			return l, nil
+		}
+		_ = l.Close() // the configuration has moved it
+	}
+	var lc net.ListenConfig
+	return lc.Listen(ctx, "tcp", address)
+}
+
+// close closes what nobody has taken.
+func (s sockets) close() {
+	for name, l := range s {
+		_ = l.Close()
+		delete(s, name)
+	}
+}
+
+// sameAddress says whether a listener at the address bound is one for address, as it was
+// configured.
+func sameAddress(bound, address string) bool {
+	host, port, err := net.SplitHostPort(bound)
+	wantHost, wantPort, err2 := net.SplitHostPort(address)
+	if err != nil || err2 != nil || wantPort != "0" && port != wantPort {
+		return false
+	}
+	ip := net.ParseIP(host)
+	if wantHost == "" {
+		return ip.IsUnspecified()
+	}
+	if want := net.ParseIP(wantHost); want != nil {
+		return want.Equal(ip) || want.IsUnspecified() && ip.IsUnspecified()
+	}
+	found, err := net.LookupHost(wantHost)
+	return err == nil && slices.ContainsFunc(found, func(a string) bool { return net.ParseIP(a).Equal(ip) })
+}
