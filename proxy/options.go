@@ -10,6 +10,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/operator/forwarded"
+	"github.com/bucketseal/bucketseal/operator/trace"
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/glob"
 	"github.com/bucketseal/bucketseal/proxy/identity"
@@ -103,6 +104,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Metrics registers the proxy's metrics; nil means none.
 	Metrics prometheus.Registerer
+	// Tracer has spans of requests; nil means none.
+	Tracer trace.Tracer
 }
 
 func (o *Options) setDefaults() error {

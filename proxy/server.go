@@ -82,17 +82,26 @@ func New(o Options) (*Server, error) {
 		Upstream: o.Upstream, Service: s.service, Setup: s.setup, Fitness: s.fitness, Rules: rules, KMS: s.opts.KMS, S3Key: o.S3Key,
 		IgnoreKeys: o.ReadyWithoutKeys, Logger: o.Logger,
 	})
+	if o.Metrics != nil {
+		s.registerState(rules)
+	}
 	return s, s.openAPIs(verifier, counted)
 }
 
 // openKeys puts pins in front of the key service, and what counts its calls.
 func (s *Server) openKeys() (counted *adminapi.CountedKeys, err error) {
+	if s.opts.Metrics != nil || s.opts.Tracer != nil {
+		s.opts.KMS = meterKeys(s.opts.KMS, s.opts.Metrics)
+	}
 	if s.pins, err = pins.New(pins.Options{Service: s.opts.KMS, Own: lifecycle.SystemKey, Logger: s.log}); err != nil {
 		return nil, err
 	}
 	counted = &adminapi.CountedKeys{Service: s.pins}
 	if s.opts.CacheKeys != nil {
 		counted.Service = s.opts.CacheKeys(s.pins)
+		if c, can := counted.Service.(interface{ Register(prometheus.Registerer) }); can && s.opts.Metrics != nil {
+			c.Register(s.opts.Metrics)
+		}
 	}
 	s.opts.KMS = counted
 	return counted, nil
@@ -210,6 +219,7 @@ func (s *Server) openAPIs(verifier *sigv4.Verifier, counted *adminapi.CountedKey
 	in := intake.New(intake.Options{
 		Verifier: verifier, Identities: s.identities, Forwarder: forwarder, Trust: o.Trust, Gate: o.Gate, MaxHeader: o.MaxHeader,
 		UploadMemory: o.SmallObjectBudget, UpstreamTLS: o.Upstream.TLS(), Own: s3api.Own, Logger: o.Logger, Metrics: o.Metrics,
+		Failure: failureOf, Tracer: o.Tracer,
 	})
 	s.s3, err = s3api.New(s3api.Options{
 		Intake: in, Vault: s.vault, Encryption: s.encryption, Forwarder: forwarder, Admit: s.fitness.Admit, Ours: s.setup.Admit, SystemBucket: o.SystemBucket,

@@ -15,6 +15,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/operator/forwarded"
+	"github.com/bucketseal/bucketseal/operator/trace"
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
@@ -48,6 +49,10 @@ type Options struct {
 	Logger *slog.Logger
 	// Metrics registers the metrics; nil means none.
 	Metrics prometheus.Registerer
+	// Failure says which kind of failure an error is; nil tells none.
+	Failure func(error) Failure
+	// Tracer has spans of requests; nil means none.
+	Tracer trace.Tracer
 }
 
 // Intake takes requests in. It is safe for concurrent use.
@@ -100,9 +105,8 @@ func (in *Intake) Serve(w http.ResponseWriter, r *http.Request, virtualHost bool
 	header.Set("X-Amz-Request-Id", req.ID)
 	header.Set("Server", "bucketseal")
 	header.Set("X-Content-Type-Options", "nosniff")
-	in.metrics.active.Inc()
-	defer in.metrics.active.Dec()
-
+	in.metrics.begin()
+	span := in.trace(req)
 	err := in.asStale(req, in.handle(out, req, h))
 	answer := &Error{}
 	cut := err != nil && out.started
@@ -112,7 +116,8 @@ func (in *Intake) Serve(w http.ResponseWriter, r *http.Request, virtualHost bool
 	if err != nil && !cut {
 		h.WriteError(out, req, answer)
 	}
-	in.metrics.observe(req, out.status)
+	in.metrics.end(req, out, in.failure(err), span)
+	endTrace(span, req, out.status)
 	in.logRequest(req, out.status, cut, err, answer)
 	if cut { // what the client has so far must not look like a complete answer
 		panic(http.ErrAbortHandler)
@@ -137,7 +142,10 @@ func (in *Intake) handle(w *Answer, r *Request, h Handler) error {
 
 // Verify finds out who signed the request, in its headers or its query.
 func (in *Intake) Verify(r *Request) (err error) {
+	_, span := trace.Start(r.Context(), "signature")
+	defer span.End()
 	if r.Auth, err = in.o.Verifier.Verify(r.Request); err != nil {
+		span.Fail("refused")
 		return fmt.Errorf("verify signature: %w", err)
 	}
 	return nil
@@ -155,7 +163,10 @@ func (in *Intake) Identify(ctx context.Context, auth *sigv4.Request) (Caller, er
 // headers, query or a form. The session token must be the one that belongs to
 // that access key, or none.
 func (in *Intake) CallerWith(ctx context.Context, accessKey, sessionToken string) (Caller, error) {
+	ctx, span := trace.Start(ctx, "identity")
 	id, err := in.o.Identities.Lookup(ctx, accessKey)
+	span.FailWith(err, "unknown")
+	span.End()
 	if err != nil {
 		return Caller{}, err
 	}

@@ -43,9 +43,12 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 	}
 	defer up.Close()
 	asRead := fitMachine(c, log)
-	registry := newRegistry()
 	options := build.ProxyOptions(c, up, keys, log)
-	options.Metrics = registry
+	registry := newRegistry()
+	if c.MetricsAddress != "" { // else nothing is counted
+		options.Metrics = registry
+		registerCertificates(registry, files, up, keys)
+	}
 	handler, err := proxy.New(options)
 	if err != nil {
 		return err
