@@ -39,7 +39,7 @@ const (
 // are read apart.
 func Settings() []Setting {
 	var all []Setting
-	for _, group := range [][]Setting{serverSettings(), encryptionSettings(), tlsSettings(), limitSettings(), capacitySettings(), keySettings(), remoteSettings()} {
+	for _, group := range [][]Setting{serverSettings(), encryptionSettings(), tlsSettings(), limitSettings(), capacitySettings(), tracingSettings(), keySettings(), remoteSettings()} {
 		all = append(all, group...)
 	}
 	return all

@@ -49,6 +49,11 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 		options.Metrics = registry
 		registerCertificates(registry, files, up, keys)
 	}
+	endTraces, err := traceRequests(c, files, &options, log)
+	if err != nil {
+		return err
+	}
+	defer endTraces()
 	handler, err := proxy.New(options)
 	if err != nil {
 		return err
