@@ -28,6 +28,16 @@ func failureTable() []failureKind {
 	}
 }
 
+// failures are the kinds of damage.
+func failures() (all []intake.Failure) {
+	for _, row := range failureTable() {
+		if row.is != intake.PlainObject {
+			all = append(all, row.is)
+		}
+	}
+	return all
+}
+
 type failureKind struct {
 	err error
 	is  intake.Failure

@@ -219,7 +219,7 @@ func (s *Server) openAPIs(verifier *sigv4.Verifier, counted *adminapi.CountedKey
 	in := intake.New(intake.Options{
 		Verifier: verifier, Identities: s.identities, Forwarder: forwarder, Trust: o.Trust, Gate: o.Gate, MaxHeader: o.MaxHeader,
 		UploadMemory: o.SmallObjectBudget, UpstreamTLS: o.Upstream.TLS(), Own: s3api.Own, Logger: o.Logger, Metrics: o.Metrics,
-		Failure: failureOf, Tracer: o.Tracer,
+		Failure: failureOf, Failures: failures(), Tracer: o.Tracer,
 	})
 	s.s3, err = s3api.New(s3api.Options{
 		Intake: in, Vault: s.vault, Encryption: s.encryption, Forwarder: forwarder, Admit: s.fitness.Admit, Ours: s.setup.Admit, SystemBucket: o.SystemBucket,

@@ -51,6 +51,9 @@ type Options struct {
 	Metrics prometheus.Registerer
 	// Failure says which kind of failure an error is; nil tells none.
 	Failure func(error) Failure
+	// Failures are what Failure can tell, PlainObject left out. They are there with 0: an
+	// alert sees the first one only so.
+	Failures []Failure
 	// Tracer has spans of requests; nil means none.
 	Tracer trace.Tracer
 }
@@ -71,7 +74,7 @@ type Intake struct {
 func New(o Options) *Intake {
 	in := &Intake{
 		o: o, log: o.Logger, buffers: newBuffers(o.UploadMemory), documents: newBuffers(max(o.UploadMemory/4, leastDocuments)),
-		strangers: edge.NewBudget(strangersAtOnce, strangersAtOnce), metrics: newMetrics(o.Metrics),
+		strangers: edge.NewBudget(strangersAtOnce, strangersAtOnce), metrics: newMetrics(o.Metrics, o.Failures),
 	}
 	in.lines = edge.NewLines(in.logLeftOut)
 	return in

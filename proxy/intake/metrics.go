@@ -15,7 +15,7 @@ import (
 // Bounds of label sets: no client adds series by what it sends.
 const (
 	// mostOperations bounds the names of operations, which come from tables.
-	mostOperations = 256
+	mostOperations = 200
 	// otherLabel stands for what is beyond a bound.
 	otherLabel = "other"
 )
@@ -33,7 +33,7 @@ const (
 )
 
 // classLabels are the classes of statuses; the first is of requests that had no answer.
-var classLabels = [...]string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"}
+var classLabels = [...]string{"none", "2xx", "3xx", "4xx", "5xx"}
 
 // dataOperations are those about an object's data: counted by mode, and timed by name.
 var dataOperations = map[string]bool{
@@ -73,7 +73,7 @@ type operationMetrics struct {
 	seconds  prometheus.Observer
 }
 
-func newMetrics(r prometheus.Registerer) *metrics {
+func newMetrics(r prometheus.Registerer, failures []Failure) *metrics {
 	if r == nil {
 		return nil
 	}
@@ -98,6 +98,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "bucketseal_s3_plain_refused_total", Help: "Requests refused because the object has no record: it is stored without encryption, and plain_read does not list its bucket.",
 		}),
 	}
+	for _, f := range failures {
+		m.integrity.WithLabelValues(string(f))
+	}
 	m.ops.Store(new(map[string]*operationMetrics))
 	r.MustRegister(m.requests, m.responses, m.integrity, m.seconds, m.active, m.plain)
 	return m
@@ -121,7 +124,7 @@ func (m *metrics) end(r *Request, w *Answer, failure Failure, span *trace.Span) 
 	if op.data && w.status >= 200 && w.status < 300 {
 		mode = modeOf(w.Header())
 	}
-	m.counter(op, min(max(w.status/100, 0), len(classLabels)-1), mode).Inc()
+	m.counter(op, min(max(w.status/100-1, 0), len(classLabels)-1), mode).Inc()
 	m.response(w.status).Inc()
 	switch {
 	case failure == PlainObject:
@@ -195,12 +198,15 @@ func (m *metrics) counter(op *operationMetrics, class, mode int) prometheus.Coun
 // response returns the counter of a status. Statuses without a name, which only the
 // storage could make up, are counted together.
 func (m *metrics) response(status int) prometheus.Counter {
-	label := strconv.Itoa(status)
 	if status < 0 || status >= len(m.byStatus) || http.StatusText(status) == "" && status != statusClientGone {
-		status, label = 0, otherLabel
+		status = 0
 	}
 	if c := m.byStatus[status].Load(); c != nil {
 		return *c
+	}
+	label := otherLabel
+	if status != 0 {
+		label = strconv.Itoa(status)
 	}
 	c := m.responses.WithLabelValues(label)
 	m.byStatus[status].Store(&c)

@@ -24,6 +24,11 @@ import (
 // newRegistry returns a registry with what is known of the process.
 func newRegistry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
+	registerProcess(r)
+	return r
+}
+
+func registerProcess(r prometheus.Registerer) {
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	b := cli.ReadBuildInfo()
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
@@ -32,11 +37,10 @@ func newRegistry() *prometheus.Registry {
 	})
 	info.Set(1)
 	r.MustRegister(info)
-	return r
 }
 
 // registerCertificates shows when certificates end.
-func registerCertificates(r *prometheus.Registry, files *certs.Watcher, up *upstream.Client, keys *build.Keys) {
+func registerCertificates(r prometheus.Registerer, files *certs.Watcher, up *upstream.Client, keys *build.Keys) {
 	r.MustRegister(newCertificates(func() map[string]time.Time {
 		server, client := files.Expires()
 		keyServer, keyClient := keys.Expires()
@@ -48,7 +52,7 @@ func registerCertificates(r *prometheus.Registry, files *certs.Watcher, up *upst
 
 // tendKeys has the keys of this process looked after until ctx ends, and shows whether
 // they are rotated as the configuration says.
-func tendKeys(ctx context.Context, keys *build.Keys, r *prometheus.Registry, log *slog.Logger) error {
+func tendKeys(ctx context.Context, keys *build.Keys, r prometheus.Registerer, log *slog.Logger) error {
 	tender, err := keys.Tender(log)
 	if tender == nil || err != nil {
 		return err
