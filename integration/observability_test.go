@@ -135,7 +135,6 @@ func (o *observed) damage(t *testing.T, bucket string) {
 	}
 }
 
-
 // everyOperation asks for many things, most of which fail.
 func (o *observed) everyOperation(t *testing.T, bucket string) {
 	t.Helper()

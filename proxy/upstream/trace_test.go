@@ -78,7 +78,10 @@ func clientAt(t *testing.T, at string) *upstream.Client {
 func TestRequestsCarryTheirSpan(t *testing.T) {
 	t.Parallel()
 	var got http.Header
-	minio := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { got = r.Header.Clone(); w.WriteHeader(http.StatusNoContent) }))
+	minio := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = r.Header.Clone()
+		w.WriteHeader(http.StatusNoContent)
+	}))
 	t.Cleanup(minio.Close)
 	c := clientAt(t, minio.URL)
 	all := new(spans)
