@@ -482,7 +482,7 @@ func TestMetricsAreServedApart(t *testing.T) {
 		t.Fatalf("%d, %v", resp.StatusCode, err)
 	}
 	for _, want := range []string{
-		`bucketseal_s3_requests_total{operation="PutObject",status="200"} 1`, `bucketseal_s3_requests_total{operation="GetObject",status="200"} 1`,
+		`bucketseal_s3_requests_total{operation="PutObject",sse="SSE-S3",status="2xx"} 1`, `bucketseal_s3_requests_total{operation="GetObject",sse="SSE-S3",status="2xx"} 1`,
 		"bucketseal_s3_requests_limit ", "bucketseal_connections_open ", "go_goroutines ", "process_resident_memory_bytes ",
 	} {
 		if !strings.Contains(string(text), want) {

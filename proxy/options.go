@@ -10,6 +10,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/operator/forwarded"
+	"github.com/bucketseal/bucketseal/operator/trace"
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/glob"
 	"github.com/bucketseal/bucketseal/proxy/identity"
@@ -113,6 +114,8 @@ type Options struct {
 	Metrics prometheus.Registerer
 	// Audit gets an account of every request and of every use of a key; nil means none.
 	Audit intake.Auditor
+	// Tracer has spans of requests; nil means none.
+	Tracer trace.Tracer
 }
 
 func (o *Options) setDefaults() error {

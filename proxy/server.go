@@ -89,17 +89,26 @@ func New(o Options) (*Server, error) {
 		Upstream: o.Upstream, Service: s.service, Setup: s.setup, Fitness: s.fitness, Rules: rules, KMS: s.opts.KMS, S3Key: func() string { return s.live.Load().S3Key },
 		IgnoreKeys: func() bool { return s.live.Load().ReadyWithoutKeys }, Logger: o.Logger,
 	})
+	if o.Metrics != nil {
+		s.registerState(rules)
+	}
 	return s, s.openAPIs(verifier, counted)
 }
 
 // openKeys puts pins in front of the key service, and what counts its calls.
 func (s *Server) openKeys() (counted *adminapi.CountedKeys, err error) {
+	if s.opts.Metrics != nil || s.opts.Tracer != nil {
+		s.opts.KMS = meterKeys(s.opts.KMS, s.opts.Metrics)
+	}
 	if s.pins, err = pins.New(pins.Options{Service: s.opts.KMS, Own: lifecycle.SystemKey, Logger: s.log}); err != nil {
 		return nil, err
 	}
 	counted = &adminapi.CountedKeys{Service: s.pins}
 	if s.opts.CacheKeys != nil {
 		counted.Service = s.opts.CacheKeys(s.pins)
+		if c, can := counted.Service.(interface{ Register(prometheus.Registerer) }); can && s.opts.Metrics != nil {
+			c.Register(s.opts.Metrics)
+		}
 	}
 	s.uses = usage.NewUses(counted, lifecycle.SystemKey)
 	s.opts.KMS = s.uses
@@ -235,7 +244,8 @@ func (s *Server) openAPIs(verifier *sigv4.Verifier, counted *adminapi.CountedKey
 	in := intake.New(intake.Options{
 		Verifier: verifier, Identities: s.identities, Forwarder: forwarder, Trust: o.Trust, Gate: o.Gate, MaxHeader: o.MaxHeader,
 		UploadMemory: o.SmallObjectBudget, UpstreamTLS: o.Upstream.TLS(), Own: s3api.Own, Logger: o.Logger, Metrics: o.Metrics,
-		Audit: o.Audit,
+		Audit:   o.Audit,
+		Failure: failureOf, Failures: failures(), Tracer: o.Tracer,
 	})
 	s.onAdopt(func(l *Live) { in.AdoptTrust(l.Trust) })
 	s.s3, err = s3api.New(s3api.Options{

@@ -71,6 +71,8 @@ type Cache struct {
 	// epoch counts deletions: an answer on its way when a KMS key was deleted
 	// must not be cached after that.
 	epoch uint64
+
+	counts cacheCounts
 }
 
 type cacheKey [sha256.Size]byte
@@ -127,6 +129,7 @@ func (c *Cache) DecryptDEK(ctx context.Context, name string, ciphertext, encCont
 	c.mu.Lock()
 	c.sweep()
 	if e := c.lookup(key); e != nil && (c.now().Before(e.fresh) || c.now().Before(c.downUntil)) {
+		c.counts.hits.Add(1)
 		dek := e.dek
 		ask, wait := c.due(name, ciphertext)
 		c.mu.Unlock()
@@ -148,6 +151,7 @@ func (c *Cache) DecryptDEK(ctx context.Context, name string, ciphertext, encCont
 		c.mu.Unlock()
 		return [kms.DEKSize]byte{}, fmt.Errorf("KMS key %q: %w", name, kms.ErrKeyNotFound)
 	}
+	c.counts.misses.Add(1)
 	f, running := c.flights[key]
 	if !running {
 		f = &flight{done: make(chan struct{})}
@@ -167,6 +171,7 @@ func (c *Cache) decryptUncached(ctx context.Context, key cacheKey, name string, 
 	epoch := c.epoch
 	c.mu.Unlock()
 	dek, err := c.Service.DecryptDEK(ctx, name, ciphertext, encContext)
+	c.counts.answered(err, c.now)
 	gone := errors.Is(err, kms.ErrKeyNotFound) || errors.Is(err, kms.ErrDecrypt) || errors.Is(err, kms.ErrKeyReplaced) ||
 		errors.Is(err, kms.ErrVersionRetired) || errors.Is(err, kms.ErrVersionDestroyed)
 	if err == nil {
@@ -219,6 +224,7 @@ func (c *Cache) fly(ctx context.Context, f *flight, key cacheKey, name string, c
 	ctx, cancel := context.WithTimeout(ctx, flightTimeout)
 	defer cancel()
 	dek, err := c.Service.DecryptDEK(ctx, name, ciphertext, encContext)
+	c.counts.answered(err, c.now)
 	if err == nil && dek == [kms.DEKSize]byte{} {
 		err = fmt.Errorf("decrypt DEK: the key is all zero: %w", kms.ErrCorruptKey)
 	}
@@ -237,6 +243,7 @@ func (c *Cache) fly(ctx context.Context, f *flight, key cacheKey, name string, c
 	case errors.Is(err, kms.ErrUnavailable):
 		c.downUntil = c.now().Add(askAgain)
 		if e := c.lookup(key); e != nil && c.now().Before(e.offline) {
+			c.counts.offline.Add(1)
 			dek, err = e.dek, nil
 		}
 	default:
@@ -275,6 +282,7 @@ func (c *Cache) GenerateDEK(ctx context.Context, name string, encContext []byte)
 		return kms.DEK{}, fmt.Errorf("KMS key %q: %w", name, kms.ErrKeyNotFound)
 	}
 	dek, err := c.Service.GenerateDEK(ctx, name, encContext)
+	c.counts.answered(err, c.now)
 	if err == nil && dek.Plaintext == [kms.DEKSize]byte{} {
 		return kms.DEK{}, fmt.Errorf("generate DEK: the key is all zero: %w", kms.ErrCorruptKey)
 	}

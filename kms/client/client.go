@@ -67,6 +67,7 @@ func (o Options) GoString() string { return o.String() }
 type Client struct {
 	http    *http.Client
 	cert    *certSource
+	shown   *shown
 	pool    *pool
 	timeout time.Duration
 }
@@ -89,7 +90,9 @@ func New(opts Options) (*Client, error) {
 	if timeout <= 0 {
 		timeout = DefaultTimeout
 	}
+	seen := new(shown)
 	tlsConfig := &tls.Config{
+		VerifyConnection:     seen.note,
 		MinVersion:           tls.VersionTLS12,
 		RootCAs:              roots,
 		GetClientCertificate: cert.get,
@@ -102,6 +105,7 @@ func New(opts Options) (*Client, error) {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		cert:    cert,
+		shown:   seen,
 		pool:    newPool(urls),
 		timeout: timeout,
 	}, nil

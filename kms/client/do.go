@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/operator/trace"
 )
 
 // Limits of what a server may answer, in bytes.
@@ -140,6 +141,9 @@ func (c *Client) send(ctx context.Context, e *endpoint, r call) (*http.Response,
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "bucketseal")
+	if parent := trace.TraceParent(ctx); parent != "" {
+		req.Header.Set(trace.Header, parent)
+	}
 	if r.body != nil {
 		req.Header.Set("Content-Type", "application/json")
 		req.ContentLength = r.body.size()

@@ -69,6 +69,7 @@ func (c *Cache) recheck(ctx context.Context, name string, ciphertext, encContext
 	defer cancel()
 	dek, err := c.Service.DecryptDEK(ctx, name, ciphertext, encContext)
 	clear(dek[:])
+	c.counts.answered(err, c.now)
 	if err != nil && (errors.Is(err, kms.ErrUnavailable) || ctx.Err() != nil) {
 		err = nil
 	}

@@ -12,7 +12,8 @@ import (
 // Watcher follows files. It is safe for concurrent use.
 type Watcher struct {
 	*watch.Watcher
-	log *slog.Logger
+	log     *slog.Logger
+	holders holders
 }
 
 // NewWatcher returns a watcher of nothing, which logs what becomes of changes.

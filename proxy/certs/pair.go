@@ -60,6 +60,7 @@ type Pair struct {
 // call it.
 func (w *Watcher) Pair(what, cert, key string) (*Pair, error) {
 	p := new(Pair)
+	w.holders.client = p
 	files := func() []string { return []string{cert, key} }
 	err := w.Follow(what, files, func() error {
 		pair, err := loadPair(cert, key)

@@ -53,6 +53,7 @@ func (w *Watcher) File(cert, key string) (*Server, error) {
 
 func (w *Watcher) server(places func() ([]place, error)) (*Server, error) {
 	s := &Server{places: places, loaded: make(map[place]*tls.Certificate)}
+	w.holders.server = s
 	return s, w.Follow("TLS certificate", s.files, func() error { return s.load(w) })
 }
 

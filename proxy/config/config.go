@@ -81,6 +81,8 @@ type Config struct {
 	MetricsAddress string
 	// Profiling serves profiles of Go's runtime there too.
 	Profiling bool
+	// Tracing says where traces are sent to.
+	Tracing Tracing
 	// ReadinessKeyService says that the server is not ready while its key service
 	// cannot be used.
 	ReadinessKeyService bool

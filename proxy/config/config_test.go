@@ -70,6 +70,7 @@ limits:
   max_connections_per_client: 100
   stall: 20s
 metrics: {address: "127.0.0.1:9100", profiling: true}
+tracing: {endpoint: "https://traces.example/otlp/v1/traces", sample_ratio: 0.25, headers: ["X-Key=one=two"], ca: ca.pem, service_name: seal}
 readiness: {key_service: false}
 log: {level: debug, format: json}
 data_dir: /var/lib/bucketseal
@@ -85,7 +86,10 @@ func TestEverySettingOfAFileIsRead(t *testing.T) {
 	if got := c.Upstream.Endpoint.String(); got != "https://minio.example:9000" {
 		t.Errorf("endpoint %q", got)
 	}
-	c.Upstream.Endpoint, c.origin, c.given = nil, nil, nil
+	if got := c.Tracing.Endpoint.String(); got != "https://traces.example/otlp/v1/traces" {
+		t.Errorf("collector %q", got)
+	}
+	c.Upstream.Endpoint, c.Tracing.Endpoint, c.origin, c.given = nil, nil, nil, nil
 	want := &Config{
 		File: "/etc/seal/seal.yml", Address: "127.0.0.1:9443", Region: "eu-central-1", Domains: []string{"s3.example.com", "localhost"}, AllowOrigin: []string{"https://*.example.com"},
 		TrustedProxies:  []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8"), netip.MustParsePrefix("192.0.2.7/32")},
@@ -109,7 +113,8 @@ func TestEverySettingOfAFileIsRead(t *testing.T) {
 			MaxClockSkew: 5 * time.Minute, UpstreamHeader: 30 * time.Second, RuleLease: 500 * time.Millisecond,
 			MaxRequests: 300, QueueWait: 2 * time.Second, MaxConnections: 5000, MaxConnectionsPerClient: 100, Stall: 20 * time.Second,
 		},
-		Log: Log{Level: slog.LevelDebug, Format: "json"}, MetricsAddress: "127.0.0.1:9100", Profiling: true, Access: identity.Access{Unrestricted: true}, DataDir: "/var/lib/bucketseal", MasterKeyFile: "/etc/master.key",
+		Log: Log{Level: slog.LevelDebug, Format: "json"}, MetricsAddress: "127.0.0.1:9100", Profiling: true,
+		Tracing: Tracing{SampleRatio: 0.25, Headers: []TracingHeader{{"X-Key", NewSecret("one=two")}}, CA: "/etc/seal/ca.pem", Service: "seal"}, Access: identity.Access{Unrestricted: true}, DataDir: "/var/lib/bucketseal", MasterKeyFile: "/etc/master.key",
 		DoctorInterval: 5 * time.Minute, holdsSecret: true,
 	}
 	if !reflect.DeepEqual(c, want) {

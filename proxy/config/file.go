@@ -239,7 +239,11 @@ func (r *fileReader) scalar(path string, typ Type, n *yamlfile.Node) (string, bo
 			return strings.ToLower(n.Text), true
 		}
 	case yamlfile.Integer:
-		if typ == TypeSize || typ == TypeDuration || typ == TypeNumber {
+		if typ == TypeSize || typ == TypeDuration || typ == TypeNumber || typ == TypeRatio {
+			return n.Text, true
+		}
+	case yamlfile.Float:
+		if typ == TypeRatio {
 			return n.Text, true
 		}
 	case yamlfile.Null:
@@ -257,6 +261,8 @@ func (r *fileReader) scalar(path string, typ Type, n *yamlfile.Node) (string, bo
 		advice = "it must be a size, as in 8MiB"
 	case typ == TypeDuration:
 		advice = "it must be a duration, as in 30s"
+	case typ == TypeRatio:
+		advice = "it must be a number from 0 to 1"
 	case typ == TypeNumber:
 		advice = "it must be a whole number"
 	case typ == TypeBool:

@@ -60,7 +60,9 @@ func (c *limitedConn) Write(p []byte) (int, error) {
 	if err := c.uncork(); err != nil { // no room: it goes first
 		return 0, err
 	}
-	return c.Conn.Write(p)
+	n, err := c.Conn.Write(p)
+	c.listener.sent.Add(int64(n))
+	return n, err
 }
 
 // uncork sends what was held back, if there is anything.
@@ -71,6 +73,7 @@ func (c *limitedConn) uncork() error {
 	}
 	var err error
 	if n > 0 {
+		c.listener.sent.Add(int64(n))
 		if _, err = c.Conn.Write(buffer[:n]); err != nil {
 			_ = c.Conn.Close() // net/http takes it for sent, and would wait for the next request
 		}

@@ -48,9 +48,10 @@ type Listener struct {
 
 	refusedAll, refusedClient atomic.Int64
 
-	resting atomic.Bool   // accepts nothing more
-	end     chan struct{} // closed by Close
-	ended   sync.Once
+	resting        atomic.Bool   // accepts nothing more
+	end            chan struct{} // closed by Close
+	ended          sync.Once
+	received, sent atomic.Int64 // bytes
 }
 
 // Listen limits l.
@@ -134,9 +135,16 @@ func (l *Listener) Register(r prometheus.Registerer) {
 			return float64(l.http2)
 		}),
 		counter("bucketseal_header_memory_refused_total", "Connections and requests refused because headers took the memory set aside for them.", &l.shared.refused),
+		traffic("received", &l.received), traffic("sent", &l.sent),
 		counter("bucketseal_connections_refused_total", "Connections closed at once because too many were open.", &l.refusedAll),
 		counter("bucketseal_client_connections_refused_total", "Connections closed at once because their client had too many.", &l.refusedClient),
 	)
+}
+
+func traffic(direction string, n *atomic.Int64) prometheus.Collector {
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "bucketseal_client_bytes_total", Help: "Bytes on the wire to and from S3 clients.", ConstLabels: prometheus.Labels{"direction": direction},
+	}, func() float64 { return float64(n.Load()) })
 }
 
 // limitedConn is counted until it is closed.
@@ -153,6 +161,7 @@ type limitedConn struct {
 // Read reads, and fails where headers would take more memory than there is.
 func (c *limitedConn) Read(p []byte) (int, error) {
 	n, err := c.receive(p)
+	c.listener.received.Add(int64(n))
 	if n > 0 && !c.account.arrived(n) {
 		return 0, errMemory
 	}

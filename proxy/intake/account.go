@@ -280,7 +280,7 @@ func modeOf(h http.Header) string {
 	switch mode := h.Get("X-Amz-Server-Side-Encryption"); {
 	case mode == "AES256":
 		return "SSE-S3"
-	case mode == "aws:kms":
+	case mode == "aws:kms", mode == "aws:kms:dsse":
 		return "SSE-KMS"
 	case h.Get("X-Amz-Server-Side-Encryption-Customer-Algorithm") != "":
 		return "SSE-C"

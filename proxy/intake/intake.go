@@ -17,6 +17,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/operator/forwarded"
+	"github.com/bucketseal/bucketseal/operator/trace"
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
@@ -52,6 +53,13 @@ type Options struct {
 	Metrics prometheus.Registerer
 	// Audit gets an account of every request; nil means none.
 	Audit Auditor
+	// Failure says which kind of failure an error is; nil tells none.
+	Failure func(error) Failure
+	// Failures are what Failure can tell, PlainObject left out. They are there with 0: an
+	// alert sees the first one only so.
+	Failures []Failure
+	// Tracer has spans of requests; nil means none.
+	Tracer trace.Tracer
 }
 
 // Intake takes requests in. It is safe for concurrent use.
@@ -72,7 +80,7 @@ type Intake struct {
 func New(o Options) *Intake {
 	in := &Intake{
 		o: o, log: o.Logger, buffers: newBuffers(o.UploadMemory), documents: newBuffers(max(o.UploadMemory/4, leastDocuments)),
-		strangers: edge.NewBudget(strangersAtOnce, strangersAtOnce), metrics: newMetrics(o.Metrics),
+		strangers: edge.NewBudget(strangersAtOnce, strangersAtOnce), metrics: newMetrics(o.Metrics, o.Failures),
 	}
 	in.lines = edge.NewLines(in.logLeftOut)
 	in.held.New = func() any { return new([heldAnswer]byte) }
@@ -109,9 +117,8 @@ func (in *Intake) Serve(w http.ResponseWriter, r *http.Request, virtualHost bool
 	header.Set("X-Amz-Request-Id", req.ID)
 	header.Set("Server", "bucketseal")
 	header.Set("X-Content-Type-Options", "nosniff")
-	in.metrics.active.Inc()
-	defer in.metrics.active.Dec()
-
+	in.metrics.begin()
+	span := in.trace(req)
 	err := in.asStale(req, in.handle(out, req, h))
 	answer := &Error{}
 	cut := err != nil && out.started
@@ -122,7 +129,8 @@ func (in *Intake) Serve(w http.ResponseWriter, r *http.Request, virtualHost bool
 		h.WriteError(out, req, answer)
 	}
 	out, cut, err, answer = in.settle(account, req, w, h, out, cut, err, answer)
-	in.metrics.observe(req, out.status)
+	in.metrics.end(req, out, in.failure(err), span)
+	endTrace(span, req, out.status)
 	in.logRequest(req, out.status, cut, err, answer)
 	if cut { // what the client has so far must not look like a complete answer
 		panic(http.ErrAbortHandler)
@@ -147,7 +155,10 @@ func (in *Intake) handle(w *Answer, r *Request, h Handler) error {
 
 // Verify finds out who signed the request, in its headers or its query.
 func (in *Intake) Verify(r *Request) (err error) {
+	_, span := trace.Start(r.Context(), "signature")
+	defer span.End()
 	if r.Auth, err = in.o.Verifier.Verify(r.Request); err != nil {
+		span.Fail("refused")
 		return fmt.Errorf("verify signature: %w", err)
 	}
 	return nil
@@ -165,7 +176,10 @@ func (in *Intake) Identify(ctx context.Context, auth *sigv4.Request) (Caller, er
 // headers, query or a form. The session token must be the one that belongs to
 // that access key, or none.
 func (in *Intake) CallerWith(ctx context.Context, accessKey, sessionToken string) (Caller, error) {
+	ctx, span := trace.Start(ctx, "identity")
 	id, err := in.o.Identities.Lookup(ctx, accessKey)
+	span.FailWith(err, "unknown")
+	span.End()
 	if err != nil {
 		return Caller{}, err
 	}

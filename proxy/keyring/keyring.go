@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/operator/trace"
 	"github.com/bucketseal/bucketseal/proxy/glob"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/sse"
@@ -117,6 +118,8 @@ func (k *WriteKey) Confirm(ctx context.Context) error {
 // Make gets the keys for writing name as asked, for a caller who may. ErrAccess, kms
 // errors, or those of Rights.
 func (k *Ring) Make(ctx context.Context, c Caller, name sse.Name, asked *sse.Request) (*WriteKey, error) {
+	ctx, span := trace.Start(ctx, "keys")
+	defer span.End()
 	if err := k.MayWrite(ctx, c, name.Bucket, asked); err != nil {
 		return nil, err
 	}
@@ -181,6 +184,8 @@ func (k *Ring) OpenToWrite(ctx context.Context, c Caller, name sse.Name, r *sse.
 
 // open unseals a record for somebody who may. fetched may be nil.
 func (k *Ring) open(ctx context.Context, name sse.Name, r *sse.Record, customer *sse.Secret, fetched *Fetched) (sse.ObjectKey, *sse.Private, error) {
+	ctx, span := trace.Start(ctx, "keys")
+	defer span.End()
 	if r.Mode == sse.ModeC {
 		if customer == nil {
 			return sse.ObjectKey{}, nil, ErrNoCustomerKey

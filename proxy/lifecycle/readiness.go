@@ -240,6 +240,14 @@ func (r *Readiness) Now() error {
 	return nil
 }
 
+// Usable says whether MinIO and the key service do what reads and writes need, as far as
+// they were tried; neither does before the first probe.
+func (r *Readiness) Usable() (storage, keys bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.probed && r.state.storage == nil, r.probed && r.state.keys == nil
+}
+
 // Words says to operators how things are.
 func (r *Readiness) Words() string {
 	err := r.Now()

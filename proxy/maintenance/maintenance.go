@@ -47,7 +47,10 @@ type Options struct {
 }
 
 // Keeper does the maintenance of an installation. It is safe for concurrent use.
-type Keeper struct{ o Options }
+type Keeper struct {
+	o    Options
+	last lastSweep
+}
 
 // New checks the options and returns a keeper that has done nothing yet.
 func New(o Options) (*Keeper, error) {
@@ -55,7 +58,7 @@ func New(o Options) (*Keeper, error) {
 		o.KMS == nil || o.Buckets == nil || o.SystemBucket == "" || o.Ready == nil || o.Clock == nil || o.Logger == nil {
 		return nil, errors.New("maintenance: incomplete options")
 	}
-	return &Keeper{o}, nil
+	return &Keeper{o: o}, nil
 }
 
 // alone returns the storage under the proxy's own credential, on nobody's behalf.

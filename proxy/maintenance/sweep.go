@@ -31,6 +31,8 @@ type SweepOptions struct {
 	// judged and stays. Both are required.
 	Removed func(what, name string)
 	Skipped func(what, name string, err error)
+	// Found, if not nil, is told what there was.
+	Found *manifest.Found
 }
 
 // SweepOthers removes what the proxy keeps in the system bucket besides notes of objects and
@@ -51,7 +53,7 @@ func (k *Keeper) Sweep(ctx context.Context, o SweepOptions) (waiting int, err er
 	}
 	sweeper := manifest.Sweeper{
 		System: k.o.System, Lookups: lookups{k}, Age: o.Age, Now: now, Ours: time.Now(),
-		DryRun: o.DryRun, Report: o.Removed, Skip: o.Skipped,
+		DryRun: o.DryRun, Report: o.Removed, Skip: o.Skipped, Found: o.Found,
 	}
 	if waiting, err = sweeper.Run(ctx); err != nil || k.o.SweepOthers == nil {
 		return waiting, err
@@ -98,14 +100,16 @@ func (k *Keeper) SweepInBackground(ctx context.Context) {
 
 func (k *Keeper) sweepAndLog(ctx context.Context) {
 	removed, skipped := 0, 0
+	var found manifest.Found
 	waiting, err := k.Sweep(ctx, SweepOptions{
-		Age: SweepAge, Removed: func(string, string) { removed++ },
+		Age: SweepAge, Found: &found, Removed: func(string, string) { removed++ },
 		Skipped: func(what, name string, err error) {
 			if skipped++; skipped <= maxSkipsLogged {
 				k.o.Logger.Warn("the sweep of the system bucket leaves what it cannot judge", "what", what, "name", name, "error", err)
 			}
 		},
 	})
+	k.last.Store(&LastSweep{Ended: time.Now(), Err: err, Removed: removed, Waiting: waiting, Skipped: skipped, Found: found})
 	if err != nil && ctx.Err() == nil {
 		k.o.Logger.Warn("sweep of the system bucket ended early", "removed", removed, "skipped", skipped, "error", err)
 		return

@@ -61,6 +61,9 @@ type Sweeper struct {
 	// judged. Required.
 	Skip func(what, name string, err error)
 
+	// Found, if not nil, is told what there is.
+	Found *Found
+
 	seen *sightings
 }
 
@@ -383,6 +386,7 @@ func (s *Sweeper) each(ctx context.Context, prefix string, f func(system.Note) e
 		}
 		for _, n := range notes {
 			after = n.Name
+			s.Found.count(prefix)
 			if err := f(n); err != nil {
 				return err
 			}

@@ -33,7 +33,7 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 
 // handshake makes a connection to MinIO one of TLS, with a configuration made for the
 // connection. Only MinIO's name in the endpoint is accepted in its certificate.
-func handshake(config func() *tls.Config) func(ctx context.Context, conn net.Conn, address string) (*tls.Conn, error) {
+func (s *seen) handshake(config func() *tls.Config) func(ctx context.Context, conn net.Conn, address string) (*tls.Conn, error) {
 	return func(ctx context.Context, conn net.Conn, address string) (*tls.Conn, error) {
 		host, _, err := net.SplitHostPort(address)
 		if err != nil {
@@ -47,6 +47,7 @@ func handshake(config func() *tls.Config) func(ctx context.Context, conn net.Con
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return nil, fmt.Errorf("TLS with %s: %w%s", address, err, tlsHint(err))
 		}
+		s.certificate(secure.ConnectionState().PeerCertificates)
 		return secure, nil
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/bucketseal/bucketseal/operator/trace"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream/wire"
@@ -62,6 +63,9 @@ type Client struct {
 
 	encrypted encrypted
 	kms       ownKMS
+	seen      seen
+	// metrics is nil while nobody wants them.
+	metrics *metrics
 }
 
 // New returns a client; it makes no request.
@@ -84,12 +88,10 @@ func New(o Options) (*Client, error) {
 	if o.TLS == nil {
 		o.TLS = func() *tls.Config { return &tls.Config{MinVersion: tls.VersionTLS12} }
 	}
-	return &Client{
-		endpoint:  o.Endpoint,
-		region:    o.Region,
-		transport: newTransport(o.TLS, o.HeaderTimeout),
-		slow:      newTransport(o.TLS, o.SlowTimeout),
-	}, nil
+	c := &Client{endpoint: o.Endpoint, region: o.Region}
+	c.transport = c.newTransport(o.TLS, o.HeaderTimeout)
+	c.slow = c.newTransport(o.TLS, o.SlowTimeout)
+	return c, nil
 }
 
 // Epoch changes whenever what answers may be another program than before: after a
@@ -107,10 +109,10 @@ func (c *Client) noteProgram(h http.Header) {
 	}
 }
 
-func newTransport(config func() *tls.Config, headerTimeout time.Duration) *wire.Transport {
+func (c *Client) newTransport(config func() *tls.Config, headerTimeout time.Duration) *wire.Transport {
 	return wire.New(wire.Options{
 		Dial:      dial,
-		Handshake: handshake(config),
+		Handshake: c.seen.handshake(config),
 		MaxIdle:   1024,
 		// MinIO closes idle connections after 30 s; a request that is sent on one
 		// that is being closed cannot always be repeated.
@@ -120,6 +122,7 @@ func newTransport(config func() *tls.Config, headerTimeout time.Duration) *wire.
 		// answers the expectation gets the body after this time.
 		ContinueTimeout: 2 * time.Second,
 		StallTimeout:    stallTimeout,
+		Traffic:         &c.seen.traffic,
 	})
 }
 
@@ -184,12 +187,28 @@ type Request struct {
 // reading it failed, or the context's cause. Reading the answer's body has the
 // same errors.
 func (c *Client) Do(ctx context.Context, r *Request) (*http.Response, error) {
+	ctx, span := trace.Start(ctx, "upstream")
+	began := c.metrics.begin()
+	resp, err := c.roundTrip(ctx, r)
+	status := 0
+	if err == nil {
+		status = resp.StatusCode
+	}
+	c.metrics.end(r.Method, status, began)
+	endSpan(span, r, status, err)
+	return resp, err
+}
+
+func (c *Client) roundTrip(ctx context.Context, r *Request) (*http.Response, error) {
 	req := c.build(ctx, r)
 	sent := newMeter(req)
 	if r.Credential != nil {
 		req = c.sign(req, r)
 	}
 	req.Header.Set(HopHeader, "1") // after signing: what lies between may add to it
+	if parent := trace.TraceParent(ctx); parent != "" {
+		req.Header.Set(trace.Header, parent)
+	}
 	transport := c.transport
 	if r.Slow {
 		transport = c.slow
@@ -201,10 +220,12 @@ func (c *Client) Do(ctx context.Context, r *Request) (*http.Response, error) {
 		}
 		if !sent.failed.Load() { // else it is the body's fault
 			c.epoch.Add(1)
+			c.metrics.failed(err)
 		}
 		return nil, fmt.Errorf("%s to upstream: %w (%w)", r.Method, storage.ErrUnreachable, err)
 	}
 	c.noteProgram(resp.Header)
+	c.seen.clock(resp.Header)
 	if resp.Header.Get("Server") == ownServer {
 		_ = resp.Body.Close()
 		return nil, fmt.Errorf("%w: the upstream is no MinIO, but a bucketseal, perhaps this one: upstream.endpoint must lead to MinIO itself", ErrUnfit)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/cli"
 	"github.com/bucketseal/bucketseal/kms"
@@ -24,7 +25,9 @@ type Keys struct {
 	// Settings is the KES configuration it was built from; nil if there is none.
 	Settings *kmsconfig.Config
 	// local is the service if its keys are in this process, else nil.
-	local   *kms.Local
+	local *kms.Local
+	// remote is the client of a key server, nil if the keys are in this process.
+	remote  *client.Client
 	closers []func()
 }
 
@@ -192,9 +195,18 @@ func openRemote(r *config.RemoteKMS) (*Keys, error) {
 		return nil, fmt.Errorf("kms.remote: %w", err)
 	}
 	return &Keys{
-		Service: remoteKeys{remote}, Where: strings.Join(r.Endpoints, ","),
+		Service: remoteKeys{remote}, Where: strings.Join(r.Endpoints, ","), remote: remote,
 		closers: []func(){func() { _ = remote.Close() }},
 	}, nil
+}
+
+// Expires returns when the certificates end that a remote key server showed last, and that
+// this process shows it; zero for what is not known, or not used.
+func (k *Keys) Expires() (server, own time.Time) {
+	if k.remote == nil {
+		return time.Time{}, time.Time{}
+	}
+	return k.remote.Expires()
 }
 
 // CreateKeyAs creates a key and notes who asked for it: the key server finds

@@ -16,21 +16,46 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
+	"github.com/bucketseal/bucketseal/cmd/bucketseal/cli"
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/certs"
 	"github.com/bucketseal/bucketseal/proxy/config"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
 // newRegistry returns a registry with what is known of the process.
 func newRegistry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registerProcess(r)
 	return r
+}
+
+func registerProcess(r prometheus.Registerer) {
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	b := cli.ReadBuildInfo()
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "bucketseal_build_info", Help: "1, with the version, the commit and the version of Go of this binary.",
+		ConstLabels: prometheus.Labels{"version": b.Version, "commit": b.Commit, "go": b.Go},
+	})
+	info.Set(1)
+	r.MustRegister(info)
+}
+
+// registerCertificates shows when certificates end.
+func registerCertificates(r prometheus.Registerer, files *certs.Watcher, up *upstream.Client, keys *build.Keys) {
+	r.MustRegister(newCertificates(func() map[string]time.Time {
+		server, client := files.Expires()
+		keyServer, keyClient := keys.Expires()
+		return map[string]time.Time{
+			"server": server, "upstream_client": client, "upstream": up.Expires(), "key_server": keyServer, "key_client": keyClient,
+		}
+	}))
 }
 
 // tendKeys has the keys of this process looked after until ctx ends, and shows whether
 // they are rotated as the configuration says. It returns what does that, nil for the keys
 // of another server.
-func tendKeys(ctx context.Context, keys *build.Keys, r *prometheus.Registry, log *slog.Logger) (*kms.Tender, error) {
+func tendKeys(ctx context.Context, keys *build.Keys, r prometheus.Registerer, log *slog.Logger) (*kms.Tender, error) {
 	tender, err := keys.Tender(log)
 	if tender == nil || err != nil {
 		return nil, err
@@ -60,7 +85,9 @@ func newMetricsServer(ctx context.Context, c *config.Config, inherited sockets, 
 		return nil, fmt.Errorf("metrics.address: %w", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{
+		MaxRequestsInFlight: 4, Timeout: 10 * time.Second, EnableOpenMetrics: true, // which has exemplars
+	}))
 	mux.Handle("GET /minio/health/", health)
 	mux.HandleFunc("GET /minio/health/ready", ready)
 	for _, e := range more {

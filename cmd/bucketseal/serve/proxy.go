@@ -49,9 +49,17 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 	}
 	defer up.Close()
 	asRead := fitMachine(c, log)
-	registry := newRegistry()
 	options := build.ProxyOptions(c, up, keys, log)
-	options.Metrics = registry
+	registry := newRegistry()
+	if c.MetricsAddress != "" { // else nothing is counted
+		options.Metrics = registry
+		registerCertificates(registry, files, up, keys)
+	}
+	endTraces, err := traceRequests(c, files, &options, log)
+	if err != nil {
+		return err
+	}
+	defer endTraces()
 	stopAudit, err := openAudit(a, c, files, keys, &options, log)
 	if err != nil {
 		return err

@@ -101,7 +101,8 @@ func (t *Transport) dial(ctx context.Context, out *outgoing) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := newSocket(raw, t.o.StallTimeout)
+	t.o.Traffic.Dialled.Add(1)
+	s := newSocket(raw, t.o.StallTimeout, t.o.Traffic)
 	c := &conn{server: out.server, sock: s, net: s}
 	if !out.secure {
 		return c, nil

@@ -13,6 +13,7 @@ import (
 type socket struct {
 	net.Conn
 	stall time.Duration
+	count *Traffic
 	raw   syscall.RawConn // nil: cannot be asked
 	// probing has Read take only what is there already.
 	probing bool
@@ -29,8 +30,8 @@ type socket struct {
 	readBy, writeBy time.Time
 }
 
-func newSocket(conn net.Conn, stall time.Duration) *socket {
-	s := &socket{Conn: conn, stall: stall}
+func newSocket(conn net.Conn, stall time.Duration, count *Traffic) *socket {
+	s := &socket{Conn: conn, stall: stall, count: count}
 	if c, ok := conn.(syscall.Conn); ok {
 		s.raw, _ = c.SyscallConn()
 	}
@@ -60,6 +61,7 @@ func (s *socket) Read(p []byte) (int, error) {
 	} else {
 		n, err = s.Conn.Read(p)
 	}
+	s.count.Received.Add(int64(n))
 	if s.frames != nil {
 		s.frames.follow(p[:n])
 	}
@@ -91,7 +93,9 @@ func (s *socket) Write(p []byte) (int, error) {
 	if err := s.boundWrite(); err != nil {
 		return 0, err
 	}
-	return s.Conn.Write(p)
+	n, err := s.Conn.Write(p)
+	s.count.Sent.Add(int64(n))
+	return n, err
 }
 
 // writeBoth writes two pieces at once.
@@ -100,7 +104,9 @@ func (s *socket) writeBoth(head, body []byte) (int64, error) {
 		return 0, err
 	}
 	pieces := net.Buffers{head, body}
-	return pieces.WriteTo(s.Conn)
+	n, err := pieces.WriteTo(s.Conn)
+	s.count.Sent.Add(n)
+	return n, err
 }
 
 // boundWrite bounds writes from now on.

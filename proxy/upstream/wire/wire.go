@@ -48,6 +48,8 @@ type Options struct {
 	// StallTimeout is how long an answer's body may pause while somebody reads it, and
 	// how long the server may not take a byte of a request.
 	StallTimeout time.Duration
+	// Traffic counts what goes over the connections; nil counts nowhere.
+	Traffic *Traffic
 }
 
 // Transport is an http.RoundTripper. It is safe for concurrent use.
@@ -58,6 +60,9 @@ type Transport struct {
 
 // New returns a Transport; it makes no connection.
 func New(o Options) *Transport {
+	if o.Traffic == nil {
+		o.Traffic = new(Traffic)
+	}
 	t := &Transport{o: o}
 	t.pool.idle = make(map[string][]*conn)
 	t.pool.max, t.pool.keep = o.MaxIdle, o.IdleTimeout
@@ -108,6 +113,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if next == nil {
 			return nil, err
 		}
+		t.o.Traffic.Repeated.Add(1)
 		out = next
 	}
 }
