@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -139,32 +140,45 @@ func (l *life) wantUsed(t *testing.T, what string, version, want int) {
 	}
 }
 
-// rewrapKilled starts the re-wrap and kills it after a while, again and again, until one comes
-// to its end by itself.
-func (l *life) rewrapKilled(t *testing.T, rate string, after time.Duration) (kills int) {
+// rewrapKilled starts the re-wrap and kills it, again and again, until one comes to its end by
+// itself: each second, or, where that would take long, after three objects.
+func (l *life) rewrapKilled(t *testing.T) (kills int) {
 	t.Helper()
 	program, err := sealBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
+	rate, long := "8", os.Getenv("BUCKETSEAL_LONG") != ""
+	if long {
+		rate = "2"
+	}
 	for ; ; kills++ {
-		cmd := exec.Command(program, "key", "rewrap", "--key", defaultKey, "--rate", rate, "--config", l.yaml) //nolint:noctx // it is killed
+		cmd := exec.Command(program, "key", "rewrap", "--key", defaultKey, "--rate", rate, "--json", "--config", l.yaml) //nolint:noctx // it is killed
 		cmd.Env = baseEnv(lifeEnv...)
-		var out bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &out
-		if err := cmd.Start(); err != nil {
+		var totals bytes.Buffer
+		cmd.Stderr = &totals
+		out, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
-		killer := time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
-		err := cmd.Wait()
-		if killer.Stop() {
-			if err != nil || !strings.Contains(out.String(), "failed 0") {
-				t.Fatalf("key rewrap: %v\n%s", err, out.String())
+		killed := false
+		began := time.Now()
+		lines := bufio.NewScanner(out)
+		for n := 1; lines.Scan(); n++ {
+			if !killed && (long && time.Since(began) > time.Second || !long && n == 3) {
+				killed = true
+				_ = cmd.Process.Kill()
 			}
+		}
+		err = cmd.Wait()
+		if err == nil && strings.Contains(totals.String(), "failed 0") {
 			return kills
 		}
-		if kills == 200 {
-			t.Fatal("the re-wrap makes no progress")
+		if !killed || kills == 100 {
+			t.Fatalf("key rewrap, killed %d times: %v\n%s", kills, err, totals.String())
 		}
 	}
 }
@@ -223,11 +237,9 @@ func (l *life) run(t *testing.T) {
 	}
 	l.readAll(t, "not retired")
 
-	after, rate := 700*time.Millisecond, "15"
-	if os.Getenv("BUCKETSEAL_LONG") != "" {
-		after, rate = time.Second, "2"
+	if kills := l.rewrapKilled(t); kills < 2 {
+		t.Errorf("the re-wrap was killed %d times", kills)
 	}
-	t.Logf("the re-wrap was killed %d times", l.rewrapKilled(t, rate, after))
 	l.again(t)
 	l.readAll(t, "re-wrapped")
 	l.wantUsed(t, "re-wrapped", 1, 0)

@@ -87,7 +87,7 @@ func TestTakeOverOfAMinIOWithOurKeyServer(t *testing.T) {
 		if etag := etags[name]; etag != "" && !strings.HasPrefix(key, "kms") {
 			a.wantHeader(t, map[string]string{"Etag": etag})
 		}
-		if len(want) > 0 {
+		if len(want) > 0 && !strings.HasSuffix(key, "-parts") { // those may end a package at the end of a part
 			wantSealed(t, m.stack, bucket, key, want)
 		}
 	}

@@ -31,6 +31,7 @@ var mappedElsewhere = map[string]string{
 	"proxy.ErrNothingToReset":    "only the command line gets it",
 	"maintenance.ErrNothingLost": "only the command line gets it",
 	"sealed.ErrChanged":          "vault.ErrChanged is the same",
+	"sealed.ErrKeyGone":          "vault.ErrKeyGone is the same",
 	"listing.ErrServiceRights":   "vault.ErrServiceRights is the same",
 	"keyring.ErrAccess":          "vault.ErrKeyAccess is the same",
 	"keyring.ErrNoCustomerKey":   "vault.ErrNoCustomerKey is the same",
