@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -66,9 +67,21 @@ func TestTakeOverOfAMinIOWithOurKeyServer(t *testing.T) {
 		t.Errorf("taken over: %s", out)
 	}
 
+	// What MinIO itself keeps lies under its KMS too: users and settings are exported, and what it
+	// cannot read any more is taken out of its way.
+	mc := newMC(t, m.stack)
+	mc.must(t, "admin", "user", "add", "raw", "alice", "alice-secret-0123")
+	mc.must(t, "admin", "policy", "attach", "raw", "readwrite", "--user", "alice")
+	mc.must(t, "admin", "config", "set", "raw", "api", "requests_max=777")
+	mc.must(t, "admin", "cluster", "iam", "export", "raw")
+	settings := mc.must(t, "admin", "config", "export", "raw")
+
 	// The key server goes, with its keys; MinIO knows no KMS any more.
 	m.seal.kill()
 	if err := m.minio.stop(20 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(m.dir, "data", ".minio.sys", "config"), filepath.Join(m.dir, "former-config")); err != nil {
 		t.Fatal(err)
 	}
 	k.kill()
@@ -79,6 +92,21 @@ func TestTakeOverOfAMinIOWithOurKeyServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.minio.dumpOnFailure(t)
+	mc.must(t, "admin", "cluster", "iam", "import", "raw", filepath.Join(mc.config, "raw-iam-info.zip"))
+	if _, all, err := runWith(t, baseEnv("HOME="+mc.config, "MC_CONFIG_DIR="+mc.config), mc.config, settings, mc.program, "--quiet", "--no-color", "admin", "config", "import", "raw"); err != nil {
+		t.Errorf("mc admin config import: %v %s", err, all)
+	}
+	m.raw().as("alice", "alice-secret-0123").head(t, "mixed", "s3", nil).wantStatus(t, http.StatusOK)
+	if err := m.minio.stop(20 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if m.minio, err = startMinIO(m.dir, m.minio.addr, false); err != nil {
+		t.Fatal(err)
+	}
+	m.minio.dumpOnFailure(t)
+	if out := mc.must(t, "admin", "config", "get", "raw", "api"); !strings.Contains(out, "requests_max=777") {
+		t.Errorf("MinIO's settings: %s", out)
+	}
 	m.without(t, "--plain-read")
 	c := m.client()
 	for name, want := range data {
