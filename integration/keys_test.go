@@ -77,7 +77,8 @@ func TestKeyCommandsAndTheRunningServerAgree(t *testing.T) {
 	waitFor(t, 10*time.Second, "the server to see that the key is gone", func() bool {
 		return c.get(t, bucket, "k", nil).status != http.StatusOK
 	})
-	c.get(t, bucket, "k", nil).wantError(t, http.StatusNotFound, "kms:KeyNotFound", "key with given key ID does not exist")
+	c.get(t, bucket, "k", nil).wantError(t, http.StatusGone, "KMS.NotFoundException", "")
+	c.put(t, bucket, "k2", data, nil).wantError(t, http.StatusNotFound, "kms:KeyNotFound", "key with given key ID does not exist")
 	// Who lists does not need the key.
 	if l := c.list(t, bucket, "list-type", "2"); len(l.Contents) != 2 || l.Contents[0].Size != int64(len(data)) {
 		t.Errorf("listing without the key: %+v", l)

@@ -35,6 +35,7 @@ var mappedElsewhere = map[string]string{
 	"usage.ErrBusy":              "only the command line gets it",
 	"usage.ErrOvertaken":         "only the command line gets it",
 	"sealed.ErrChanged":          "vault.ErrChanged is the same",
+	"sealed.ErrKeyGone":          "vault.ErrKeyGone is the same",
 	"listing.ErrServiceRights":   "vault.ErrServiceRights is the same",
 	"keyring.ErrAccess":          "vault.ErrKeyAccess is the same",
 	"keyring.ErrNoCustomerKey":   "vault.ErrNoCustomerKey is the same",

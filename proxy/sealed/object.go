@@ -2,15 +2,22 @@ package sealed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 
+	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
+
+// ErrKeyGone says that an object is there, and that the KMS key which it lies under does not
+// exist any more. It comes with kms.ErrKeyNotFound, which says of a write that there is no such
+// key, and nothing of any object.
+var ErrKeyGone = errors.New("the KMS key of the object does not exist any more")
 
 // RecordOf returns the record among an object's reserved metadata, nil if it has none. Two
 // records, or another reserved entry, are an error.
@@ -60,9 +67,13 @@ type Object struct {
 
 // Open unseals a record for a caller who may, and gets what it leaves to a manifest:
 // always what an ETag or a size needs, and a checksum if it is wanted. seen is what
-// upstream answered. The key is to be zeroed. sse, keyring, kms and manifest errors.
+// upstream answered. The key is to be zeroed. ErrKeyGone, or sse, keyring, kms and manifest
+// errors.
 func (s *Objects) Open(ctx context.Context, caller keyring.Caller, name sse.Name, rec *sse.Record, seen *storage.Info, customer *sse.Secret, checksum bool) (*Object, error) {
 	key, private, err := s.o.Keys.Open(ctx, caller, name, rec, customer)
+	if errors.Is(err, kms.ErrKeyNotFound) {
+		return nil, fmt.Errorf("%w (%w)", ErrKeyGone, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/listing"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 )
 
 // Sentinels of the packages below, for those who see the engine and none of these.
@@ -12,6 +13,7 @@ var (
 	ErrNoCustomerKey = keyring.ErrNoCustomerKey
 	ErrKeyName       = keyring.ErrKeyName
 	ErrOtherS3Key    = keyring.ErrOtherS3Key
+	ErrKeyGone       = sealed.ErrKeyGone
 	ErrNoManifest    = manifest.ErrMissing
 	ErrUncertain     = manifest.ErrUncertain
 	ErrServiceRights = listing.ErrServiceRights
