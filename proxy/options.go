@@ -13,6 +13,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/glob"
 	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/maintenance"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
@@ -98,6 +99,9 @@ type Options struct {
 	// ReadyWithoutKeys says that the proxy stays ready while its key service cannot be
 	// used, if it was ready before: reads whose DEKs are cached go on.
 	ReadyWithoutKeys bool
+	// AuditRewrap is told of each object whose key was sealed anew, or could not be; nil for
+	// nobody.
+	AuditRewrap func(maintenance.Rewrapped)
 	// Logger gets one line for each failed request and debug lines for others;
 	// nil means slog.Default().
 	Logger *slog.Logger

@@ -173,7 +173,7 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 	s.keeper, err = maintenance.New(maintenance.Options{
 		Storage: storage, Keys: keys, Objects: objects, System: s.system, Manifests: manifests, Ledger: ledger, Wraps: wraps,
 		KMS: o.KMS, Buckets: s.service.CreationDates, SystemBucket: o.SystemBucket, Ready: s.setup.Ensure, Clock: o.Upstream.Clock,
-		SweepOthers: s.sweepOthers, Logger: o.Logger,
+		Layout: systemLayout(), SweepOthers: s.sweepOthers, AuditRewrap: o.AuditRewrap, Logger: o.Logger,
 	})
 	if err != nil {
 		return err

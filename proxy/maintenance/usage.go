@@ -51,9 +51,12 @@ type Count struct {
 	Objects, Bytes, Uploads int64
 }
 
-// Usage is what a scan found. It says nothing of what was written after it began.
+// Usage is what a scan found. What lies in the system bucket is counted by the bucket's name
+// and no mode, in a scan of all buckets. It says nothing of what was written after it began.
 type Usage struct {
 	Began, Ended time.Time
+	// SystemBucket is the name that what the proxies keep for themselves is counted by.
+	SystemBucket string
 	// Buckets are those that were scanned.
 	Buckets []string
 	Counts  map[UsageKey]Count
@@ -80,13 +83,18 @@ func (k *Keeper) Usage(ctx context.Context, o *UsageOf) (*Usage, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &usage{keeper: k, o: o, Usage: &Usage{Began: time.Now(), Buckets: buckets, Counts: make(map[UsageKey]Count)}}
+	u := &usage{keeper: k, o: o, Usage: &Usage{Began: time.Now(), SystemBucket: k.o.SystemBucket, Buckets: buckets, Counts: make(map[UsageKey]Count)}}
 	for _, bucket := range buckets {
 		err := k.scan(ctx, bucket, func(page []scanned) error { return u.page(ctx, bucket, page) })
 		if err == nil {
 			err = u.uploads(ctx, bucket)
 		}
 		if err != nil {
+			return nil, err
+		}
+	}
+	if len(o.Buckets) == 0 {
+		if err := u.system(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -147,6 +155,23 @@ func (u *usage) uploads(ctx context.Context, bucket string) error {
 			used.KMSKey, used.KMSKeyVersion = keyring.Under(one.sealed.record, one.sealed.wrap)
 		}
 		u.count(used)
+	}
+	return nil
+}
+
+// system counts what lies in the system bucket.
+func (u *usage) system(ctx context.Context) error {
+	found, err := u.keeper.SystemUsage(ctx)
+	if err != nil {
+		return err
+	}
+	for under, n := range found.Counts {
+		if u.o.Key == "" || u.o.Key == under.KMSKey {
+			u.Counts[UsageKey{Bucket: u.keeper.o.SystemBucket, KMSKey: under.KMSKey, Version: under.Version}] = n
+		}
+	}
+	for _, one := range found.Unknown {
+		u.unknown(one)
 	}
 	return nil
 }

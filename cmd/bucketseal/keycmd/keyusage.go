@@ -30,7 +30,7 @@ func keyUsageCommand(a *cli.App) *cobra.Command {
 version of the KMS key that their keys lie under; without a name, of all KMS keys, and what has
 none. All that a scan of the buckets finds is counted. What was written since the scan began may be
 missing: no number says that a key is not used. Objects whose records cannot be read may lie under
-any key; they are named.
+any key; they are named. What the proxies keep for themselves has the mode "system".
 
 It needs the proxy's configuration, and MinIO. No key is opened.`,
 		Args: cobra.MaximumNArgs(1),
@@ -89,7 +89,11 @@ func usageCounts(u *maintenance.Usage) []usageCount {
 	rows := make([]usageCount, 0, len(keys))
 	for _, at := range keys {
 		n := u.Counts[at]
-		rows = append(rows, usageCount{at.KMSKey, at.Version, at.Bucket, at.Mode.String(), n.Objects, n.Bytes, n.Uploads})
+		mode := at.Mode.String()
+		if at.Bucket == u.SystemBucket {
+			mode = "system"
+		}
+		rows = append(rows, usageCount{at.KMSKey, at.Version, at.Bucket, mode, n.Objects, n.Bytes, n.Uploads})
 	}
 	return rows
 }

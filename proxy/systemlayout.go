@@ -1,0 +1,21 @@
+package proxy
+
+import (
+	"slices"
+
+	"github.com/bucketseal/bucketseal/proxy/encryption"
+	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/pins"
+	"github.com/bucketseal/bucketseal/proxy/system"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+)
+
+// systemLayout says what lies in the system bucket. What is missing here is not sealed anew
+// by a re-wrap, and reported by it and by `bucketseal key usage`.
+func systemLayout() []system.Layout {
+	return slices.Concat(
+		[]system.Layout{{Prefix: encryption.RulesName, Kind: encryption.RulesKind}, {Prefix: upstream.CanaryPrefix}},
+		identity.Layout(), pins.Layout(), manifest.Layout(),
+	)
+}
