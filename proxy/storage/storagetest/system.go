@@ -19,6 +19,7 @@ func RunSystem(t *testing.T, open func(t *testing.T) system.Objects) {
 		"ManySwapOneObject":       (*systemKit).race,
 		"NotesAreListed":          (*systemKit).notes,
 		"NotesAreDeleted":         (*systemKit).deleted,
+		"NotesAreChanged":         (*systemKit).changed,
 		"NotesComeInPages":        (*systemKit).pages,
 		"NotesAreCreatedOnlyOnce": (*systemKit).once,
 	} {
