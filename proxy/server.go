@@ -15,6 +15,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/proxy/adminapi"
+	"github.com/bucketseal/bucketseal/proxy/batchjobs"
 	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/intake"
@@ -53,6 +54,7 @@ type Server struct {
 	readiness  *lifecycle.Readiness
 	s3         *s3api.API
 	admin      *adminapi.API
+	batch      *batchjobs.Jobs
 	probes     probes
 	draining   atomic.Bool // about to end
 }
@@ -218,9 +220,12 @@ func (s *Server) openAPIs(verifier *sigv4.Verifier, counted *adminapi.CountedKey
 	if err != nil {
 		return err
 	}
+	if s.batch, err = s.openBatch(); err != nil {
+		return err
+	}
 	s.admin, err = adminapi.New(adminapi.Options{
 		Intake: in, Forwarder: forwarder, Keys: counted, Counted: counted, DefaultKey: o.DefaultKey, Reserved: lifecycle.SystemKey,
-		SystemBucket: o.SystemBucket, Admit: s.fitness.Admit, Describe: s3api.Describe, Logger: o.Logger,
+		SystemBucket: o.SystemBucket, Batch: s.batch, Admit: s.fitness.Admit, Describe: s3api.Describe, Logger: o.Logger,
 	})
 	return err
 }
@@ -299,5 +304,6 @@ func (s *Server) Start(ctx context.Context) error {
 	go s.fitness.Run(ctx)
 	go s.readiness.Run(ctx)
 	go s.keeper.SweepInBackground(ctx)
+	go s.batch.Run(ctx)
 	return nil
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"slices"
 
+	"github.com/bucketseal/bucketseal/proxy/batchjobs"
 	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
@@ -16,6 +17,6 @@ import (
 func systemLayout() []system.Layout {
 	return slices.Concat(
 		[]system.Layout{{Prefix: encryption.RulesName, Kind: encryption.RulesKind}, {Prefix: upstream.CanaryPrefix}},
-		identity.Layout(), pins.Layout(), manifest.Layout(),
+		batchjobs.Layout(), identity.Layout(), pins.Layout(), manifest.Layout(),
 	)
 }
