@@ -280,8 +280,6 @@ func (r *run) once(ctx context.Context, spec *Spec) (maintenance.RewrapTotal, er
 			result := "done"
 			if done.Err != nil {
 				result = "failed"
-				r.jobs.o.Logger.Warn("a batch job cannot seal a key anew", "job", r.job.ID, "bucket", done.Name.Bucket, "key", done.Name.Key,
-					"version", done.Version, "error", done.Err)
 			}
 			r.jobs.metrics.objects.WithLabelValues(result).Inc()
 			r.mu.Lock()
