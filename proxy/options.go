@@ -15,6 +15,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/glob"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/intake"
+	"github.com/bucketseal/bucketseal/proxy/maintenance"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/sse"
@@ -107,6 +108,9 @@ type Options struct {
 	// KeysOffline is how long key services seal without their store, under the versions of
 	// keys that they know.
 	KeysOffline time.Duration
+	// AuditRewrap is told of each object whose key was sealed anew, or could not be; nil for
+	// nobody.
+	AuditRewrap func(maintenance.Rewrapped)
 	// Logger gets one line for each failed request and debug lines for others;
 	// nil means slog.Default().
 	Logger *slog.Logger

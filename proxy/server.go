@@ -16,6 +16,7 @@ import (
 	"github.com/bucketseal/bucketseal/audit/keyuse"
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/proxy/adminapi"
+	"github.com/bucketseal/bucketseal/proxy/batchjobs"
 	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/intake"
@@ -57,6 +58,7 @@ type Server struct {
 	readiness  *lifecycle.Readiness
 	s3         *s3api.API
 	admin      *adminapi.API
+	batch      *batchjobs.Jobs
 	probes     probes
 	draining   atomic.Bool // about to end
 	live       atomic.Pointer[Live]
@@ -204,7 +206,7 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 	s.keeper, err = maintenance.New(maintenance.Options{
 		Storage: storage, Keys: keys, Objects: objects, System: s.system, Manifests: manifests, Ledger: ledger, Wraps: wraps,
 		KMS: o.KMS, Buckets: s.service.CreationDates, SystemBucket: o.SystemBucket, Ready: s.setup.Ensure, Clock: o.Upstream.Clock,
-		SweepOthers: s.sweepOthers, Logger: o.Logger,
+		Layout: systemLayout(), SweepOthers: s.sweepOthers, AuditRewrap: o.AuditRewrap, Logger: o.Logger,
 	})
 	if err != nil {
 		return err
@@ -255,9 +257,12 @@ func (s *Server) openAPIs(verifier *sigv4.Verifier, counted *adminapi.CountedKey
 	if err != nil {
 		return err
 	}
+	if s.batch, err = s.openBatch(); err != nil {
+		return err
+	}
 	s.admin, err = adminapi.New(adminapi.Options{
 		Intake: in, Forwarder: forwarder, Keys: s.opts.KMS, Counted: counted, DefaultKey: o.DefaultKey, Reserved: lifecycle.SystemKey,
-		SystemBucket: o.SystemBucket, Admit: s.fitness.Admit, Describe: s3api.Describe, Logger: o.Logger,
+		SystemBucket: o.SystemBucket, Batch: s.batch, Admit: s.fitness.Admit, Describe: s3api.Describe, Logger: o.Logger,
 	})
 	return err
 }
@@ -337,5 +342,6 @@ func (s *Server) Start(ctx context.Context) error {
 	go s.readiness.Run(ctx)
 	go s.keeper.SweepInBackground(ctx)
 	s.watchUsage(ctx)
+	go s.batch.Run(ctx)
 	return nil
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -14,12 +15,35 @@ func (s *Server) openUsage() (err error) {
 	s.uses.ShareIn(s.system)
 	s.scanner, err = usage.NewScanner(usage.Options{
 		Objects: s.system, Ready: s.setup.Ensure, Keys: o.KMS, Known: append(slices.Clone(o.FormerS3Keys), o.DefaultKey, o.S3Key),
-		Count: s.keeper.Usage, Uses: s.uses, Clock: o.Upstream.Clock, Offline: o.KeysOffline, Interval: o.UsageScan, Rate: o.UsageRate, Logger: o.Logger,
+		Count: s.keeper.Usage, System: s.countSystem, Uses: s.uses, Clock: o.Upstream.Clock, Offline: o.KeysOffline, Interval: o.UsageScan, Rate: o.UsageRate, Logger: o.Logger,
 	})
 	if err == nil && o.Metrics != nil {
 		o.Metrics.MustRegister(s.scanner.Collector())
 	}
 	return err
+}
+
+// countSystem counts the proxies' own objects, nil if it cannot be told of one what it lies
+// under.
+func (s *Server) countSystem(ctx context.Context) ([]usage.SystemCount, error) {
+	found, err := s.keeper.SystemUsage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, one := range found.Unknown {
+		s.log.Warn("it cannot be told which KMS key an object of the system bucket lies under", "object", one.Name.Key, "error", one.Err)
+	}
+	if len(found.Unknown) > 0 {
+		return nil, nil
+	}
+	counts := make([]usage.SystemCount, 0, len(found.Counts))
+	for under, n := range found.Counts {
+		counts = append(counts, usage.SystemCount{KMSKey: under.KMSKey, Version: under.Version, Objects: n.Objects})
+	}
+	slices.SortFunc(counts, func(a, b usage.SystemCount) int {
+		return cmp.Or(cmp.Compare(a.KMSKey, b.KMSKey), cmp.Compare(a.Version, b.Version))
+	})
+	return counts, nil
 }
 
 // usesAge is how old the documents of uses must be that another one replaced: one is written

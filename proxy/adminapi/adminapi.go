@@ -18,6 +18,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/adminpayload"
+	"github.com/bucketseal/bucketseal/proxy/batchjobs"
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/intake"
@@ -49,6 +50,8 @@ type Options struct {
 	// the proxy's own.
 	DefaultKey, Reserved string
 	SystemBucket         string
+	// Batch are the batch jobs that the proxy runs.
+	Batch *batchjobs.Jobs
 	// Admit refuses requests while the storage cannot be used.
 	Admit func(ctx context.Context, method string) error
 	// Describe returns what a client sees of an error that is not this package's own.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/bucketseal/bucketseal/proxy/adminpayload"
+	"github.com/bucketseal/bucketseal/proxy/batchjobs"
 	"github.com/bucketseal/bucketseal/proxy/intake"
 )
 
@@ -28,6 +29,12 @@ var errorTable = []struct {
 	{ErrAccountAnswer, intake.NewError(502, "InternalError", "MinIO's answer cannot be used: the account that it may have made is not known here.")},
 	{adminpayload.ErrMalformed, intake.NewError(400, "XMinioAdminConfigBadJSON", "JSON configuration provided is of incorrect format")},
 	{adminpayload.ErrNotAuthentic, intake.NewError(400, "XMinioAdminConfigBadJSON", "JSON configuration provided is of incorrect format")},
+	{ErrBatchAnswer, intake.NewError(502, "InternalError", "MinIO's answer about batch jobs cannot be used.")},
+	{batchjobs.ErrNoJob, intake.NewError(404, "XMinioAdminNoSuchJob", "The specified job does not exist.")},
+	{batchjobs.ErrNoBucket, intake.NewError(404, "NoSuchBucket", "The specified bucket does not exist")},
+	{batchjobs.ErrTooMany, intake.NewError(503, "SlowDown", "There are as many batch jobs as there may be: cancel old ones.")},
+	{batchjobs.ErrMalformed, intake.NewError(400, "XMinioAdminInvalidArgument", "Invalid arguments specified.")},
+	{batchjobs.ErrRefused, intake.NewError(501, "NotImplemented", "This kind of batch job is not offered.")},
 	{adminpayload.ErrUnsupported, intake.NewError(501, "NotImplemented", "Requests that are sealed as FIPS 140 builds do it are not supported.")},
 }
 
@@ -36,6 +43,14 @@ func (a *API) Describe(err error) *intake.Error {
 	var own *intake.Error
 	if errors.As(err, &own) {
 		return own
+	}
+	var problem *batchjobs.Problem
+	if errors.As(err, &problem) { // which says by name what is wrong with a job
+		for i := range errorTable {
+			if is := errorTable[i]; errors.Is(err, is.err) {
+				return intake.NewError(is.is.Status, is.is.Code, problem.Text)
+			}
+		}
 	}
 	var notLearned *notLearnedError
 	if errors.As(err, &notLearned) {

@@ -31,7 +31,7 @@ const (
 // ends in /* stands for all below it. docs/compatibility.md is checked against it.
 func Routes() []route.Row[func(*API, http.ResponseWriter, *intake.Request) error] {
 	var all []row
-	for _, rows := range [][]row{keyRoutes(), accountRoutes(), policyRoutes(), serverRoutes(), settingRoutes(), refusedAdminRoutes(), metricsRoutes()} {
+	for _, rows := range [][]row{keyRoutes(), accountRoutes(), policyRoutes(), serverRoutes(), settingRoutes(), batchRoutes(), refusedAdminRoutes(), metricsRoutes()} {
 		all = append(all, rows...)
 	}
 	return all
@@ -117,7 +117,6 @@ func serverRoutes() []row {
 		{Op: "ServerInfo", Method: "GET", Path: "admin/v3/info", Params: []string{"metrics"}, Action: route.Forward},
 		{Op: "StorageInfo", Method: "GET", Path: "admin/v3/storageinfo", Params: []string{"metrics"}, Action: route.Forward},
 		{Op: "DataUsageInfo", Method: "GET", Path: "admin/v3/datausageinfo", Params: []string{"capacity"}, Action: route.Forward},
-		{Op: "ServerMetrics", Method: "GET", Path: "admin/v3/metrics", Params: []string{"types", "n", "interval", "hosts", "by-host", "disks", "by-disk", "by-jobID", "by-depID"}, Action: route.Forward, Stream: true},
 		{Op: "Service", Method: "POST", Path: "admin/v3/service", Params: []string{"action", "type", "dry-run"}, Action: route.Forward},
 		{Op: "TopLocks", Method: "GET", Path: "admin/v3/top/locks", Params: []string{"count", "stale"}, Action: route.Forward},
 		{Op: "Trace", Method: "GET", Path: "admin/v3/trace", Params: traceParameters(), Action: route.Forward, Stream: true},
@@ -169,11 +168,6 @@ func settingRoutes() []row {
 		{Op: "EditTier", Method: "POST", Path: "admin/v3/tier/*", Action: route.Forward, Body: secretBody},
 		{Op: "RemoveTier", Method: "DELETE", Path: "admin/v3/tier/*", Params: []string{"force"}, Action: route.Forward},
 
-		{Op: "ListBatchJobs", Method: "GET", Path: "admin/v3/list-jobs", Params: []string{"jobType"}, Action: route.Forward},
-		{Op: "DescribeBatchJob", Method: "GET", Path: "admin/v3/describe-job", Params: []string{"jobId"}, Action: route.Forward},
-		{Op: "BatchJobStatus", Method: "GET", Path: "admin/v3/status-job", Params: []string{"jobId"}, Action: route.Forward},
-		{Op: "CancelBatchJob", Method: "DELETE", Path: "admin/v3/cancel-job", Params: []string{"id"}, Action: route.Forward},
-		{Op: "GenerateBatchJob", Method: "GET", Path: "admin/v3/generate-job", Params: []string{"jobType"}, Action: route.Forward},
 		{Op: "SiteReplicationInfo", Method: "GET", Path: "admin/v3/site-replication/info", Params: []string{"api-version"}, Action: route.Forward},
 		{Op: "SiteReplicationStatus", Method: "GET", Path: "admin/v3/site-replication/status", Params: siteStatusParameters(), Action: route.Forward},
 	}
@@ -189,7 +183,6 @@ func siteStatusParameters() []string {
 // refusedAdminRoutes are known, and never reach MinIO through the proxy.
 func refusedAdminRoutes() []row {
 	return []row{
-		{Op: "StartBatchJob", Method: "POST", Path: "admin/v3/start-job", Action: route.Refuse, Why: "batch jobs copy, rewrite and delete objects past the proxy"},
 		{Op: "SiteReplication", Method: "GET", Path: "admin/v3/site-replication/*", Action: route.Refuse, Why: whyReplication},
 		{Op: "ChangeSiteReplication", Method: "PUT", Path: "admin/v3/site-replication/*", Action: route.Refuse, Why: whyReplication},
 		{Op: "SetRemoteTarget", Method: "PUT", Path: "admin/v3/set-remote-target", Action: route.Refuse, Why: whyReplication},

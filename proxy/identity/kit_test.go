@@ -81,6 +81,10 @@ func (b *bucket) ReplaceNote(context.Context, string, string, []byte) error {
 	return storage.ErrUnreachable // no identity is replaced
 }
 
+func (b *bucket) ChangeNote(context.Context, string, string, []byte, string) error {
+	return storage.ErrUnreachable // no identity is sealed anew
+}
+
 func (b *bucket) GetNote(_ context.Context, name string) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

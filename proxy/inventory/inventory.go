@@ -38,6 +38,10 @@ type Version struct {
 	Modified time.Time
 	// Reserved holds its record.
 	Reserved []storage.MetaEntry
+	// Meta is its metadata and Tags its tags, as a query, if Listed: the listing showed them.
+	Meta   []storage.MetaEntry
+	Tags   string
+	Listed bool
 	// Encrypted is how the storage itself encrypts it, in S3's words; "" for not at all, and
 	// Customer for a key of its client's.
 	Encrypted string
@@ -122,6 +126,7 @@ func read(ctx context.Context, at storage.Backend, bucket string, page *storage.
 		case e.DeleteMarker:
 		case e.HasMetadata:
 			v.takeEntries(e.Metadata)
+			v.Meta, v.Tags, v.Listed = e.Metadata, e.UserTags, true
 		default:
 			group.Go(func() error { return v.lookUp(ctx, at) })
 		}

@@ -35,6 +35,8 @@ type Options struct {
 	// SystemBucket is the one that holds no objects of clients. Required.
 	Buckets      func(context.Context) (map[string]time.Time, error)
 	SystemBucket string
+	// Layout says what the objects of the system bucket are. Required.
+	Layout []system.Layout
 	// Ready makes the system bucket ready, or says why it is not. Required.
 	Ready func(context.Context) error
 	// Clock returns the storage's time. Required.
@@ -44,6 +46,9 @@ type Options struct {
 	Logger *slog.Logger
 	// SweepOthers is called at the end of each sweep; nil for nothing.
 	SweepOthers SweepOthers
+	// AuditRewrap is told of each key that was sealed anew, or could not be; never by two at
+	// a time. Nil for nobody.
+	AuditRewrap func(Rewrapped)
 }
 
 // Keeper does the maintenance of an installation. It is safe for concurrent use.
@@ -55,7 +60,7 @@ type Keeper struct {
 // New checks the options and returns a keeper that has done nothing yet.
 func New(o Options) (*Keeper, error) {
 	if o.Storage == nil || o.Keys == nil || o.Objects == nil || o.System == nil || o.Manifests == nil || o.Ledger == nil || o.Wraps == nil ||
-		o.KMS == nil || o.Buckets == nil || o.SystemBucket == "" || o.Ready == nil || o.Clock == nil || o.Logger == nil {
+		o.KMS == nil || o.Buckets == nil || o.SystemBucket == "" || len(o.Layout) == 0 || o.Ready == nil || o.Clock == nil || o.Logger == nil {
 		return nil, errors.New("maintenance: incomplete options")
 	}
 	return &Keeper{o: o}, nil

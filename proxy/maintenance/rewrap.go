@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,6 +44,12 @@ type Rewrap struct {
 	// DryRun opens the keys and seals them, and stores nothing. CountOnly does not open them
 	// either, and reports none of what it counts as done.
 	DryRun, CountOnly bool
+	// Only chooses among objects and their versions; nil for all of them. What is no object
+	// is left alone where it chooses: uploads under way, and system objects. Its error is
+	// reported as the object's.
+	Only func(*Candidate) (bool, error)
+	// Prefix begins the keys of objects, "" for all.
+	Prefix string
 	// Report is called for each object that is sealed anew, or could not be; never by two
 	// at a time. Required.
 	Report func(Rewrapped)
@@ -61,6 +68,8 @@ type Rewrapped struct {
 	// under which it lies now.
 	FromKey, ToKey         string
 	FromVersion, ToVersion uint32
+	// System says that it is no object of a client, but one of the system bucket.
+	System bool
 	// Err says why it was not done, nil if it was.
 	Err error
 }
@@ -72,6 +81,9 @@ type RewrapTotal struct {
 	Seen, Plain, Customer int64
 	// Done were sealed anew, Failed were not.
 	Done, Failed int64
+	// System are objects of the system bucket, and SystemDone those of them that were sealed
+	// anew. Failed counts these too.
+	System, SystemDone int64
 }
 
 // Rewrap seals the keys of objects anew, of all their versions and of uploads that are under
@@ -91,6 +103,9 @@ func (k *Keeper) Rewrap(ctx context.Context, o *Rewrap) (RewrapTotal, error) {
 		if _, err := r.newestOf(ctx, o.To); err != nil {
 			return r.total, err
 		}
+	}
+	if err := r.system(ctx); err != nil || o.Key == k.o.System.Key() {
+		return r.total, err
 	}
 	buckets, err := k.bucketsOf(ctx, o.Buckets)
 	if err != nil {
@@ -144,6 +159,10 @@ func (r *rewrap) page(ctx context.Context, bucket string, page []scanned) error 
 	var todo []*sealedOnce
 	for i := range page {
 		s := &page[i]
+		wanted, err := r.o.wants(s)
+		if s.err = errors.Join(s.err, err); !wanted && s.err == nil {
+			continue
+		}
 		r.total.Seen++
 		switch {
 		case s.err != nil:
@@ -177,6 +196,9 @@ func (r *rewrap) uploads(ctx context.Context, bucket string) error {
 	}
 	var todo []*sealedOnce
 	for _, u := range uploads {
+		if r.o.Only != nil || !strings.HasPrefix(u.upload.Key, r.o.Prefix) {
+			continue
+		}
 		r.total.Seen++
 		switch {
 		case u.err != nil:
@@ -281,10 +303,16 @@ func (r *rewrap) seal(ctx context.Context, s *sealedOnce) error {
 func (r *rewrap) report(done Rewrapped) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if done.Err != nil {
+	switch {
+	case done.Err != nil:
 		r.total.Failed++
-	} else {
+	case done.System:
+		r.total.SystemDone++
+	default:
 		r.total.Done++
+	}
+	if audit := r.keeper.o.AuditRewrap; audit != nil && !r.o.DryRun {
+		audit(done)
 	}
 	r.o.Report(done)
 }

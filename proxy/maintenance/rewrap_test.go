@@ -369,6 +369,11 @@ func TestUsageCountsWhatLiesUnderEachKey(t *testing.T) {
 		{Bucket: vaulttest.Bucket, Mode: sse.ModeC}:                                  {Objects: 1, Bytes: enc},
 		{Bucket: vaulttest.Bucket, Mode: sse.ModeNone}:                               {Objects: 1, Bytes: 4},
 	}
+	own := maintenance.UsageKey{Bucket: s.System.Bucket(), KMSKey: "system", Version: 1}
+	if n := usage.Counts[own]; n.Objects != 5 || n.Bytes == 0 { // rules, three wraps, an upload
+		t.Errorf("of the system bucket: %+v", n)
+	}
+	delete(usage.Counts, own)
 	if !maps.Equal(usage.Counts, want) || len(usage.Unknown) != 1 || usage.Unknown[0].Name.Key != "e" {
 		t.Errorf("%+v", usage)
 	}

@@ -148,6 +148,11 @@ func (*systemObjects) PutNote(context.Context, string, string, []byte) error { r
 // ReplaceNote implements system.Objects, and does nothing.
 func (*systemObjects) ReplaceNote(context.Context, string, string, []byte) error { return errReadOnly }
 
+// ChangeNote implements system.Objects, and does nothing.
+func (*systemObjects) ChangeNote(context.Context, string, string, []byte, string) error {
+	return errReadOnly
+}
+
 // DeleteNotes implements system.Objects, and does nothing.
 func (*systemObjects) DeleteNotes(context.Context, string, func(string) bool) (int, error) {
 	return 0, errReadOnly

@@ -14,26 +14,27 @@ import (
 // A note is a small object whose content is in its metadata, so that a listing
 // shows it; body is what a listing does not need, and may be nil.
 func (s *Store) PutNote(ctx context.Context, kind, name string, data, body []byte) error {
-	return s.putNote(ctx, s.o.Service.PutNote, kind, name, data, body)
-}
-
-// ReplaceNote is PutNote for a note that may exist.
-func (s *Store) ReplaceNote(ctx context.Context, kind, name string, data, body []byte) error {
-	return s.putNote(ctx, s.o.Service.ReplaceNote, kind, name, data, body)
-}
-
-func (s *Store) putNote(ctx context.Context, put func(ctx context.Context, name, value string, body []byte) error, kind, name string, data, body []byte) error {
-	sealed, err := s.seal(ctx, kind, name, data)
+	n, err := s.sealNote(ctx, kind, name, data, body)
 	if err != nil {
 		return err
 	}
-	if body != nil {
-		if body, err = s.seal(ctx, kind+bodySuffix, name, body); err != nil {
-			return err
-		}
-	}
-	return put(ctx, name, base64.RawURLEncoding.EncodeToString(sealed), body)
+	return s.o.Service.PutNote(ctx, name, n.value, n.body)
 }
+
+// ReplaceNote is PutNote for a note that may exist. In the place of a body that is nil are
+// random bytes, which give every such write an ETag of its own (see Reseal).
+func (s *Store) ReplaceNote(ctx context.Context, kind, name string, data, body []byte) error {
+	n, err := s.sealNote(ctx, kind, name, data, body)
+	if err != nil {
+		return err
+	}
+	if n.body == nil {
+		n.body = filler()
+	}
+	return s.o.Service.ReplaceNote(ctx, name, n.value, n.body)
+}
+
+func encodeNote(sealed []byte) string { return base64.RawURLEncoding.EncodeToString(sealed) }
 
 // bodySuffix ends the kind of a note's body, so that it cannot stand for the
 // note itself.
@@ -92,18 +93,20 @@ func (s *Store) ListNotes(ctx context.Context, prefix, after string) (notes []No
 	return s.o.Service.ListNotes(ctx, prefix, after)
 }
 
-func (s *Store) seal(ctx context.Context, kind, name string, data []byte) ([]byte, error) {
+// seal returns data sealed as a system object, and under which version of the KMS key.
+func (s *Store) seal(ctx context.Context, kind, name string, data []byte) (sealed []byte, version uint32, err error) {
 	dek, err := s.o.KMS.GenerateDEK(ctx, s.o.Key, s.context(kind, name))
 	if err != nil {
-		return nil, fmt.Errorf("seal system object %q: %w", name, err)
+		return nil, 0, fmt.Errorf("seal system object %q: %w", name, err)
 	}
 	secret := sse.Secret(dek.Plaintext)
 	clear(dek.Plaintext[:])
 	defer secret.Zero()
-	return sse.SealSystem(sse.SystemObject{
+	sealed = sse.SealSystem(sse.SystemObject{
 		Deployment: s.o.Deployment, Kind: kind, Name: name,
 		KMSKey: s.o.Key, KMSKeyVersion: dek.KeyVersion, SealedDEK: dek.Ciphertext,
-	}, &secret, data), nil
+	}, &secret, data)
+	return sealed, max(dek.KeyVersion, 1), nil
 }
 
 func (s *Store) open(ctx context.Context, kind, name string, sealed []byte) ([]byte, error) {

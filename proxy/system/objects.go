@@ -39,6 +39,10 @@ type Note struct {
 	Value string
 	// Modified is when upstream stored it; zero if upstream did not say.
 	Modified time.Time
+	// ETag is upstream's, without quotes, and Size the length of the body in bytes. Both are
+	// of a listing only.
+	ETag string
+	Size int64
 }
 
 // Objects is the system bucket as upstream.Service offers it.
@@ -47,6 +51,9 @@ type Objects interface {
 	Put(ctx context.Context, name string, data []byte, etag string) (newETag string, err error)
 	PutNote(ctx context.Context, name, value string, body []byte) error
 	ReplaceNote(ctx context.Context, name, value string, body []byte) error
+	// ChangeNote is ReplaceNote for a note whose ETag is known: ErrConflict if it has
+	// another one by now, or is gone.
+	ChangeNote(ctx context.Context, name, value string, body []byte, etag string) error
 	GetNote(ctx context.Context, name string) (value string, err error)
 	GetNoteBody(ctx context.Context, name string) ([]byte, error)
 	DeleteNotes(ctx context.Context, prefix string, keep func(name string) bool) (deleted int, err error)

@@ -63,7 +63,7 @@ func (s *Store) Get(ctx context.Context, kind, name, etag string) (data []byte, 
 // the key service's errors; after other errors than these and ErrConflict it
 // may have been stored.
 func (s *Store) Put(ctx context.Context, kind, name string, data []byte, etag string) (newETag string, err error) {
-	sealed, err := s.seal(ctx, kind, name, data)
+	sealed, _, err := s.seal(ctx, kind, name, data)
 	if err != nil {
 		return "", err
 	}

@@ -25,9 +25,9 @@ import (
 var ErrUnfit = errors.New("the storage cannot be used with bucketseal")
 
 const (
-	// canaryPrefix begins the names of canaries. None outlives its check, unless the
+	// CanaryPrefix begins the names of canaries. None outlives its check, unless the
 	// connection breaks.
-	canaryPrefix = "canary/"
+	CanaryPrefix = "canary/"
 	// canaryHeader is the metadata entry that objects keep their records in.
 	canaryHeader = "X-Amz-Meta-Bucketseal"
 	// canarySize is the length of a canary's record: 3 KiB, which a header could not have.
@@ -47,7 +47,7 @@ type canary struct {
 // written, and reads the records back. ErrUnfit, which says what is lacking;
 // system.ErrNotFound without the bucket, storage.ErrUnreachable.
 func (s *Service) Check(ctx context.Context) error {
-	c := &canary{service: s, name: canaryPrefix + strconv.FormatInt(time.Now().Unix(), 10) + "-" + strings.ToLower(rand.Text())}
+	c := &canary{service: s, name: CanaryPrefix + strconv.FormatInt(time.Now().Unix(), 10) + "-" + strings.ToLower(rand.Text())}
 	defer func() {
 		_, _ = s.DeleteNotes(context.WithoutCancel(ctx), c.name, nil) // what is left is swept
 	}()
@@ -68,8 +68,8 @@ func (s *Service) Check(ctx context.Context) error {
 // SweepCanaries removes what checks left that broke off before a time, and returns
 // how many objects that were.
 func (s *Service) SweepCanaries(ctx context.Context, before time.Time) (int, error) {
-	return s.DeleteNotes(ctx, canaryPrefix, func(name string) bool {
-		began, _, _ := strings.Cut(strings.TrimPrefix(name, canaryPrefix), "-")
+	return s.DeleteNotes(ctx, CanaryPrefix, func(name string) bool {
+		began, _, _ := strings.Cut(strings.TrimPrefix(name, CanaryPrefix), "-")
 		seconds, err := strconv.ParseInt(began, 10, 64)
 		return err != nil || seconds >= before.Unix()
 	})
@@ -78,7 +78,7 @@ func (s *Service) SweepCanaries(ctx context.Context, before time.Time) (int, err
 // HasKMS says whether MinIO has a KMS of its own, and encrypts an object if it is
 // asked to. storage.ErrUnreachable, and the errors of MayWrite.
 func (s *Service) HasKMS(ctx context.Context) (bool, error) {
-	c := &canary{service: s, name: canaryPrefix + strconv.FormatInt(time.Now().Unix(), 10) + "-" + strings.ToLower(rand.Text())}
+	c := &canary{service: s, name: CanaryPrefix + strconv.FormatInt(time.Now().Unix(), 10) + "-" + strings.ToLower(rand.Text())}
 	_, err := c.do(ctx, http.MethodPut, "/kms", nil, http.Header{encryptionHeader: {"AES256"}}, []byte("canary"), http.StatusOK)
 	if err == nil {
 		_, _ = s.DeleteNotes(context.WithoutCancel(ctx), c.name, nil)

@@ -35,6 +35,14 @@ func (s *Service) ReplaceNote(ctx context.Context, name, value string, body []by
 	return s.putNote(ctx, s.request(http.MethodPut, name), value, body)
 }
 
+// ChangeNote stores a note in the place of one whose ETag is known, whose version stays.
+// system.ErrConflict if another one is there, or none; storage.ErrUnreachable.
+func (s *Service) ChangeNote(ctx context.Context, name, value string, body []byte, etag string) error {
+	r := s.request(http.MethodPut, name)
+	r.Header.Set("If-Match", `"`+etag+`"`)
+	return s.putNote(ctx, r, value, body)
+}
+
 func (s *Service) putNote(ctx context.Context, r *Request, value string, body []byte) error {
 	r.Query = url.Values{noteHeader: {value}}
 	r.Body, r.Length = io.NopCloser(bytes.NewReader(body)), int64(len(body))
@@ -48,7 +56,11 @@ func (s *Service) putNote(ctx context.Context, r *Request, value string, body []
 		return fmt.Errorf("write note: %w", system.ErrConflict)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("write note: %w (%w)", storage.ErrUnreachable, ReadError(resp))
+		answer := ReadError(resp)
+		if answer.Code == minio.NoSuchKey { // what was to be changed is gone
+			return fmt.Errorf("write note: %w (%w)", system.ErrConflict, answer)
+		}
+		return fmt.Errorf("write note: %w (%w)", storage.ErrUnreachable, answer)
 	}
 	Discard(resp)
 	return nil
@@ -136,7 +148,7 @@ func (s *Service) ListNotes(ctx context.Context, prefix, after string) (notes []
 		}
 		after = name
 		modified, _ := time.Parse(time.RFC3339, e.LastModified)
-		note := system.Note{Name: name, Modified: modified}
+		note := system.Note{Name: name, Modified: modified, ETag: strings.Trim(e.ETag, `"`), Size: e.Size}
 		for _, m := range e.Metadata {
 			if m.Name == noteHeader {
 				note.Value = m.Value

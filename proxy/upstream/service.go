@@ -165,7 +165,7 @@ func (s *Service) MayWrite(ctx context.Context) error {
 }
 
 // probeName is an object that never exists.
-const probeName = canaryPrefix + "0-probe"
+const probeName = CanaryPrefix + "0-probe"
 
 // asked returns an answer to the proxy itself with what it means; storage.ErrUnreachable
 // for what says nothing.

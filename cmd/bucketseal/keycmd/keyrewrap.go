@@ -31,6 +31,10 @@ objects are included, and uploads that are under way.
 It may be ended at any time and done again; what lies where it shall is left alone. Several may run.
 Objects that are written while it runs lie under the newest version by themselves.
 
+What the proxies keep for themselves in the system bucket lies under the KMS key bucketseal-system. It
+is sealed under that key's newest version by a run without --key, --bucket and --to, or with
+--key bucketseal-system. Wait a few seconds after rotating that key: by then every server knows of it.
+
 Objects of SSE-S3 can go to sse_s3.key and to its former keys only. Objects of SSE-C have keys of
 their clients', and are left alone. It needs the proxy's configuration, and MinIO.`,
 		Args: cobra.NoArgs,
@@ -64,6 +68,7 @@ type rewrapLine struct {
 	VersionID   string    `json:"version_id,omitempty"`
 	UploadID    string    `json:"upload_id,omitempty"`
 	Mode        string    `json:"mode,omitempty"`
+	System      bool      `json:"system,omitempty"`
 	FromKey     string    `json:"from_kms_key,omitempty"`
 	FromVersion uint32    `json:"from_kms_key_version,omitempty"`
 	ToKey       string    `json:"to_kms_key,omitempty"`
@@ -80,13 +85,13 @@ func rewrap(ctx context.Context, a *cli.App, keeper *maintenance.Keeper, o maint
 		if err != nil {
 			return err
 		}
-		progress.began, progress.scope = time.Now(), scope.Done
+		progress.began, progress.scope = time.Now(), scope.Done+scope.SystemDone
 		o.Progress = progress.show
 	}
 	o.Report = func(r maintenance.Rewrapped) {
 		if asJSON {
 			line := rewrapLine{
-				Time: time.Now().UTC(), Bucket: r.Name.Bucket, Key: r.Name.Key, VersionID: r.Version, UploadID: r.Upload, Mode: r.Mode.String(),
+				Time: time.Now().UTC(), Bucket: r.Name.Bucket, Key: r.Name.Key, VersionID: r.Version, UploadID: r.Upload, Mode: r.Mode.String(), System: r.System,
 				FromKey: r.FromKey, FromVersion: r.FromVersion, ToKey: r.ToKey, ToVersion: r.ToVersion,
 			}
 			if r.Err != nil {
@@ -108,6 +113,9 @@ func rewrap(ctx context.Context, a *cli.App, keeper *maintenance.Keeper, o maint
 	}
 	fmt.Fprintf(out, "%s %d of %d objects, versions and uploads; failed %d; without a KMS key: %d of SSE-C, %d not encrypted\n",
 		verb, total.Done, total.Seen, total.Failed, total.Customer, total.Plain)
+	if total.System > 0 {
+		fmt.Fprintf(out, "%s %d of %d objects of the proxies' own\n", verb, total.SystemDone, total.System)
+	}
 	if err == nil && total.Failed > 0 {
 		err = fmt.Errorf("%d objects were not sealed anew", total.Failed)
 	}
@@ -128,7 +136,7 @@ func (p *rewrapProgress) show(total maintenance.RewrapTotal) {
 		return
 	}
 	p.shown = now
-	done, took := total.Done+total.Failed, now.Sub(p.began)
+	done, took := total.Done+total.SystemDone+total.Failed, now.Sub(p.began)
 	rate := float64(done) / took.Seconds()
 	left := "?"
 	if done > 0 && p.scope >= done {

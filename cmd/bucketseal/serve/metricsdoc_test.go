@@ -86,7 +86,7 @@ func everyMetric(t *testing.T) []documented {
 	}
 	t.Cleanup(func() { _ = l.Close() })
 	edge.Listen(l, edge.Connections{}).Register(r)
-	if err := tendKeys(t.Context(), keys, r, slog.New(slog.DiscardHandler)); err != nil {
+	if _, err := tendKeys(t.Context(), keys, r, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	return r.list(t)

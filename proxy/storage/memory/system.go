@@ -118,6 +118,15 @@ func (s *System) ReplaceNote(ctx context.Context, name, value string, body []byt
 	return s.putNote(ctx, name, value, body, storage.Conditions{})
 }
 
+// ChangeNote implements system.Objects.
+func (s *System) ChangeNote(ctx context.Context, name, value string, body []byte, etag string) error {
+	err := s.putNote(ctx, name, value, body, storage.Conditions{IfMatch: etag})
+	if errors.Is(err, storage.ErrNotFound) {
+		return fmt.Errorf("write note: %w", system.ErrConflict)
+	}
+	return err
+}
+
 func (s *System) putNote(ctx context.Context, name, value string, body []byte, c storage.Conditions) error {
 	p := &storage.Put{Name: s.name(name), Conditions: c, Body: content(body)}
 	_, err := s.own.put(ctx, p, storage.Metadata{noteName: {value}})
@@ -172,7 +181,7 @@ func (s *System) ListNotes(ctx context.Context, prefix, after string) (notes []s
 		}
 		after = name
 		modified, _ := time.Parse(time.RFC3339, e.LastModified)
-		note := system.Note{Name: name, Modified: modified}
+		note := system.Note{Name: name, Modified: modified, ETag: strings.Trim(e.ETag, `"`), Size: e.Size}
 		for _, m := range e.Metadata {
 			if m.Name == noteName {
 				note.Value = m.Value

@@ -19,6 +19,7 @@ func RunSystem(t *testing.T, open func(t *testing.T) system.Objects) {
 		"ManySwapOneObject":       (*systemKit).race,
 		"NotesAreListed":          (*systemKit).notes,
 		"NotesAreDeleted":         (*systemKit).deleted,
+		"NotesAreChanged":         (*systemKit).changed,
 		"NotesComeInPages":        (*systemKit).pages,
 		"NotesAreCreatedOnlyOnce": (*systemKit).once,
 	} {
@@ -117,6 +118,58 @@ func (k *systemKit) notes() {
 	k.want("a note that does not exist", err, system.ErrNotFound)
 	_, err = k.o.GetNoteBody(k.ctx(), "notes/none")
 	k.want("the body of a note that does not exist", err, system.ErrNotFound)
+}
+
+// changed is how notes are sealed anew beside others who write and remove them.
+func (k *systemKit) changed() {
+	listed := func(name string) system.Note {
+		got, _, err := k.o.ListNotes(k.ctx(), name, "")
+		k.must(err)
+		if len(got) != 1 || got[0].ETag == "" {
+			k.Fatalf("listed is %v", got)
+		}
+		return got[0]
+	}
+	k.must(k.o.PutNote(k.ctx(), "empty", "first", nil))
+	k.must(k.o.PutNote(k.ctx(), "note", "first", []byte("12345")))
+	former := listed("note")
+	if former.Size != 5 || former.ETag == listed("empty").ETag {
+		k.Errorf("%v beside %v", former, listed("empty"))
+	}
+	k.must(k.o.ChangeNote(k.ctx(), "note", "second", []byte("123"), former.ETag))
+	k.want("over a note that was changed", k.o.ChangeNote(k.ctx(), "note", "third", nil, former.ETag), system.ErrConflict)
+	if now := listed("note"); now.Value != "second" || now.Size != 3 {
+		k.Errorf("changed to %v", now)
+	}
+	empty := listed("empty")
+	k.must(k.o.ChangeNote(k.ctx(), "empty", "second", nil, empty.ETag))
+	if now := listed("empty"); now.Value != "second" || now.ETag != empty.ETag {
+		k.Errorf("%v became %v", empty, now)
+	}
+	errs := make(chan error, 8)
+	current := listed("note").ETag
+	for i := range cap(errs) {
+		go func() { errs <- k.o.ChangeNote(k.ctx(), "note", fmt.Sprint(i), []byte{byte(i)}, current) }()
+	}
+	won := 0
+	for range cap(errs) {
+		if err := <-errs; err == nil {
+			won++
+		} else {
+			k.want("a rival", err, system.ErrConflict)
+		}
+	}
+	if won != 1 {
+		k.Errorf("%d rivals changed one note", won)
+	}
+	for _, name := range []string{"empty", "note"} {
+		etag := listed(name).ETag
+		_, err := k.o.DeleteNotes(k.ctx(), name, nil)
+		k.must(err)
+		k.want("over a note that was removed", k.o.ChangeNote(k.ctx(), name, "back", nil, etag), system.ErrConflict)
+		_, err = k.o.GetNote(k.ctx(), name)
+		k.want("a note that was removed", err, system.ErrNotFound)
+	}
 }
 
 func (k *systemKit) deleted() {

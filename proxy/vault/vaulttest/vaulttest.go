@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -182,6 +183,7 @@ func (i *Installation) EngineAt(t testing.TB, view *memory.View) *Engine {
 	e.Keeper, err = maintenance.New(maintenance.Options{
 		Storage: view, Keys: o.Keys, Objects: objects, System: store, Manifests: e.Manifests, Ledger: e.Ledger, Wraps: e.Wraps, KMS: i.KMS,
 		Buckets: own.CreationDates, SystemBucket: i.System.Bucket(), Ready: ready, Clock: i.Storage.Clock,
+		Layout:      slices.Concat(manifest.Layout(), []system.Layout{{Prefix: "rules/", Kind: "bucket-rules"}}),
 		SweepOthers: o.SweepOthers, Logger: o.Logger,
 	})
 	if err != nil {

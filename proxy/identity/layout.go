@@ -1,0 +1,11 @@
+package identity
+
+import "github.com/bucketseal/bucketseal/proxy/system"
+
+// Layout says what this package keeps in the system bucket.
+func Layout() []system.Layout {
+	return []system.Layout{
+		{Prefix: indexName, Kind: indexKind},
+		{Prefix: sessionPrefix, Kind: sessionKind, Note: true},
+	}
+}
