@@ -23,6 +23,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/maintenance"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/pins"
+	"github.com/bucketseal/bucketseal/proxy/rekey"
 	"github.com/bucketseal/bucketseal/proxy/s3api"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
@@ -147,9 +148,13 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 		o.Metrics.MustRegister(restored, replaced)
 	}
 	ledger, wraps := manifest.NewLedger(s.system), manifest.NewWraps(s.system)
+	book, err := rekey.New(rekey.Options{System: s.system, Wraps: wraps, Lease: o.Lease, Logger: o.Logger})
+	if err != nil {
+		return err
+	}
 	keys := keyring.New(keyring.Options{
 		KMS: o.KMS, Rights: s.identities, AllowAnonymous: o.AllowAnonymous, DefaultKey: o.DefaultKey, S3Key: o.S3Key,
-		FormerS3Keys: o.FormerS3Keys, Reserved: []string{lifecycle.SystemKey, lifecycle.SystemReadyKey}, ShareDEK: o.ShareDEK, Wraps: wraps,
+		FormerS3Keys: o.FormerS3Keys, Reserved: []string{lifecycle.SystemKey, lifecycle.SystemReadyKey}, ShareDEK: o.ShareDEK, Wraps: wraps, Rekeyed: book,
 	})
 	storage, manifests := o.Upstream.Storage(o.Service), manifest.New(s.system)
 	objects, err := sealed.New(sealed.Options{Storage: storage, Keys: keys, Manifests: manifests, Logger: o.Logger, OnRestored: restored.Inc})
@@ -171,7 +176,7 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 		return err
 	}
 	s.keeper, err = maintenance.New(maintenance.Options{
-		Storage: storage, Keys: keys, Objects: objects, System: s.system, Manifests: manifests, Ledger: ledger, Wraps: wraps,
+		Storage: storage, Keys: keys, Objects: objects, System: s.system, Manifests: manifests, Ledger: ledger, Wraps: wraps, Rekeyed: book,
 		KMS: o.KMS, Buckets: s.service.CreationDates, SystemBucket: o.SystemBucket, Ready: s.setup.Ensure, Clock: o.Upstream.Clock,
 		SweepOthers: s.sweepOthers, Logger: o.Logger,
 	})

@@ -13,6 +13,8 @@ type sealedOnce struct {
 	manifest.WrapRef
 	record *sse.Record
 	wrap   *sse.Wrap // nil if there is none
+	// anew says that a wrap takes the place of whatever is there.
+	anew bool
 	done   Rewrapped
 }
 
