@@ -192,11 +192,7 @@ func (k *Ring) OpenToWrite(ctx context.Context, c Caller, name sse.Name, r *sse.
 	if err := k.mayUse(ctx, c, name.Bucket, r.Mode, r.KMSKey, identity.Generate); err != nil {
 		return sse.ObjectKey{}, err
 	}
-	s, err := k.Sealing(ctx, name, r)
-	if err != nil {
-		return sse.ObjectKey{}, err
-	}
-	key, _, err := k.open(ctx, s, customer, nil)
+	key, _, err := k.open(ctx, &Sealing{name: name, record: r}, customer, nil) // any wrap will do
 	return key, err
 }
 

@@ -80,6 +80,11 @@ func (k *Ring) Sealing(ctx context.Context, name sse.Name, r *sse.Record) (*Seal
 	return &Sealing{name, r, w, in}, nil
 }
 
+// SealingAs is the sealing of an object of which a wrap is known to count, nil if none is.
+func SealingAs(name sse.Name, r *sse.Record, w *sse.Wrap) *Sealing {
+	return &Sealing{name, r, w, w != nil}
+}
+
 // Rekeyed returns what the ring knows of objects that were re-keyed.
 func (k *Ring) Rekeyed() Rekeyed { return k.o.Rekeyed }
 

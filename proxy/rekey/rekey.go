@@ -47,13 +47,12 @@ import (
 
 const (
 	bookKind = "rekeyed"
-	bookName = "rekeyed/index"
+	// BookName is the book's name in the system bucket.
+	BookName = "rekeyed/index"
 
 	defaultLease = time.Second
 	// callTimeout bounds one exchange with the system bucket.
 	callTimeout = 5 * time.Second
-	// failurePause is how long a failed read stands for the next ones too.
-	failurePause = 500 * time.Millisecond
 	// unsettledFor is how long is believed what was read while somebody was writing.
 	unsettledFor = 10 * time.Second
 	// absentFor is how long is believed that there is no wrap: a MinIO that was just started
@@ -125,7 +124,7 @@ func New(o Options) (*Book, error) {
 		Encode: (*document).encode, Decode: decodeDocument,
 		Generation: func(d *document) uint64 { return d.generation },
 		Absent:     func() *document { return &document{} },
-		Lease:      o.Lease, Timeout: callTimeout, Pause: failurePause, Clock: o.Clock,
+		Lease:      o.Lease, Timeout: callTimeout, Clock: o.Clock,
 		Observe: func(err error) {
 			if err != nil {
 				o.Logger.Warn("the book of re-keyed objects cannot be read: encrypted objects are not served", "error", err)
@@ -332,13 +331,13 @@ type bookStore struct{ system *system.Store }
 
 // Load implements register.Store.
 func (s bookStore) Load(ctx context.Context, etag string) (data []byte, newETag string, err error) {
-	data, newETag, err = s.system.Get(ctx, bookKind, bookName, etag)
+	data, newETag, err = s.system.Get(ctx, bookKind, BookName, etag)
 	return data, newETag, outcome(err)
 }
 
 // Save implements register.Store.
 func (s bookStore) Save(ctx context.Context, data []byte, etag string) (newETag string, err error) {
-	newETag, err = s.system.Put(ctx, bookKind, bookName, data, etag)
+	newETag, err = s.system.Put(ctx, bookKind, BookName, data, etag)
 	return newETag, outcome(err)
 }
 

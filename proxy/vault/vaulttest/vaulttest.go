@@ -181,7 +181,7 @@ func (i *Installation) EngineAt(t testing.TB, view *memory.View) *Engine {
 		t.Fatal(err)
 	}
 	e.Vault, err = vault.New(vault.Options{
-		Storage: view, Manifests: e.Manifests, Ledger: e.Ledger, Keys: o.Keys, Objects: objects, Encryption: e.Settings,
+		Storage: view, Manifests: e.Manifests, Ledger: e.Ledger, Rekeyed: e.Book, Keys: o.Keys, Objects: objects, Encryption: e.Settings,
 		Ready: ready, PlainRead: o.PlainRead, SmallObject: o.SmallObject, ListingCache: o.ListingCache, Logger: o.Logger,
 	})
 	if err != nil {
