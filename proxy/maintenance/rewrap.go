@@ -250,7 +250,7 @@ func (r *rewrap) inScope(ctx context.Context, s *sealedOnce) (bool, error) {
 	if s.done.ToKey == "" {
 		s.done.ToKey = s.done.FromKey
 	}
-	if s.done.ToKey != s.done.FromKey {
+	if s.anew || s.done.ToKey != s.done.FromKey {
 		return true, nil
 	}
 	newest, err := r.newestOf(ctx, s.done.ToKey)
