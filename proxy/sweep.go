@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/encryption"
+	"github.com/bucketseal/bucketseal/proxy/rekey"
 	"github.com/bucketseal/bucketseal/proxy/maintenance"
 )
 
@@ -36,4 +37,4 @@ func (s *Server) sweepOthers(ctx context.Context, o *maintenance.SweepOptions, n
 
 // indexes are the beginnings of the names of system objects that are changed again
 // and again, each change leaving a version.
-func indexes() []string { return []string{encryption.RulesName, "identities/index", "keys/", "sweep/"} }
+func indexes() []string { return []string{encryption.RulesName, "identities/index", rekey.BookName, "keys/", "sweep/"} }
