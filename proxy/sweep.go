@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/encryption"
-	"github.com/bucketseal/bucketseal/proxy/rekey"
 	"github.com/bucketseal/bucketseal/proxy/maintenance"
+	"github.com/bucketseal/bucketseal/proxy/rekey"
 )
 
 // sessionGrace is how long ago a session must have ended: clocks differ.
@@ -37,4 +37,6 @@ func (s *Server) sweepOthers(ctx context.Context, o *maintenance.SweepOptions, n
 
 // indexes are the beginnings of the names of system objects that are changed again
 // and again, each change leaving a version.
-func indexes() []string { return []string{encryption.RulesName, "identities/index", rekey.BookName, "keys/", "sweep/"} }
+func indexes() []string {
+	return []string{encryption.RulesName, "identities/index", rekey.BookName, "keys/", "sweep/"}
+}

@@ -182,4 +182,3 @@ func Under(r *sse.Record, w *sse.Wrap) (kmsKey string, version uint32) {
 
 // ErrNotRewrapped says that a record's key cannot be sealed under another KMS key.
 var ErrNotRewrapped = errors.New("the object's key cannot be sealed under that KMS key")
-

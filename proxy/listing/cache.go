@@ -36,9 +36,9 @@ type fact struct {
 	// mode is that of the record, told the one that clients are told: the object may have been
 	// re-keyed.
 	mode, told sse.Mode
-	sum   sse.ChecksumType // 0 for none
-	flags factFlags
-	parts uint16
+	sum        sse.ChecksumType // 0 for none
+	flags      factFlags
+	parts      uint16
 	// voucher is an index, where needsVoucher.
 	voucher uint32
 	size    int64

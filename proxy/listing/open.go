@@ -24,9 +24,9 @@ type entry struct {
 	// sealing and as are how its key is sealed; nil and zero where that is not known.
 	sealing *keyring.Sealing
 	as      sse.Encryption
-	stored string      // upstream's ETag
-	name   sse.Name
-	facts  sse.Facts
+	stored  string // upstream's ETag
+	name    sse.Name
+	facts   sse.Facts
 	// known says that the facts are those of the object, late that its manifest has them
 	// and is to be read.
 	known, late bool

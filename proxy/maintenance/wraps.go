@@ -15,7 +15,7 @@ type sealedOnce struct {
 	wrap   *sse.Wrap // nil if there is none
 	// anew says that a wrap takes the place of whatever is there.
 	anew bool
-	done   Rewrapped
+	done Rewrapped
 }
 
 // findWraps gives each record its wrap, with one listing for all.

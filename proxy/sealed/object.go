@@ -49,7 +49,7 @@ type Object struct {
 	Encryption sse.Encryption
 	Key        sse.ObjectKey
 	Facts      sse.Facts
-	Nonce  sse.StreamNonce // of an object of one stream
+	Nonce      sse.StreamNonce // of an object of one stream
 	// Size is the plaintext's length in bytes.
 	Size int64
 	// Restored says that the manifest was found by the data (manifest.Store.Find).
