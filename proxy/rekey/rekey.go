@@ -87,6 +87,8 @@ type Book struct {
 	wraps *manifest.Wraps
 	index *register.Register[*document]
 	clock register.Clock
+	// ended is a context that has ended: who asks with it waits for nothing.
+	ended context.Context //nolint:containedctx // nobody's request
 
 	// seen is the document that was last in force, as far as this process knows.
 	seen atomic.Pointer[document]
@@ -134,7 +136,9 @@ func New(o Options) (*Book, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rekey: %w", err)
 	}
-	b := &Book{wraps: o.Wraps, index: index, clock: o.Clock, kept: make(map[manifest.WrapRef]kept)}
+	ended, end := context.WithCancel(context.Background())
+	end()
+	b := &Book{ended: ended, wraps: o.Wraps, index: index, clock: o.Clock, kept: make(map[manifest.WrapRef]kept)}
 	b.queue.change = b.changeAll
 	return b, nil
 }
@@ -142,9 +146,7 @@ func New(o Options) (*Book, error) {
 // Ahead has the book read in the background if the copy of it is about to end, so that who
 // asks for an object at the same time need not wait. It does not wait.
 func (b *Book) Ahead() {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel() // a read that has begun goes on
-	_, _ = b.current(ctx)
+	_, _ = b.current(b.ended) // a read that has begun goes on
 }
 
 // current returns the document that counts now.
