@@ -18,14 +18,14 @@ import (
 // A storage.Credential that is a value, and no pointer to a caller's, is the proxy's.
 var own = map[string]bool{
 	"proxy/storage.Credential": true, "proxy/upstream.Service": true, "proxy/upstream.canary": true, "proxy/system.Store": true,
-	"proxy/manifest.Store": true, "proxy/manifest.Ledger": true, "bucketconfig.Rules": true, "proxy/vault.SweepOthers": true,
+	"proxy/manifest.Store": true, "proxy/manifest.Ledger": true, "proxy/rekey.Book": true, "bucketconfig.Rules": true, "proxy/vault.SweepOthers": true,
 }
 
 // keepers lie below the engine, and are what the credential keeps: notes, manifests, rules,
-// pins, identities. What they keep reaches callers through the functions that use them.
+// pins, identities, the book of re-keyed objects. What they keep reaches callers through the functions that use them.
 // The others are for tests or read files, and have no MinIO.
 var keepers = []string{
-	"system", "manifest", "pins", "identity", "testdata",
+	"system", "manifest", "pins", "identity", "rekey", "testdata",
 	"storage/memory", "storage/simulation", "storage/storagetest", "vault/vaulttest", "offline/copies", "offline/drive",
 }
 
@@ -68,7 +68,7 @@ func sees(t *testing.T, folder string) bool {
 		}
 		for _, i := range tree.Imports {
 			path := strings.TrimPrefix(strings.Trim(i.Path.Value, `"`), ours)
-			if slices.Contains([]string{"proxy/storage", "proxy/upstream", "proxy/system", "proxy/manifest", "bucketconfig", "proxy/vault"}, path) {
+			if slices.Contains([]string{"proxy/storage", "proxy/upstream", "proxy/system", "proxy/manifest", "bucketconfig", "proxy/rekey", "proxy/vault"}, path) {
 				return true
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/lifecycle"
+	"github.com/bucketseal/bucketseal/proxy/rekey"
 	"github.com/bucketseal/bucketseal/proxy/system"
 )
 
@@ -105,6 +106,9 @@ func (s *Server) Reset(ctx context.Context, l *Loss) error {
 		names := []string{encryption.RulesName}
 		if l.Credentials != "" {
 			names = append(names, identitiesName)
+		}
+		if l.Foreign { // nobody can read which objects were re-keyed, and while it is there nothing is served
+			names = append(names, rekey.BookName)
 		}
 		for _, name := range names {
 			if err := s.service.Hide(ctx, name); err != nil {

@@ -25,6 +25,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/maintenance"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/pins"
+	"github.com/bucketseal/bucketseal/proxy/rekey"
 	"github.com/bucketseal/bucketseal/proxy/s3api"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
@@ -173,9 +174,13 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 		o.Metrics.MustRegister(restored, replaced)
 	}
 	ledger, wraps := manifest.NewLedger(s.system), manifest.NewWraps(s.system)
+	book, err := rekey.New(rekey.Options{System: s.system, Wraps: wraps, Lease: o.Lease, Logger: o.Logger})
+	if err != nil {
+		return err
+	}
 	keys := keyring.New(keyring.Options{
 		KMS: o.KMS, Rights: s.identities, AllowAnonymous: o.AllowAnonymous, DefaultKey: o.DefaultKey, S3Key: o.S3Key,
-		FormerS3Keys: o.FormerS3Keys, Reserved: []string{lifecycle.SystemKey, lifecycle.SystemReadyKey}, ShareDEK: o.ShareDEK, Wraps: wraps, Late: s.uses.Late,
+		FormerS3Keys: o.FormerS3Keys, Reserved: []string{lifecycle.SystemKey, lifecycle.SystemReadyKey}, ShareDEK: o.ShareDEK, Wraps: wraps, Rekeyed: book, Late: s.uses.Late,
 	})
 	s.onAdopt(func(l *Live) {
 		keys.Adopt(keyring.Live{AllowAnonymous: l.AllowAnonymous, S3Key: l.S3Key, FormerS3Keys: l.FormerS3Keys})
@@ -193,7 +198,7 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 		return err
 	}
 	s.vault, err = vault.New(vault.Options{
-		Storage: storage, Keys: keys, Objects: objects, Encryption: s.encryption, Manifests: manifests, Ledger: ledger,
+		Storage: storage, Keys: keys, Objects: objects, Encryption: s.encryption, Manifests: manifests, Ledger: ledger, Rekeyed: book,
 		Ready: s.setup.Ensure, PlainRead: o.PlainRead, SmallObject: o.SmallObject, ListingCache: o.ListingCache, Logger: o.Logger,
 	})
 	if err != nil {
@@ -204,7 +209,7 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 		s.vault.AdoptPlainRead(l.PlainRead)
 	})
 	s.keeper, err = maintenance.New(maintenance.Options{
-		Storage: storage, Keys: keys, Objects: objects, System: s.system, Manifests: manifests, Ledger: ledger, Wraps: wraps,
+		Storage: storage, Keys: keys, Objects: objects, System: s.system, Manifests: manifests, Ledger: ledger, Wraps: wraps, Rekeyed: book,
 		KMS: o.KMS, Buckets: s.service.CreationDates, SystemBucket: o.SystemBucket, Ready: s.setup.Ensure, Clock: o.Upstream.Clock,
 		Layout: systemLayout(), SweepOthers: s.sweepOthers, AuditRewrap: o.AuditRewrap, Logger: o.Logger,
 	})

@@ -37,27 +37,28 @@ type Grant struct {
 	kmsKey string
 }
 
-// MayOpen says whether a caller may open a record in a bucket, and gives the right to.
-// ErrAccess, kms.ErrNotPermitted for SSE-KMS, or what keeps it from being told.
-func (k *Ring) MayOpen(ctx context.Context, c Caller, bucket string, r *sse.Record) (Grant, error) {
-	if err := k.mayUse(ctx, c, bucket, r.Mode, r.KMSKey, identity.Decrypt); err != nil {
+// MayOpen says whether a caller may open records in a bucket that are encrypted so, and gives
+// the right to. ErrAccess, kms.ErrNotPermitted for SSE-KMS, or what keeps it from being told.
+func (k *Ring) MayOpen(ctx context.Context, c Caller, bucket string, as sse.Encryption) (Grant, error) {
+	if err := k.mayUse(ctx, c, bucket, as.Mode, as.KMSKey, identity.Decrypt); err != nil {
 		return Grant{}, err
 	}
-	return Grant{ring: k, bucket: bucket, mode: r.Mode, kmsKey: r.KMSKey}, nil
+	return Grant{ring: k, bucket: bucket, mode: as.Mode, kmsKey: as.KMSKey}, nil
 }
 
-// Open is Ring.Open for the caller of the grant. ErrAccess for another record than one
-// that it is about.
-func (g Grant) Open(ctx context.Context, name sse.Name, r *sse.Record, customer *sse.Secret) (sse.ObjectKey, *sse.Private, error) {
-	if !g.covers(name, r) {
+// Open unseals an object's key and private section for the caller of the grant, as Ring.Open
+// does. ErrAccess for another sealing than one that it is about.
+func (g Grant) Open(ctx context.Context, s *Sealing, customer *sse.Secret) (sse.ObjectKey, *sse.Private, error) {
+	if !g.covers(s) {
 		return sse.ObjectKey{}, nil, fmt.Errorf("a right to open other records: %w", ErrAccess)
 	}
-	return g.ring.open(ctx, name, r, customer, nil)
+	return g.ring.open(ctx, s, customer, nil)
 }
 
-// covers says whether the grant is about a record.
-func (g Grant) covers(name sse.Name, r *sse.Record) bool {
-	return g.ring != nil && g.bucket == name.Bucket && g.mode == r.Mode && g.kmsKey == r.KMSKey
+// covers says whether the grant is about a sealing.
+func (g Grant) covers(s *Sealing) bool {
+	as := s.Encryption()
+	return g.ring != nil && g.bucket == s.name.Bucket && g.mode == as.Mode && g.kmsKey == as.KMSKey
 }
 
 // MayWrite says whether a caller may make keys for new data in a bucket. Errors are those
@@ -78,7 +79,7 @@ func (k *Ring) MayKnow(ctx context.Context, c Caller, bucket string, r *sse.Reco
 	}
 	err := k.mayUse(ctx, c, bucket, r.Mode, r.KMSKey, identity.Generate)
 	if errors.Is(err, ErrAccess) || errors.Is(err, kms.ErrNotPermitted) {
-		_, err = k.MayOpen(ctx, c, bucket, r)
+		_, err = k.MayOpen(ctx, c, bucket, r.Encryption())
 	}
 	return err
 }

@@ -51,8 +51,10 @@ type Options struct {
 	Reserved []string
 	// ShareDEK is how long the writes of a bucket may share one DEK; 0 is never.
 	ShareDEK time.Duration
-	// Wraps are keys of objects that were sealed once more; nil for none.
-	Wraps Wraps
+	// Wraps are keys of objects that were sealed once more; nil for none. Rekeyed says which
+	// of them count; nil for none.
+	Wraps   Wraps
+	Rekeyed Rekeyed
 	// Late is told before a write is acknowledged that lies under a version of a KMS key that
 	// is not the newest any more; nil for nobody. Its error fails the write.
 	Late func(ctx context.Context, kmsKey string, version uint32) error
@@ -75,6 +77,9 @@ type Ring struct {
 func New(o Options) *Ring {
 	if o.Wraps == nil {
 		o.Wraps = noWraps{}
+	}
+	if o.Rekeyed == nil {
+		o.Rekeyed = nothingRekeyed{}
 	}
 	k := &Ring{o: o, shared: newSharedKeys(o.KMS, o.ShareDEK)}
 	k.Adopt(Live{AllowAnonymous: o.AllowAnonymous, S3Key: o.S3Key, FormerS3Keys: o.FormerS3Keys})
@@ -162,62 +167,90 @@ func (k *Ring) Make(ctx context.Context, c Caller, name sse.Name, asked *sse.Req
 // and never for Confirm.
 func AsOf(ctx context.Context, t time.Time) context.Context { return kms.AsOf(ctx, t) }
 
+// Opened is an object's key, which is to be zeroed, and what was sealed with it.
+type Opened struct {
+	Key     sse.ObjectKey
+	Private *sse.Private
+	// Encryption is how the object is encrypted, as clients are told.
+	Encryption sse.Encryption
+}
+
 // Open unseals a record's object key and private section, for a caller who may read. The
-// customer key is needed for SSE-C only. ErrAccess, sse errors, or kms errors.
-func (k *Ring) Open(ctx context.Context, c Caller, name sse.Name, r *sse.Record, customer *sse.Secret) (sse.ObjectKey, *sse.Private, error) {
-	grant, err := k.MayOpen(ctx, c, name.Bucket, r)
+// customer key is needed for SSE-C only. ErrAccess, sse errors, kms errors, or those of
+// Rekeyed.
+func (k *Ring) Open(ctx context.Context, c Caller, name sse.Name, r *sse.Record, customer *sse.Secret) (*Opened, error) {
+	s, err := k.Sealing(ctx, name, r)
 	if err != nil {
-		return sse.ObjectKey{}, nil, err
+		return nil, err
 	}
-	return grant.Open(ctx, name, r, customer)
+	as := s.Encryption()
+	grant, err := k.MayOpen(ctx, c, name.Bucket, as)
+	if err != nil {
+		return nil, err
+	}
+	key, private, err := grant.Open(ctx, s, customer)
+	if err != nil {
+		return nil, err
+	}
+	return &Opened{key, private, as}, nil
 }
 
 // OpenToWrite is Open for a caller who adds data to an object that is not there yet, the
-// parts of an upload: who may write need not be let to read.
+// parts of an upload: who may write need not be let to read. It is the KMS key under which
+// the upload was begun that the caller must be let to use.
 func (k *Ring) OpenToWrite(ctx context.Context, c Caller, name sse.Name, r *sse.Record, customer *sse.Secret) (sse.ObjectKey, error) {
 	if err := k.mayUse(ctx, c, name.Bucket, r.Mode, r.KMSKey, identity.Generate); err != nil {
 		return sse.ObjectKey{}, err
 	}
-	key, _, err := k.open(ctx, name, r, customer, nil)
+	key, _, err := k.open(ctx, &Sealing{name: name, record: r}, customer, nil) // any wrap will do
 	return key, err
 }
 
 // open unseals a record for somebody who may. fetched may be nil.
-func (k *Ring) open(ctx context.Context, name sse.Name, r *sse.Record, customer *sse.Secret, fetched *Fetched) (sse.ObjectKey, *sse.Private, error) {
+func (k *Ring) open(ctx context.Context, s *Sealing, customer *sse.Secret, fetched *Fetched) (sse.ObjectKey, *sse.Private, error) {
 	ctx, span := trace.Start(ctx, "keys")
 	defer span.End()
-	if r.Mode == sse.ModeC {
+	if s.record.Mode == sse.ModeC {
 		if customer == nil {
 			return sse.ObjectKey{}, nil, ErrNoCustomerKey
 		}
-		return r.Open(name, customer, nil)
+		return s.record.Open(s.name, customer, nil)
 	}
-	encContext, err := encryptionContext(r.Mode, name, r.ClientContext, r.BucketKey)
-	if err != nil {
-		return sse.ObjectKey{}, nil, fmt.Errorf("context of the record: %w", sse.ErrTampered)
-	}
-	return k.openSealed(ctx, &sealing{name, r, encContext}, fetched)
+	return k.openSealed(ctx, s, fetched)
 }
 
 // Confirm says whether a record's DEK can be opened now, past every cache: it is
 // asked before an upload in parts becomes an object. Errors are those of
-// dekVerifier.verify. It gives nobody a key.
+// dekVerifier.verify, or of Rekeyed. It gives nobody a key.
 func (k *Ring) Confirm(ctx context.Context, name sse.Name, r *sse.Record) error {
 	if r == nil || r.Mode == sse.ModeC {
 		return nil
 	}
-	encContext, err := encryptionContext(r.Mode, name, r.ClientContext, r.BucketKey)
+	s, err := k.Sealing(ctx, name, r)
 	if err != nil {
-		return fmt.Errorf("context of the record: %w", sse.ErrTampered)
+		return err
 	}
-	if _, err = k.shared.verifier.verify(ctx, r.KMSKey, r.SealedDEK, encContext); err == nil || !gone(err) {
+	if err = k.verify(ctx, s, s.wrap); err == nil || s.rekeyed || !gone(err) {
 		return err
 	}
 	w, found := k.o.Wraps.Find(ctx, name, r)
 	if found != nil || w == nil {
 		return errors.Join(err, found)
 	}
-	_, err = k.shared.verifier.verify(ctx, w.KMSKey, w.SealedDEK, encContext)
+	return k.verify(ctx, s, w)
+}
+
+// verify says whether the DEK of a wrap, or of the record if w is nil, can be opened now.
+func (k *Ring) verify(ctx context.Context, s *Sealing, w *sse.Wrap) error {
+	as, encContext, err := s.under(w)
+	if err != nil {
+		return err
+	}
+	sealedDEK := s.record.SealedDEK
+	if w != nil {
+		sealedDEK = w.SealedDEK
+	}
+	_, err = k.shared.verifier.verify(ctx, as.KMSKey, sealedDEK, encContext)
 	return err
 }
 

@@ -149,12 +149,12 @@ func TestWhatIsWrittenOpens(t *testing.T) {
 			if w.record.KMSKey != tt.kmsKey || string(w.record.ClientContext) != string(tt.asked.ClientContext) || w.record.BucketKey != (tt.asked.BucketKey != nil) {
 				t.Errorf("the record says %+v", w.record)
 			}
-			got, _, err := k.Open(t.Context(), reader, name, w.record, &sse.Secret{1})
+			got, _, err := opened(t, k, reader, name, w.record, &sse.Secret{1})
 			if err != nil || got != w.key {
 				t.Fatalf("opened with %v", err)
 			}
 			for _, other := range []sse.Name{{Bucket: "b", Key: "k2"}, {Bucket: "b2", Key: "k"}, {Bucket: "b", Key: "k/"}, {Bucket: "b/k", Key: ""}} {
-				if _, _, err := k.Open(t.Context(), reader, other, w.record, &sse.Secret{1}); err == nil {
+				if _, _, err := opened(t, k, reader, other, w.record, &sse.Secret{1}); err == nil {
 					t.Errorf("opens as %v", other)
 				} else if tt.asked.Mode != sse.ModeC && (errors.Is(err, sse.ErrWrongKey) || errors.Is(err, kms.ErrNotPermitted)) {
 					t.Errorf("as %v it is called the client's affair: %v", other, err)
@@ -164,6 +164,16 @@ func TestWhatIsWrittenOpens(t *testing.T) {
 	}
 }
 
+// opened is Ring.Open in three values.
+func opened(t *testing.T, k *Ring, c Caller, name sse.Name, r *sse.Record, customer *sse.Secret) (sse.ObjectKey, *sse.Private, error) {
+	t.Helper()
+	o, err := k.Open(t.Context(), c, name, r, customer)
+	if err != nil {
+		return sse.ObjectKey{}, nil, err
+	}
+	return o.Key, o.Private, nil
+}
+
 func TestRecordOfAnotherSSES3KeyIsRefusedUnlessItIsAFormerOne(t *testing.T) {
 	t.Parallel()
 	name := sse.Name{Bucket: "b", Key: "k"}
@@ -171,11 +181,11 @@ func TestRecordOfAnotherSSES3KeyIsRefusedUnlessItIsAFormerOne(t *testing.T) {
 	k.Adopt(Live{S3Key: "old"})
 	w := write(t, k, name, &sse.Request{Mode: sse.ModeS3})
 	k.Adopt(Live{S3Key: "s3"})
-	if _, _, err := k.Open(t.Context(), reader, name, w.record, nil); !errors.Is(err, sse.ErrTampered) {
+	if _, _, err := opened(t, k, reader, name, w.record, nil); !errors.Is(err, sse.ErrTampered) {
 		t.Errorf("a key that is not configured: %v", err)
 	}
 	k.Adopt(Live{S3Key: "s3", FormerS3Keys: []string{"older", "old"}})
-	if key, _, err := k.Open(t.Context(), reader, name, w.record, nil); err != nil || key != w.key {
+	if key, _, err := opened(t, k, reader, name, w.record, nil); err != nil || key != w.key {
 		t.Errorf("a former key: %v", err)
 	}
 }
@@ -185,10 +195,10 @@ func TestCustomerKeyIsNeededAndMustBeTheRightOne(t *testing.T) {
 	name := sse.Name{Bucket: "b", Key: "k"}
 	k := testKeyring(t)
 	w := write(t, k, name, &sse.Request{Mode: sse.ModeC, CustomerKey: sse.Secret{1}})
-	if _, _, err := k.Open(t.Context(), reader, name, w.record, nil); !errors.Is(err, ErrNoCustomerKey) {
+	if _, _, err := opened(t, k, reader, name, w.record, nil); !errors.Is(err, ErrNoCustomerKey) {
 		t.Errorf("without a key: %v", err)
 	}
-	_, _, err := k.Open(t.Context(), reader, name, w.record, &sse.Secret{2})
+	_, _, err := opened(t, k, reader, name, w.record, &sse.Secret{2})
 	if !errors.Is(err, sse.ErrWrongKey) {
 		t.Errorf("with another key: %v", err)
 	}
@@ -202,7 +212,7 @@ func TestRemovedKMSKeyOpensNothing(t *testing.T) {
 	if err := k.o.KMS.DeleteKey(t.Context(), "s3"); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := k.Open(t.Context(), reader, name, w.record, nil); !errors.Is(err, kms.ErrKeyNotFound) {
+	if _, _, err := opened(t, k, reader, name, w.record, nil); !errors.Is(err, kms.ErrKeyNotFound) {
 		t.Errorf("opened with %v", err)
 	}
 	if _, err := k.Make(t.Context(), reader, name, &sse.Request{Mode: sse.ModeS3}); !errors.Is(err, kms.ErrKeyNotFound) {
@@ -246,7 +256,7 @@ func TestRecordThatItsOwnDEKDoesNotOpenIsDamaged(t *testing.T) {
 	k := testKeyring(t, "s3")
 	w := write(t, k, name, &sse.Request{Mode: sse.ModeS3})
 	k.o.KMS = oneDEK{k.o.KMS, [kms.DEKSize]byte{9}}
-	_, _, err := k.Open(t.Context(), reader, name, w.record, nil)
+	_, _, err := opened(t, k, reader, name, w.record, nil)
 	if !errors.Is(err, sse.ErrTampered) || errors.Is(err, sse.ErrWrongKey) {
 		t.Errorf("opened with %v", err)
 	}
@@ -265,11 +275,11 @@ func TestAnonymousCallersUseKeysInListedBucketsOnly(t *testing.T) {
 		{reader, "private", nil},
 		{Operator(), "private", nil},
 	} {
-		if _, err := k.MayOpen(t.Context(), tt.caller, tt.bucket, &sse.Record{}); !errors.Is(err, tt.want) || tt.want == nil && err != nil {
+		if _, err := k.MayOpen(t.Context(), tt.caller, tt.bucket, sse.Encryption{}); !errors.Is(err, tt.want) || tt.want == nil && err != nil {
 			t.Errorf("%v in %s: %v", tt.caller, tt.bucket, err)
 		}
 	}
-	if _, err := New(Options{Rights: everybody{}}).MayOpen(t.Context(), Caller{}, "any", &sse.Record{}); !errors.Is(err, ErrAccess) {
+	if _, err := New(Options{Rights: everybody{}}).MayOpen(t.Context(), Caller{}, "any", sse.Encryption{}); !errors.Is(err, ErrAccess) {
 		t.Errorf("by default: %v", err)
 	}
 }
@@ -289,21 +299,21 @@ func TestNoKeyWithoutTheRight(t *testing.T) {
 	name := sse.Name{Bucket: "b", Key: "k"}
 	for _, mode := range []sse.Mode{sse.ModeS3, sse.ModeKMS, sse.ModeC} {
 		w := write(t, k, name, &sse.Request{Mode: mode, CustomerKey: sse.Secret{1}})
-		grant, err := k.MayOpen(t.Context(), reader, "b", w.record)
+		grant, err := k.MayOpen(t.Context(), reader, "b", w.record.Encryption())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := grant.Open(t.Context(), sse.Name{Bucket: "other", Key: "k"}, w.record, &sse.Secret{1}); !errors.Is(err, ErrAccess) {
+		if _, _, err := grant.Open(t.Context(), &Sealing{name: sse.Name{Bucket: "other", Key: "k"}, record: w.record}, &sse.Secret{1}); !errors.Is(err, ErrAccess) {
 			t.Errorf("%v: a right in one bucket opens another's: %v", mode, err)
 		}
-		if _, _, err := (Grant{}).Open(t.Context(), name, w.record, &sse.Secret{1}); !errors.Is(err, ErrAccess) {
+		if _, _, err := (Grant{}).Open(t.Context(), &Sealing{name: name, record: w.record}, &sse.Secret{1}); !errors.Is(err, ErrAccess) {
 			t.Errorf("%v: no right opens: %v", mode, err)
 		}
 		o := k.o
 		o.Rights = nobody{}
 		strict := New(o)
 		for who, c := range map[string]Caller{"somebody without rights": reader, "nobody": {}} {
-			_, _, err := strict.Open(t.Context(), c, name, w.record, &sse.Secret{1})
+			_, _, err := opened(t, strict, c, name, w.record, &sse.Secret{1})
 			_, toWrite := strict.OpenToWrite(t.Context(), c, name, w.record, &sse.Secret{1})
 			_, made := strict.Make(t.Context(), c, name, &sse.Request{Mode: mode, CustomerKey: sse.Secret{1}})
 			known := strict.MayKnow(t.Context(), c, "b", w.record)

@@ -52,17 +52,13 @@ type wrapOf struct {
 }
 
 // Fetch reads the wraps of a bucket's objects from one key to another, with one request for
-// all, if r's may be needed: if its own KMS key is gone, and its wrap is not known. Else it
-// returns nil.
-func (g Grant) Fetch(ctx context.Context, name sse.Name, r *sse.Record, first, last string) (*Fetched, error) {
-	if !g.covers(name, r) || r.Mode == sse.ModeC || g.ring.o.Wraps.Known(name, r) != nil {
+// all, if that of s may be needed: if its own KMS key is gone, and its wrap is not known. Else
+// it returns nil. Of a record that was re-keyed its wrap is known.
+func (g Grant) Fetch(ctx context.Context, s *Sealing, first, last string) (*Fetched, error) {
+	if !g.covers(s) || s.record.Mode == sse.ModeC || s.rekeyed || g.ring.o.Wraps.Known(s.name, s.record) != nil {
 		return nil, nil
 	}
-	encContext, err := encryptionContext(r.Mode, name, r.ClientContext, r.BucketKey)
-	if err != nil {
-		return nil, nil // Open says so
-	}
-	secret, err := g.ring.unseal(ctx, &sealing{name, r, encContext}, r.KMSKey, r.SealedDEK)
+	secret, _, err := g.ring.unseal(ctx, s, nil)
 	if err == nil {
 		secret.Zero()
 	}
@@ -70,16 +66,16 @@ func (g Grant) Fetch(ctx context.Context, name sse.Name, r *sse.Record, first, l
 		return nil, nil
 	}
 	f := &Fetched{g.ring, make(map[wrapOf]*sse.Wrap)}
-	return f, g.ring.o.Wraps.Fetch(ctx, name.Bucket, first, last, func(of sse.Name, d sse.RecordDigest, w *sse.Wrap) { f.wraps[wrapOf{of, d}] = w })
+	return f, g.ring.o.Wraps.Fetch(ctx, s.name.Bucket, first, last, func(of sse.Name, d sse.RecordDigest, w *sse.Wrap) { f.wraps[wrapOf{of, d}] = w })
 }
 
 // Open is Grant.Open for an object of the page. It looks no wrap up that Fetch would have
 // found. f may be nil.
-func (f *Fetched) Open(ctx context.Context, g Grant, name sse.Name, r *sse.Record) (sse.ObjectKey, *sse.Private, error) {
-	if !g.covers(name, r) {
+func (f *Fetched) Open(ctx context.Context, g Grant, s *Sealing) (sse.ObjectKey, *sse.Private, error) {
+	if !g.covers(s) {
 		return sse.ObjectKey{}, nil, fmt.Errorf("a right to open other records: %w", ErrAccess)
 	}
-	return g.ring.open(ctx, name, r, nil, f)
+	return g.ring.open(ctx, s, nil, f)
 }
 
 // of returns what was fetched for a record, and whether that is all there is.
@@ -90,14 +86,6 @@ func (f *Fetched) of(name sse.Name, r *sse.Record) (w *sse.Wrap, all bool) {
 	return f.wraps[wrapOf{name, r.Digest()}], f.ring.o.Wraps.Covers(name)
 }
 
-// sealing is an object's key as it lies under a KMS key: in the object's record, and perhaps
-// in a wrap.
-type sealing struct {
-	name    sse.Name
-	record  *sse.Record
-	context []byte // canonical
-}
-
 // gone says that a DEK cannot be opened because its KMS key is not to be had any more, so
 // that a wrap may.
 func gone(err error) bool {
@@ -105,16 +93,19 @@ func gone(err error) bool {
 		errors.Is(err, ErrOtherS3Key)
 }
 
-// openSealed opens an object's key: with a wrap that is known, with the record, or, if the
-// record's KMS key is gone, with the wrap that was fetched or is there now. So an object that was never re-wrapped costs no look-up, and one that was costs none
-// while it is kept, or while its old key opens.
-func (k *Ring) openSealed(ctx context.Context, s *sealing, fetched *Fetched) (sse.ObjectKey, *sse.Private, error) {
+// openSealed opens an object's key. Where a wrap counts, that opens it and nothing else. Else
+// a wrap that is known does, or the record, or, if the record's KMS key is gone, the wrap that
+// was fetched or is there now. So an object that was never re-keyed costs no look-up.
+func (k *Ring) openSealed(ctx context.Context, s *Sealing, fetched *Fetched) (sse.ObjectKey, *sse.Private, error) {
+	if s.rekeyed {
+		return k.openAs(ctx, s, s.wrap)
+	}
 	if w := k.o.Wraps.Known(s.name, s.record); w != nil {
-		if key, private, err := k.openWrap(ctx, s, w); err == nil {
+		if key, private, err := k.openAs(ctx, s, w); err == nil {
 			return key, private, nil
 		}
 	}
-	key, private, err := k.openRecord(ctx, s)
+	key, private, err := k.openAs(ctx, s, nil)
 	if err == nil || !gone(err) {
 		return key, private, err
 	}
@@ -128,39 +119,43 @@ func (k *Ring) openSealed(ctx context.Context, s *sealing, fetched *Fetched) (ss
 	if w == nil {
 		return key, private, err
 	}
-	return k.openWrap(ctx, s, w)
+	return k.openAs(ctx, s, w)
 }
 
-func (k *Ring) openRecord(ctx context.Context, s *sealing) (sse.ObjectKey, *sse.Private, error) {
-	secret, err := k.unseal(ctx, s, s.record.KMSKey, s.record.SealedDEK)
+// openAs opens an object's key as a wrap seals it, or as the record does if w is nil.
+func (k *Ring) openAs(ctx context.Context, s *Sealing, w *sse.Wrap) (sse.ObjectKey, *sse.Private, error) {
+	secret, encContext, err := k.unseal(ctx, s, w)
 	if err != nil {
 		return sse.ObjectKey{}, nil, err
 	}
 	defer secret.Zero()
-	return authentic(s.record.Open(s.name, secret, s.context))
+	if w == nil {
+		return authentic(s.record.Open(s.name, secret, encContext))
+	}
+	return authentic(s.record.OpenWrapped(s.name, w, secret, encContext))
 }
 
-func (k *Ring) openWrap(ctx context.Context, s *sealing, w *sse.Wrap) (sse.ObjectKey, *sse.Private, error) {
-	secret, err := k.unseal(ctx, s, w.KMSKey, w.SealedDEK)
+// unseal opens the DEK of a wrap, or of the record if w is nil, and returns its context, too.
+// ErrOtherS3Key, or kms errors.
+func (k *Ring) unseal(ctx context.Context, s *Sealing, w *sse.Wrap) (*sse.Secret, []byte, error) {
+	as, encContext, err := s.under(w)
 	if err != nil {
-		return sse.ObjectKey{}, nil, err
+		return nil, nil, err
 	}
-	defer secret.Zero()
-	return authentic(s.record.OpenWrapped(s.name, w, secret, s.context))
-}
-
-// unseal opens a DEK. ErrOtherS3Key, or kms errors.
-func (k *Ring) unseal(ctx context.Context, s *sealing, kmsKey string, sealedDEK []byte) (*sse.Secret, error) {
-	if s.record.Mode == sse.ModeS3 && !k.ofS3(kmsKey) {
-		return nil, fmt.Errorf("%w: the record names the KMS key %q; if sse_s3.key was that once, add it to sse_s3.former_keys (%w)", ErrOtherS3Key, kmsKey, sse.ErrTampered)
+	if as.Mode == sse.ModeS3 && !k.ofS3(as.KMSKey) {
+		return nil, nil, fmt.Errorf("%w: the record names the KMS key %q; if sse_s3.key was that once, add it to sse_s3.former_keys (%w)", ErrOtherS3Key, as.KMSKey, sse.ErrTampered)
 	}
-	dek, err := k.o.KMS.DecryptDEK(ctx, kmsKey, sealedDEK, s.context)
+	sealedDEK := s.record.SealedDEK
+	if w != nil {
+		sealedDEK = w.SealedDEK
+	}
+	dek, err := k.o.KMS.DecryptDEK(ctx, as.KMSKey, sealedDEK, encContext)
 	if err != nil {
-		return nil, fmt.Errorf("unseal DEK under %q: %w", kmsKey, err)
+		return nil, nil, fmt.Errorf("unseal DEK under %q: %w", as.KMSKey, err)
 	}
 	secret := sse.Secret(dek)
 	clear(dek[:])
-	return &secret, nil
+	return &secret, encContext, nil
 }
 
 // ofS3 says whether objects of SSE-S3 may lie under a KMS key.
@@ -188,57 +183,3 @@ func Under(r *sse.Record, w *sse.Wrap) (kmsKey string, version uint32) {
 
 // ErrNotRewrapped says that a record's key cannot be sealed under another KMS key.
 var ErrNotRewrapped = errors.New("the object's key cannot be sealed under that KMS key")
-
-// Rewrap seals an object's key under a KMS key, of a version that is at least the one given.
-// It is the operator's: nobody is asked whether he may. ErrNotRewrapped, sse or kms errors.
-func (k *Ring) Rewrap(ctx context.Context, name sse.Name, r *sse.Record, to string, version uint32) (*sse.Wrap, error) {
-	switch {
-	case r.Mode == sse.ModeC:
-		return nil, fmt.Errorf("%v has no KMS key: %w", r.Mode, ErrNotRewrapped)
-	case r.Mode == sse.ModeS3 && !k.ofS3(to):
-		return nil, fmt.Errorf("objects of SSE-S3 lie under sse_s3.key (%q) or one of sse_s3.former_keys: %w", k.S3Key(), ErrNotRewrapped)
-	case slices.Contains(k.o.Reserved, to):
-		return nil, fmt.Errorf("KMS key %q is reserved: %w", to, ErrNotRewrapped)
-	}
-	encContext, err := encryptionContext(r.Mode, name, r.ClientContext, r.BucketKey)
-	if err != nil {
-		return nil, fmt.Errorf("context of the record: %w", sse.ErrTampered)
-	}
-	s := &sealing{name, r, encContext}
-	key, _, err := k.openSealed(ctx, s, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer key.Zero()
-	dek, err := k.dekOf(ctx, s, to, version)
-	if err != nil {
-		return nil, fmt.Errorf("generate DEK under %q: %w", to, err)
-	}
-	secret := sse.Secret(dek.Plaintext)
-	clear(dek.Plaintext[:])
-	defer secret.Zero()
-	binding := &sse.Binding{Mode: r.Mode, Name: name, KMSKey: to, KMSKeyVersion: max(dek.KeyVersion, 1), Context: encContext}
-	w := sse.NewWrap(binding, &secret, dek.Ciphertext, &key)
-	return w, k.check(ctx, s, w)
-}
-
-// dekOf returns a DEK of at least a version of a KMS key: one that is shared, where objects
-// share theirs.
-func (k *Ring) dekOf(ctx context.Context, s *sealing, kmsKey string, version uint32) (kms.DEK, error) {
-	if s.record.Mode == sse.ModeS3 || s.record.BucketKey {
-		dek, _, err := k.shared.generate(ctx, kmsKey, s.context)
-		if err != nil || max(dek.KeyVersion, 1) >= version {
-			return dek, err
-		}
-		clear(dek.Plaintext[:])
-	}
-	dek, _, err := k.shared.fresh(ctx, kmsKey, s.context)
-	return dek, err
-}
-
-// check opens a wrap as a reader will, before anybody relies on it.
-func (k *Ring) check(ctx context.Context, s *sealing, w *sse.Wrap) error {
-	key, _, err := k.openWrap(kms.Uncached(ctx), s, w)
-	key.Zero()
-	return err
-}

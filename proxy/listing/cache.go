@@ -33,10 +33,12 @@ type statementID [16]byte
 type fact struct {
 	// known is false for the zero value, and for nothing else.
 	known bool
-	mode  sse.Mode
-	sum   sse.ChecksumType // 0 for none
-	flags factFlags
-	parts uint16
+	// mode is that of the record, told the one that clients are told: the object may have been
+	// re-keyed.
+	mode, told sse.Mode
+	sum        sse.ChecksumType // 0 for none
+	flags      factFlags
+	parts      uint16
 	// voucher is an index, where needsVoucher.
 	voucher uint32
 	size    int64
@@ -74,16 +76,30 @@ func (f *fact) facts() sse.Facts {
 }
 
 // voucher is a record that was opened. Whether its KMS key still opens it says whether the
-// key still opens the others of the bucket.
+// key still opens the others of the bucket that are sealed as it is.
 type voucher struct {
 	name   sse.Name
 	record *sse.Record
+	under  under // as which it was opened
 }
 
-// vouchedFor is what a voucher stands for.
+// under is how a key was sealed.
+type under struct {
+	mode    sse.Mode
+	kmsKey  string
+	version uint32
+}
+
+func underOf(as *sse.Encryption) under { return under{as.Mode, as.KMSKey, as.KMSKeyVersion} }
+
+// vouchedFor is what a voucher stands for: what was found out of a bucket in one epoch, of
+// records that name one KMS key and are sealed alike.
 type vouchedFor struct {
-	bucket, kmsKey string
-	version        uint32
+	bucket  string
+	epoch   uint64
+	kmsKey  string
+	version uint32
+	under
 }
 
 // cache is what was found out about listed objects, by what the storage states of them. It
@@ -129,11 +145,13 @@ func (c *cache) now() int64 { return int64(time.Since(c.began)/time.Second) + 1 
 // hasher makes ids out of texts.
 type hasher struct {
 	secret *[32]byte
+	epoch  uint64 // of the bucket
 	text   []byte
 }
 
 func (h *hasher) of(kind byte, parts ...string) (id statementID) {
 	h.text = append(append(h.text[:0], h.secret[:]...), kind)
+	h.text = binary.BigEndian.AppendUint64(h.text, h.epoch)
 	for _, part := range parts {
 		h.text = binary.AppendUvarint(h.text, uint64(len(part)))
 		h.text = append(h.text, part...)
@@ -142,9 +160,10 @@ func (h *hasher) of(kind byte, parts ...string) (id statementID) {
 	return statementID(sum[:len(id)])
 }
 
-// statements returns the ids of what the storage states of each entry.
-func (c *cache) statements(bucket string, entries []storage.Entry) []statementID {
-	h := hasher{secret: &c.secret}
+// statements returns the ids of what the storage states of each entry. With another epoch
+// they are others: what was found out before is forgotten.
+func (c *cache) statements(bucket string, epoch uint64, entries []storage.Entry) []statementID {
+	h := hasher{secret: &c.secret, epoch: epoch}
 	ids := make([]statementID, len(entries))
 	var size [8]byte
 	for i := range entries {
@@ -163,9 +182,9 @@ type recalled struct {
 }
 
 // get returns what is known of a page's entries, whose ids are given.
-func (c *cache) get(bucket string, entries []storage.Entry, ids []statementID) *recalled {
+func (c *cache) get(bucket string, epoch uint64, entries []storage.Entry, ids []statementID) *recalled {
 	r := &recalled{facts: make([]fact, len(ids)), vouchers: make(map[uint32]voucher)}
-	h := hasher{secret: &c.secret}
+	h := hasher{secret: &c.secret, epoch: epoch}
 	now := c.now()
 	var promotions []promotion
 	age := 0
@@ -201,9 +220,9 @@ type learned struct {
 	voucher voucher // where fact.needsVoucher
 }
 
-// put remembers facts of a bucket. What a key vouches for is not replaced by what none
+// put remembers facts of a bucket in an epoch. What a key vouches for is not replaced by what none
 // does, but where a write may have been taken for another.
-func (c *cache) put(bucket string, all []learned) {
+func (c *cache) put(bucket string, epoch uint64, all []learned) {
 	until := c.now() + int64(unprovenFor/time.Second)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -211,7 +230,7 @@ func (c *cache) put(bucket string, all []learned) {
 		f := all[i].fact
 		old, known := c.facts[all[i].id]
 		if f.needsVoucher() {
-			f.voucher = c.vouch(all[i].voucher)
+			f.voucher = c.vouch(epoch, all[i].voucher)
 		} else {
 			f.until = until
 		}
@@ -237,8 +256,8 @@ func (c *cache) knowBucket(bucket string) {
 }
 
 // vouch returns the index of the voucher that stands for a record.
-func (c *cache) vouch(v voucher) uint32 {
-	what := vouchedFor{v.name.Bucket, v.record.KMSKey, v.record.KMSKeyVersion}
+func (c *cache) vouch(epoch uint64, v voucher) uint32 {
+	what := vouchedFor{v.name.Bucket, epoch, v.record.KMSKey, v.record.KMSKeyVersion, v.under}
 	n, ok := c.voucher[what]
 	if !ok {
 		if len(c.vouchers) == maxVouchers {
@@ -246,7 +265,7 @@ func (c *cache) vouch(v voucher) uint32 {
 		}
 		n = uint32(len(c.vouchers)) //nolint:gosec // at most maxVouchers
 		own := *v.record            // which is part of what a write needs
-		c.vouchers = append(c.vouchers, voucher{v.name, &own})
+		c.vouchers = append(c.vouchers, voucher{v.name, &own, v.under})
 		c.voucher[what] = n
 	}
 	return n

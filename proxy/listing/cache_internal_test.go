@@ -20,15 +20,15 @@ func entriesOf(from, to int) (entries []storage.Entry) {
 // teach has a cache remember entries of a bucket under a KMS key.
 func teach(c *cache, bucket, kmsKey string, entries []storage.Entry) {
 	var all []learned
-	for i, id := range c.statements(bucket, entries) {
+	for i, id := range c.statements(bucket, 0, entries) {
 		f := fact{known: true, mode: sse.ModeS3, size: int64(i)}
-		all = append(all, learned{id, f, voucher{sse.Name{Bucket: bucket, Key: entries[i].Key}, &sse.Record{KMSKey: kmsKey}}})
+		all = append(all, learned{id, f, voucher{sse.Name{Bucket: bucket, Key: entries[i].Key}, &sse.Record{KMSKey: kmsKey}, under{kmsKey: kmsKey}}})
 	}
-	c.put(bucket, all)
+	c.put(bucket, 0, all)
 }
 
 func (c *cache) recall(bucket string, entries []storage.Entry) *recalled {
-	return c.get(bucket, entries, c.statements(bucket, entries))
+	return c.get(bucket, 0, entries, c.statements(bucket, 0, entries))
 }
 
 func TestCacheIsBounded(t *testing.T) {
@@ -38,7 +38,7 @@ func TestCacheIsBounded(t *testing.T) {
 		teach(c, "b", "k", entriesOf(i*50, i*50+50))
 	}
 	for i := range 1000 {
-		c.wrote(&Written{Name: sse.Name{Bucket: fmt.Sprint("bucket ", i), Key: "k"}, Stored: &storage.Stored{After: time.Now(), Before: time.Now()}}, fact{known: true})
+		c.wrote(&Written{Name: sse.Name{Bucket: fmt.Sprint("bucket ", i), Key: "k"}, Stored: &storage.Stored{After: time.Now(), Before: time.Now()}}, fact{known: true}, 0)
 		c.mark(statementID{byte(i), byte(i >> 8)}, true)
 	}
 	if len(c.facts) != c.limit || len(c.written) != c.writtenLimit {
@@ -102,7 +102,7 @@ func TestCacheMayBeUsedByMany(t *testing.T) {
 				c.wrote(&Written{
 					Name: sse.Name{Bucket: bucket, Key: "key 7"}, Record: &sse.Record{KMSKey: fmt.Sprint(i)},
 					Stored: &storage.Stored{ETag: `"7"`, After: now, Before: now.Add(time.Hour)},
-				}, fact{known: true, mode: sse.ModeS3})
+				}, fact{known: true, mode: sse.ModeS3}, 0)
 				later := entriesOf(5, 9)
 				later[2].LastModified = now.Add(time.Minute).UTC().Format(time.RFC3339Nano)
 				for _, v := range c.recall(bucket, append(entries, later...)).vouchers {

@@ -103,9 +103,8 @@ type Known struct {
 	// Mode says how it is encrypted: sse.ModeNone for a plain object, and for one whose
 	// record cannot be read.
 	Mode sse.Mode
-	// Record is its record, where metadata was asked for and there is one that can be
-	// read.
-	Record *sse.Record
+	// Encryption says how, where metadata was asked for and a record can be read; else nil.
+	Encryption *sse.Encryption
 	// Checksum is of the kind of its client's checksum, if the listing came across it. It
 	// may lack the value.
 	Checksum *sse.Checksum
@@ -116,6 +115,7 @@ type Known struct {
 // the listing: key services, storage.ErrUnreachable. storage.ErrListing, ErrServiceRights.
 func (s *Lister) List(ctx context.Context, c *caller.Caller, list *List) (*Page, error) {
 	l := &listing{Lister: s, caller: c, list: list}
+	s.o.Keys.Rekeyed().Ahead()
 	if l.promising() {
 		page, ok, err := l.recall(ctx)
 		if ok || err != nil && !errors.Is(err, storage.ErrListing) {
@@ -127,8 +127,11 @@ func (s *Lister) List(ctx context.Context, c *caller.Caller, list *List) (*Page,
 		return nil, err
 	}
 	if l.cache != nil { // the ids are of what the storage states
-		l.ids = l.cache.statements(list.Bucket, page.Entries)
-		l.known = l.cache.get(list.Bucket, page.Entries, l.ids).n
+		if l.epoch, err = s.o.Keys.Rekeyed().Epoch(ctx, list.Bucket); err != nil {
+			return nil, err
+		}
+		l.ids = l.cache.statements(list.Bucket, l.epoch, page.Entries)
+		l.known = l.cache.get(list.Bucket, l.epoch, page.Entries, l.ids).n
 	}
 	entries, err := l.open(ctx, page)
 	if err != nil {
@@ -151,6 +154,8 @@ type listing struct {
 	// ids are those of the page's entries, of which so many were known before.
 	ids   []statementID
 	known int
+	// epoch is the bucket's, from before its records were read.
+	epoch uint64
 	// completed are the entries whose metadata the proxy's own credential brought.
 	completed map[int]bool
 	// wraps are those of the page, nil if none was needed.

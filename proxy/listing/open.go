@@ -21,9 +21,12 @@ import (
 type entry struct {
 	*storage.Entry
 	record *sse.Record // nil for a plain object
-	stored string      // upstream's ETag
-	name   sse.Name
-	facts  sse.Facts
+	// sealing and as are how its key is sealed; nil and zero where that is not known.
+	sealing *keyring.Sealing
+	as      sse.Encryption
+	stored  string // upstream's ETag
+	name    sse.Name
+	facts   sse.Facts
 	// known says that the facts are those of the object, late that its manifest has them
 	// and is to be read.
 	known, late bool
@@ -39,10 +42,10 @@ type entry struct {
 func (e *entry) told(record bool) Known {
 	known := Known{Checksum: e.facts.Checksum}
 	if e.record != nil {
-		known.Mode = e.record.Mode
+		known.Mode = e.as.Mode
 	}
-	if record {
-		known.Record = e.record
+	if record && e.sealing != nil {
+		known.Encryption = &e.as
 	}
 	return known
 }
@@ -135,6 +138,9 @@ func (l *listing) openRecords(ctx context.Context, page *storage.Page) ([]entry,
 	if err := l.each(ctx, entries, read); err != nil {
 		return entries, err
 	}
+	if err := l.findSealings(ctx, entries); err != nil {
+		return entries, err
+	}
 	if err := l.fetchWraps(ctx, entries); err != nil {
 		return entries, err
 	}
@@ -169,10 +175,38 @@ func (l *listing) each(ctx context.Context, entries []entry, do func(i int) erro
 	return group.Wait()
 }
 
+// findSealings finds out how the keys of the page's objects are sealed: with one request for
+// all that may have been re-keyed, and with none if none may.
+func (l *listing) findSealings(ctx context.Context, entries []entry) error {
+	of := make([]keyring.RecordOf, 0, len(entries))
+	for i := range entries {
+		if e := &entries[i]; e.record != nil && !e.failed {
+			of = append(of, keyring.RecordOf{Name: e.name, Record: e.record})
+		}
+	}
+	if err := l.o.Keys.Rekeyed().Prepare(ctx, l.list.Bucket, of); err != nil {
+		return err
+	}
+	return l.each(ctx, entries, func(i int) (err error) {
+		e := &entries[i]
+		if e.record == nil {
+			return nil
+		}
+		if e.record.Layout == sse.OneStream {
+			e.Size = e.record.PlainSize // whatever comes of its key
+		}
+		if e.sealing, err = l.o.Keys.Sealing(ctx, e.name, e.record); err != nil {
+			return err
+		}
+		e.as = e.sealing.Encryption()
+		return nil
+	})
+}
+
 // fetchWraps reads what re-wraps wrote about the page, with one request, if a version of a
 // KMS key that an entry's record names is gone.
 func (l *listing) fetchWraps(ctx context.Context, entries []entry) error {
-	seen := make(map[vouchedFor]bool)
+	seen := make(map[under]bool)
 	first, last := "", ""
 	for i := range entries {
 		e := &entries[i]
@@ -189,16 +223,15 @@ func (l *listing) fetchWraps(ctx context.Context, entries []entry) error {
 		if e.record == nil || e.failed || !e.record.MD5ETag() {
 			continue
 		}
-		under := vouchedFor{e.name.Bucket, e.record.KMSKey, e.record.KMSKeyVersion}
-		if seen[under] {
+		if seen[underOf(&e.as)] {
 			continue
 		}
-		seen[under] = true
-		grant, err := l.grants.of(ctx, l, e.record)
+		seen[underOf(&e.as)] = true
+		grant, err := l.grants.of(ctx, l, &e.as)
 		if err != nil {
 			continue // openRecord says so
 		}
-		if l.wraps, err = grant.Fetch(ctx, e.name, e.record, first, last); l.wraps != nil || err != nil {
+		if l.wraps, err = grant.Fetch(ctx, e.sealing, first, last); l.wraps != nil || err != nil {
 			return err
 		}
 	}
@@ -220,7 +253,7 @@ func (l *listing) openRecord(ctx context.Context, e *entry) error {
 	switch {
 	case rec.MD5ETag():
 		var err error
-		grant, err = l.grants.of(ctx, l, rec)
+		grant, err = l.grants.of(ctx, l, &e.as)
 		if sealed.MayPass(err) {
 			return err
 		}
@@ -237,7 +270,7 @@ func (l *listing) openRecord(ctx context.Context, e *entry) error {
 	if !e.shown {
 		return nil
 	}
-	object, private, err := l.wraps.Open(ctx, grant, e.name, rec)
+	object, private, err := l.wraps.Open(ctx, grant, e.sealing)
 	if err != nil {
 		return err
 	}
@@ -294,13 +327,13 @@ type grantOrError struct {
 	err error
 }
 
-func (g *grants) of(ctx context.Context, l *listing, rec *sse.Record) (keyring.Grant, error) {
+func (g *grants) of(ctx context.Context, l *listing, as *sse.Encryption) (keyring.Grant, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	about := grantOf{rec.Mode, rec.KMSKey}
+	about := grantOf{as.Mode, as.KMSKey}
 	given, ok := g.known[about]
 	if !ok {
-		given.Grant, given.err = l.o.Keys.MayOpen(ctx, l.caller.Keys, l.list.Bucket, rec)
+		given.Grant, given.err = l.o.Keys.MayOpen(ctx, l.caller.Keys, l.list.Bucket, *as)
 		if g.known == nil {
 			g.known = make(map[grantOf]grantOrError)
 		}

@@ -27,7 +27,11 @@ func (l *listing) recall(ctx context.Context) (*Page, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	known := l.cache.get(l.list.Bucket, page.Entries, l.cache.statements(l.list.Bucket, page.Entries))
+	epoch, err := l.o.Keys.Rekeyed().Epoch(ctx, l.list.Bucket)
+	if err != nil {
+		return nil, false, err
+	}
+	known := l.cache.get(l.list.Bucket, epoch, page.Entries, l.cache.statements(l.list.Bucket, epoch, page.Entries))
 	if known.n+markers(page) < len(page.Entries) {
 		return nil, false, nil
 	}
@@ -59,7 +63,7 @@ func markers(page *storage.Page) (n int) {
 func (f *fact) show(e *storage.Entry, may bool) Known {
 	e.Size = f.size
 	facts := f.facts()
-	known := Known{Mode: f.mode, Checksum: facts.Checksum}
+	known := Known{Mode: f.told, Checksum: facts.Checksum}
 	switch {
 	case f.flags&isOpaque != 0:
 		e.ETag = sealed.Opaque(f.tag)
@@ -81,14 +85,25 @@ func (f *fact) show(e *storage.Entry, may bool) Known {
 func (l *listing) confirm(ctx context.Context, vouchers map[uint32]voucher) (shown map[uint32]bool, ok bool, err error) {
 	shown = make(map[uint32]bool, len(vouchers))
 	for n, v := range vouchers {
-		grant, err := l.grants.of(ctx, l, v.record)
+		s, err := l.o.Keys.Sealing(ctx, v.name, v.record)
+		if sealed.MayPass(err) {
+			return nil, false, err
+		}
+		if err != nil {
+			return nil, false, nil
+		}
+		as := s.Encryption()
+		if underOf(&as) != v.under { // it is no word for the others
+			return nil, false, nil
+		}
+		grant, err := l.grants.of(ctx, l, &as)
 		if sealed.MayPass(err) {
 			return nil, false, err
 		}
 		if err != nil {
 			continue
 		}
-		key, _, err := grant.Open(ctx, v.name, v.record, nil)
+		key, _, err := grant.Open(ctx, s, nil)
 		if sealed.MayPass(err) {
 			return nil, false, fmt.Errorf("open %q: %w", v.name.Key, err)
 		}
@@ -114,11 +129,11 @@ func (l *listing) learn(ctx context.Context, page *storage.Page, entries []entry
 			continue
 		}
 		if f, ok := l.factOf(ctx, e); ok {
-			all = append(all, learned{l.ids[i], f, voucher{e.name, e.record}})
+			all = append(all, learned{l.ids[i], f, voucher{e.name, e.record, underOf(&e.as)}})
 		}
 	}
 	before, markers := l.known, markers(page)
-	l.cache.put(l.list.Bucket, all)
+	l.cache.put(l.list.Bucket, l.epoch, all)
 	l.cache.mark(l.pageID(l.marker()), len(all)+markers < len(entries))
 	if page.Truncated {
 		l.cache.mark(l.pageID(nextMarker(page, l.list.Versions)), 2*(before+markers) < len(entries))
@@ -134,8 +149,10 @@ func (l *listing) factOf(ctx context.Context, e *entry) (fact, bool) {
 		return fact{}, false
 	case e.record == nil:
 		return f, true
+	case !l.o.Keys.Rekeyed().Settled(ctx, e.name, e.record):
+		return fact{}, false
 	}
-	f.shape(e.record)
+	f.shape(e.record, e.as.Mode)
 	switch {
 	case !f.needsVoucher() && e.record.Layout == sse.OneStream:
 		return f, true
@@ -153,18 +170,18 @@ func (l *listing) proven(ctx context.Context, e *entry) bool {
 	if e.record.Layout == sse.OneStream {
 		return true
 	}
-	grant, err := l.grants.of(ctx, l, e.record)
+	grant, err := l.grants.of(ctx, l, &e.as)
 	if err != nil {
 		return false
 	}
-	key, _, err := grant.Open(ctx, e.name, e.record, nil)
+	key, _, err := grant.Open(ctx, e.sealing, nil)
 	key.Zero()
 	return err == nil
 }
 
-// shape notes what a record says of the object for all to see.
-func (f *fact) shape(r *sse.Record) {
-	f.mode = r.Mode
+// shape notes what a record says of the object for all to see, and the mode that is told.
+func (f *fact) shape(r *sse.Record, told sse.Mode) {
+	f.mode, f.told = r.Mode, told
 	if r.Layout == sse.OneStream {
 		f.flags |= oneStream
 	}

@@ -131,7 +131,7 @@ func TestMetadataIsAskedForWhereTheClientWantsIt(t *testing.T) {
 	s.warm(vault.List{})
 	page := s.list("alice", vault.List{Metadata: true})
 	s.took("full")
-	if page.Known[1].Record == nil || !page.Entries[1].HasMetadata {
+	if page.Known[1].Encryption == nil || !page.Entries[1].HasMetadata {
 		t.Errorf("%+v, %+v", page.Entries[1], page.Known[1])
 	}
 }

@@ -32,12 +32,12 @@ func (s *Lister) Learn(w *Written) {
 	}
 	f := fact{known: true, size: w.Size}
 	if w.Record != nil {
-		f.shape(w.Record)
+		f.shape(w.Record, w.Record.Mode)
 		if (f.needsVoucher() || w.Record.Layout != sse.OneStream) && !f.take(&w.Facts) {
 			return
 		}
 	}
-	s.cache.wrote(w, f)
+	s.cache.wrote(w, f, s.o.Keys.Rekeyed().Seen(w.Name.Bucket))
 }
 
 // written is a fact about an object that was stored between two times, in milliseconds
@@ -47,14 +47,16 @@ type written struct {
 	after, before int64
 }
 
-// wrote remembers what was written.
-func (c *cache) wrote(w *Written, f fact) {
-	h := hasher{secret: &c.secret}
+// wrote remembers what was written, as long as the bucket's epoch is the one that is given: it
+// may be out of date, and then nothing asks for it.
+func (c *cache) wrote(w *Written, f fact, epoch uint64) {
+	h := hasher{secret: &c.secret, epoch: epoch}
 	id := h.written(w.Name, w.Stored.ETag, w.EncSize)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f.needsVoucher() {
-		f.voucher = c.vouch(voucher{w.Name, w.Record})
+		as := w.Record.Encryption()
+		f.voucher = c.vouch(epoch, voucher{w.Name, w.Record, underOf(&as)})
 	}
 	if _, known := c.written[id]; !known {
 		makeRoom(c.written, c.writtenLimit)

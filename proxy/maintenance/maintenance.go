@@ -11,6 +11,7 @@ import (
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/rekey"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
@@ -29,6 +30,8 @@ type Options struct {
 	Manifests *manifest.Store
 	Ledger    *manifest.Ledger
 	Wraps     *manifest.Wraps
+	// Rekeyed says which wraps count. Required.
+	Rekeyed *rekey.Book
 	// KMS describes KMS keys. Required.
 	KMS kms.Service
 	// Buckets returns the names of all buckets, as the proxy's own credential sees them;
@@ -59,7 +62,7 @@ type Keeper struct {
 
 // New checks the options and returns a keeper that has done nothing yet.
 func New(o Options) (*Keeper, error) {
-	if o.Storage == nil || o.Keys == nil || o.Objects == nil || o.System == nil || o.Manifests == nil || o.Ledger == nil || o.Wraps == nil ||
+	if o.Storage == nil || o.Keys == nil || o.Objects == nil || o.System == nil || o.Manifests == nil || o.Ledger == nil || o.Wraps == nil || o.Rekeyed == nil ||
 		o.KMS == nil || o.Buckets == nil || o.SystemBucket == "" || len(o.Layout) == 0 || o.Ready == nil || o.Clock == nil || o.Logger == nil {
 		return nil, errors.New("maintenance: incomplete options")
 	}

@@ -66,18 +66,19 @@ func (k *Keeper) Rescue(ctx context.Context, order Rescue) (*Rescued, error) {
 	if err := l.find(ctx); err != nil {
 		return nil, err
 	}
-	key, private, err := k.o.Keys.Open(ctx, keyring.Operator(), l.name, l.record, order.Customer)
+	opened, err := k.o.Keys.Open(ctx, keyring.Operator(), l.name, l.record, order.Customer)
 	if err != nil {
 		return nil, err
 	}
+	key := &opened.Key
 	defer key.Zero()
-	if err := l.check(ctx, &key); err != nil {
+	if err := l.check(ctx, key); err != nil {
 		return nil, err
 	}
 	if l.record.Layout == sse.OneStream {
-		err = l.readStream(ctx, &key, private)
+		err = l.readStream(ctx, key, opened.Private)
 	} else {
-		err = l.readParts(ctx, &key)
+		err = l.readParts(ctx, key)
 	}
 	if err != nil {
 		return nil, err

@@ -14,7 +14,9 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/glob"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/rekey"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
+	"github.com/bucketseal/bucketseal/register"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -112,15 +114,16 @@ func (k *Keeper) Rewrap(ctx context.Context, o *Rewrap) (RewrapTotal, error) {
 		return r.total, err
 	}
 	for _, bucket := range buckets {
+		r.run = k.o.Rekeyed.Run(bucket)
 		err := k.scan(ctx, bucket, func(page []scanned) error { return r.page(ctx, bucket, page) })
 		if err == nil {
 			err = r.uploads(ctx, bucket)
 		}
-		if err != nil {
+		if err := r.end(ctx, err); err != nil {
 			return r.total, err
 		}
 	}
-	return r.total, nil
+	return r.total, r.obeyed(ctx)
 }
 
 // rewrap is a Rewrap on its way.
@@ -128,6 +131,9 @@ type rewrap struct {
 	keeper *Keeper
 	o      *Rewrap
 	limit  *rate.Limiter
+	// run is that of the bucket, and known when this process knew of the last one that ended.
+	run   *rekey.Run
+	known register.Instant
 
 	mu    sync.Mutex
 	total RewrapTotal
@@ -217,6 +223,9 @@ func (r *rewrap) uploads(ctx context.Context, bucket string) error {
 
 // all seals what is in scope, some at a time.
 func (r *rewrap) all(ctx context.Context, todo []*sealedOnce) error {
+	if err := r.ensure(ctx, todo); err != nil {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(rewrappers)
 	for _, s := range todo {
@@ -251,11 +260,19 @@ func (r *rewrap) inScope(ctx context.Context, s *sealedOnce) (bool, error) {
 	if r.o.Key != "" && s.done.FromKey != r.o.Key {
 		return false, nil
 	}
+	switch err := r.run.Check(ctx, s.WrapRef, s.record, s.wrap); {
+	case errors.Is(err, keyring.ErrWithheld) && r.o.To != "":
+		s.anew = true
+	case errors.Is(err, keyring.ErrWithheld):
+		return false, fmt.Errorf("%w; with --to its key is sealed anew, as its record says", err)
+	case err != nil:
+		return false, err
+	}
 	s.done.ToKey = r.o.To
 	if s.done.ToKey == "" {
 		s.done.ToKey = s.done.FromKey
 	}
-	if s.done.ToKey != s.done.FromKey {
+	if s.anew || s.done.ToKey != s.done.FromKey {
 		return true, nil
 	}
 	newest, err := r.newestOf(ctx, s.done.ToKey)
@@ -272,6 +289,13 @@ func (r *rewrap) inScope(ctx context.Context, s *sealedOnce) (bool, error) {
 func (r *rewrap) again(ctx context.Context, s *sealedOnce) error {
 	for try := 1; ; try++ {
 		err := r.seal(ctx, s)
+		if errors.Is(err, rekey.ErrStale) && try < rewrapTries {
+			in, err := r.look(ctx, s)
+			if err != nil || !in {
+				return err
+			}
+			continue
+		}
 		if err == nil || try == rewrapTries || !sealed.MayPass(err) {
 			return err
 		}
@@ -289,7 +313,7 @@ func (r *rewrap) seal(ctx context.Context, s *sealedOnce) error {
 	if err != nil {
 		return err
 	}
-	w, err := r.keeper.o.Keys.Rewrap(ctx, s.Name, s.record, s.done.ToKey, newest)
+	w, err := r.keeper.o.Keys.Rewrap(ctx, s.Name, s.record, s.wrap, s.done.ToKey, newest)
 	if err != nil {
 		return err
 	}
@@ -297,7 +321,7 @@ func (r *rewrap) seal(ctx context.Context, s *sealedOnce) error {
 	if r.o.DryRun {
 		return nil
 	}
-	return r.keeper.o.Wraps.Put(ctx, s.WrapRef, w)
+	return r.run.Put(ctx, s.WrapRef, s.record, s.wrap, w, s.anew)
 }
 
 func (r *rewrap) report(done Rewrapped) {

@@ -256,8 +256,13 @@ func TestObjectThatWasNeverRewrappedCostsNoLookUp(t *testing.T) {
 	rewrapped(t, s.Installation.Engine(t), maintenance.Rewrap{Key: "default", To: "other"})
 	cold := s.Installation.Engine(t)
 	calls = s.Watch(s.System.Bucket(), nil)
-	wantRead(t, cold, o, nil)
+	other := s.PutStream(t, "b", sse.ModeS3, []byte("data"), false)
+	wantRead(t, cold, other, nil)
 	if n := len(calls.All()); n != 0 {
+		t.Errorf("under another KMS key, in the same bucket: %d requests", n)
+	}
+	wantRead(t, cold, o, nil)
+	if n := len(calls.All()); n != 1 {
 		t.Errorf("re-wrapped, while the old key opens: %d requests", n)
 	}
 	if err := s.KMS.DeleteKey(t.Context(), "default"); err != nil {

@@ -13,7 +13,9 @@ type sealedOnce struct {
 	manifest.WrapRef
 	record *sse.Record
 	wrap   *sse.Wrap // nil if there is none
-	done   Rewrapped
+	// anew says that a wrap takes the place of whatever is there.
+	anew bool
+	done Rewrapped
 }
 
 // findWraps gives each record its wrap, with one listing for all.

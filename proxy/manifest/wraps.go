@@ -117,11 +117,20 @@ func (s *Wraps) keep(ref WrapRef, w *sse.Wrap) {
 // Put writes a wrap, in the place of one that is there. storage.ErrUnreachable, or the key
 // service's errors.
 func (s *Wraps) Put(ctx context.Context, ref WrapRef, w *sse.Wrap) error {
+	return s.put(ctx, s.system.ReplaceNote, ref, w)
+}
+
+// Create is Put of a wrap where there is none. system.ErrConflict if there is one.
+func (s *Wraps) Create(ctx context.Context, ref WrapRef, w *sse.Wrap) error {
+	return s.put(ctx, s.system.PutNote, ref, w)
+}
+
+func (s *Wraps) put(ctx context.Context, put func(ctx context.Context, kind, name string, data, body []byte) error, ref WrapRef, w *sse.Wrap) error {
 	name, stored := ref.objectName(), *w
 	if strings.HasPrefix(name, hashedWraps) {
 		stored.Key = ref.Name.Key // for whoever sweeps
 	}
-	if err := s.system.ReplaceNote(ctx, wrapKind, name, stored.Encode(), nil); err != nil {
+	if err := put(ctx, wrapKind, name, stored.Encode(), nil); err != nil {
 		return fmt.Errorf("write wrap: %w", err)
 	}
 	s.keep(ref, w)

@@ -123,13 +123,20 @@ func (r *Reader) Open(ctx context.Context, object *Object) (*Opened, error) {
 
 // unseal opens a record, of SSE-C with whichever of the customer keys.
 func (r *Reader) unseal(ctx context.Context, name sse.Name, record *sse.Record) (sse.ObjectKey, *sse.Private, error) {
-	if record.Mode != sse.ModeC {
-		return r.keys.Open(ctx, keyring.Operator(), name, record, nil)
+	keys := []*sse.Secret{nil}
+	if record.Mode == sse.ModeC {
+		keys = nil
+		for i := range r.o.CustomerKeys {
+			keys = append(keys, &r.o.CustomerKeys[i])
+		}
 	}
-	for i := range r.o.CustomerKeys {
-		key, private, err := r.keys.Open(ctx, keyring.Operator(), name, record, &r.o.CustomerKeys[i])
-		if !errors.Is(err, sse.ErrWrongKey) {
-			return key, private, err
+	for _, customer := range keys {
+		opened, err := r.keys.Open(ctx, keyring.Operator(), name, record, customer)
+		switch {
+		case err == nil:
+			return opened.Key, opened.Private, nil
+		case record.Mode != sse.ModeC || !errors.Is(err, sse.ErrWrongKey):
+			return sse.ObjectKey{}, nil, err
 		}
 	}
 	return sse.ObjectKey{}, nil, ErrCustomerKey

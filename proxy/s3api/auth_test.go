@@ -19,7 +19,7 @@ func TestRefusedKeysHaveTheModesOwnError(t *testing.T) {
 	}
 	c := intake.Caller{AccessKey: "app", Identity: app}
 	for mode, want := range map[sse.Mode]string{sse.ModeS3: "AccessDenied", sse.ModeC: "AccessDenied", sse.ModeKMS: "kms:NotAuthorized"} {
-		_, open := keys.MayOpen(t.Context(), c.Keys(), "bucket", &sse.Record{Mode: mode})
+		_, open := keys.MayOpen(t.Context(), c.Keys(), "bucket", sse.Encryption{Mode: mode})
 		for what, err := range map[string]error{
 			"write": keys.MayWrite(t.Context(), c.Keys(), "bucket", &sse.Request{Mode: mode}), "open": open,
 		} {

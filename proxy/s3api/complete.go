@@ -99,7 +99,7 @@ func answerComplete(w http.ResponseWriter, r *intake.Request, done *vault.Comple
 		h.Set("X-Amz-Version-Id", done.Version)
 	}
 	if rec := done.Record; rec != nil && rec.Mode != sse.ModeC { // a customer key is not looked at
-		setEncryptionHeaders(h, rec, "")
+		setEncryptionHeaders(h, rec.Encryption(), "")
 	}
 	h.Set("ETag", done.ETag)
 	if done.Facts.Checksum != nil {

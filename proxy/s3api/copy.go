@@ -68,7 +68,7 @@ func answerCopy(w http.ResponseWriter, copied *vault.Copied, customerKeyMD5 stri
 		h.Set("X-Amz-Copy-Source-Version-Id", copied.SourceVersion)
 	}
 	if copied.Record != nil {
-		setEncryptionHeaders(h, copied.Record, customerKeyMD5)
+		setEncryptionHeaders(h, copied.Record.Encryption(), customerKeyMD5)
 	}
 	h.Set("ETag", copied.ETag)
 	var b bytes.Buffer

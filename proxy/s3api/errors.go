@@ -158,6 +158,10 @@ var errorTable = []struct {
 	{identity.ErrInvalid, intake.NewError(500, "InternalError", "The storage issued a credential that cannot be used here.")},
 	{identity.ErrFull, intake.NewError(507, "XMinioStorageFull", "There is no room for another learned credential.")},
 
+	{vault.ErrRekeyPlain, intake.NewError(400, invalidRequest, "The UpdateObjectEncryption operation doesn't support unencrypted source objects. Only source objects encrypted with SSE-S3 or SSE-KMS are supported.")},
+	{vault.ErrRekeyCustomer, intake.NewError(400, invalidRequest, "The UpdateObjectEncryption operation doesn't support source objects with the encryption type DSSE-KMS or SSE-C. Only source objects encrypted with SSE-S3 or SSE-KMS are supported.")},
+	{vault.ErrRekeyRival, intake.NewError(409, "OperationAborted", "A conflicting conditional operation is currently in progress against this resource. Please try again.")},
+	{vault.ErrWithheld, intake.NewError(500, "InternalError", "The encryption of the stored object was changed, and the storage does not have what was written of that.")},
 	{vault.ErrNoManifest, intake.NewError(500, "InternalError", "The stored object is damaged or was tampered with.")},
 	{system.ErrTampered, intake.NewError(500, "InternalError", "The stored object is damaged or was tampered with.")},
 

@@ -136,7 +136,7 @@ func tellObject(h http.Header, o *vault.Reader, customerKeyMD5 string) (status i
 	if o.Partial && o.Range.Length > 0 { // else no Content-Range names no bytes
 		h.Set("Content-Range", contentRange(o.Range, o.Size))
 	}
-	setEncryptionHeaders(h, o.Record, customerKeyMD5)
+	setEncryptionHeaders(h, o.Encryption, customerKeyMD5)
 	tellRescued(h, &o.Seen)
 	if o.Parts > 0 {
 		h.Set("X-Amz-Mp-Parts-Count", strconv.Itoa(o.Parts))

@@ -82,25 +82,25 @@ func copyObjectHeaders(dst, src http.Header) {
 
 // shownContext is the client's encryption context as answers have it: as it was
 // sent, "" if it says nothing.
-func shownContext(rec *sse.Record) string {
-	if len(rec.ClientContext) == 0 || string(rec.ClientContext) == "{}" {
+func shownContext(as *sse.Encryption) string {
+	if len(as.ClientContext) == 0 || string(as.ClientContext) == "{}" {
 		return ""
 	}
-	return base64Std(rec.ClientContext)
+	return base64Std(as.ClientContext)
 }
 
 // setEncryptionHeaders says how an object is encrypted.
-func setEncryptionHeaders(h http.Header, rec *sse.Record, customerKeyMD5 string) {
-	switch rec.Mode {
+func setEncryptionHeaders(h http.Header, as sse.Encryption, customerKeyMD5 string) {
+	switch as.Mode {
 	case sse.ModeS3:
 		h.Set(sse.HeaderMethod, sse.MethodS3)
 	case sse.ModeKMS:
 		h.Set(sse.HeaderMethod, sse.MethodKMS)
-		h.Set(sse.HeaderKMSKeyID, sse.KeyARNPrefix+rec.KMSKey)
-		if shown := shownContext(rec); shown != "" {
+		h.Set(sse.HeaderKMSKeyID, sse.KeyARNPrefix+as.KMSKey)
+		if shown := shownContext(&as); shown != "" {
 			h.Set(sse.HeaderContext, shown)
 		}
-		if rec.BucketKey {
+		if as.BucketKey {
 			h.Set(sse.HeaderBucketKey, "true")
 		}
 	case sse.ModeC:

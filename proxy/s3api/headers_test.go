@@ -160,20 +160,20 @@ func TestEncryptionHeadersOfAnswers(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name string
-		rec  sse.Record
+		as   sse.Encryption
 		want map[string]string
 	}{
-		{"SSE-S3 tells no key", sse.Record{Mode: sse.ModeS3, KMSKey: "k"}, map[string]string{sse.HeaderMethod: "AES256"}},
-		{"SSE-KMS", sse.Record{Mode: sse.ModeKMS, KMSKey: "k"}, map[string]string{sse.HeaderMethod: "aws:kms", sse.HeaderKMSKeyID: "arn:aws:kms:k"}},
+		{"SSE-S3 tells no key", sse.Encryption{Mode: sse.ModeS3, KMSKey: "k"}, map[string]string{sse.HeaderMethod: "AES256"}},
+		{"SSE-KMS", sse.Encryption{Mode: sse.ModeKMS, KMSKey: "k"}, map[string]string{sse.HeaderMethod: "aws:kms", sse.HeaderKMSKeyID: "arn:aws:kms:k"}},
 		{
 			"SSE-KMS with all",
-			sse.Record{Mode: sse.ModeKMS, KMSKey: "k", ClientContext: []byte(`{"a":"b"}`), BucketKey: true},
+			sse.Encryption{Mode: sse.ModeKMS, KMSKey: "k", ClientContext: []byte(`{"a":"b"}`), BucketKey: true},
 			map[string]string{sse.HeaderMethod: "aws:kms", sse.HeaderKMSKeyID: "arn:aws:kms:k", sse.HeaderContext: "eyJhIjoiYiJ9", sse.HeaderBucketKey: "true"},
 		},
-		{"SSE-C", sse.Record{Mode: sse.ModeC}, map[string]string{sse.HeaderCustomerAlgorithm: "AES256", sse.HeaderCustomerKeyMD5: "md5"}},
+		{"SSE-C", sse.Encryption{Mode: sse.ModeC}, map[string]string{sse.HeaderCustomerAlgorithm: "AES256", sse.HeaderCustomerKeyMD5: "md5"}},
 	} {
 		h := http.Header{}
-		setEncryptionHeaders(h, &tt.rec, "md5")
+		setEncryptionHeaders(h, tt.as, "md5")
 		for name := range tt.want {
 			if h.Get(name) != tt.want[name] {
 				t.Errorf("%s: %s is %q", tt.name, name, h.Get(name))

@@ -37,7 +37,7 @@ func TestNextMarkerOfVersion1(t *testing.T) {
 // listEntry is an entry with its object's record.
 type listEntry struct {
 	storage.Entry
-	record *sse.Record
+	as *sse.Encryption
 }
 
 // renderedListing is the answer to a listing with this query.
@@ -50,7 +50,7 @@ func renderedListing(t *testing.T, l *listing, query string, page *storage.Page,
 	l.request = &intake.Request{Bucket: "b", Query: values}
 	listed := &vault.Page{Page: page}
 	for _, e := range entries {
-		page.Entries, listed.Known = append(page.Entries, e.Entry), append(listed.Known, vault.Known{Record: e.record})
+		page.Entries, listed.Known = append(page.Entries, e.Entry), append(listed.Known, vault.Known{Encryption: e.as})
 	}
 	text, ok := strings.CutPrefix(string(l.render(listed)), `<?xml version="1.0" encoding="UTF-8"?>`+"\n")
 	if !ok {
@@ -67,7 +67,7 @@ func listedEntry() listEntry {
 			VersionID: "v1", IsLatest: "true", HasMetadata: true, UserTags: "a=b&c=d", InternalK: "1", InternalM: "0",
 			Metadata: []storage.MetaEntry{{Name: "X-Amz-Meta-Bucketseal", Value: "record"}, {Name: "x-amz-meta-bucketSEAL-2", Value: "record"}, {Name: "X-Amz-Meta-A", Value: "<v>"}, {Name: "content-type", Value: "text/plain"}},
 		},
-		record: &sse.Record{Mode: sse.ModeKMS, KMSKey: "k"},
+		as: &sse.Encryption{Mode: sse.ModeKMS, KMSKey: "k"},
 	}
 }
 
@@ -141,7 +141,7 @@ func TestListedMetadataIsTheClientsOwn(t *testing.T) {
 		sse.ModeC:  "<X-Amz-Server-Side-Encryption-Customer-Algorithm>AES256</X-Amz-Server-Side-Encryption-Customer-Algorithm>",
 	} {
 		e := listedEntry()
-		e.record = &sse.Record{Mode: mode}
+		e.as = &sse.Encryption{Mode: mode}
 		if got := renderedListing(t, &listing{kind: listV2, metadata: true}, "", &storage.Page{}, []listEntry{e}); !strings.Contains(got, want) {
 			t.Errorf("%v: %s", mode, got)
 		}

@@ -103,15 +103,15 @@ func (l *listing) renderEntry(b *bytes.Buffer, e *storage.Entry, known *vault.Kn
 		element(b, "VersionId", e.VersionID)
 	}
 	if l.metadata && e.HasMetadata {
-		l.renderMetadata(b, e, known.Record)
+		l.renderMetadata(b, e, known.Encryption)
 	}
 	b.WriteString("</" + tag + ">")
 }
 
 // renderMetadata answers MinIO's metadata=true with what is the client's own.
-func (l *listing) renderMetadata(b *bytes.Buffer, e *storage.Entry, rec *sse.Record) {
+func (l *listing) renderMetadata(b *bytes.Buffer, e *storage.Entry, as *sse.Encryption) {
 	if !e.DeleteMarker {
-		renderUserMetadata(b, e, rec)
+		renderUserMetadata(b, e, as)
 	}
 	if e.UserTags != "" {
 		element(b, "UserTags", e.UserTags)
@@ -124,21 +124,21 @@ func (l *listing) renderMetadata(b *bytes.Buffer, e *storage.Entry, rec *sse.Rec
 	}
 }
 
-func renderUserMetadata(b *bytes.Buffer, e *storage.Entry, rec *sse.Record) {
+func renderUserMetadata(b *bytes.Buffer, e *storage.Entry, as *sse.Encryption) {
 	b.WriteString("<UserMetadata>")
 	for _, m := range e.Metadata {
 		if !storage.IsReserved(m.Name) {
 			element(b, m.Name, m.Value)
 		}
 	}
-	if rec != nil {
-		switch rec.Mode {
+	if as != nil {
+		switch as.Mode {
 		case sse.ModeS3:
 			element(b, sse.HeaderMethod, sse.MethodS3)
 		case sse.ModeKMS:
 			element(b, sse.HeaderMethod, sse.MethodKMS)
-			element(b, sse.HeaderKMSKeyID, sse.KeyARNPrefix+rec.KMSKey)
-			if shown := shownContext(rec); shown != "" {
+			element(b, sse.HeaderKMSKeyID, sse.KeyARNPrefix+as.KMSKey)
+			if shown := shownContext(as); shown != "" {
 				element(b, sse.HeaderContext, shown)
 			}
 		case sse.ModeC:

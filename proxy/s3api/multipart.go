@@ -28,7 +28,7 @@ func (s *API) createMultipartUpload(w http.ResponseWriter, r *intake.Request) er
 	}
 	h := w.Header()
 	if begun.Record != nil {
-		setEncryptionHeaders(h, begun.Record, begin.Asked.CustomerKeyMD5)
+		setEncryptionHeaders(h, begun.Record.Encryption(), begin.Asked.CustomerKeyMD5)
 	}
 	if begun.Checksum != 0 {
 		h.Set("X-Amz-Checksum-Algorithm", checksumOf(begun.Checksum).wire.String())

@@ -62,7 +62,7 @@ func (s *API) uploadPart(w http.ResponseWriter, r *intake.Request) error {
 // setPartHeaders say how a part was stored.
 func setPartHeaders(h http.Header, sent *vault.SentPart, customerKeyMD5 string) {
 	if sent.Record != nil {
-		setEncryptionHeaders(h, sent.Record, customerKeyMD5)
+		setEncryptionHeaders(h, sent.Record.Encryption(), customerKeyMD5)
 	}
 	if sum := sent.Checksum; sum != nil {
 		h.Set(checksumOf(sum.Type).header, base64Std(sum.Value))

@@ -104,7 +104,7 @@ func tellStored(h http.Header, stored *vault.Stored, customerKeyMD5 string) {
 	}
 	h.Set("ETag", stored.ETag)
 	if stored.Record != nil {
-		setEncryptionHeaders(h, stored.Record, customerKeyMD5)
+		setEncryptionHeaders(h, stored.Record.Encryption(), customerKeyMD5)
 	}
 	if stored.Facts.Checksum != nil {
 		setChecksumHeaders(h, &stored.Facts)

@@ -113,6 +113,8 @@ func objectRoutes() []row {
 		{Op: "CopyObject", Scope: route.Object, Method: "PUT", Header: "X-Amz-Copy-Source", Handler: (*API).copyObject},
 		{Op: "GetObjectAttributes", Scope: route.Object, Method: "GET", Sub: []string{"attributes"}, Params: version, Handler: (*API).getObjectAttributes},
 
+		{Op: "UpdateObjectEncryption", Scope: route.Object, Method: "PUT", Sub: []string{"encryption"}, Handler: updateObjectEncryption, Params: version, Body: smallBody},
+
 		{Op: "CreateMultipartUpload", Scope: route.Object, Method: "POST", Sub: []string{"uploads"}, Handler: (*API).createMultipartUpload},
 		{Op: "UploadPart", Scope: route.Object, Method: "PUT", Sub: []string{"uploadId", "partNumber"}, Handler: (*API).uploadPart},
 		{Op: "UploadPartCopy", Scope: route.Object, Method: "PUT", Sub: []string{"uploadId", "partNumber"}, Header: "X-Amz-Copy-Source", Handler: (*API).uploadPartCopy},

@@ -51,9 +51,12 @@ func SameRecord(a, b *storage.Info) bool {
 type Object struct {
 	Name   sse.Name
 	Record *sse.Record
-	Key    sse.ObjectKey
-	Facts  sse.Facts
-	Nonce  sse.StreamNonce // of an object of one stream
+	// Encryption is how it is encrypted, as clients are told: its record may be older. The
+	// record decides all else, the ETag too.
+	Encryption sse.Encryption
+	Key        sse.ObjectKey
+	Facts      sse.Facts
+	Nonce      sse.StreamNonce // of an object of one stream
 	// Size is the plaintext's length in bytes.
 	Size int64
 	// Restored says that the manifest was found by the data (manifest.Store.Find).
@@ -70,14 +73,18 @@ type Object struct {
 // upstream answered. The key is to be zeroed. ErrKeyGone, or sse, keyring, kms and manifest
 // errors.
 func (s *Objects) Open(ctx context.Context, caller keyring.Caller, name sse.Name, rec *sse.Record, seen *storage.Info, customer *sse.Secret, checksum bool) (*Object, error) {
-	key, private, err := s.o.Keys.Open(ctx, caller, name, rec, customer)
+	opened, err := s.o.Keys.Open(ctx, caller, name, rec, customer)
 	if errors.Is(err, kms.ErrKeyNotFound) {
 		return nil, fmt.Errorf("%w (%w)", ErrKeyGone, err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	o := &Object{Name: name, Record: rec, Key: key, Facts: private.Facts, Nonce: private.Nonce, Size: rec.PlainSize, stored: seen.ETag, own: seen.ETag}
+	private := opened.Private
+	o := &Object{
+		Name: name, Record: rec, Encryption: opened.Encryption, Key: opened.Key, Facts: private.Facts, Nonce: private.Nonce, Size: rec.PlainSize,
+		stored: seen.ETag, own: seen.ETag,
+	}
 	if !NeedsManifest(rec, checksum) {
 		return o, nil
 	}

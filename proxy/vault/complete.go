@@ -79,6 +79,7 @@ type completing struct {
 // ErrInvalidPart, ErrPartTooSmall, ErrInvalidChecksum, ErrChecksumMismatch, *RequestError,
 // or those of package keyring.
 func (v *Vault) Complete(ctx context.Context, c *caller.Caller, wanted *Complete) (*Completed, error) {
+	v.o.Keys.Rekeyed().Ahead()
 	u, err := v.upload(ctx, c, wanted.Upload, storage.CompleteUpload)
 	if errors.Is(err, ErrNoSuchUpload) {
 		return v.repeat(ctx, c, wanted, err)

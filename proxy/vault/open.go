@@ -76,6 +76,7 @@ type knownPlace struct {
 // try opens the object as it is now. errAnew, ErrChanged.
 func (o *opening) try(ctx context.Context) (*Reader, error) {
 	began := time.Now()
+	o.vault.o.Keys.Rekeyed().Ahead()
 	info, body, err := o.ask(ctx)
 	if err != nil {
 		return nil, err

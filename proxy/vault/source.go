@@ -55,8 +55,10 @@ type Seen struct {
 	// Meta is what the storage keeps of it by its headers' names. What it says of
 	// encryption, sizes and checksums is about the ciphertext, but for a plain object.
 	Meta storage.Metadata
-	// Record says how it is encrypted; nil for a plain object.
+	// Record is what it was written with; nil for a plain object.
 	Record *sse.Record
+	// Encryption says how it is encrypted now; nothing of a plain object.
+	Encryption sse.Encryption
 	// Facts are what is known of the plaintext; nothing of a plain object.
 	Facts sse.Facts
 	// Restored says that its manifest was found by its data.
@@ -76,6 +78,7 @@ type source struct {
 
 // look looks an object up as the caller and opens its record. It is to be zeroed.
 func (v *Vault) look(ctx context.Context, c *caller.Caller, read Read) (*source, error) {
+	v.o.Keys.Rekeyed().Ahead()
 	info, err := v.as(c).Head(ctx, &storage.Get{Name: read.Name, Version: read.Version, Checksums: true}) // of plain objects
 	if err != nil {
 		return nil, err
@@ -138,7 +141,7 @@ func (s *source) seen() *Seen {
 		Meta: s.info.Meta, Record: s.record,
 	}
 	if s.object != nil {
-		seen.Facts, seen.Restored = s.object.Facts, s.object.Restored
+		seen.Encryption, seen.Facts, seen.Restored = s.object.Encryption, s.object.Facts, s.object.Restored
 	}
 	return seen
 }

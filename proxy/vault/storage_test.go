@@ -8,6 +8,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/rekey"
 	objects "github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
@@ -36,7 +37,7 @@ func TestStorageThatCannotCarryTheEngineIsRefused(t *testing.T) {
 		change(&s.can)
 		_, err := vault.New(vault.Options{
 			Storage: s, Keys: new(keyring.Ring), Objects: new(objects.Objects), Manifests: new(manifest.Store),
-			Ledger: new(manifest.Ledger), Encryption: new(encryption.Settings), Ready: func(context.Context) error { return nil },
+			Ledger: new(manifest.Ledger), Rekeyed: new(rekey.Book), Encryption: new(encryption.Settings), Ready: func(context.Context) error { return nil },
 		})
 		if (err == nil) != (lacks == "") || err != nil && !strings.Contains(err.Error(), lacks) {
 			t.Errorf("%q: %v", lacks, err)

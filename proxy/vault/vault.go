@@ -23,6 +23,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/listing"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/rekey"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 )
@@ -38,6 +39,8 @@ type Options struct {
 	// Required.
 	Manifests *manifest.Store
 	Ledger    *manifest.Ledger
+	// Rekeyed says how objects are encrypted that were re-keyed. Required.
+	Rekeyed *rekey.Book
 	// Encryption says how writes are encrypted. Required.
 	Encryption *encryption.Settings
 	// Ready makes the system bucket ready, or says why it is not. Required.
@@ -68,7 +71,7 @@ type Vault struct {
 
 // New checks the options and returns an engine that has asked for nothing yet.
 func New(o Options) (*Vault, error) {
-	if o.Storage == nil || o.Keys == nil || o.Objects == nil || o.Manifests == nil || o.Ledger == nil || o.Encryption == nil ||
+	if o.Storage == nil || o.Keys == nil || o.Objects == nil || o.Manifests == nil || o.Ledger == nil || o.Rekeyed == nil || o.Encryption == nil ||
 		o.Ready == nil {
 		return nil, errors.New("vault: incomplete options")
 	}

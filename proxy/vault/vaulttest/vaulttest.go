@@ -25,6 +25,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/maintenance"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/rekey"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/system"
@@ -68,6 +69,7 @@ type Options struct {
 	// Keys are those of the engine, Wraps what they may be made with.
 	Keys  *keyring.Ring
 	Wraps *manifest.Wraps
+	Book  *rekey.Book
 	// The rest is as in the options of the packages that make up an engine.
 	Policy         func(ctx context.Context, bucket string) ([]byte, error)
 	PlainRead      glob.Patterns
@@ -121,6 +123,7 @@ type Engine struct {
 	Manifests *manifest.Store
 	Ledger    *manifest.Ledger
 	Wraps     *manifest.Wraps
+	Book      *rekey.Book
 }
 
 // Engine returns another engine over the installation.
@@ -152,9 +155,14 @@ func (i *Installation) EngineAt(t testing.TB, view *memory.View) *Engine {
 		rights = everybody{}
 	}
 	e := &Engine{Rules: rules, Manifests: manifest.New(store), Ledger: manifest.NewLedger(store), Wraps: manifest.NewWraps(store)}
+	e.Book, err = rekey.New(rekey.Options{System: store, Wraps: e.Wraps, Lease: i.Lease, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
 	o := Options{
-		Keys:           keyring.New(keyring.Options{KMS: i.KMS, Rights: rights, DefaultKey: "default", S3Key: "s3", Reserved: []string{"system"}, Wraps: e.Wraps}),
+		Keys:           keyring.New(keyring.Options{KMS: i.KMS, Rights: rights, DefaultKey: "default", S3Key: "s3", Reserved: []string{"system"}, Wraps: e.Wraps, Rekeyed: e.Book}),
 		Wraps:          e.Wraps,
+		Book:           e.Book,
 		Policy:         func(context.Context, string) ([]byte, error) { return i.Policy, nil },
 		AutoEncryption: sse.ModeS3, SmallObject: 1 << 20, ListingCache: 1 << 20, Logger: quiet,
 	}
@@ -174,14 +182,14 @@ func (i *Installation) EngineAt(t testing.TB, view *memory.View) *Engine {
 		t.Fatal(err)
 	}
 	e.Vault, err = vault.New(vault.Options{
-		Storage: view, Manifests: e.Manifests, Ledger: e.Ledger, Keys: o.Keys, Objects: objects, Encryption: e.Settings,
+		Storage: view, Manifests: e.Manifests, Ledger: e.Ledger, Rekeyed: e.Book, Keys: o.Keys, Objects: objects, Encryption: e.Settings,
 		Ready: ready, PlainRead: o.PlainRead, SmallObject: o.SmallObject, ListingCache: o.ListingCache, Logger: o.Logger,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	e.Keeper, err = maintenance.New(maintenance.Options{
-		Storage: view, Keys: o.Keys, Objects: objects, System: store, Manifests: e.Manifests, Ledger: e.Ledger, Wraps: e.Wraps, KMS: i.KMS,
+		Storage: view, Keys: o.Keys, Objects: objects, System: store, Manifests: e.Manifests, Ledger: e.Ledger, Wraps: e.Wraps, Rekeyed: e.Book, KMS: i.KMS,
 		Buckets: own.CreationDates, SystemBucket: i.System.Bucket(), Ready: ready, Clock: i.Storage.Clock,
 		Layout:      slices.Concat(manifest.Layout(), []system.Layout{{Prefix: "rules/", Kind: "bucket-rules"}}),
 		SweepOthers: o.SweepOthers, Logger: o.Logger,

@@ -1,0 +1,114 @@
+package keyring
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// Rewrap seals an object's key under a KMS key, of a version that is at least the one given,
+// in the mode in which it is sealed now: by a wrap, or by the record if w is nil. It is the
+// operator's: nobody is asked whether he may. ErrNotRewrapped, sse or kms errors.
+func (k *Ring) Rewrap(ctx context.Context, name sse.Name, r *sse.Record, w *sse.Wrap, to string, version uint32) (*sse.Wrap, error) {
+	s := &Sealing{name: name, record: r, wrap: w, rekeyed: w != nil}
+	as := s.Encryption()
+	switch {
+	case r.Mode == sse.ModeC:
+		return nil, fmt.Errorf("%v has no KMS key: %w", r.Mode, ErrNotRewrapped)
+	case as.Mode == sse.ModeS3 && !k.ofS3(to):
+		return nil, fmt.Errorf("objects of SSE-S3 lie under sse_s3.key (%q) or one of sse_s3.former_keys: %w", k.S3Key(), ErrNotRewrapped)
+	case slices.Contains(k.o.Reserved, to):
+		return nil, fmt.Errorf("KMS key %q is reserved: %w", to, ErrNotRewrapped)
+	}
+	key, _, err := k.openSealed(ctx, s, nil)
+	if err != nil && w != nil && !gone(err) { // a wrap that opens nothing is made anew
+		key, _, err = k.openAs(ctx, s, nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer key.Zero()
+	as.KMSKey = to
+	return k.sealOnce(ctx, s, &key, as, version)
+}
+
+// Rekey seals an object's key as asked, for a caller who may open it as it is sealed now, and
+// may write so. The wrap says all of how the object is encrypted. ErrNotRewrapped for SSE-C,
+// ErrAccess, ErrKeyName, kms.ErrNotPermitted, sse or kms errors.
+func (k *Ring) Rekey(ctx context.Context, c Caller, s *Sealing, asked *sse.Request) (*sse.Wrap, error) {
+	if err := k.MayRekey(ctx, c, s, asked); err != nil {
+		return nil, err
+	}
+	to, err := k.nameFor(asked)
+	if err != nil {
+		return nil, err
+	}
+	key, _, err := k.openSealed(ctx, s, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer key.Zero()
+	as := sse.Encryption{Mode: asked.Mode, KMSKey: to}
+	if asked.Mode == sse.ModeKMS {
+		as.ClientContext = s.Encryption().ClientContext
+		as.BucketKey = asked.BucketKey != nil && *asked.BucketKey
+	}
+	return k.sealOnce(ctx, s, &key, as, 0)
+}
+
+// MayRekey says whether a caller may do what Rekey does. It opens nothing.
+func (k *Ring) MayRekey(ctx context.Context, c Caller, s *Sealing, asked *sse.Request) error {
+	as := s.Encryption()
+	if as.Mode == sse.ModeC || asked.Mode != sse.ModeS3 && asked.Mode != sse.ModeKMS {
+		return fmt.Errorf("from %v to %v: %w", as.Mode, asked.Mode, ErrNotRewrapped)
+	}
+	if err := k.mayUse(ctx, c, s.name.Bucket, as.Mode, as.KMSKey, identity.Decrypt); err != nil {
+		return err
+	}
+	return k.MayWrite(ctx, c, s.name.Bucket, asked)
+}
+
+// sealOnce seals an object's key once more, under a version of a KMS key that is at least the
+// one given.
+func (k *Ring) sealOnce(ctx context.Context, s *Sealing, key *sse.ObjectKey, as sse.Encryption, version uint32) (*sse.Wrap, error) {
+	encContext, err := encryptionContext(as.Mode, s.name, as.ClientContext, as.BucketKey)
+	if err != nil {
+		return nil, err
+	}
+	dek, err := k.dekOf(ctx, &as, encContext, version)
+	if err != nil {
+		return nil, fmt.Errorf("generate DEK under %q: %w", as.KMSKey, err)
+	}
+	secret := sse.Secret(dek.Plaintext)
+	clear(dek.Plaintext[:])
+	defer secret.Zero()
+	binding := &sse.Binding{Mode: as.Mode, Name: s.name, KMSKey: as.KMSKey, KMSKeyVersion: max(dek.KeyVersion, 1), Context: encContext}
+	w := sse.NewWrap(binding, &secret, dek.Ciphertext, key)
+	w.Mode, w.ClientContext, w.BucketKey = as.Mode, as.ClientContext, as.BucketKey
+	return w, k.check(ctx, s, w)
+}
+
+// dekOf returns a DEK of at least a version of a KMS key: one that is shared, where objects
+// share theirs.
+func (k *Ring) dekOf(ctx context.Context, as *sse.Encryption, encContext []byte, version uint32) (kms.DEK, error) {
+	if as.Mode == sse.ModeS3 || as.BucketKey {
+		dek, _, err := k.shared.generate(ctx, as.KMSKey, encContext)
+		if err != nil || max(dek.KeyVersion, 1) >= version {
+			return dek, err
+		}
+		clear(dek.Plaintext[:])
+	}
+	dek, _, err := k.shared.fresh(ctx, as.KMSKey, encContext)
+	return dek, err
+}
+
+// check opens a wrap as a reader will, before anybody relies on it.
+func (k *Ring) check(ctx context.Context, s *Sealing, w *sse.Wrap) error {
+	key, _, err := k.openAs(kms.Uncached(ctx), s, w)
+	key.Zero()
+	return err
+}
