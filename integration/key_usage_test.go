@@ -60,7 +60,10 @@ func TestAVersionGoesWhenAScanCountsNothingUnderIt(t *testing.T) {
 		t.Fatal(err, out)
 	}
 	s.mustKey(t, "rotate", defaultKey)
-	overtaken(t, s, bucket)
+	long := os.Getenv("BUCKETSEAL_LONG") != ""
+	if long {
+		overtaken(t, s, bucket)
+	}
 	before = listing()
 	refused("3 objects with", "retire", defaultKey, "1")
 	refused("1 uploads under way", "destroy", defaultKey, "1", "--now")
@@ -98,7 +101,9 @@ func TestAVersionGoesWhenAScanCountsNothingUnderIt(t *testing.T) {
 	c.get(t, bucket, "running", nil).wantStatus(t, http.StatusOK).wantBody(t, []byte("part"))
 	// A write that a rotation overtook is under the version before, whatever a scan says that
 	// may not have seen it.
-	refused("a write under version 1 ended", "retire", "late", "1")
+	if long {
+		refused("a write under version 1 ended", "retire", "late", "1")
+	}
 	refused("3 objects with", "rm", defaultKey)
 	if _, all, err := s.commandWith(t, "", "key", "rm", defaultKey, "--force"); err != nil || !strings.Contains(all, "3 objects with") {
 		t.Errorf("what is lost is not said: %v %s", err, all)
