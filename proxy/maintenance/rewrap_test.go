@@ -424,3 +424,39 @@ func TestListingOfRewrappedObjectsCostsOneMoreRequest(t *testing.T) {
 		}
 	}
 }
+
+// A bucket that is deleted while it is counted has nothing, and an upload that ends meanwhile is
+// counted all the same.
+func TestUsageWhileBucketsGoAndUploadsEnd(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, memory.Options{}, nil)
+	s.PutStream(t, "a", sse.ModeS3, []byte("data"), false)
+	upload := s.begin(t, "b")
+	ended := false
+	usage, err := s.Installation.Engine(t).Usage(t.Context(), &maintenance.UsageOf{Rate: 1000, Found: func(u maintenance.Used) {
+		if u.Upload == "" || ended {
+			return
+		}
+		ended = true // it becomes an object whose key the listing has not reached, or has passed
+		if err := s.Ledger.Drop(t.Context(), upload.Name, upload.ID); err != nil {
+			t.Error(err)
+		}
+	}})
+	if err != nil || !ended {
+		t.Fatal(err, ended)
+	}
+	at := maintenance.UsageKey{Bucket: vaulttest.Bucket, Mode: sse.ModeS3, KMSKey: "s3", Version: 1}
+	if n := usage.Counts[at]; n.Uploads != 1 || n.Objects != 1 {
+		t.Errorf("%+v", usage.Counts)
+	}
+	s.Storage.SetFaults(func(_ context.Context, c *memory.Call) error {
+		if c.Op == memory.List && c.Name.Bucket == vaulttest.Bucket && c.Step == memory.Arrived {
+			return storage.ErrNoSuchBucket
+		}
+		return nil
+	})
+	usage, err = s.Installation.Engine(t).Usage(t.Context(), &maintenance.UsageOf{})
+	if err != nil || len(usage.Counts) != 0 || len(usage.Buckets) != 0 {
+		t.Errorf("a bucket that went: %+v, %v", usage, err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
 	"github.com/bucketseal/bucketseal/proxy/glob"
@@ -130,15 +131,34 @@ func (u *usage) bucket(ctx context.Context, bucket string) error {
 	if err := u.uploads(ctx, bucket); err != nil {
 		return err
 	}
-	err := u.keeper.walk(ctx, bucket, func(page []scanned) error {
-		if err := u.page(ctx, bucket, page); err != nil {
-			return err
-		}
-		if u.seen += int64(len(page)); u.o.Progress != nil {
-			u.o.Progress(u.seen)
-		}
-		return u.pace(ctx, len(page))
+	pages := make(chan []scanned, 1) // the storage lists the next one meanwhile
+	group, inner := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		defer close(pages)
+		return u.keeper.walk(inner, bucket, func(page []scanned) error {
+			select {
+			case pages <- page:
+				return nil
+			case <-inner.Done():
+				return context.Cause(inner)
+			}
+		})
 	})
+	group.Go(func() error {
+		for page := range pages {
+			if err := u.page(inner, bucket, page); err != nil {
+				return err
+			}
+			if u.seen += int64(len(page)); u.o.Progress != nil {
+				u.o.Progress(u.seen)
+			}
+			if err := u.pace(inner, len(page)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	err := group.Wait()
 	if !errors.Is(err, storage.ErrNoSuchBucket) {
 		return err
 	}
