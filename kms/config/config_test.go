@@ -245,7 +245,7 @@ func TestRefusals(t *testing.T) {
 		{"an age that never comes", server("rotate_after: {a: 36501d}"), "from 1d to 36500d"},
 		{"no pattern", server("rotate_after: {'a*b': 3d}"), "no pattern of key names"},
 		{"no pattern at all", server("rotate_after: {'': 3d}"), "no pattern of key names"},
-		{"unknown nested key", server("log: {eror: on}"), `kes.yml:4:7: log: unknown key "eror"; known are audit, error, format`},
+		{"unknown nested key", server("log: {eror: on}"), `kes.yml:4:7: log: unknown key "eror"; known are audit, audit_file, audit_required, error, format`},
 		{"capital letter", server("Policy: {}"), "write policy"},
 		{"unset variable", server("address: ${ADDR}"), "kes.yml:4:10: environment variable ADDR is not set"},
 		{"twice", server("log: {}", "log: {}"), "kes.yml:5:1: this key is there twice"},
@@ -319,7 +319,7 @@ func TestMistakesOfFilesFromWindowsAreInTheirLines(t *testing.T) {
 	t.Parallel()
 	text := "\xef\xbb\xbf# a comment\n" + server("# another", "log: {eror: on}")
 	_, err := config.Parse("kes.yml", []byte(strings.ReplaceAll(text, "\n", "\r\n")), env())
-	if want := `kes.yml:6:7: log: unknown key "eror"; known are audit, error, format`; fmt.Sprint(err) != want {
+	if want := `kes.yml:6:7: log: unknown key "eror"; known are audit, audit_file, audit_required, error, format`; fmt.Sprint(err) != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

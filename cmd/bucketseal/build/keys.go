@@ -13,6 +13,7 @@ import (
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/client"
 	kmsconfig "github.com/bucketseal/bucketseal/kms/config"
+	"github.com/bucketseal/bucketseal/kms/server"
 	"github.com/bucketseal/bucketseal/proxy/config"
 )
 
@@ -24,7 +25,9 @@ type Keys struct {
 	// Settings is the KES configuration it was built from; nil if there is none.
 	Settings *kmsconfig.Config
 	// local is the service if its keys are in this process, else nil.
-	local   *kms.Local
+	local *kms.Local
+	// Audit gets a line for each request of others to these keys; nil for none.
+	Audit   server.Auditor
 	closers []func()
 }
 
