@@ -207,7 +207,7 @@ func (l *Log) SetKey(k *Key) {
 func (l *Log) setKey(k *Key) (set bool) {
 	now := l.o.Now()
 	saved := l.chain
-	l.chain.key = k
+	l.chain.key, l.chain.mac = k, newMacer(k.mac)
 	lines := l.chain.signer(l.lines[:0], now)
 	if err := l.write(lines, 1); err != nil {
 		l.chain = saved

@@ -133,7 +133,7 @@ cache:
 api:
   /v1/ready: { skip_auth: true, timeout: 3s }
   /v1/key/create: { timeout: 20s }
-log: { error: WARN+1, audit: off, format: json }
+log: { error: WARN+1, audit: off, format: json, audit_file: audit.log, audit_required: true }
 keys: [ { name: a }, { name: b_2 } ]
 keystore:
   aws:
@@ -155,7 +155,7 @@ keystore:
 		}, "proxies": {Allow: []string{"/v1/key/*"}, Bucketseal: true}},
 		Cache:    config.Cache{Any: time.Minute, Unused: 10 * time.Second, Offline: time.Hour},
 		API:      map[string]config.Endpoint{"/v1/ready": {SkipAuth: true, Timeout: 3 * time.Second}, "/v1/key/create/": {Timeout: 20 * time.Second}},
-		Log:      config.Log{Error: slog.LevelWarn + 1, Audit: config.LevelOff, JSON: true},
+		Log:      config.Log{Error: slog.LevelWarn + 1, Audit: config.LevelOff, JSON: true, AuditFile: "audit.log", AuditRequired: true},
 		Keys:     []string{"a", "b_2"},
 		KeyStore: &config.AWSKMS{Region: "eu-central-1", Key: "alias/root", FormerKeys: []string{"alias/old"}, Path: "/keys"},
 	}
