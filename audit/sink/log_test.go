@@ -467,3 +467,34 @@ func TestSearch(t *testing.T) {
 		}
 	}
 }
+
+func TestALogThatIsNotRequiredBeginsWhenItCan(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, sink.FileOptions{})
+	f, err := sink.OpenFile(k.o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &brittleFile{Keeper: f, brittle: brittle{Sink: f, err: errors.New("no space left on device")}}
+	o := audit.Options{Sinks: []audit.Sink{b}, Required: true, HeadEvery: 5 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)}
+	if _, err := audit.New(o); err == nil {
+		t.Fatal("a required log that cannot be written was opened")
+	}
+	o.Required = false
+	log, err := audit.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.log = log
+	k.record(3)
+	time.Sleep(20 * time.Millisecond)
+	b.set(nil)
+	log.SetKey(testKey)
+	k.record(3)
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := k.fine(); !strings.Contains(k.lines()[0], `"kind":"start"`) || !strings.Contains(fmt.Sprint(r.Notes), "3 events have no line") {
+		t.Errorf("%v\n%s", r.Notes, k.lines()[0])
+	}
+}

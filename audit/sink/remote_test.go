@@ -261,7 +261,7 @@ func TestAWebhookAloneCanBeRequired(t *testing.T) {
 		t.Errorf("the queue is full: refused %t, %v", refused, log.Ready())
 	}
 	c.fails.Store(false)
-	for end := time.Now().Add(5 * time.Second); log.Ready() != nil && time.Now().Before(end); {
+	for end := time.Now().Add(20 * time.Second); (log.Ready() != nil || w.Waiting() > 4<<10) && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
 	}
 	if err := log.Record(t.Context(), &audit.Event{Kind: audit.Request}); err != nil {
