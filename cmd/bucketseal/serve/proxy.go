@@ -51,11 +51,8 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 		return err
 	}
 	defer stopAudit()
-	handler, err := proxy.New(options)
+	handler, err := newHandler(options, asRead, files, reload, log)
 	if err != nil {
-		return err
-	}
-	if err := followConfig(asRead, files, reload, handler, log); err != nil {
 		return err
 	}
 	front, err := newFront(ctx, c, files, log)
@@ -94,6 +91,15 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 	failed(nil)
 	<-ended
 	return err
+}
+
+// newHandler returns the proxy, which takes up changes of the configuration.
+func newHandler(o proxy.Options, asRead *config.Config, files *certs.Watcher, reload func() (*config.Config, error), log *slog.Logger) (*proxy.Server, error) {
+	handler, err := proxy.New(o)
+	if err != nil {
+		return nil, err
+	}
+	return handler, followConfig(asRead, files, reload, handler, log)
 }
 
 // fitMachine sets what follows from the machine's memory, and returns the configuration as
