@@ -25,6 +25,7 @@ type chain struct {
 	hash Hash   // of the last line
 	from uint64 // of the first line of this process
 	key  *Key   // nil before there is one
+	mac  *macer // of the key
 	// signed is the last line that a head covers.
 	signed uint64
 }
@@ -62,11 +63,7 @@ func (c *chain) add(lines, members []byte) []byte {
 	lines = append(lines, c.id...)
 	lines = append(lines, '"', ',')
 	lines = append(lines, members...)
-	var mac *macer
-	if c.key != nil {
-		mac = &c.key.mac
-	}
-	lines, c.hash = link(lines, start, c.hash, mac)
+	lines, c.hash = link(lines, start, c.hash, c.mac)
 	return lines
 }
 

@@ -10,7 +10,7 @@ import (
 // Key signs the heads of a chain and authenticates its lines. It prints as [redacted].
 type Key struct {
 	sign ed25519.PrivateKey
-	mac  macer
+	mac  []byte
 	// Sealed is the secret that the key follows from, as the key service sealed it.
 	Sealed []byte
 	// KMSKey and KMSVersion name the KMS key that sealed it.
@@ -26,7 +26,7 @@ func NewKey(secret *[32]byte, sealed []byte, kmsKey string, kmsVersion uint32) *
 		return h.Sum(nil)
 	}
 	return &Key{
-		sign: ed25519.NewKeyFromSeed(derive("bucketseal audit v1 sign")), mac: macer{derive("bucketseal audit v1 mac")},
+		sign: ed25519.NewKeyFromSeed(derive("bucketseal audit v1 sign")), mac: derive("bucketseal audit v1 mac"),
 		Sealed: sealed, KMSKey: kmsKey, KMSVersion: kmsVersion,
 	}
 }
@@ -35,7 +35,7 @@ func NewKey(secret *[32]byte, sealed []byte, kmsKey string, kmsVersion uint32) *
 func (k *Key) Public() ed25519.PublicKey { return k.sign.Public().(ed25519.PublicKey) }
 
 // MAC returns the message authentication code of a line with this hash.
-func (k *Key) MAC(h Hash) []byte { return k.mac.of(h) }
+func (k *Key) MAC(h Hash) []byte { return newMacer(k.mac).of(h) }
 
 // Format prints [redacted], whatever the verb.
 func (k *Key) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[redacted]")) }

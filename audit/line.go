@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"hash"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -50,13 +51,19 @@ func link(lines []byte, start int, before Hash, mac *macer) ([]byte, Hash) {
 	return append(lines, '"', '}', '\n'), h
 }
 
-// macer makes the message authentication codes of lines.
-type macer struct{ key []byte }
+// macer makes the message authentication codes of lines. It is not safe for concurrent use.
+type macer struct {
+	d   hash.Hash
+	sum [sha256.Size]byte
+}
 
+func newMacer(key []byte) *macer { return &macer{d: hmac.New(sha256.New, key)} }
+
+// of returns the code of a line, which is valid until the next call.
 func (m *macer) of(h Hash) []byte {
-	d := hmac.New(sha256.New, m.key)
-	d.Write(h[:])
-	return d.Sum(nil)[:macSize]
+	m.d.Reset()
+	m.d.Write(h[:])
+	return m.d.Sum(m.sum[:0])[:macSize]
 }
 
 // members makes the members of a line.

@@ -50,14 +50,16 @@ type Log struct {
 	keeper Keeper // nil if no sink keeps the chain
 	lines  []byte
 	signer []byte // the line that names the key
-	// newFile says that a file begins whose first lines are not written.
-	newFile    bool
-	missed     []missed // by sink
-	failures   []error  // of the last write, by sink
-	said       uint64   // lost events that a line tells of
-	saying     uint64   // the same, once what is being written is written
-	why        string   // events are lost
-	complained time.Time
+	// begun says that the first line is written, and newFile that a file begins whose first
+	// lines are not. tail is what was found.
+	begun, newFile bool
+	tail           Tail
+	missed         []missed // by sink
+	failures       []error  // of the last write, by sink
+	said           uint64   // lost events that a line tells of
+	saying         uint64   // the same, once what is being written is written
+	why            string   // events are lost
+	complained     time.Time
 }
 
 type counts struct{ lines, lost, missed, refused atomic.Uint64 }
@@ -79,7 +81,8 @@ type batch struct {
 
 func newBatch(memory []byte) *batch { return &batch{text: memory[:0], done: make(chan struct{})} }
 
-// New returns a log that has written the first line. Close ends it.
+// New returns a log that has written the first line, or, if it is not required, tries that
+// again from time to time. Close ends it.
 func New(o Options) (*Log, error) {
 	if len(o.Sinks) == 0 || o.Logger == nil {
 		return nil, errors.New("audit: no sink, or no logger")
@@ -110,11 +113,17 @@ func New(o Options) (*Log, error) {
 			l.keeper, tail = k, k.Tail()
 		}
 	}
-	first := l.chain.begin(nil, o.Now(), tail, o.About)
-	if err := l.write(first, 1); err != nil {
+	l.tail = tail
+	first, n := l.opening(o.Now())
+	if err := l.write(first, n); err == nil {
+		l.began()
+	} else if o.Required {
 		return nil, fmt.Errorf("audit: write the first line: %w", err)
+	} else {
+		l.chain = chain{}
+		l.failed(err)
 	}
-	if tail.HeadSeq > 0 && (tail.HeadChain != l.chain.id || tail.HeadSeq >= l.chain.seq) {
+	if tail.HeadSeq > 0 && (tail.HeadChain != l.chain.id || tail.HeadSeq >= l.chain.seq) && l.begun {
 		o.Logger.Error("the audit log ends before the last head that was signed: lines were removed while nobody wrote it",
 			"chain", tail.HeadChain, "head", tail.HeadSeq, "goes_on_at", l.chain.seq)
 	}
@@ -205,9 +214,12 @@ func (l *Log) SetKey(k *Key) {
 }
 
 func (l *Log) setKey(k *Key) (set bool) {
+	if !l.inOrder() {
+		return false
+	}
 	now := l.o.Now()
 	saved := l.chain
-	l.chain.key = k
+	l.chain.key, l.chain.mac = k, newMacer(k.mac)
 	lines := l.chain.signer(l.lines[:0], now)
 	if err := l.write(lines, 1); err != nil {
 		l.chain = saved
@@ -248,20 +260,28 @@ func (l *Log) Close() error {
 	var errs []error
 	l.do(func() {
 		l.commit()
-		now := l.o.Now()
-		saved := l.chain
-		lines := l.chain.add(nil, members(nil).text("kind", string(kindStop)).time(now))
-		if err := l.write(lines, 1); err != nil {
-			l.chain = saved
-			errs = append(errs, err)
-		}
-		l.sign(now)
+		errs = append(errs, l.stop())
 		for _, s := range l.o.Sinks {
 			errs = append(errs, s.Close())
 		}
 		close(l.done)
 	})
 	return errors.Join(errs...)
+}
+
+// stop writes the last line.
+func (l *Log) stop() error {
+	if !l.inOrder() {
+		return errors.New("audit: the log could not be written in the end")
+	}
+	now, saved := l.o.Now(), l.chain
+	lines := l.chain.add(nil, members(nil).text("kind", string(kindStop)).time(now))
+	if err := l.write(lines, 1); err != nil {
+		l.chain = saved
+		return err
+	}
+	l.sign(now)
+	return nil
 }
 
 // run writes until Close.

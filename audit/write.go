@@ -128,7 +128,7 @@ func (l *Log) commit() {
 		l.counts.lost.Add(uint64(len(b.ends)))
 		l.failed(b.err)
 	} else {
-		l.newFile = false
+		l.began()
 	}
 	close(b.done)
 	l.keepMemory(lines, b.text)
@@ -150,12 +150,27 @@ func (l *Log) keepMemory(lines, text []byte) {
 // opening makes the lines that come before events: those of a new file, and what is missing.
 func (l *Log) opening(now time.Time) (lines []byte, count int) {
 	lines = l.lines[:0]
+	if !l.begun {
+		lines, count = l.chain.begin(lines, now, l.tail, l.o.About), 1
+	}
 	before := l.chain.seq
-	if l.newFile {
+	if l.newFile && l.begun {
 		lines = l.chain.file(lines, now)
 	}
 	lines, _ = l.gaps(lines)
-	return lines, int(l.chain.seq - before)
+	return lines, count + int(l.chain.seq-before)
+}
+
+// began notes that the lines of opening are written.
+func (l *Log) began() { l.begun, l.newFile = true, false }
+
+// inOrder says whether what is written next follows the first lines of the process and of
+// the file, after a try to write those.
+func (l *Log) inOrder() bool {
+	if !l.begun || l.newFile {
+		l.tryAgain()
+	}
+	return l.begun && !l.newFile
 }
 
 // tick does what is due from time to time.
@@ -183,7 +198,7 @@ func (l *Log) tryAgain() {
 		l.failed(err)
 		return
 	}
-	l.newFile = false
+	l.began()
 }
 
 // rotate begins a new file after the lines so far are signed.
@@ -210,7 +225,7 @@ func (l *Log) reopen() {
 // sign signs what was written, if there is a key and anything new.
 func (l *Log) sign(now time.Time) {
 	saved := l.chain
-	if l.newFile { // a head of lines that are in another file
+	if !l.begun || l.newFile { // there is nothing to sign, or it is in another file
 		return
 	}
 	lines := l.chain.head(l.lines[:0], now)

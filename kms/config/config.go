@@ -119,6 +119,10 @@ type Log struct {
 	Error, Audit slog.Level
 	// JSON logs lines of JSON instead of text. An extension of KES's schema.
 	JSON bool
+	// AuditFile gets a signed line for every request, and AuditRequired says that none is
+	// served while that cannot be written. Extensions of KES's schema.
+	AuditFile     string
+	AuditRequired bool
 }
 
 // RotateAfter is a rule for the keys that Pattern names: a name, or with a '*' at its

@@ -133,7 +133,7 @@ cache:
 api:
   /v1/ready: { skip_auth: true, timeout: 3s }
   /v1/key/create: { timeout: 20s }
-log: { error: WARN+1, audit: off, format: json }
+log: { error: WARN+1, audit: off, format: json, audit_file: audit.log, audit_required: true }
 keys: [ { name: a }, { name: b_2 } ]
 keystore:
   aws:
@@ -155,7 +155,7 @@ keystore:
 		}, "proxies": {Allow: []string{"/v1/key/*"}, Bucketseal: true}},
 		Cache:    config.Cache{Any: time.Minute, Unused: 10 * time.Second, Offline: time.Hour},
 		API:      map[string]config.Endpoint{"/v1/ready": {SkipAuth: true, Timeout: 3 * time.Second}, "/v1/key/create/": {Timeout: 20 * time.Second}},
-		Log:      config.Log{Error: slog.LevelWarn + 1, Audit: config.LevelOff, JSON: true},
+		Log:      config.Log{Error: slog.LevelWarn + 1, Audit: config.LevelOff, JSON: true, AuditFile: "audit.log", AuditRequired: true},
 		Keys:     []string{"a", "b_2"},
 		KeyStore: &config.AWSKMS{Region: "eu-central-1", Key: "alias/root", FormerKeys: []string{"alias/old"}, Path: "/keys"},
 	}
@@ -245,7 +245,7 @@ func TestRefusals(t *testing.T) {
 		{"an age that never comes", server("rotate_after: {a: 36501d}"), "from 1d to 36500d"},
 		{"no pattern", server("rotate_after: {'a*b': 3d}"), "no pattern of key names"},
 		{"no pattern at all", server("rotate_after: {'': 3d}"), "no pattern of key names"},
-		{"unknown nested key", server("log: {eror: on}"), `kes.yml:4:7: log: unknown key "eror"; known are audit, error, format`},
+		{"unknown nested key", server("log: {eror: on}"), `kes.yml:4:7: log: unknown key "eror"; known are audit, audit_file, audit_required, error, format`},
 		{"capital letter", server("Policy: {}"), "write policy"},
 		{"unset variable", server("address: ${ADDR}"), "kes.yml:4:10: environment variable ADDR is not set"},
 		{"twice", server("log: {}", "log: {}"), "kes.yml:5:1: this key is there twice"},
@@ -319,7 +319,7 @@ func TestMistakesOfFilesFromWindowsAreInTheirLines(t *testing.T) {
 	t.Parallel()
 	text := "\xef\xbb\xbf# a comment\n" + server("# another", "log: {eror: on}")
 	_, err := config.Parse("kes.yml", []byte(strings.ReplaceAll(text, "\n", "\r\n")), env())
-	if want := `kes.yml:6:7: log: unknown key "eror"; known are audit, error, format`; fmt.Sprint(err) != want {
+	if want := `kes.yml:6:7: log: unknown key "eror"; known are audit, audit_file, audit_required, error, format`; fmt.Sprint(err) != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

@@ -243,8 +243,10 @@ func (d *decoder) decodeCache(n *node, c *Cache) {
 
 func (d *decoder) decodeLog(n *node, l *Log) {
 	d.mapping(n, "log", fields{
-		"error": func(v *node) { l.Error = d.level(v, "log.error") },
-		"audit": func(v *node) { l.Audit = d.level(v, "log.audit") },
+		"error":          func(v *node) { l.Error = d.level(v, "log.error") },
+		"audit":          func(v *node) { l.Audit = d.level(v, "log.audit") },
+		"audit_file":     func(v *node) { l.AuditFile = d.text(v) },
+		"audit_required": func(v *node) { l.AuditRequired = d.boolean(v, "log.audit_required") },
 		"format": func(v *node) {
 			switch d.text(v) {
 			case "text", "":

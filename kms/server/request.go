@@ -109,6 +109,7 @@ func (s *Server) ServeHTTP(writer http.ResponseWriter, hr *http.Request) {
 	s.metrics.count(code, elapsed, r.route != nil && r.route.timeout > 0)
 	s.logFailure(r, code, err)
 	s.audit(r, code, elapsed, err)
+	s.account(r, code, elapsed, err)
 }
 
 // guarded turns a panic into an error.
@@ -161,6 +162,9 @@ func (s *Server) dispatch(w *recorder, r *request) error {
 		return nobody
 	}
 	if err := r.state.authorize(r); err != nil {
+		return err
+	}
+	if err := s.intend(r); err != nil {
 		return err
 	}
 	if found.timeout == 0 { // a stream, which sees to its own deadlines and places

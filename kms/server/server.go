@@ -49,6 +49,8 @@ type Options struct {
 	Version, Commit string
 	// ErrorLog and AuditLog; nil is standard error and standard output.
 	ErrorLog, AuditLog io.Writer
+	// Audit gets a line for every request, beside what log.audit says; nil for none.
+	Audit Auditor
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }

@@ -1,8 +1,9 @@
 package config
 
 import (
-	"fmt"
+	"errors"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/bucketseal/bucketseal/operator/yamlfile"
@@ -77,7 +78,7 @@ func auditSettings() []Setting {
 		},
 		{
 			Path: "audit.syslog.address", Type: TypeString,
-			Usage: "send audit lines to syslog: unix:///dev/log, udp://HOST:514, tcp://HOST:601 or tls://HOST:6514", set: text(func(c *Config) *string { return &c.Audit.Syslog }, notEmpty),
+			Usage: "send audit lines to syslog: unix:///dev/log, udp://HOST:514, tcp://HOST:601 or tls://HOST:6514", set: text(func(c *Config) *string { return &c.Audit.Syslog }, checkSyslog),
 		},
 		{
 			Path: "audit.syslog.ca", Type: TypeFile,
@@ -113,7 +114,17 @@ func auditSettings() []Setting {
 func checkWebhook(v string) error {
 	u, err := url.Parse(v)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "" {
-		return fmt.Errorf("this is not of the form https://HOST/PATH, without a user in it")
+		return errors.New("this is not of the form https://HOST/PATH, without a user in it")
+	}
+	return nil
+}
+
+func checkSyslog(v string) error {
+	u, err := url.Parse(v)
+	local := err == nil && u.Scheme == "unix" && u.Host == "" && len(u.Path) > 1
+	remote := err == nil && slices.Contains([]string{"udp", "tcp", "tls"}, u.Scheme) && u.Hostname() != "" && u.Path == "" && u.RawQuery == "" && u.User == nil
+	if !local && !remote {
+		return errors.New("this is not of the form unix:///dev/log, udp://HOST:514, tcp://HOST:601 or tls://HOST:6514")
 	}
 	return nil
 }

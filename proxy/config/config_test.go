@@ -73,6 +73,12 @@ metrics: {address: "127.0.0.1:9100", profiling: true}
 tracing: {endpoint: "https://traces.example/otlp/v1/traces", sample_ratio: 0.25, headers: ["X-Key=one=two"], ca: ca.pem, service_name: seal}
 readiness: {key_service: false}
 log: {level: debug, format: json}
+audit:
+  required: true
+  file: {path: audit.log, max_size: 1MiB, max_age: 1h, keep: 7, keep_for: 720h}
+  stdout: true
+  syslog: {address: "tls://log.example:6514", ca: syslog.pem}
+  webhook: {url: "https://hook.example/x", token: hidden-token-0001, ca: hook.pem, queue: queue, queue_size: 2MiB}
 data_dir: /var/lib/bucketseal
 master_key_file: ../master.key
 `
@@ -112,6 +118,11 @@ func TestEverySettingOfAFileIsRead(t *testing.T) {
 			Drain: 10 * time.Second, Shutdown: time.Minute, ReadHeader: 5 * time.Second, Idle: 2 * time.Minute, MaxHeader: 128 << 10,
 			MaxClockSkew: 5 * time.Minute, UpstreamHeader: 30 * time.Second, RuleLease: 500 * time.Millisecond,
 			MaxRequests: 300, QueueWait: 2 * time.Second, MaxConnections: 5000, MaxConnectionsPerClient: 100, Stall: 20 * time.Second,
+		},
+		Audit: Audit{
+			Required: true, File: AuditFile{Path: "/etc/seal/audit.log", MaxSize: 1 << 20, MaxAge: time.Hour, Keep: 7, KeepFor: 720 * time.Hour}, Stdout: true,
+			Syslog: "tls://log.example:6514", SyslogCA: "/etc/seal/syslog.pem",
+			Webhook: AuditWebhook{URL: "https://hook.example/x", Token: NewSecret("hidden-token-0001"), CA: "/etc/seal/hook.pem", Queue: "/etc/seal/queue", QueueSize: 2 << 20},
 		},
 		Log: Log{Level: slog.LevelDebug, Format: "json"}, MetricsAddress: "127.0.0.1:9100", Profiling: true,
 		Tracing: Tracing{SampleRatio: 0.25, Headers: []TracingHeader{{"X-Key", NewSecret("one=two")}}, CA: "/etc/seal/ca.pem", Service: "seal"}, Access: identity.Access{Unrestricted: true}, DataDir: "/var/lib/bucketseal", MasterKeyFile: "/etc/master.key",

@@ -14,6 +14,7 @@ import (
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/client"
 	kmsconfig "github.com/bucketseal/bucketseal/kms/config"
+	"github.com/bucketseal/bucketseal/kms/server"
 	"github.com/bucketseal/bucketseal/proxy/config"
 )
 
@@ -27,7 +28,9 @@ type Keys struct {
 	// local is the service if its keys are in this process, else nil.
 	local *kms.Local
 	// remote is the client of a key server, nil if the keys are in this process.
-	remote  *client.Client
+	remote *client.Client
+	// Audit gets a line for each request of others to these keys; nil for none.
+	Audit   server.Auditor
 	closers []func()
 }
 

@@ -11,6 +11,8 @@ import (
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/cli"
 	"github.com/bucketseal/bucketseal/kms"
+	kmsconfig "github.com/bucketseal/bucketseal/kms/config"
+	"github.com/bucketseal/bucketseal/kms/server"
 	"github.com/bucketseal/bucketseal/proxy"
 	"github.com/bucketseal/bucketseal/proxy/certs"
 	"github.com/bucketseal/bucketseal/proxy/config"
@@ -21,20 +23,34 @@ import (
 // signed as soon as there is a key, begins a new file where somebody has moved the former
 // when the process gets a SIGHUP, and registers its metrics. stop is called before the key
 // service ends.
-func openAudit(a *cli.App, c *config.Config, files *certs.Watcher, keys kms.Service, o *proxy.Options, log *slog.Logger) (stop func(), err error) {
+func openAudit(a *cli.App, c *config.Config, files *certs.Watcher, keys *build.Keys, o *proxy.Options, log *slog.Logger) (stop func(), err error) {
 	l, err := build.OpenAudit(a, c, files, log)
 	if err != nil || l == nil {
 		return func() {}, err
 	}
-	o.Audit = l
-	return tendAudit(l, c, keys, o.Metrics, log), nil
+	o.Audit, keys.Audit = l, l
+	o.Metrics.MustRegister(auditMetrics(l)...)
+	return tendAudit(l, keys, lifecycle.SystemKey, c.Deployment, log), nil
 }
 
-func tendAudit(l *build.Audit, c *config.Config, keys kms.Service, registry prometheus.Registerer, log *slog.Logger) (stop func()) {
-	registry.MustRegister(auditMetrics(l)...)
+// openKMSAudit is openAudit for a key server alone. The log's key is sealed under a KMS key of
+// its own.
+func openKMSAudit(c *kmsconfig.Config, keys kms.Service, log *slog.Logger) (account server.Auditor, stop func(), err error) {
+	l, err := build.OpenKMSAudit(c, log)
+	if err != nil || l == nil {
+		return nil, func() {}, err
+	}
+	if err := server.CreateKeys(context.Background(), keys, []string{build.AuditKey}); err != nil {
+		log.Warn("the audit log's key cannot be created yet", "key", build.AuditKey, "error", err)
+	}
+	return l, tendAudit(l, keys, build.AuditKey, "default", log), nil
+}
+
+// tendAudit does what openAudit says, with a key that is sealed under kmsKey.
+func tendAudit(l *build.Audit, keys kms.Service, kmsKey, deployment string, log *slog.Logger) (stop func()) {
 	hup, stopHangups := hangups()
 	ctx, end := context.WithCancel(context.Background())
-	go keyuse.Sign(ctx, l.Log, keys, lifecycle.SystemKey, c.Deployment, l.Sealed, log)
+	go keyuse.Sign(ctx, l.Log, keys, kmsKey, deployment, l.Sealed, log)
 	go func() {
 		for {
 			select {

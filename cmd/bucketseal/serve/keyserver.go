@@ -35,7 +35,12 @@ func KeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, file string
 		return err
 	}
 	defer keys.Close()
-	s, listener, err := newKeyServer(ctx, a, c, keys, sockets{}, false, []string{file}, load)
+	account, stopAudit, err := openKMSAudit(c, keys, log)
+	if err != nil {
+		return err
+	}
+	defer stopAudit()
+	s, listener, err := newKeyServer(ctx, a, c, keys, sockets{}, account, false, []string{file}, load)
 	if err != nil {
 		return err
 	}
@@ -55,13 +60,14 @@ func KeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, file string
 }
 
 // newKeyServer listens at c's address and serves keys there, once runKeyServer
-// is called. Files named in watch are read again, by load, when they change.
-func newKeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, keys kms.Service, inherited sockets, proxied bool, watch []string, load func() (*kmsconfig.Config, error)) (*server.Server, net.Listener, error) {
+// is called. account gets a line for each request; nil for none. Files named in watch
+// are read again, by load, when they change.
+func newKeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, keys kms.Service, inherited sockets, account server.Auditor, proxied bool, watch []string, load func() (*kmsconfig.Config, error)) (*server.Server, net.Listener, error) {
 	b := cli.ReadBuildInfo()
 	s, err := server.New(ctx, server.Options{
 		Config: c, Service: keys, Proxied: proxied, Load: carefulLoad(c, load, kmsLogger(a.Stderr, c.Log)), Watch: watch,
 		Connections: keyServerConnections(availableMemory(), openFiles()),
-		Version:     b.Version, Commit: b.Commit, ErrorLog: a.Stderr, AuditLog: a.Stdout.Writer(),
+		Version:     b.Version, Commit: b.Commit, ErrorLog: a.Stderr, AuditLog: a.Stdout.Writer(), Audit: account,
 	})
 	if err != nil {
 		return nil, nil, err

@@ -192,7 +192,7 @@ func exposeKeys(ctx context.Context, a *cli.App, c *config.Config, keys *build.K
 	if c.KMS.File != "" {
 		watch = []string{c.KMS.File}
 	}
-	s, listener, err := newKeyServer(ctx, a, keys.Settings, keys, inherited, true, watch, func() (*kmsconfig.Config, error) {
+	s, listener, err := newKeyServer(ctx, a, keys.Settings, keys, inherited, keys.Audit, true, watch, func() (*kmsconfig.Config, error) {
 		fresh, err := reload()
 		if err != nil {
 			return nil, err
