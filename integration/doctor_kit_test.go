@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"math/big"
 	"net/http"
 	"path/filepath"
@@ -127,6 +128,21 @@ func (c *clinic) mustRun(t *testing.T, args ...string) string {
 		t.Fatalf("bucketseal %v: %v\n%s", args, err, all)
 	}
 	return out
+}
+
+// page reads one of metrics.address.
+func (c *clinic) page(t *testing.T, path string) string {
+	t.Helper()
+	resp, err := http.Get("http://" + c.metrics + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
 }
 
 // recipient is somebody who could open a key backup.

@@ -39,11 +39,9 @@ func TestTheDoctorFindsNothingInAHealthyInstallationAndNamesWhatIsWrong(t *testi
 		}
 	}
 	for _, i := range slices.Concat(c.illnessesOfMinIO(t), c.illnessesOfSettings(t)) {
-		at := time.Now()
 		config, mend := i.bring()
 		d, code := c.look(t, config)
 		mend()
-		t.Log(i.want, time.Since(at))
 		if !slices.Equal(d.ids(), []string{i.want}) || code != i.code {
 			t.Errorf("%s: found %v, exit code %d\n%+v", i.want, d.ids(), code, d)
 		}
@@ -53,9 +51,7 @@ func TestTheDoctorFindsNothingInAHealthyInstallationAndNamesWhatIsWrong(t *testi
 			}
 		}
 	}
-	began := time.Now()
 	c.missesRights(t)
-	t.Log("rights", time.Since(began))
 	c.hasAKMS(t)
 	c.serverSays(t)
 	out, _, _ := c.bucketseal(t, "doctor", "--config", c.broken(t, "wide", "data_dir:", "plain_read: [\"*\"]\ndata_dir:"))
@@ -115,7 +111,11 @@ func (c *clinic) illnessesOfSettings(t *testing.T) []illness {
 		{"access.plain-read", 0, with("wide", `plain_read: [legacy, "*"]`)},
 		{"access.anonymous", 0, with("open", `allow_anonymous: ["*"]`)},
 		{"files.permissions", 1, func() (string, func()) {
-			file := filepath.Join(c.keys, "keys", defaultKey)
+			files, err := filepath.Glob(filepath.Join(c.keys, "keys", "*"))
+			if err != nil || len(files) == 0 {
+				t.Fatal("no keys", err)
+			}
+			file := files[0]
 			chmod(t, file, 0o644)
 			return c.config, func() { chmod(t, file, 0o600) }
 		}},
@@ -130,10 +130,15 @@ func (c *clinic) illnessesOfSettings(t *testing.T) []illness {
 // missesRights takes each right of the documented policy away, and has the doctor name it.
 func (c *clinic) missesRights(t *testing.T) {
 	_, policy := documentedPolicy(t)
-	for i, action := range []string{
-		"s3:CreateBucket", "s3:PutBucketVersioning", "s3:PutObject", "s3:DeleteObject",
-		"s3:ListBucket", "s3:GetBucketPolicy", "s3:GetObject", "s3:ListMultipartUploadParts",
-	} {
+	actions := []string{
+		"s3:PutObject", "s3:GetObject",
+		"s3:CreateBucket", "s3:PutBucketVersioning", "s3:DeleteObject", "s3:ListBucket", "s3:GetBucketPolicy", "s3:ListMultipartUploadParts",
+	}
+	if os.Getenv("BUCKETSEAL_LONG") == "" {
+		actions = actions[:2]
+	}
+	for i, action := range actions {
+		began := time.Now()
 		user := fmt.Sprintf("clinic-user-%d", i)
 		c.user(t, user, policy.edit(func(a, resource string) string {
 			if a == action {
@@ -142,6 +147,7 @@ func (c *clinic) missesRights(t *testing.T) {
 			return resource
 		}))
 		d, code := c.look(t, c.broken(t, user, "access_key: "+clinicUser, "access_key: "+user))
+		t.Logf("without %s: %v", action, time.Since(began))
 		ids := slices.Compact(d.ids())
 		if !slices.Equal(ids, []string{"right.missing"}) || code != 1 || !strings.Contains(d.Findings[0].What, action) {
 			t.Errorf("without %s: %+v", action, d)
@@ -177,13 +183,7 @@ func (c *clinic) hasAKMS(t *testing.T) {
 // serverSays has the running server notice by itself.
 func (c *clinic) serverSays(t *testing.T) {
 	metric := func() string {
-		resp, err := http.Get("http://" + c.metrics + "/metrics")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		body, _ := io.ReadAll(resp.Body)
-		return regexp.MustCompile(`bucketseal_findings\{id="system.lifecycle",severity="error"\} (\d)`).FindString(string(body))
+		return regexp.MustCompile(`bucketseal_findings\{id="system.lifecycle",severity="error"\} (\d)`).FindString(c.page(t, "/metrics"))
 	}
 	waits := func(want string) {
 		t.Helper()
