@@ -118,7 +118,7 @@ func (c *clinic) bucketseal(t *testing.T, args ...string) (stdout, all string, e
 	if err != nil {
 		t.Fatal(err)
 	}
-	return run(t, baseEnv(), c.dir, program, args...)
+	return run(t, baseEnv("BUCKETSEAL_DOCTOR_INTERVAL=1s"), c.dir, program, args...) // as the server
 }
 
 func (c *clinic) mustRun(t *testing.T, args ...string) string {
