@@ -30,7 +30,7 @@ type typed struct {
 // exports returns, by import path, the files in which the go command keeps what it has
 // compiled of this package and all that it imports.
 var exports = sync.OnceValues(func() (map[string]string, error) {
-	out, err := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", ".").Output()
+	out, err := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", ".", "./doctor").Output()
 	if err != nil {
 		return nil, err
 	}

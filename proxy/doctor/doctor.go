@@ -101,6 +101,8 @@ type examination struct {
 	*Doctor
 	c      *config.Config
 	report Report
+	// lost says that there is no system bucket, so that rights there tell nothing.
+	lost bool
 }
 
 // find notes a finding.

@@ -85,6 +85,7 @@ func systemLook(ctx context.Context, e *examination) {
 	case errors.Is(err, system.ErrOwnCredential):
 		e.find("upstream.credential", fmt.Sprintf("MinIO refuses the access key %q: %s", e.c.Upstream.Credentials.AccessKey, oneLine(err)))
 	case errors.Is(err, system.ErrNoBucket):
+		e.lost = true
 		e.find("system.missing", fmt.Sprintf("there is no bucket %q at MinIO", e.c.SystemBucket))
 	case err != nil:
 		e.unknown("the system bucket: " + oneLine(err))
@@ -113,6 +114,9 @@ func systemLook(ctx context.Context, e *examination) {
 
 // rightsLook looks at each right that the proxy's own credential needs.
 func rightsLook(ctx context.Context, e *examination) {
+	if e.lost {
+		return
+	}
 	missing, err := e.o.Service.SystemRights(ctx)
 	if err != nil {
 		var answer *storage.Error
@@ -154,6 +158,9 @@ func rightsLook(ctx context.Context, e *examination) {
 
 // upstreamKMSLook looks for a KMS of MinIO's own, and for rules that use it.
 func upstreamKMSLook(ctx context.Context, e *examination) {
+	if e.lost { // a trial object lies there
+		return
+	}
 	has, err := e.o.Service.HasKMS(ctx)
 	if err != nil {
 		if !isAny(err, system.ErrNoBucket, system.ErrOwnCredential, storage.ErrUnreachable) {

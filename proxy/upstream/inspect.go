@@ -19,6 +19,9 @@ import (
 // maxSettings bounds a document of a bucket's settings that is read, in bytes.
 const maxSettings = 64 << 10
 
+// noVersioning is refused by who would take a document that is right.
+const noVersioning = `<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Status>Neither</Status></VersioningConfiguration>`
+
 // SystemRights says which of the rights that the service credential needs at the system
 // bucket alone it lacks, by their names in policies. The bucket exists. Nothing is
 // changed. The errors of MayWrite, but for system.ErrOwnRights.
@@ -28,8 +31,8 @@ func (s *Service) SystemRights(ctx context.Context) (missing []string, err error
 		ask    func(context.Context) error
 	}{
 		{"s3:CreateBucket", func(ctx context.Context) error { return s.question(ctx, http.MethodPut, s.bucket, "", nil, nil) }},
-		{"s3:PutBucketVersioning", func(ctx context.Context) error { // what is no document changes nothing
-			return s.question(ctx, http.MethodPut, s.bucket, "", url.Values{"versioning": {""}}, []byte("<no/>"))
+		{"s3:PutBucketVersioning", func(ctx context.Context) error { // a status that there is not changes nothing
+			return s.question(ctx, http.MethodPut, s.bucket, "", url.Values{"versioning": {""}}, []byte(noVersioning))
 		}},
 		{"s3:PutObject", s.MayWrite},
 		{"s3:DeleteObject", s.mayDelete},

@@ -35,10 +35,12 @@ type liveHandler struct {
 	added []func(slog.Handler) slog.Handler
 }
 
+// Enabled implements slog.Handler.
 func (h liveHandler) Enabled(ctx context.Context, level slog.Level) bool {
 	return (*h.live.handler.Load()).Enabled(ctx, level)
 }
 
+// Handle implements slog.Handler.
 func (h liveHandler) Handle(ctx context.Context, r slog.Record) error {
 	inner := *h.live.handler.Load()
 	for _, add := range h.added {
@@ -47,10 +49,12 @@ func (h liveHandler) Handle(ctx context.Context, r slog.Record) error {
 	return inner.Handle(ctx, r)
 }
 
+// WithAttrs implements slog.Handler.
 func (h liveHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return h.with(func(inner slog.Handler) slog.Handler { return inner.WithAttrs(attrs) })
 }
 
+// WithGroup implements slog.Handler.
 func (h liveHandler) WithGroup(name string) slog.Handler {
 	return h.with(func(inner slog.Handler) slog.Handler { return inner.WithGroup(name) })
 }

@@ -24,8 +24,9 @@ proxy's own at MinIO, and --data-dir for the keys:
   BUCKETSEAL_ROOT_USER=user BUCKETSEAL_ROOT_PASSWORD=password \
     bucketseal server --address :8080 --upstream http://127.0.0.1:9000 --data-dir /var/lib/bucketseal
 
-SIGTERM lets running transfers finish, after limits.drain; a second one ends at once. SIGHUP, and a change of the files,
-read the certificates again, and the credentials and access of the configuration.`,
+SIGTERM lets running transfers finish, after limits.drain; a second one ends at once. SIGHUP, and a
+change of the files, read the certificates and the configuration again; most settings are taken up.
+SIGUSR2 starts the program anew and hands it the sockets: no request is lost.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.LoadConfig(cmd)

@@ -118,3 +118,46 @@ func TestAChangedCredentialAtMinIOIsSaid(t *testing.T) {
 		t.Errorf("%q", text)
 	}
 }
+
+// A plain setting is taken with the second reading, and only what can be adopted is in force.
+func TestASettingIsTakenWhenItIsReadTwice(t *testing.T) {
+	t.Parallel()
+	parse := func(text string) *config.Config {
+		c, err := config.Parse("f.yml", []byte(text), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	now := time.Now()
+	var log bytes.Buffer
+	var adopted *config.Config
+	failing := errors.New("cannot be adopted")
+	f := &follower{
+		current: parse(""), waiting: watch.Steady{For: steady, Now: func() time.Time { return now }}, log: slog.New(slog.NewTextHandler(&log, nil)),
+		adopt: func(c *config.Config) error { adopted = c; return failing },
+	}
+	fresh := parse("plain_read: [legacy]\nregion: eu-central-1\n")
+	var waits *waitsError
+	if _, err := f.take(fresh); !errors.As(err, &waits) || adopted != nil {
+		t.Fatalf("read once: %v, %v", err, adopted)
+	}
+	now = now.Add(steady)
+	if _, err := f.take(fresh); !errors.Is(err, failing) || f.current.PlainRead != nil {
+		t.Fatalf("not adopted: %v, %v", err, f.current.PlainRead)
+	}
+	failing = nil
+	if _, err := f.take(fresh); !errors.As(err, &waits) {
+		t.Fatalf("read once more: %v", err)
+	}
+	now = now.Add(steady)
+	if _, err := f.take(fresh); err != nil || len(f.current.PlainRead) != 1 || adopted.Region != "us-east-1" {
+		t.Fatalf("read twice: %v, %v", err, f.current.PlainRead)
+	}
+	if text := log.String(); !strings.Contains(text, "setting=plain_read") || !strings.Contains(text, "settings=region,upstream.region") {
+		t.Errorf("%s", text)
+	}
+	if _, err := f.take(fresh); err != nil || strings.Count(log.String(), "settings=") != 1 {
+		t.Errorf("what waits is said again: %v\n%s", err, log.String())
+	}
+}
