@@ -43,13 +43,8 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 	}
 	defer up.Close()
 	asRead := fitMachine(c, log)
-	options := build.ProxyOptions(c, up, keys, log)
 	registry := newRegistry()
-	if c.MetricsAddress != "" { // else nothing is counted
-		options.Metrics = registry
-		registerCertificates(registry, files, up, keys)
-	}
-	endTraces, err := traceRequests(c, files, &options, log)
+	options, served, endTraces, err := observed(c, files, up, keys, registry, log)
 	if err != nil {
 		return err
 	}
@@ -85,7 +80,7 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 	}
 	serving, failed := context.WithCancelCause(drained(ctx, c.Limits.Drain, handler, log))
 	defer failed(nil)
-	ended, err := exposeKeys(serving, a, c, keys, reload, failed, log)
+	ended, err := exposeKeys(serving, a, c, keys, reload, failed, served, log)
 	if err != nil {
 		return err
 	}
@@ -145,7 +140,7 @@ func serveMetrics(ctx context.Context, c *config.Config, registry *prometheus.Re
 // exposeKeys serves the embedded keys to others, if the KES configuration has an
 // address. A server that fails ends everything, by failed. ended is closed when
 // none runs any more.
-func exposeKeys(ctx context.Context, a *cli.App, c *config.Config, keys *build.Keys, reload func() (*config.Config, error), failed context.CancelCauseFunc, log *slog.Logger) (ended <-chan struct{}, err error) {
+func exposeKeys(ctx context.Context, a *cli.App, c *config.Config, keys *build.Keys, reload func() (*config.Config, error), failed context.CancelCauseFunc, served *servedKeys, log *slog.Logger) (ended <-chan struct{}, err error) {
 	done := make(chan struct{})
 	if keys.Settings == nil || keys.Settings.Address == "" {
 		close(done)
@@ -169,6 +164,7 @@ func exposeKeys(ctx context.Context, a *cli.App, c *config.Config, keys *build.K
 	if err != nil {
 		return nil, err
 	}
+	served.run(s)
 	log.Info("bucketseal key server", "address", listener.Addr().String())
 	go func() {
 		defer close(done)
