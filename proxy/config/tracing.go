@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"net/url"
 	"strconv"
 	"strings"
@@ -60,7 +62,7 @@ func tracingSettings() []Setting {
 func setTracingEndpoint(c *Config, values []string) error {
 	u, err := url.Parse(values[0])
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("this is no URL of a collector; write it as in http://collector:4318, and what authenticates in tracing.headers")
+		return errors.New("this is no URL of a collector; write it as in http://collector:4318, and what authenticates in tracing.headers")
 	}
 	c.Tracing.Endpoint = u
 	return nil
@@ -68,7 +70,7 @@ func setTracingEndpoint(c *Config, values []string) error {
 
 func setTracingRatio(c *Config, values []string) error {
 	r, err := strconv.ParseFloat(values[0], 64)
-	if err != nil || !(r >= 0 && r <= 1) {
+	if err != nil || math.IsNaN(r) || r < 0 || r > 1 {
 		return fmt.Errorf("%q is no number from 0 to 1", values[0])
 	}
 	c.Tracing.SampleRatio = r

@@ -29,6 +29,7 @@ type running struct {
 	gate    *edge.Gate
 	front   *front
 	metrics *metricsHolder
+	served  *servedKeys // nil if nothing is counted
 	// config is what is in force, as it was read: auto is 0.
 	config atomic.Pointer[config.Config]
 	doctor atomic.Pointer[doctor.Doctor] // nil before the start

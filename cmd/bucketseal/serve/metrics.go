@@ -41,15 +41,19 @@ func registerProcess(r prometheus.Registerer) {
 	r.MustRegister(info)
 }
 
-// registerCertificates shows when certificates end.
-func registerCertificates(r prometheus.Registerer, files *certs.Watcher, up *upstream.Client, keys *build.Keys) {
+// registerCertificates shows when certificates end. served is that of keys that are served
+// to others, once they are.
+func registerCertificates(r prometheus.Registerer, files *certs.Watcher, up *upstream.Client, keys *build.Keys) (served *servedKeys) {
+	served = new(servedKeys)
 	r.MustRegister(newCertificates(func() map[string]time.Time {
 		server, client := files.Expires()
 		keyServer, keyClient := keys.Expires()
 		return map[string]time.Time{
 			"server": server, "upstream_client": client, "upstream": up.Expires(), "key_server": keyServer, "key_client": keyClient,
+			"key_listener": served.expires(),
 		}
 	}))
+	return served
 }
 
 // tendKeys has the keys of this process looked after until ctx ends, and shows whether

@@ -52,6 +52,12 @@ func (d documented) row() string {
 // everyMetric registers all that a proxy may have, and returns what it is.
 func everyMetric(t *testing.T) []documented {
 	t.Helper()
+	return everything(t).list(t)
+}
+
+// everything registers all that a proxy may have.
+func everything(t *testing.T) *inventory {
+	t.Helper()
 	r := &inventory{Registry: prometheus.NewRegistry()}
 	registerProcess(r)
 	endpoint, _ := url.Parse("http://127.0.0.1:1")
@@ -89,7 +95,32 @@ func everyMetric(t *testing.T) []documented {
 	if _, err := tendKeys(t.Context(), keys, r, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
-	return r.list(t)
+	return r
+}
+
+// mostOthers is how many series there may be beside those of requests, which package intake
+// holds to 1,500: together, a proxy has at most 2,000.
+const mostOthers = 500
+
+func TestTheOtherSeriesAreFew(t *testing.T) {
+	t.Parallel()
+	families, err := everything(t).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const later = 25 // of certificates, of clocks, and of the first sweep
+	n := later
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			n += 1 + len(m.GetHistogram().GetBucket()) + 2*len(m.GetSummary().GetQuantile())
+			if m.GetHistogram() != nil {
+				n += 2
+			}
+		}
+	}
+	if t.Logf("%d series", n); n > mostOthers {
+		t.Errorf("%d series, more than %d", n, mostOthers)
+	}
 }
 
 var descText = regexp.MustCompile(`^Desc\{fqName: "([^"]+)", help: "((?:[^"\\]|\\.)*)", (?:unit: "[^"]*", )?constLabels: \{([^}]*)\}, variableLabels: \{([^}]*)\}\}$`)

@@ -49,13 +49,8 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 	}
 	defer up.Close()
 	asRead := fitMachine(c, log)
-	options := build.ProxyOptions(c, up, keys, log)
 	registry := newRegistry()
-	if c.MetricsAddress != "" { // else nothing is counted
-		options.Metrics = registry
-		registerCertificates(registry, files, up, keys)
-	}
-	endTraces, err := traceRequests(c, files, &options, log)
+	options, served, endTraces, err := observed(c, files, up, keys, registry, log)
 	if err != nil {
 		return err
 	}
@@ -77,7 +72,7 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 	options.Gate.Register(registry)
 	front.listener.Register(registry)
 	r := &running{
-		logs: live, log: log, keys: keys, handler: handler, gate: options.Gate, front: front,
+		logs: live, log: log, keys: keys, handler: handler, gate: options.Gate, front: front, served: served,
 		metrics: &metricsHolder{registry: registry, handler: handler, inherited: inherited, log: log},
 	}
 	r.config.Store(asRead)
@@ -109,7 +104,7 @@ func (r *running) run(ctx context.Context, a *cli.App, c *config.Config, up *ups
 	}
 	serving, failed := context.WithCancelCause(r.drained(ctx))
 	defer failed(nil)
-	exposed, err := exposeKeys(serving, a, c, keys, inherited, reload, failed, r.log)
+	exposed, err := exposeKeys(serving, a, c, keys, inherited, reload, failed, r.served, r.log)
 	if err != nil {
 		return err
 	}
@@ -182,7 +177,7 @@ func (r *running) drained(ctx context.Context) context.Context {
 
 // exposeKeys serves the embedded keys to others, if the KES configuration has an
 // address. A server that fails ends everything, by failed.
-func exposeKeys(ctx context.Context, a *cli.App, c *config.Config, keys *build.Keys, inherited sockets, reload func() (*config.Config, error), failed context.CancelCauseFunc, log *slog.Logger) (exposed, error) {
+func exposeKeys(ctx context.Context, a *cli.App, c *config.Config, keys *build.Keys, inherited sockets, reload func() (*config.Config, error), failed context.CancelCauseFunc, served *servedKeys, log *slog.Logger) (exposed, error) {
 	done := make(chan struct{})
 	if keys.Settings == nil || keys.Settings.Address == "" {
 		close(done)
@@ -206,6 +201,7 @@ func exposeKeys(ctx context.Context, a *cli.App, c *config.Config, keys *build.K
 	if err != nil {
 		return exposed{}, err
 	}
+	served.run(s)
 	log.Info("bucketseal key server", "address", listener.Addr().String())
 	go func() {
 		defer close(done)
