@@ -302,9 +302,11 @@ func TestLifeOfAKeyInAFolder(t *testing.T) {
 	l.lose(t)
 }
 
-// The same with the keys in AWS Secrets Manager.
+// The same with the keys in AWS Secrets Manager, whose copies in memory are looked at every four
+// seconds.
 func TestLifeOfAKeyInSecretsManager(t *testing.T) {
 	t.Parallel()
+	needsTime(t)
 	addr := moto(t)
 	const region = "eu-west-3"
 	store := writeFile(t, t.TempDir(), "kes.yml", []byte(secretsStore("http://"+addr, region, "kmskey: "+motoKey(t, addr, region), "prefix: life/")))
