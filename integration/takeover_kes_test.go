@@ -55,14 +55,16 @@ func TestTakeOverOfAMinIOWithOurKeyServer(t *testing.T) {
 	}
 	raw.bucketEncryption(t, http.MethodDelete, "ruled").wantStatus(t, http.StatusNoContent)
 
-	// Without its KMS, MinIO cannot read what it encrypted: it stays, and nothing is lost.
-	if err := k.stop(10 * time.Second); err != nil {
-		t.Error(err)
+	if os.Getenv("BUCKETSEAL_LONG") != "" { // MinIO is asked for a quarter of a minute
+		// Without its KMS, MinIO cannot read what it encrypted: it stays, and nothing is lost.
+		if err := k.stop(10 * time.Second); err != nil {
+			t.Error(err)
+		}
+		if out, err := m.command(t, "object", "encrypt", "--bucket", "ruled"); err == nil || strings.Contains(out, "nothing readable is left in") {
+			t.Errorf("while the key server is away: %v %s", err, out)
+		}
+		k.start(t)
 	}
-	if out, err := m.command(t, "object", "encrypt", "--bucket", "ruled"); err == nil || strings.Contains(out, "nothing readable is left in") {
-		t.Errorf("while the key server is away: %v %s", err, out)
-	}
-	k.start(t)
 	if out := m.takeOver(t, "--bucket", "*"); !strings.Contains(out, "encrypted by MinIO") {
 		t.Errorf("taken over: %s", out)
 	}
