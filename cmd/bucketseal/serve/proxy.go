@@ -45,7 +45,7 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 	asRead := fitMachine(c, log)
 	registry := newRegistry()
 	options := build.ProxyOptions(c, up, keys, log)
-	options.Metrics = registry
+	options.Metrics, options.AuditRewrap = registry, auditRewrap(log)
 	handler, err := proxy.New(options)
 	if err != nil {
 		return err
