@@ -35,7 +35,7 @@ func TestWhoMayStartBatchJobs(t *testing.T) {
 	wantAdminError(t, stage.ask(testRoot, http.MethodPost, start, []byte(job)), 502, "InternalError")
 
 	stage = newAdminStage(t, answering(http.StatusBadRequest, invalidJob))
-	wantAdminError(t, stage.ask(testRoot, http.MethodPost, start, []byte(strings.Replace(job, "default-key", "bucketseal-system", 1))), 403, "AccessDenied")
+	wantAdminError(t, stage.ask(testRoot, http.MethodPost, start, []byte(strings.Replace(job, "default-key", "bucketseal-system", 1))), 403, "kms:NotAuthorized")
 	w := stage.ask(testRoot, http.MethodPost, start, []byte(job+"  colour: red\n"))
 	wantAdminError(t, w, 400, "XMinioAdminInvalidArgument")
 	if !strings.Contains(w.Body.String(), "keyrotate.colour") {

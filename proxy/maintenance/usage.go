@@ -52,7 +52,7 @@ type Count struct {
 }
 
 // Usage is what a scan found. What lies in the system bucket is counted by the bucket's name
-// and no mode, in a scan of all buckets. It says nothing of what was written after it began.
+// and no mode, in a scan of all buckets for all KMS keys or the one of the proxies. It says nothing of what was written after it began.
 type Usage struct {
 	Began, Ended time.Time
 	// SystemBucket is the name that what the proxies keep for themselves is counted by.
@@ -93,7 +93,7 @@ func (k *Keeper) Usage(ctx context.Context, o *UsageOf) (*Usage, error) {
 			return nil, err
 		}
 	}
-	if len(o.Buckets) == 0 {
+	if len(o.Buckets) == 0 && (o.Key == "" || o.Key == k.ownKey()) {
 		if err := u.system(ctx); err != nil {
 			return nil, err
 		}
