@@ -65,6 +65,7 @@ type sighting struct {
 func (j *Jobs) Run(ctx context.Context) {
 	var work sync.WaitGroup
 	defer work.Wait()
+	failing := false // said once until it is over
 	for {
 		select {
 		case <-ctx.Done():
@@ -72,9 +73,11 @@ func (j *Jobs) Run(ctx context.Context) {
 		case <-j.kick:
 		case <-time.After(j.o.Poll):
 		}
-		if err := j.look(ctx, &work); err != nil && ctx.Err() == nil {
-			j.o.Logger.Warn("cannot look for batch jobs", "error", err)
+		err := j.look(ctx, &work)
+		if err != nil && ctx.Err() == nil && !failing {
+			j.o.Logger.Warn("cannot look for batch jobs; it is tried again", "error", err)
 		}
+		failing = err != nil
 	}
 }
 

@@ -106,7 +106,7 @@ func (k *Keeper) Rewrap(ctx context.Context, o *Rewrap) (RewrapTotal, error) {
 			return r.total, err
 		}
 	}
-	if err := r.system(ctx); err != nil || o.Key == k.o.System.Key() {
+	if err := r.system(ctx); err != nil || o.Key == k.ownKey() {
 		return r.total, err
 	}
 	buckets, err := k.bucketsOf(ctx, o.Buckets)

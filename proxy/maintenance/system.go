@@ -72,6 +72,9 @@ func (k *Keeper) systemName(name string) sse.Name {
 	return sse.Name{Bucket: k.o.SystemBucket, Key: name}
 }
 
+// ownKey is the KMS key that system objects lie under.
+func (k *Keeper) ownKey() string { return k.o.System.Key() }
+
 // eachSystem calls f for each page of the system bucket, without what is not sealed.
 func (k *Keeper) eachSystem(ctx context.Context, f func([]systemObject) error) error {
 	for after := ""; ; {
@@ -108,7 +111,7 @@ func (k *Keeper) look(ctx context.Context, s *systemObject) (err error) {
 
 // system does the objects of the system bucket, if they are in scope.
 func (r *rewrap) system(ctx context.Context) error {
-	own := r.keeper.o.System.Key()
+	own := r.keeper.ownKey()
 	switch {
 	case r.o.Key == own && r.o.To != "" && r.o.To != own:
 		return fmt.Errorf("what the proxies keep for themselves stays under %q: %w", own, keyring.ErrNotRewrapped)
@@ -180,7 +183,7 @@ func (r *rewrap) systemInScope(s *systemObject, newest uint32) bool {
 	if r.o.OlderThan > 0 {
 		limit = min(limit, r.o.OlderThan)
 	}
-	return s.under.KMSKey == r.keeper.o.System.Key() && s.under.Version < limit
+	return s.under.KMSKey == r.keeper.ownKey() && s.under.Version < limit
 }
 
 // systemOne seals one object anew, several times where what fails may pass, or where somebody
@@ -230,7 +233,7 @@ func (r *rewrap) reseal(ctx context.Context, s *systemObject, newest uint32) (ve
 
 // systemReport reports an object that was sealed anew, or could not be.
 func (r *rewrap) systemReport(s *systemObject, done Rewrapped) {
-	own := r.keeper.o.System.Key()
+	own := r.keeper.ownKey()
 	done.Name, done.System = r.keeper.systemName(s.note.Name), true
 	done.FromKey, done.FromVersion, done.ToKey = s.under.KMSKey, s.under.Version, own
 	r.report(done)

@@ -87,6 +87,7 @@ var mappedElsewhere = map[string]string{
 	"takeover.ErrEncryptedTwice":  "only the command line gets it",
 	"verify.ErrNoBucket":          "only the command line gets it",
 	"system.ErrConflict":          "of system objects: RulesBackend translates it",
+	"system.ErrUnknownLayout":     "only re-wraps get it, and report it",
 }
 
 // unexportedToo are the packages whose own sentinels clients may get.

@@ -60,6 +60,7 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 		return err
 	}
 	defer stopAudit()
+	options.AuditRewrap = auditRewrap(options.Audit, log)
 	handler, err := proxy.New(options)
 	if err != nil {
 		return err
