@@ -14,6 +14,8 @@ LINT_PKG      := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 LINT_VERSION  := v2.15.0
 FUMPT_PKG     := mvdan.cc/gofumpt
 FUMPT_VERSION := v0.12.0
+NFPM_PKG      := github.com/goreleaser/nfpm/v2/cmd/nfpm
+NFPM_VERSION  := v2.48.0
 
 # `make run`: where the two servers listen, and where they keep their data.
 PROXY_ADDRESS ?= 127.0.0.1:8080
@@ -118,6 +120,11 @@ profile: build $(BIN)/minio ## Profile bucketseal under LOAD (get-4k, put-1m, li
 microbench: ## Run the benchmarks of packages, for benchstat (BENCH=pattern, COUNT=times)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count '$(COUNT)' $(UNIT)
 
+# Archives, packages, bills of materials and checksums, into dist/. TARGETS chooses, as in TARGETS=linux/amd64.
+.PHONY: release
+release: $(BIN)/nfpm ## Build a release of this commit into dist/ (TARGETS=linux/amd64 to choose)
+	$(GO) run ./release build -nfpm '$(BIN)/nfpm' $(if $(TARGETS),-targets '$(TARGETS)')
+
 .PHONY: tools
 tools: $(BIN)/minio $(BIN)/mc $(BIN)/golangci-lint $(BIN)/gofumpt ## Install the pinned tools into .bin/
 
@@ -137,4 +144,5 @@ endef
 $(eval $(call tool,minio,$(MINIO_PKG),$(MINIO_VERSION)))
 $(eval $(call tool,mc,$(MC_PKG),$(MC_VERSION)))
 $(eval $(call tool,golangci-lint,$(LINT_PKG),$(LINT_VERSION)))
+$(eval $(call tool,nfpm,$(NFPM_PKG),$(NFPM_VERSION)))
 $(eval $(call tool,gofumpt,$(FUMPT_PKG),$(FUMPT_VERSION)))

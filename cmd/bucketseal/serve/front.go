@@ -7,8 +7,8 @@ import (
 	"fmt"
 	stdlog "log"
 	"log/slog"
-	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
@@ -33,6 +33,8 @@ type front struct {
 	server   *http.Server
 	shutdown time.Duration
 	log      *slog.Logger
+	hup      <-chan os.Signal
+	reload   func() // for each hup
 	stop     func() // ends the watching of certificates
 }
 
@@ -58,9 +60,9 @@ func newFront(ctx context.Context, c *config.Config, files *certs.Watcher, log *
 		stop()
 		return nil, err
 	}
-	go files.Watch(watch, certPoll, hup)
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", c.Address)
+	f.hup, f.reload = hup, func() { files.Reload(true) }
+	go files.Watch(watch, certPoll, nil)
+	listener, err := listen(ctx, socketS3, c.Address)
 	if err != nil {
 		stop()
 		return nil, fmt.Errorf("address: %w", err)
@@ -98,6 +100,7 @@ func (f *front) close() {
 // Proxy answers requests until ctx ends, and then lets those that run finish
 // within the limit. What is left is cut off.
 func (f *front) serve(ctx context.Context, handler http.Handler) error {
+	go findSupervisor(f.log).onHangup(ctx, f.hup, f.reload)
 	f.server.Handler = edge.Handler(handler)
 	f.server.TLSConfig = f.tls
 	failed := make(chan error, 2)

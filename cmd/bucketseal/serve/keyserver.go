@@ -51,6 +51,7 @@ func KeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, file string
 	tending, stopTending := context.WithCancel(ctx)
 	defer stopTending()
 	go tender.Run(tending)
+	defer findSupervisor(log).serving(ctx, keyServerEnd)()
 	return runKeyServer(ctx, s, listener, hup, log)
 }
 
@@ -66,8 +67,7 @@ func newKeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, keys kms
 	if err != nil {
 		return nil, nil, err
 	}
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", c.Address)
+	listener, err := listen(ctx, socketKeys, c.Address)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: address: %w", c.Name, err)
 	}
@@ -96,18 +96,11 @@ func hangups() (hup <-chan os.Signal, stop func()) {
 func runKeyServer(ctx context.Context, s *server.Server, listener net.Listener, hup <-chan os.Signal, log *slog.Logger) error {
 	reloading, stop := context.WithCancel(ctx)
 	defer stop()
-	go func() {
-		for {
-			select {
-			case <-reloading.Done():
-				return
-			case <-hup:
-				if err := s.Reload(reloading); err != nil && !errors.Is(err, context.Canceled) {
-					log.Error("the configuration in force stays", "error", err)
-				}
-			}
+	go findSupervisor(log).onHangup(reloading, hup, func() {
+		if err := s.Reload(reloading); err != nil && !errors.Is(err, context.Canceled) {
+			log.Error("the configuration in force stays", "error", err)
 		}
-	}()
+	})
 	return s.Serve(ctx, listener)
 }
 

@@ -51,8 +51,7 @@ type metricsServer struct {
 // the client certificate that the S3 address may want; ready that of readiness, in
 // words besides.
 func newMetricsServer(ctx context.Context, c *config.Config, r *prometheus.Registry, health http.Handler, ready http.HandlerFunc) (*metricsServer, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", c.MetricsAddress)
+	l, err := listen(ctx, socketMetrics, c.MetricsAddress)
 	if err != nil {
 		return nil, fmt.Errorf("metrics.address: %w", err)
 	}

@@ -82,6 +82,7 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 		return err
 	}
 	logStart(c, up, keys, front, log)
+	defer findSupervisor(log).serving(ctx, c.Limits.Drain+c.Limits.Shutdown+spareTime)()
 	err = front.serve(serving, handler)
 	if err == nil && ctx.Err() == nil { // nobody asked for the end
 		err = context.Cause(serving)
