@@ -15,7 +15,7 @@ LINT_VERSION  := v2.15.0
 FUMPT_PKG     := mvdan.cc/gofumpt
 FUMPT_VERSION := v0.12.0
 NFPM_PKG      := github.com/goreleaser/nfpm/v2/cmd/nfpm
-NFPM_VERSION  := v2.48.0
+NFPM_VERSION  := v2.45.0
 
 # `make run`: where the two servers listen, and where they keep their data.
 PROXY_ADDRESS ?= 127.0.0.1:8080

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	stdlog "log"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"time"
@@ -28,14 +29,15 @@ const park = time.Second
 
 // front is the listener, the certificate and the HTTP server before a handler.
 type front struct {
-	listener *edge.Listener
-	tls      *tls.Config // nil for plain HTTP
-	server   *http.Server
-	shutdown time.Duration
-	log      *slog.Logger
-	hup      <-chan os.Signal
-	reload   func() // for each hup
-	stop     func() // ends the watching of certificates
+	listener  *edge.Listener
+	tls       *tls.Config // nil for plain HTTP
+	server    *http.Server
+	shutdown  time.Duration
+	log       *slog.Logger
+	newcomers newcomers
+	hup       <-chan os.Signal
+	reload    func() // for each hup
+	stop      func() // ends the watching of certificates
 }
 
 // newFront listens. Files are watched until close is called.
@@ -52,9 +54,9 @@ func newFront(ctx context.Context, c *config.Config, files *certs.Watcher, log *
 			ErrorLog:          stdlog.New(logs.HTTP(log), "", 0),
 			HTTP2:             http2Limits(c.Limits),
 			ConnContext:       edge.ConnContext,
-			ConnState:         edge.ConnState,
 		},
 	}
+	f.server.ConnState = f.newcomers.connState
 	var err error
 	if f.tls, err = build.FrontTLS(c.TLS, files); err != nil {
 		stop()
@@ -119,7 +121,12 @@ func (f *front) serve(ctx context.Context, handler http.Handler) error {
 	f.log.Info("ending: running transfers may finish", "limit", f.shutdown)
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.shutdown)
 	defer cancel()
+	_ = f.listener.Close()
+	f.newcomers.wait(limit, newcomerTime)
 	err := f.server.Shutdown(limit)
+	if errors.Is(err, net.ErrClosed) { // the listener, before
+		err = nil
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		f.log.Warn("transfers that were still running are cut off", "limit", f.shutdown)
 		err = f.server.Close()
