@@ -55,6 +55,16 @@ func (t target) program() string {
 	return "bucketseal"
 }
 
+// checkOut clones the commit that is checked out at src, with its tags. So what is not
+// committed is in no release, and a work tree of another repository will do: Go tells the
+// revision of none.
+func checkOut(ctx context.Context, src, to string) (string, error) {
+	if said, err := exec.CommandContext(ctx, "git", "clone", "--quiet", "--", src, to).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("git clone: %w: %s", err, said)
+	}
+	return to, nil
+}
+
 // errNoRevision is a build that does not say what it was made from.
 var errNoRevision = errors.New("a release is built from a clean git checkout, and git told nothing of this one")
 

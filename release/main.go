@@ -1,4 +1,4 @@
-// Command release builds what a release consists of: static binaries in archives, .deb
+// Command release builds what a release of the checked out commit consists of: static binaries in archives, .deb
 // and .rpm packages, an SPDX bill of materials and the licences of each binary, the notes
 // of the version, and checksums of all. The same commit gives the same bytes, wherever
 // it is checked out. `make release` runs it.
@@ -89,6 +89,9 @@ func release(ctx context.Context, f flags) error {
 		return err
 	}
 	defer os.RemoveAll(work)
+	if src, err = checkOut(ctx, src, filepath.Join(work, "src")); err != nil {
+		return err
+	}
 
 	var notes string
 	for name := range strings.SplitSeq(f.targets, ",") {
@@ -103,6 +106,7 @@ func release(ctx context.Context, f flags) error {
 		if notes, err = notesOf(src, b.version); err != nil {
 			return err
 		}
+		fmt.Println(b.name(), b.sha256)
 		if err := deliver(ctx, src, out, f.nfpm, notes, b); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
