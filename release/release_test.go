@@ -62,11 +62,15 @@ func TestTheSameCommitGivesTheSameBytes(t *testing.T) {
 	}
 	var sums [2]map[string]string
 	var dist string
-	for i, folder := range []string{"a", "another/place"} {
+	first := checkout(t, "a")
+	second := filepath.Join(t.TempDir(), "another", "place")
+	if said, err := exec.Command("git", "clone", "-q", first, second).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	for i, src := range []string{first, second} {
 		if i > 0 && os.Getenv("BUCKETSEAL_LONG") != "" {
 			t.Setenv("GOCACHE", t.TempDir())
 		}
-		src := checkout(t, folder)
 		dist = filepath.Join(t.TempDir(), "dist")
 		if err := release(t.Context(), flags{src: src, out: dist, nfpm: nfpm, targets: targets}); err != nil {
 			t.Fatal(err)

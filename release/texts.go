@@ -30,7 +30,7 @@ func noticeText(modules []*module) string {
 		"Licences of the software that it contains are in THIRD_PARTY_LICENSES.\n")
 	for _, m := range modules {
 		for _, name := range slices.Sorted(maps.Keys(m.notices)) {
-			fmt.Fprintf(&b, "\n%s\nNotice of %s\n%[1]s\n\n%s\n", strings.Repeat("-", 80), m.title(), strings.TrimRight(m.notices[name], "\n"))
+			fmt.Fprintf(&b, "\n%s\nNotice of %s\n%[1]s\n\n%[3]s\n", strings.Repeat("-", 80), m.title(), strings.TrimRight(m.notices[name], "\n"))
 		}
 	}
 	return b.String()

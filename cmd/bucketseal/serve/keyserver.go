@@ -40,7 +40,7 @@ func KeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, file string
 		return err
 	}
 	b := cli.ReadBuildInfo()
-	log.Info("bucketseal key server", "version", b.Version, "commit", b.Commit, "address", listener.Addr().String(), "keystore", keys.Where, "config", file)
+	log.Info("bucketseal key server", "version", b.Version, "commit", b.Commit, "fips", b.FIPS, "address", listener.Addr().String(), "keystore", keys.Where, "config", file)
 	if _, inMemory := c.KeyStore.(*kmsconfig.Mem); inMemory {
 		log.Warn("keys are kept in memory only: when this process ends they are lost, and everything sealed under them")
 	}

@@ -178,7 +178,7 @@ func exposeKeys(ctx context.Context, a *cli.App, c *config.Config, keys *build.K
 // way or stays readable.
 func logStart(c *config.Config, up *upstream.Client, keys *build.Keys, front *front, log *slog.Logger) {
 	b := cli.ReadBuildInfo()
-	log.Info("bucketseal server", "version", b.Version, "commit", b.Commit, "address", front.listener.Addr().String(),
+	log.Info("bucketseal server", "version", b.Version, "commit", b.Commit, "fips", b.FIPS, "address", front.listener.Addr().String(),
 		"tls", c.TLS.Enabled(), "upstream", c.Upstream.Endpoint.String(), "auto_encryption", string(c.AutoEncryption), "keys", keys.Where,
 		"max_requests", c.Limits.MaxRequests, "max_connections", c.Limits.MaxConnections, "max_http2_connections", c.Limits.MaxHTTP2Connections)
 	if addr, ok := front.listener.Addr().(*net.TCPAddr); ok && !c.TLS.Enabled() && !addr.IP.IsLoopback() {

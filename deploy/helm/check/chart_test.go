@@ -263,7 +263,7 @@ func TestChartCarriesTheRulesAndTheDashboard(t *testing.T) {
 		}
 		copied, err := os.ReadFile(filepath.Join(chart, "files", name))
 		if err != nil || !bytes.Equal(copied, original) {
-			t.Errorf("files/%s is not deploy/observability/%s: make chart-files (%v)", name, name, err)
+			t.Errorf("files/%s is not deploy/observability/%s: make chart-docs (%v)", name, name, err)
 		}
 	}
 }
