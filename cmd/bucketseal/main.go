@@ -21,6 +21,9 @@ func main() {
 	// Once the first signal has begun a graceful end, a second one ends at once.
 	context.AfterFunc(ctx, stop)
 	environ, err := cli.WithCredentials(os.Environ())
+	if err == nil {
+		err = cli.CheckFIPS()
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bucketseal:", err)
 		os.Exit(1)
