@@ -17,11 +17,12 @@ import (
 // supervised is a proxy under a supervisor as systemd is one: the supervisor holds the
 // socket, and is told how the server is.
 type supervised struct {
-	socket *os.File
-	notify *net.UnixConn
-	env    []string
-	args   []string
-	log    string
+	address string
+	socket  *os.File
+	notify  *net.UnixConn
+	env     []string
+	args    []string
+	log     string
 }
 
 // start starts the server and waits until it says that it serves.
@@ -81,23 +82,7 @@ func TestARestartUnderASupervisorRefusesNobody(t *testing.T) {
 	s.client().put(t, bucket, "k", []byte("data"), nil).wantStatus(t, http.StatusOK)
 	s.seal.kill()
 
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	socket, err := listener.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener.Close()
-	defer socket.Close()
-	dir := t.TempDir()
-	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer notify.Close()
-	v := superviseSeal(t, s, dir, socket, notify)
+	v := superviseSeal(t, s)
 	server := v.start(t)
 
 	v.hears(t, "WATCHDOG=1")
@@ -114,7 +99,7 @@ func TestARestartUnderASupervisorRefusesNobody(t *testing.T) {
 					return
 				default:
 				}
-				resp, err := client.Get("http://" + listener.Addr().String() + "/minio/health/live")
+				resp, err := client.Get("http://" + v.address + "/minio/health/live")
 				if err != nil {
 					failed.Store(err.Error(), true)
 					continue
@@ -144,20 +129,36 @@ func TestARestartUnderASupervisorRefusesNobody(t *testing.T) {
 	// A socket that nobody would serve is named, and not left with its clients waiting.
 	cmd := exec.Command("/bin/sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`}, v.args...)...)
 	cmd.Env = append([]string{"LISTEN_FDS=1", "LISTEN_FDNAMES=bucketseal.socket"}, v.env...)
-	cmd.ExtraFiles = []*os.File{socket}
+	cmd.ExtraFiles = []*os.File{v.socket}
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "FileDescriptorName=") {
 		t.Errorf("%v: %s", err, out)
 	}
 }
 
 // superviseSeal returns how a proxy like s's starts under a supervisor.
-func superviseSeal(t *testing.T, s *stack, dir string, socket *os.File, notify *net.UnixConn) *supervised {
+func superviseSeal(t *testing.T, s *stack) *supervised {
 	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close() // the copy stays
+	socket, err := listener.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { socket.Close() })
+	dir := t.TempDir()
+	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { notify.Close() })
 	credentials := filepath.Join(dir, "credentials")
 	if err := os.Mkdir(credentials, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	v := &supervised{socket: socket, notify: notify, log: filepath.Join(dir, "seal.log")}
+	v := &supervised{address: listener.Addr().String(), socket: socket, notify: notify, log: filepath.Join(dir, "seal.log")}
 	if err := os.WriteFile(filepath.Join(credentials, "BUCKETSEAL_ROOT_PASSWORD"), []byte(rootPassword+"\n"), 0o400); err != nil {
 		t.Fatal(err)
 	}
