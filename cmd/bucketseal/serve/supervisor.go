@@ -88,7 +88,7 @@ func (s *supervisor) tell(assignments string) {
 	}
 	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: s.socket, Net: "unixgram"})
 	if err == nil {
-		defer conn.Close()
+		defer func() { _ = conn.Close() }()
 		_ = conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
 		_, err = conn.Write([]byte(assignments))
 	}
