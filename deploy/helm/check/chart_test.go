@@ -233,7 +233,7 @@ func TestChartRefusesWhatCannotWork(t *testing.T) {
 		"no keys":                 {[]string{upstream}, "keys are needed"},
 		"no identity":             {[]string{upstream, keyServer, `{keyServer: {proxyIdentity: ""}}`}, "proxyIdentity"},
 		"no certificate":          {[]string{upstream, keyServer, `{keyServer: {tls: {existingSecret: ""}}}`}, "keyServer.tls.existingSecret"},
-		"two servers, a volume":   {[]string{upstream, keyServer, `{keyServer: {replicas: 2}}`}, "keyServer.replicas"},
+		"two servers on a volume": {[]string{upstream, keyServer, `{keyServer: {replicas: 2}}`}, "keyServer.replicas"},
 		"no issuer":               {[]string{upstream, awsKeys, `{tls: {certManager: {enabled: true}}}`}, "issuerRef"},
 		"a value that is unknown": {[]string{upstream, awsKeys, `{replicaCount: 2}`}, "replicaCount"},
 		"a wrong type":            {[]string{upstream, awsKeys, `{replicas: "2"}`}, "replicas"},
