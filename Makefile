@@ -14,6 +14,16 @@ LINT_PKG      := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 LINT_VERSION  := v2.15.0
 FUMPT_PKG     := mvdan.cc/gofumpt
 FUMPT_VERSION := v0.12.0
+NFPM_PKG      := github.com/goreleaser/nfpm/v2/cmd/nfpm
+NFPM_VERSION  := v2.45.0
+HELM_PKG      := helm.sh/helm/v3/cmd/helm
+HELM_VERSION  := v3.22.0
+ACTIONLINT_PKG      := github.com/rhysd/actionlint/cmd/actionlint
+ACTIONLINT_VERSION  := v1.7.12
+GOVULNCHECK_PKG     := golang.org/x/vuln/cmd/govulncheck
+GOVULNCHECK_VERSION := v1.9.0
+# The certified version of Go's cryptography that `make fips` builds with.
+FIPS_VERSION := v1.0.0
 
 # `make run`: where the two servers listen, and where they keep their data.
 PROXY_ADDRESS ?= 127.0.0.1:8080
@@ -118,6 +128,45 @@ profile: build $(BIN)/minio ## Profile bucketseal under LOAD (get-4k, put-1m, li
 microbench: ## Run the benchmarks of packages, for benchstat (BENCH=pattern, COUNT=times)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count '$(COUNT)' $(UNIT)
 
+# Archives, packages, bills of materials and checksums, into dist/. TARGETS chooses, as in TARGETS=linux/amd64.
+.PHONY: release
+release: $(BIN)/nfpm ## Build a release of this commit into dist/ (TARGETS=linux/amd64 to choose)
+	$(GO) run ./release build -nfpm '$(BIN)/nfpm' $(if $(TARGETS),-targets '$(TARGETS)')
+
+# Twice in different places, and compared byte by byte; the packages, the units.
+.PHONY: release-test
+release-test: $(BIN)/nfpm ## Build the release for one system twice and compare (BUCKETSEAL_LONG=1: for all)
+	NFPM_BIN='$(BIN)/nfpm' $(GO) test -count=1 -timeout 30m ./release
+
+# The tests run twice: with Go's FIPS 140-3 module on, and refusing all that it does not certify
+# (docs/fips.md says which tests are left out then, and why).
+.PHONY: fips
+fips: ## Build .bin/bucketseal-fips with certified cryptography, and run the tests with it
+	@mkdir -p $(BIN)
+	GOFIPS140=$(FIPS_VERSION) CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(BUILDVCS) -o $(BIN)/bucketseal-fips ./cmd/bucketseal
+	@$(BIN)/bucketseal-fips version --json | grep -q '"fips":"on' || { echo "the binary does not run in FIPS mode"; exit 1; }
+	GOFIPS140=$(FIPS_VERSION) GODEBUG=fips140=on $(GO) test -count=1 -timeout 20m ./sse/... ./kms/... ./proxy/... ./cmd/...
+
+# Needs the vulnerability database of vuln.go.dev, and says so where that is not reached.
+.PHONY: audit-deps
+audit-deps: $(BIN)/govulncheck ## Check licences of what is linked, and known vulnerabilities
+	$(GO) run ./release licences
+	@GOVULNCHECK='$(BIN)/govulncheck' scripts/govulncheck.sh
+
+.PHONY: workflows
+workflows: $(BIN)/actionlint ## Check the hosted workflows
+	$(BIN)/actionlint -shellcheck= -pyflakes= .github/workflows/*.yml
+
+# A module of its own: nothing of Kubernetes is in the product's go.mod.
+.PHONY: chart-test
+chart-test: build $(BIN)/helm ## Check the Helm chart with helm, Kubernetes's own types and bucketseal
+	cd deploy/helm/check && HELM_BIN='$(BIN)/helm' BUCKETSEAL_BIN='$(BIN)/bucketseal' $(GO) test -count=1 ./...
+
+.PHONY: chart-docs
+chart-docs: ## Write the values into the chart's README, and copy rules and dashboard into the chart
+	cp deploy/observability/rules.yml deploy/observability/dashboard.json deploy/helm/bucketseal/files/
+	cd deploy/helm/check && WRITE_README=1 $(GO) test -count=1 -run TestReadmeHasEveryValue ./...
+
 .PHONY: tools
 tools: $(BIN)/minio $(BIN)/mc $(BIN)/golangci-lint $(BIN)/gofumpt ## Install the pinned tools into .bin/
 
@@ -137,4 +186,8 @@ endef
 $(eval $(call tool,minio,$(MINIO_PKG),$(MINIO_VERSION)))
 $(eval $(call tool,mc,$(MC_PKG),$(MC_VERSION)))
 $(eval $(call tool,golangci-lint,$(LINT_PKG),$(LINT_VERSION)))
+$(eval $(call tool,nfpm,$(NFPM_PKG),$(NFPM_VERSION)))
+$(eval $(call tool,helm,$(HELM_PKG),$(HELM_VERSION)))
+$(eval $(call tool,actionlint,$(ACTIONLINT_PKG),$(ACTIONLINT_VERSION)))
+$(eval $(call tool,govulncheck,$(GOVULNCHECK_PKG),$(GOVULNCHECK_VERSION)))
 $(eval $(call tool,gofumpt,$(FUMPT_PKG),$(FUMPT_VERSION)))

@@ -16,12 +16,13 @@ type BuildInfo struct {
 	Time     string `json:"commit_time,omitempty"`
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
+	FIPS     string `json:"fips"` // off, on or only
 }
 
 // ReadBuildInfo returns what is known of this binary; "devel" and "unknown" stand for
 // what is not.
 func ReadBuildInfo() BuildInfo {
-	b := BuildInfo{Version: "devel", Commit: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	b := BuildInfo{Version: "devel", Commit: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, FIPS: fipsMode()}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b
@@ -48,7 +49,7 @@ func (b BuildInfo) line() string {
 	if b.Modified {
 		modified = ", modified"
 	}
-	return fmt.Sprintf("bucketseal %s (commit %s%s; %s; %s)\n", b.Version, b.Commit, modified, b.Go, b.Platform)
+	return fmt.Sprintf("bucketseal %s (commit %s%s; %s; %s%s)\n", b.Version, b.Commit, modified, b.Go, b.Platform, fipsText())
 }
 
 // VersionFlag adds --version, -v.

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	stdlog "log"
 	"log/slog"
+	"net"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -28,13 +30,16 @@ const park = time.Second
 
 // front is the listener, the certificate and the HTTP server before a handler.
 type front struct {
-	listener *edge.Listener
-	tls      *tls.Config // nil for plain HTTP
-	server   *http.Server
-	shutdown atomic.Int64 // limits.shutdown, in nanoseconds
-	closing  atomic.Bool  // each answer is the last one of its connection
-	log      *slog.Logger
-	stop     func() // ends the watching of certificates
+	listener  *edge.Listener
+	tls       *tls.Config // nil for plain HTTP
+	server    *http.Server
+	shutdown  atomic.Int64 // limits.shutdown, in nanoseconds
+	closing   atomic.Bool  // each answer is the last one of its connection
+	log       *slog.Logger
+	newcomers newcomers
+	hup       <-chan os.Signal
+	reload    func() // for each hup
+	stop      func() // ends the watching of certificates
 }
 
 // newFront listens, or takes the socket that was handed over. Files are watched until close is called.
@@ -51,16 +56,17 @@ func newFront(ctx context.Context, c *config.Config, inherited sockets, files *c
 			ErrorLog:          stdlog.New(logs.HTTP(log), "", 0),
 			HTTP2:             http2Limits(c.Limits),
 			ConnContext:       edge.ConnContext,
-			ConnState:         edge.ConnState,
 		},
 	}
 	f.shutdown.Store(int64(c.Limits.Shutdown))
+	f.server.ConnState = f.newcomers.connState
 	var err error
 	if f.tls, err = build.FrontTLS(c.TLS, files); err != nil {
 		stop()
 		return nil, err
 	}
-	go files.Watch(watch, certPoll, hup)
+	f.hup, f.reload = hup, func() { files.Reload(true) }
+	go files.Watch(watch, certPoll, nil)
 	listener, err := inherited.listen(ctx, socketS3, c.Address)
 	if err != nil {
 		stop()
@@ -113,6 +119,7 @@ func (f *front) close() {
 // Proxy answers requests until ctx ends, and then lets those that run finish
 // within the limit. What is left is cut off.
 func (f *front) serve(ctx context.Context, handler http.Handler) error {
+	go findSupervisor(f.log).onHangup(ctx, f.hup, f.reload)
 	f.server.Handler = f.lastAnswers(edge.Handler(handler))
 	f.server.TLSConfig = f.tls
 	failed := make(chan error, 2)
@@ -132,7 +139,12 @@ func (f *front) serve(ctx context.Context, handler http.Handler) error {
 	f.log.Info("ending: running transfers may finish", "limit", shutdown)
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdown)
 	defer cancel()
+	_ = f.listener.Close()
+	f.newcomers.wait(limit, newcomerTime)
 	err := f.server.Shutdown(limit)
+	if errors.Is(err, net.ErrClosed) { // the listener, before
+		err = nil
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		f.log.Warn("transfers that were still running are cut off", "limit", shutdown)
 		err = f.server.Close()

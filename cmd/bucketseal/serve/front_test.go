@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,5 +92,30 @@ func TestTransfersThatTakeTooLongAreCutOff(t *testing.T) {
 	}
 	if body, err := io.ReadAll(resp.Body); err == nil {
 		t.Errorf("the client takes %q for complete", body)
+	}
+}
+
+// net/http drops a request that it reads after the end began.
+func TestAConnectionThatWasTakenBeforeTheEndIsServed(t *testing.T) {
+	t.Parallel()
+	address, end, release, ended := slowFront(t, time.Minute)
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	time.Sleep(50 * time.Millisecond) // until it is taken
+	end()
+	time.Sleep(100 * time.Millisecond)
+	close(release)
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(conn)
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 200 ") || !strings.HasSuffix(string(answer), "ab") {
+		t.Errorf("%q, %v", answer, err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

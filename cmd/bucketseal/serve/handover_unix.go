@@ -71,7 +71,8 @@ func (h *handOver) start(ctx context.Context) (pid int, err error) {
 	}
 	files = append(files, uintptr(ready))
 	env := slices.DeleteFunc(slices.Clone(h.app.Environ), func(e string) bool {
-		return strings.HasPrefix(e, "LISTEN_") || strings.HasPrefix(e, envSuccessor+"=")
+		// The watchdog is fed by who serves: without a pid, that is the new process.
+		return strings.HasPrefix(e, "LISTEN_") || strings.HasPrefix(e, envSuccessor+"=") || strings.HasPrefix(e, "WATCHDOG_PID=")
 	})
 	env = append(env, "LISTEN_FDS="+strconv.Itoa(len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"),
 		envSuccessor+"="+strconv.Itoa(len(files)-1))

@@ -40,12 +40,17 @@ func KeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, file string
 		return err
 	}
 	defer stopAudit()
-	s, listener, err := newKeyServer(ctx, a, c, keys, sockets{}, account, false, []string{file}, load)
+	inherited, err := inheritedSockets(a)
+	if err != nil {
+		return err
+	}
+	defer inherited.close()
+	s, listener, err := newKeyServer(ctx, a, c, keys, inherited, account, false, []string{file}, load)
 	if err != nil {
 		return err
 	}
 	b := cli.ReadBuildInfo()
-	log.Info("bucketseal key server", "version", b.Version, "commit", b.Commit, "address", listener.Addr().String(), "keystore", keys.Where, "config", file)
+	log.Info("bucketseal key server", "version", b.Version, "commit", b.Commit, "fips", b.FIPS, "address", listener.Addr().String(), "keystore", keys.Where, "config", file)
 	if _, inMemory := c.KeyStore.(*kmsconfig.Mem); inMemory {
 		log.Warn("keys are kept in memory only: when this process ends they are lost, and everything sealed under them")
 	}
@@ -56,6 +61,7 @@ func KeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, file string
 	tending, stopTending := context.WithCancel(ctx)
 	defer stopTending()
 	go tender.Run(tending)
+	defer findSupervisor(log).serving(ctx, keyServerEnd)()
 	return runKeyServer(ctx, s, listener, hup, log)
 }
 
@@ -101,18 +107,11 @@ func hangups() (hup <-chan os.Signal, stop func()) {
 func runKeyServer(ctx context.Context, s *server.Server, listener net.Listener, hup <-chan os.Signal, log *slog.Logger) error {
 	reloading, stop := context.WithCancel(ctx)
 	defer stop()
-	go func() {
-		for {
-			select {
-			case <-reloading.Done():
-				return
-			case <-hup:
-				if err := s.Reload(reloading); err != nil && !errors.Is(err, context.Canceled) {
-					log.Error("the configuration in force stays", "error", err)
-				}
-			}
+	go findSupervisor(log).onHangup(reloading, hup, func() {
+		if err := s.Reload(reloading); err != nil && !errors.Is(err, context.Canceled) {
+			log.Error("the configuration in force stays", "error", err)
 		}
-	}()
+	})
 	return s.Serve(ctx, listener)
 }
 

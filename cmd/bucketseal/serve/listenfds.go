@@ -16,14 +16,21 @@ import (
 const (
 	socketS3      = "s3"
 	socketMetrics = "metrics"
-	socketKMS     = "kms"
+	socketKMS     = "keys"
 )
 
 // firstSocket is the file descriptor of the first socket that is handed over.
 const firstSocket = 3
 
 // sockets are listeners that were handed to this process and not taken yet, by name.
-type sockets map[string]net.Listener
+type sockets map[string]passedSocket
+
+// passedSocket is a socket that another process has opened.
+type passedSocket struct {
+	net.Listener
+	// supervised says that a service manager did. Its unit says where, not the configuration.
+	supervised bool
+}
 
 // inheritedSockets returns the listeners that a service manager, or the process before, has
 // handed to this one in the way of systemd (sd_listen_fds): LISTEN_FDS says how many there
@@ -53,18 +60,29 @@ func inheritedSockets(a *cli.App) (sockets, error) {
 			all.close()
 			return nil, fmt.Errorf("the socket %d (%s) that was handed over: %w", firstSocket+i, name, err)
 		}
-		all[name] = l
+		if _, tcp := l.(*net.TCPListener); !tcp {
+			_ = l.Close()
+			all.close()
+			return nil, fmt.Errorf("the socket %q that was handed over is not TCP; give ListenStream= a port, or an address and a port", name)
+		}
+		if _, twice := all[name]; twice {
+			_ = l.Close()
+			all.close()
+			return nil, fmt.Errorf("two sockets are handed over under the name %q; [::]:PORT alone takes IPv4 too", name)
+		}
+		all[name] = passedSocket{l, !isSuccessor(a)}
 	}
 	return all, nil
 }
 
-// listen returns the socket of that name if it was handed over for this address, and else
-// listens there.
+// listen returns the socket of that name if it was handed over, and else listens at address.
+// One of a service manager counts whatever the address is. One of the process before counts
+// if it is for this address: the configuration may have moved it.
 func (s sockets) listen(ctx context.Context, name, address string) (net.Listener, error) {
 	if l, ok := s[name]; ok {
 		delete(s, name)
-		if sameAddress(l.Addr().String(), address) {
-			return l, nil
+		if l.supervised || sameAddress(l.Addr().String(), address) {
+			return l.Listener, nil
 		}
 		_ = l.Close() // the configuration has moved it
 	}

@@ -114,6 +114,7 @@ func (r *running) run(ctx context.Context, a *cli.App, c *config.Config, up *ups
 	if err := takeOver(ctx, a, r.handler, r.log); err != nil {
 		return err
 	}
+	defer findSupervisor(r.log).serving(ctx, c.Limits.Drain+c.Limits.Shutdown+spareTime)()
 	r.handOver(a, exposed.listener, func() { failed(errHandedOver) }).follow(serving)
 	err = r.front.serve(serving, r.handler)
 	if err == nil && ctx.Err() == nil && !errors.Is(context.Cause(serving), errHandedOver) { // nobody asked for the end
@@ -225,7 +226,7 @@ type exposed struct {
 // way or stays readable.
 func logStart(c *config.Config, up *upstream.Client, keys *build.Keys, front *front, log *slog.Logger) {
 	b := cli.ReadBuildInfo()
-	log.Info("bucketseal server", "version", b.Version, "commit", b.Commit, "address", front.listener.Addr().String(),
+	log.Info("bucketseal server", "version", b.Version, "commit", b.Commit, "fips", b.FIPS, "address", front.listener.Addr().String(),
 		"tls", c.TLS.Enabled(), "upstream", c.Upstream.Endpoint.String(), "auto_encryption", string(c.AutoEncryption), "keys", keys.Where,
 		"max_requests", c.Limits.MaxRequests, "max_connections", c.Limits.MaxConnections, "max_http2_connections", c.Limits.MaxHTTP2Connections)
 	if addr, ok := front.listener.Addr().(*net.TCPAddr); ok && !c.TLS.Enabled() && !addr.IP.IsLoopback() {
