@@ -62,7 +62,7 @@ func kind(k otel.SpanKind) tracepb.Span_SpanKind {
 func attributes(set []attribute.KeyValue) []*common.KeyValue {
 	out := make([]*common.KeyValue, 0, len(set))
 	for _, a := range set {
-		v := &common.AnyValue{Value: &common.AnyValue_StringValue{StringValue: a.Value.Emit()}}
+		v := &common.AnyValue{Value: &common.AnyValue_StringValue{StringValue: a.Value.String()}}
 		if a.Value.Type() == attribute.INT64 {
 			v.Value = &common.AnyValue_IntValue{IntValue: a.Value.AsInt64()}
 		}
