@@ -119,7 +119,7 @@ func TestEncryptionOfObjectsIsUpdated(t *testing.T) {
 			switch {
 			case strings.HasPrefix(r.path, "/"+bucket):
 				objects++
-			case strings.Contains(r.path, "/wrap"):
+			case strings.Contains(r.path+"?"+r.query, "wrap"):
 				wraps++
 			}
 		}
