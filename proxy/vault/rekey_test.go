@@ -302,6 +302,30 @@ func TestWrapOfNobodyDoesNotCount(t *testing.T) {
 	k.wantTold(t, "done again", k.Engine, o, "SSE-KMS other true")
 }
 
+// A re-wrap leaves no object under the KMS key that it frees, also not one whose wrap nobody
+// noted.
+func TestRewrapFindsWrapsOfNobody(t *testing.T) {
+	t.Parallel()
+	k := newRekeys(t)
+	o := k.PutStream(t, "a", sse.ModeKMS, []byte("data"), false)
+	k.Watch(k.System.Bucket(), func(c *memory.Call) error {
+		if c.Name.Key == rekey.BookName && c.Op == memory.Put {
+			return fmt.Errorf("%w: on purpose", storage.ErrUnreachable)
+		}
+		return nil
+	})
+	if err := k.rekey(t, k.Engine, o.Name, kmsAs("other", false)); err == nil {
+		t.Fatal("noted, although it could not be")
+	}
+	k.Storage.SetFaults(nil)
+	k.mustRewrap(t, k.Installation.Engine(t), maintenance.Rewrap{Key: "default", To: "s3"})
+	for _, e := range []*vaulttest.Engine{k.Engine, k.Installation.Engine(t)} {
+		if got, err := k.told(t, e, o); err != nil || strings.Contains(got, "default") {
+			t.Errorf("it is told to be %q, %v", got, err)
+		}
+	}
+}
+
 func TestWhatCannotBeRekeyed(t *testing.T) {
 	t.Parallel()
 	k := newRekeys(t)
