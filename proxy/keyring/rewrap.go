@@ -10,12 +10,24 @@ import (
 	"github.com/bucketseal/bucketseal/sse"
 )
 
-// Rewrap seals an object's key under a KMS key, of a version that is at least the one given,
-// in the mode in which it is sealed now: by a wrap, or by the record if w is nil. It is the
-// operator's: nobody is asked whether he may. ErrNotRewrapped, sse or kms errors.
-func (k *Ring) Rewrap(ctx context.Context, name sse.Name, r *sse.Record, w *sse.Wrap, to string, version uint32) (*sse.Wrap, error) {
+// Target is what a re-wrap seals an object's key under.
+type Target struct {
+	// Mode is SSE-S3 or SSE-KMS; 0 is that in which the key is sealed now.
+	Mode sse.Mode
+	// KMSKey is the KMS key, and Version the least version of it.
+	KMSKey  string
+	Version uint32
+}
+
+// Rewrap seals an object's key anew, which is sealed now by a wrap, or by the record if w is
+// nil. It is the operator's: nobody is asked whether he may. ErrNotRewrapped, sse or kms
+// errors.
+func (k *Ring) Rewrap(ctx context.Context, name sse.Name, r *sse.Record, w *sse.Wrap, target Target) (*sse.Wrap, error) {
 	s := &Sealing{name: name, record: r, wrap: w, rekeyed: w != nil}
-	as := s.Encryption()
+	as, to := s.Encryption(), target.KMSKey
+	if target.Mode != sse.ModeNone && target.Mode != as.Mode {
+		as = sse.Encryption{Mode: target.Mode}
+	}
 	switch {
 	case r.Mode == sse.ModeC:
 		return nil, fmt.Errorf("%v has no KMS key: %w", r.Mode, ErrNotRewrapped)
@@ -33,7 +45,7 @@ func (k *Ring) Rewrap(ctx context.Context, name sse.Name, r *sse.Record, w *sse.
 	}
 	defer key.Zero()
 	as.KMSKey = to
-	return k.sealOnce(ctx, s, &key, as, version)
+	return k.sealOnce(ctx, s, &key, as, target.Version)
 }
 
 // Rekey seals an object's key as asked, for a caller who may open it as it is sealed now, and

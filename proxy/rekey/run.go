@@ -120,6 +120,21 @@ func (r *Run) Check(ctx context.Context, ref manifest.WrapRef, rec *sse.Record, 
 	return nil
 }
 
+// Counts says whether a wrap that was read as the last one of a record counts: whether the
+// object is encrypted as it says. nil, for none, never does. keyring.ErrWithheld if another one
+// must be there: the one that was read may be out of date. Errors are also those of Rekeyed.
+func (b *Book) Counts(ctx context.Context, ref manifest.WrapRef, rec *sse.Record, w *sse.Wrap) (bool, error) {
+	doc, err := b.current(ctx)
+	if err != nil {
+		return false, err
+	}
+	p, in := doc.place(ref.Name.Bucket, rec)
+	if p.tooOld(w) {
+		return false, withheld(ref, w, p.floor)
+	}
+	return in && w != nil, nil
+}
+
 // write numbers a wrap, and writes it as the next one after the one that was seen, or, with
 // anew, after whatever is there. ErrStale if there is another one.
 func (b *Book) write(ctx context.Context, ref manifest.WrapRef, p *place, seen, w *sse.Wrap, anew bool) error {
