@@ -331,15 +331,21 @@ func (r *rewrap) seal(ctx context.Context, s *sealedOnce) error {
 	if err != nil {
 		return err
 	}
-	w, err := r.keeper.o.Keys.Rewrap(ctx, s.Name, s.record, s.wrap, keyring.Target{Mode: r.o.Mode, KMSKey: s.done.ToKey, Version: newest})
+	sealed, err := r.keeper.o.Keys.Rewrap(ctx, s.Name, s.record, s.wrap, keyring.Target{Mode: r.o.Mode, KMSKey: s.done.ToKey, Version: newest})
 	if err != nil {
 		return err
 	}
-	s.done.ToVersion = w.KMSKeyVersion
+	s.done.ToVersion = sealed.Wrap.KMSKeyVersion
 	if r.o.DryRun {
 		return nil
 	}
-	return r.run.Put(ctx, s.WrapRef, s.record, s.wrap, w, s.anew)
+	if err := sealed.Confirm(ctx); err != nil {
+		return err
+	}
+	if err := r.run.Put(ctx, s.WrapRef, s.record, s.wrap, sealed.Wrap, s.anew); err != nil {
+		return err
+	}
+	return sealed.Confirm(ctx)
 }
 
 func (r *rewrap) report(done Rewrapped) {
