@@ -12,7 +12,7 @@ import (
 // openUsage makes what remembers who uses which KMS key.
 func (s *Server) openUsage() (err error) {
 	o := &s.opts
-	s.uses.ShareIn(s.system)
+	s.uses.ShareIn(s.system.WithoutLate())
 	s.scanner, err = usage.NewScanner(usage.Options{
 		Objects: s.system, Ready: s.setup.Ensure, Keys: o.KMS, Known: append(slices.Clone(o.FormerS3Keys), o.DefaultKey, o.S3Key),
 		Count: s.keeper.Usage, System: s.countSystem, Uses: s.uses, Clock: o.Upstream.Clock, Offline: o.KeysOffline, Interval: o.UsageScan, Rate: o.UsageRate, Logger: o.Logger,
