@@ -113,7 +113,7 @@ func (s *Server) openKeys() (counted *adminapi.CountedKeys, err error) {
 			c.Register(s.opts.Metrics)
 		}
 	}
-	s.uses = usage.NewUses(counted, lifecycle.SystemKey)
+	s.uses = usage.NewUses(counted, lifecycle.SystemKey, lifecycle.SystemReadyKey, s.opts.DefaultKey, s.opts.S3Key)
 	s.opts.KMS = s.uses
 	if s.opts.Audit != nil {
 		s.opts.KMS = &keyuse.Service{Service: s.uses, Recorder: s.opts.Audit}
