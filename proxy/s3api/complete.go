@@ -98,8 +98,8 @@ func answerComplete(w http.ResponseWriter, r *intake.Request, done *vault.Comple
 	if done.Version != "" {
 		h.Set("X-Amz-Version-Id", done.Version)
 	}
-	if rec := done.Record; rec != nil && rec.Mode != sse.ModeC { // a customer key is not looked at
-		setEncryptionHeaders(h, rec.Encryption(), "")
+	if as := done.Encryption; done.Record != nil && as.Mode != sse.ModeC { // a customer key is not looked at
+		setEncryptionHeaders(h, as, "")
 	}
 	h.Set("ETag", done.ETag)
 	if done.Facts.Checksum != nil {

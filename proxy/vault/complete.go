@@ -52,8 +52,10 @@ type Completed struct {
 	ETag string
 	// Version is its version id; "" in a bucket without versions.
 	Version string
-	// Record says how it is encrypted; nil for plain storage.
-	Record *sse.Record
+	// Record is the object's; nil for plain storage. Encryption is how it is encrypted, as clients
+	// are told: it may have been re-keyed as an upload, or since.
+	Record     *sse.Record
+	Encryption sse.Encryption
 	// Facts are what is known of the plaintext.
 	Facts sse.Facts
 }
@@ -80,6 +82,18 @@ type completing struct {
 // or those of package keyring.
 func (v *Vault) Complete(ctx context.Context, c *caller.Caller, wanted *Complete) (*Completed, error) {
 	v.o.Keys.Rekeyed().Ahead()
+	done, err := v.complete(ctx, c, wanted)
+	if err != nil || done.Record == nil {
+		return done, err
+	}
+	done.Encryption = done.Record.Encryption()
+	if s, err := v.o.Keys.Sealing(ctx, wanted.Name, done.Record); err == nil { // else the object is there all the same
+		done.Encryption = s.Encryption()
+	}
+	return done, nil
+}
+
+func (v *Vault) complete(ctx context.Context, c *caller.Caller, wanted *Complete) (*Completed, error) {
 	u, err := v.upload(ctx, c, wanted.Upload, storage.CompleteUpload)
 	if errors.Is(err, ErrNoSuchUpload) {
 		return v.repeat(ctx, c, wanted, err)
