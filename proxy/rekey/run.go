@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
@@ -206,15 +207,24 @@ type Sealed struct {
 // updateTries is how often one record is re-keyed anew because another one was faster.
 const updateTries = 5
 
+// updateTimeout bounds an update.
+const updateTimeout = 30 * time.Second
+
 // Update re-keys one record: seal returns the wrap to write, given the one that counts now, nil
 // if none does. It returns when every proxy goes by the new one. keyring.ErrWithheld, ErrStale
 // if others were faster again and again, the errors of seal, storage.ErrUnreachable, or the
-// key service's. After other errors than seal's the object may be re-keyed.
+// key service's. After other errors than seal's the object may be re-keyed. A caller who goes
+// away does not end what has begun: it would leave a note that somebody writes.
 func (b *Book) Update(ctx context.Context, ref manifest.WrapRef, rec *sse.Record, seal func(counts *sse.Wrap) (Sealed, error)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), updateTimeout)
+	defer cancel()
 	var err error
 	for range updateTries {
 		var known register.Instant
-		if known, err = b.update(ctx, ref, rec, seal); err == nil {
+		if known, err = b.update(detached, ref, rec, seal); err == nil {
 			return b.Obeyed(ctx, known)
 		}
 		if !errors.Is(err, ErrStale) {
@@ -232,6 +242,12 @@ func (b *Book) update(ctx context.Context, ref manifest.WrapRef, rec *sse.Record
 	if err != nil {
 		return register.Instant{}, err
 	}
+	written := false
+	defer func() {
+		if !written {
+			_, _ = b.queue.do(context.WithoutCancel(ctx), func(d *draft) bool { return d.unpend(bucket, rec, ref.Record, mine) })
+		}
+	}()
 	doc, err := b.current(ctx)
 	if err != nil {
 		return register.Instant{}, err
@@ -255,11 +271,9 @@ func (b *Book) update(ctx context.Context, ref manifest.WrapRef, rec *sse.Record
 	}
 	w := sealed.Wrap
 	if err != nil {
-		if in { // nothing was written
-			_, _ = b.queue.do(ctx, func(d *draft) bool { return d.unpend(bucket, rec, ref.Record, mine) })
-		}
 		return register.Instant{}, err
 	}
+	written = true // or perhaps so
 	if err := b.write(ctx, ref, &p, seen, w, foreign); err != nil {
 		return register.Instant{}, err
 	}

@@ -401,6 +401,43 @@ func TestRewrapChangesTheMode(t *testing.T) {
 	k.wantTold(t, "and back", k.Engine, two, "SSE-S3 s3 false")
 }
 
+// A client that goes away in the middle leaves no note that somebody writes: with many of these
+// the book would be full, and every read would look the wrap up again.
+func TestRekeyWhoseClientGoesAway(t *testing.T) {
+	t.Parallel()
+	k := newRekeys(t)
+	o := k.PutStream(t, "a", sse.ModeKMS, []byte("data"), false)
+	k.mustRekey(t, k.Engine, o.Name, kmsAs("other", false))
+	for _, at := range []memory.Op{memory.List, memory.Put} {
+		ctx, cancel := context.WithCancel(t.Context())
+		k.Watch(k.System.Bucket(), func(c *memory.Call) error {
+			if c.Op == at && c.Name.Key != rekey.BookName {
+				cancel()
+				if at == memory.List {
+					return fmt.Errorf("%w: on purpose", storage.ErrUnreachable)
+				}
+			}
+			return nil
+		})
+		_ = k.Engine.Vault.Rekey(ctx, k.c, &vault.Rekey{Name: o.Name, Asked: func() (*caller.Caller, encryption.Asked, error) {
+			return k.c, encryption.Asked{Request: kmsAs("other", true)}, nil
+		}})
+		k.Storage.SetFaults(nil)
+		cancel()
+		info, failed := k.Storage.Raw(o.Name, "")
+		if failed != nil {
+			t.Fatal(failed)
+		}
+		rec, failed := sse.ParseRecord(info.Reserved[0].Value)
+		if failed != nil {
+			t.Fatal(failed)
+		}
+		if !k.Installation.Engine(t).Book.Settled(t.Context(), o.Name, rec) {
+			t.Errorf("a client that went away at a %s leaves a note that somebody writes", at)
+		}
+	}
+}
+
 func TestWhatCannotBeRekeyed(t *testing.T) {
 	t.Parallel()
 	k := newRekeys(t)

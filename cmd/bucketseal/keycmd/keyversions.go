@@ -119,6 +119,11 @@ func (v *versionCommand) run(cmd *cobra.Command, args []string) error {
 		if err := v.mayEnd(ctx, cmd, keys, name, &change); err != nil {
 			return err
 		}
+		if v.now && !v.force && change.Force { // nothing is known to need it
+			if err := v.stillFree(ctx, cmd, keys, name, change.Version); err != nil {
+				return err
+			}
+		}
 		err := keys.ChangeVersion(ctx, name, change)
 		switch {
 		case errors.Is(err, kms.ErrUsageUnknown):
