@@ -117,7 +117,8 @@ func printUsed(a *cli.App, u *maintenance.Used) {
 		KMSKey        string `json:"kms_key,omitempty"`
 		KMSKeyVersion uint32 `json:"kms_key_version,omitempty"`
 		Size          int64  `json:"stored_bytes"`
-	}{u.Name.Bucket, u.Name.Key, u.Version, u.Upload, u.Mode.String(), u.KMSKey, u.KMSKeyVersion, u.Size})
+		Unnoted       bool   `json:"unnoted,omitempty"`
+	}{u.Name.Bucket, u.Name.Key, u.Version, u.Upload, u.Mode.String(), u.KMSKey, u.KMSKeyVersion, u.Size, u.Unnoted})
 }
 
 // lastUse is when a version of a key was last seen in use.
