@@ -26,6 +26,7 @@ func (m *mcRunner) says(t *testing.T, text string, args ...string) {
 }
 
 func TestMCAdministersKeys(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := sharedStack(t)
 	mc := newMC(t, s)
@@ -83,6 +84,7 @@ func TestLegacyKMSPaths(t *testing.T) {
 }
 
 func TestMCAdminSession(t *testing.T) {
+	t.Parallel()
 	s := sharedStack(t)
 	mc := newMC(t, s)
 	bucket := newBucket(t, s.client())
@@ -148,6 +150,7 @@ func TestMCAdminRefusedByName(t *testing.T) {
 // Who is not the configured root credential does nothing with keys, whatever
 // MinIO says of it.
 func TestUpstreamThatSaysYesMakesNobodyAKeyAdministrator(t *testing.T) {
+	t.Parallel()
 	const name, secret = "keyless-user", "keyless-secret-0123456789"
 	h := newHostile(t, "credentials:\n  - {access_key: "+rootUser+", secret_key: "+rootPassword+"}\n  - {access_key: "+name+", secret_key: "+secret+"}\n")
 	mc := newMC(t, h.stack)
@@ -223,6 +226,7 @@ func TestHealthPathsAnswerAsMinIO(t *testing.T) {
 
 // access.key_admins names who may; MinIO narrows it.
 func TestKeyAdministratorsNeedMinIOsPermissionToo(t *testing.T) {
+	t.Parallel()
 	const name, secret = "key-operator", "key-operator-secret"
 	h := newHostile(t, "credentials:\n  - {access_key: "+rootUser+", secret_key: "+rootPassword+"}\n  - {access_key: "+name+", secret_key: "+secret+"}\n"+
 		"access:\n  key_admins: ["+name+"]\n")
