@@ -178,7 +178,7 @@ func (d *docRun) script(blocks []docBlock) string {
 	s.WriteString("set -euo pipefail\nexec 2>&1\n")
 	s.WriteString("opens() { for ((i = 0; i < 400; i++)); do (exec 3<>/dev/tcp/127.0.0.1/$1) 2>/dev/null && return; sleep 0.05; done; echo \"port $1 does not open\"; return 1; }\n")
 	for i, b := range blocks {
-		fmt.Fprintf(&s, "echo '%s%d'\n", docMark, i)
+		fmt.Fprintf(&s, "echo \"%s%d at $SECONDS s\"\n", docMark, i)
 		text := d.words.Replace(b.text)
 		port, background := b.option("background")
 		_, fails := b.option("fails")
@@ -228,6 +228,10 @@ func (d *docRun) run(t *testing.T, blocks []docBlock) {
 func (d *docRun) compare(t *testing.T, blocks []docBlock, all string, failed error) {
 	t.Helper()
 	outputs := strings.Split(all, docMark)[1:]
+	for i, out := range outputs {
+		began, _, _ := strings.Cut(out, "\n")
+		t.Logf("%s: block %s", blocks[i].place(), began)
+	}
 	for i, b := range blocks {
 		if i >= len(outputs) {
 			t.Fatalf("%s was not reached", b.place())
