@@ -164,7 +164,7 @@ func TestOperatorsTasks(t *testing.T) {
 	needsSeal(t)
 	t.Parallel()
 	d := newOperated(t)
-	for _, page := range []string{"README.md", "docs/configuration.md", "docs/operations.md", "docs/audit.md", "docs/backup.md"} {
+	for _, page := range []string{"README.md", "docs/configuration.md", "docs/operations.md", "docs/errors.md", "docs/audit.md", "docs/backup.md", "docs/key-loss.md", "docs/high-availability.md"} {
 		t.Run(filepath.Base(page), func(t *testing.T) { d.run(t, blocksOf(t, "operate", page)) })
 	}
 	for _, page := range []string{"docs/metrics.md", "docs/runbook.md"} {
@@ -197,7 +197,16 @@ func newOperated(t *testing.T) *docRun {
 		t.Fatal(err)
 	}
 	identity, recipient := newAgeIdentity(t)
-	d := newDocRun(t, "FILE", "bucketseal.yml", "PATTERN", "old-*", "ALIAS", "seal", "age1...", recipient, "SECRET", "service-secret-0123",
+	second, err := freeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	others, err := freeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := strings.Cut(second, ":")
+	d := newDocRun(t, "127.0.0.1:8081", second, "8081", port, "127.0.0.1:9101", others, "ACCESS SECRET", rootUser+" "+rootPassword, " FILE", " bucketseal.yml", "PATTERN", "old-*", "ALIAS", "seal", "age1...", recipient, "SECRET", "service-secret-0123",
 		"ACCESS_KEY", "carol", "MINIO:9000", minio.addr, " MINIO\n", " raw\n", "127.0.0.1:9100", metrics, "--bucket BUCKET", "--bucket photos",
 		" NAME\n", " patients\n")
 	yaml := "upstream:\n  endpoint: " + minio.endpoint() + "\n" +
