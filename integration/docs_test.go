@@ -14,7 +14,9 @@ import (
 )
 
 // runnable are the names that blocks are run under, each by a test below.
-func runnable() []string { return []string{"quickstart", "operate", "runbook", "keylife", "kms", "aws"} }
+func runnable() []string {
+	return []string{"quickstart", "operate", "runbook", "keylife", "kms", "aws"}
+}
 
 // Every fence says what its content is, and every block of commands whether it is run.
 func TestEveryCommandOfTheDocumentationIsRunOrSaysWhyNot(t *testing.T) {
@@ -291,4 +293,53 @@ func TestAWSRootKMSPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.run(t, blocksOf(t, "aws", "docs/aws-root-kms.md"))
+}
+
+// What a page says is printed is looked for in order, and not found where it is not.
+func TestExpectationsOfPagesCanFail(t *testing.T) {
+	t.Parallel()
+	const out = "Name      : note\nEncryption: SSE-KMS (arn:aws:kms:patients)\nversion 17 of 20\n"
+	for _, tt := range []struct {
+		want string
+		ok   bool
+	}{
+		{"Name : note", true},
+		{"Encryption: SSE-KMS (arn:aws:kms:patients)", true},
+		{"version ... of 20", true},
+		{"version ... of 21", false},
+		{"Encryption: SSE-S3", false},
+		{"Name ... SSE-KMS", false}, // not across lines
+	} {
+		if _, ok := cutLine(out, tt.want); ok != tt.ok {
+			t.Errorf("%q: found %v", tt.want, ok)
+		}
+	}
+	rest, _ := cutLine(out, "Encryption:")
+	if _, again := cutLine(rest, "Name"); again {
+		t.Error("an earlier line is found after a later one")
+	}
+}
+
+// A block that fails, and one that does not although it must, fail the script.
+func TestScriptsOfPagesCanFail(t *testing.T) {
+	needsSeal(t)
+	t.Parallel()
+	d := newDocRun(t, "WORD", "word")
+	for name, tt := range map[string]struct {
+		blocks []docBlock
+		ok     bool
+	}{
+		"runs":             {[]docBlock{{text: "echo WORD\n#=> word\n"}}, true},
+		"fails":            {[]docBlock{{text: "false\necho on\n"}}, false},
+		"must fail":        {[]docBlock{{info: "run=x fails", text: "false\n"}}, true},
+		"must fail, not":   {[]docBlock{{info: "run=x fails", text: "true\n"}}, false},
+		"writes":           {[]docBlock{{info: "run=x file=written", text: "WORD\n"}, {text: "grep -q word written\n"}}, true},
+		"the second fails": {[]docBlock{{text: "true\n"}, {text: "false\n"}}, false},
+	} {
+		cmd := exec.Command("bash", "-c", d.script(tt.blocks))
+		cmd.Dir, cmd.Env = d.dir, d.env
+		if out, err := cmd.CombinedOutput(); (err == nil) != tt.ok {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
 }
