@@ -1,16 +1,14 @@
-package bucketconfig_test
+package bucketconfig
 
 import (
 	"errors"
 	"fmt"
 	"log"
 	"strings"
-
-	"github.com/bucketseal/bucketseal/bucketconfig"
 )
 
 func ExampleParseXML() {
-	rule, err := bucketconfig.ParseXML(strings.NewReader(`<ServerSideEncryptionConfiguration><Rule>
+	rule, err := ParseXML(strings.NewReader(`<ServerSideEncryptionConfiguration><Rule>
 		<ApplyServerSideEncryptionByDefault><SSEAlgorithm>aws:kms</SSEAlgorithm><KMSMasterKeyID>arn:aws:kms:patients</KMSMasterKeyID></ApplyServerSideEncryptionByDefault>
 	</Rule></ServerSideEncryptionConfiguration>`))
 	if err != nil {
@@ -18,8 +16,8 @@ func ExampleParseXML() {
 	}
 	fmt.Println(rule.Algorithm, rule.KeyName())
 
-	var invalid *bucketconfig.InvalidRuleError
-	_, err = bucketconfig.ParseXML(strings.NewReader(`<ServerSideEncryptionConfiguration><Rule/></ServerSideEncryptionConfiguration>`))
+	var invalid *InvalidRuleError
+	_, err = ParseXML(strings.NewReader(`<ServerSideEncryptionConfiguration><Rule/></ServerSideEncryptionConfiguration>`))
 	fmt.Println(errors.As(err, &invalid))
 	// Output:
 	// aws:kms patients

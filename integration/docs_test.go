@@ -221,6 +221,7 @@ func newOperated(t *testing.T) *docRun {
 	}
 	s.dumpOnFailure(t)
 	waitFor(t, startLimit, "the proxy to be ready", s.seal.isReady)
+	d.write(t, "offline.key", string(readFile(t, identity)), 0o600)
 	d.standIn(t, "age-keygen", "cp '"+identity+"' \"$2\"")
 	for _, name := range []string{"journalctl", "systemctl"} { // the log, whatever is looked for
 		d.standIn(t, name, "tail -n 5 '"+s.seal.logPath+"'")
