@@ -26,6 +26,7 @@ func (m *mcRunner) says(t *testing.T, text string, args ...string) {
 }
 
 func TestMCAdministersKeys(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := sharedStack(t)
 	mc := newMC(t, s)
@@ -83,6 +84,7 @@ func TestLegacyKMSPaths(t *testing.T) {
 }
 
 func TestMCAdminSession(t *testing.T) {
+	t.Parallel()
 	s := sharedStack(t)
 	mc := newMC(t, s)
 	bucket := newBucket(t, s.client())
@@ -129,7 +131,7 @@ func TestMCAdminRefusedByName(t *testing.T) {
 	mark := s.liar.mark()
 	dir := t.TempDir()
 	job := writeFile(t, dir, "job.yml", []byte("expire:\n  apiVersion: v1\n  bucket: b\n"))
-	mc.denies(t, "batch jobs copy, rewrite and delete objects past the proxy", "batch", "start", "seal", job)
+	mc.denies(t, "batch jobs of the kind expire: they would copy or delete objects past the proxy", "batch", "start", "seal", job)
 	mc.denies(t, "replication would copy ciphertext", "admin", "replicate", "add", "seal", "raw")
 	mc.denies(t, "does not exist", "quota", "set", "seal/"+systemBucket, "--size", "1KiB")
 	a := s.client().do(t, request{method: http.MethodGet, path: "/minio/admin/v3/inspect-data", query: query("volume", systemBucket, "file", "rules/index")})
@@ -137,7 +139,7 @@ func TestMCAdminRefusedByName(t *testing.T) {
 		t.Errorf("inspect-data: %d %s", a.status, a.body)
 	}
 	for _, seen := range s.liar.since(mark, "/minio/admin/v3/") {
-		for _, refused := range []string{"start-job", "site-replication/add", "set-bucket-quota", "inspect-data"} {
+		for _, refused := range []string{"site-replication/add", "set-bucket-quota", "inspect-data"} {
 			if strings.HasSuffix(seen.path, refused) {
 				t.Errorf("%s reached MinIO", seen.path)
 			}
@@ -148,6 +150,7 @@ func TestMCAdminRefusedByName(t *testing.T) {
 // Who is not the configured root credential does nothing with keys, whatever
 // MinIO says of it.
 func TestUpstreamThatSaysYesMakesNobodyAKeyAdministrator(t *testing.T) {
+	t.Parallel()
 	const name, secret = "keyless-user", "keyless-secret-0123456789"
 	h := newHostile(t, "credentials:\n  - {access_key: "+rootUser+", secret_key: "+rootPassword+"}\n  - {access_key: "+name+", secret_key: "+secret+"}\n")
 	mc := newMC(t, h.stack)
@@ -223,6 +226,7 @@ func TestHealthPathsAnswerAsMinIO(t *testing.T) {
 
 // access.key_admins names who may; MinIO narrows it.
 func TestKeyAdministratorsNeedMinIOsPermissionToo(t *testing.T) {
+	t.Parallel()
 	const name, secret = "key-operator", "key-operator-secret"
 	h := newHostile(t, "credentials:\n  - {access_key: "+rootUser+", secret_key: "+rootPassword+"}\n  - {access_key: "+name+", secret_key: "+secret+"}\n"+
 		"access:\n  key_admins: ["+name+"]\n")

@@ -66,6 +66,7 @@ func (u *minioUser) isNobody(t *testing.T, access, secret string) {
 }
 
 func TestMinIOUserMadeThroughTheProxy(t *testing.T) {
+	t.Parallel()
 	s := sharedStack(t)
 	u := newMinIOUser(t, s, "learned-user")
 	u.mayWhatThePolicySays(t, u.name, u.secret)
@@ -95,6 +96,7 @@ func TestMinIOUserMadeThroughTheProxy(t *testing.T) {
 }
 
 func TestServiceAccountsMadeThroughTheProxy(t *testing.T) {
+	t.Parallel()
 	s := sharedStack(t)
 	u := newMinIOUser(t, s, "svc-parent")
 	u.mc.must(t, "alias", "set", "user", s.client().endpoint, u.name, u.secret)
@@ -151,6 +153,7 @@ func credentialsIn(t *testing.T, printed string) (access, secret string) {
 // MinIO answers 204 or 404 to callers without rights, for what is no service account
 // or somebody else's; nobody loses a credential by that.
 func TestNobodyMakesTheProxyForgetOthersCredentials(t *testing.T) {
+	t.Parallel()
 	s := sharedStack(t)
 	u := newMinIOUser(t, s, "keeps-access")
 	u.mc.must(t, "admin", "user", "svcacct", "add", "seal", u.name, "--access-key", "svc-that-stays", "--secret-key", "svc-that-stays-secret")
@@ -174,6 +177,7 @@ func TestNobodyMakesTheProxyForgetOthersCredentials(t *testing.T) {
 }
 
 func TestAccountsMadeAtMinIOAreLearnedWithANewSecret(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := sharedStack(t)
 	u := newMinIOUser(t, s, "late-parent")
@@ -185,6 +189,7 @@ func TestAccountsMadeAtMinIOAreLearnedWithANewSecret(t *testing.T) {
 
 // The credential that the configuration lists keeps its secret.
 func TestConfiguredCredentialsAreNotLearnedOver(t *testing.T) {
+	t.Parallel()
 	const name, secret = "listed-user", "listed-user-secret"
 	h := newHostile(t, "credentials:\n  - {access_key: "+rootUser+", secret_key: "+rootPassword+"}\n  - {access_key: "+name+", secret_key: "+secret+"}\n")
 	mc := newMC(t, h.stack)
@@ -208,6 +213,7 @@ func TestConfiguredCredentialsAreNotLearnedOver(t *testing.T) {
 
 // A proxy that signs as a user of MinIO stays that user.
 func TestNobodyChangesTheUserThatTheProxySignsAs(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	const name, secret = "proxy-itself", "proxy-itself-secret"
 	s := &stack{dir: t.TempDir()}
@@ -263,6 +269,7 @@ func TestNobodyChangesTheUserThatTheProxySignsAs(t *testing.T) {
 
 // Learned users are known to every proxy, and survive a restart.
 func TestLearnedUsersAreKnownToEveryProxy(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{})
 	u := newMinIOUser(t, s, "shared-user")
@@ -331,6 +338,7 @@ func TestAdminErrorsAreMinIOs(t *testing.T) {
 // A new secret leaves a user, and the access keys that it made, what they were;
 // whoever changes it.
 func TestChangedSecretsKeepRights(t *testing.T) {
+	t.Parallel()
 	s := sharedStack(t)
 	u := newMinIOUser(t, s, "changing-user")
 	u.mc.must(t, "admin", "user", "svcacct", "add", userAlias(t, u, u.secret), u.name, "--access-key", "svc-of-changing", "--secret-key", "svc-of-changing-secret")

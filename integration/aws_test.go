@@ -10,6 +10,7 @@ import (
 )
 
 func TestAWSCLI(t *testing.T) {
+	t.Parallel()
 	s := sharedStack(t)
 	c := s.client()
 	bucket := newBucket(t, c)

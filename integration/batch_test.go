@@ -102,8 +102,11 @@ func TestBatchKeyRotation(t *testing.T) {
 	time.Sleep(3 * time.Second)
 	whole := batchJob(t, "keyrotate:\n  apiVersion: v1\n  bucket: %s\n  encryption:\n    type: sse-s3\n  flags:\n    retry:\n      attempts: 1\n", bucket)
 	last := startBatch(t, mc, whole)
-	if m := batchEnds(t, mc, last); !m.Failed || m.Rotation.Objects != 3 || m.Rotation.ObjectsFailed != 6 {
+	if m := batchEnds(t, mc, last); !m.Complete || m.Rotation.Objects != 9 || m.Rotation.ObjectsFailed != 0 {
 		t.Errorf("SSE-S3, with objects of SSE-KMS among them: %+v", m)
+	}
+	if a := c.get(t, bucket, "kms/1", nil); a.status != http.StatusOK || string(a.body) != "kms/1" || a.header.Get("X-Amz-Server-Side-Encryption") != "AES256" {
+		t.Errorf("an object that was of SSE-KMS: %d %q %v", a.status, a.body, a.header)
 	}
 	wantUsage(t, s, "leaving", 0, 0)
 	s.mustKey(t, "rm", "--force", "leaving")

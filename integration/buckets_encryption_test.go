@@ -31,6 +31,7 @@ func (c *client) bucketEncryption(t *testing.T, method, bucket string) answer {
 }
 
 func TestBucketDefaultDecidesHowObjectsAreEncrypted(t *testing.T) {
+	t.Parallel()
 	s := sharedStack(t)
 	c := s.client()
 	bucket := newBucket(t, c)

@@ -151,6 +151,7 @@ func youngParts(t *testing.T, c *client, bucket, name string, newHash func() has
 
 // SDKs of this year use them by themselves when they are told to.
 func TestBoto3UsesYoungChecksums(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := sharedStack(t)
 	c := s.client()

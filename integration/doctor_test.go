@@ -22,6 +22,7 @@ type illness struct {
 }
 
 func TestTheDoctorFindsNothingInAHealthyInstallationAndNamesWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	c := newClinic(t)
 	c.mc.must(t, "mb", "raw/data")

@@ -113,12 +113,13 @@ func loadTime() time.Duration {
 	if os.Getenv("BUCKETSEAL_LONG") != "" {
 		return time.Minute
 	}
-	return 8 * time.Second
+	return 5 * time.Second
 }
 
 var handedTo = regexp.MustCompile(`msg="the new process serves[^"]*" pid=(\d+)`)
 
 func TestHandOverLosesNoRequestAndRefusesNoConnection(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{})
 	bucket := newBucket(t, s.client())
@@ -200,6 +201,7 @@ backend seal
 `
 
 func TestRestartsBehindABalancerLoseNoRequest(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	program, err := exec.LookPath("haproxy")
 	if err != nil {

@@ -171,7 +171,8 @@ func (h *hostile) tryPut(t *testing.T, bucket, key string, old, data []byte, may
 }
 
 func TestHostileUpstreamRefusesManifests(t *testing.T) {
-	h := commonHostile(t)
+	t.Parallel()
+	h := newHostile(t, "")
 	bucket := newBucket(t, h.root)
 	h.unharmed(t)
 	data := testData(2<<20, 6)
@@ -182,10 +183,6 @@ func TestHostileUpstreamRefusesManifests(t *testing.T) {
 		"no content": "HTTP/1.1 204 No Content\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			switch name {
-			case "refused", "no bucket":
-			case "exists":
-			}
 			h.up.order(func(w http.ResponseWriter, r *http.Request) bool {
 				return r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, "/"+systemBucket+"/late/") && raw(answer, 0)(w, r)
 			})

@@ -271,6 +271,7 @@ func reloads(t *testing.T, seal *sealServer, file string, reader *client, closed
 // An upstream that says yes to everything, and issues what it likes, opens nothing
 // to those whom the configuration does not name.
 func TestYesManOpensNothing(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, `
 credentials:
   - {access_key: `+rootUser+`, secret_key: `+rootPassword+`}

@@ -41,6 +41,7 @@ const newestRefused = "it is the newest version of the key; rotate the key first
 // A proxy with a key store of its own: what each version sealed opens until the version
 // is retired, and again when it is restored, also after restarts.
 func TestVersionsOfAKeyOfAnEmbeddedStore(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{})
 	c := s.client()
@@ -130,6 +131,7 @@ func TestVersionsOfAKeyOfAnEmbeddedStore(t *testing.T) {
 
 // mc sees what a rotation and a retirement mean.
 func TestMCReadsAcrossARotation(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{})
 	mc := newMC(t, s)

@@ -37,6 +37,7 @@ func kmsWith(key string) map[string]string {
 }
 
 func TestKeyCommandsAndTheRunningServerAgree(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{})
 	c := s.client()

@@ -10,6 +10,7 @@ import (
 // Most settings change while the server runs, a half-written file changes nothing, and what
 // waits for a restart is named.
 func TestSettingsChangeWhileTheServerRuns(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	c := newClinic(t)
 	healthy := string(readFile(t, c.config))

@@ -85,7 +85,7 @@ func TestRangeOfKnownOddPartsIsOneUpstreamRequest(t *testing.T) {
 		t.Helper()
 		mark := s.liar.mark()
 		c.do(t, r).wantStatus(t, http.StatusPartialContent).wantBody(t, body)
-		requests := s.liar.since(mark, "/")
+		requests := s.liar.since(mark, "/"+bucket)
 		if len(requests) != number || requests[number-1].received != want {
 			t.Errorf("%s: %v, want %d of %d bytes", what, requests, number, want)
 		}

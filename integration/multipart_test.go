@@ -363,6 +363,7 @@ func TestRivalPartsAreDescribedAsKept(t *testing.T) {
 // Rivals end one upload in different ways, through two proxies: what is there
 // afterwards is what one of them was told, and nothing else.
 func TestRivalEndsOfAnUpload(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{})
 	clients := []*client{s.client(), secondProxy(t, s)}

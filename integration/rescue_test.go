@@ -19,6 +19,7 @@ func (h *hostile) loseManifest(t *testing.T, bucket, key string) {
 }
 
 func TestRescueMakesLostManifestsAnew(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, "")
 	bucket := newBucket(t, h.root)
 	parts := [][]byte{partData(minPart+1, 1), partData(minPart+packageSize, 2), partData(77, 4)}

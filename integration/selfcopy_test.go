@@ -127,6 +127,7 @@ func (r *race) list() {
 }
 
 func TestSelfCopiesRacingWithWritesLeaveEveryObjectReadable(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "bucketseal.yml")

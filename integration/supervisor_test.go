@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"os"
@@ -127,7 +128,9 @@ func TestARestartUnderASupervisorRefusesNobody(t *testing.T) {
 	_ = server.Wait()
 
 	// A socket that nobody would serve is named, and not left with its clients waiting.
-	cmd := exec.Command("/bin/sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`}, v.args...)...)
+	limit, cancel := context.WithTimeout(t.Context(), startLimit)
+	defer cancel()
+	cmd := exec.CommandContext(limit, "/bin/sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`}, v.args...)...)
 	cmd.Env = append([]string{"LISTEN_FDS=1", "LISTEN_FDNAMES=bucketseal.socket"}, v.env...)
 	cmd.ExtraFiles = []*os.File{v.socket}
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "FileDescriptorName=") {

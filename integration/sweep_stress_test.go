@@ -331,6 +331,7 @@ func (s *sweepStress) deny(w http.ResponseWriter, r *http.Request) bool {
 // swept without a pause and storage and key server go away now and then: no version
 // that was acknowledged is lost, and what ended is listed by nobody.
 func TestSweepsUnderLoadLoseNothing(t *testing.T) {
+	t.Parallel()
 	length := 14 * time.Second
 	if os.Getenv("BUCKETSEAL_LONG") != "" {
 		length = 10 * time.Minute

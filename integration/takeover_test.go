@@ -55,6 +55,7 @@ func (s *stack) without(t *testing.T, flag string) {
 }
 
 func TestTakeOverKeepsEverythingElse(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{args: []string{"--plain-read", "*"}})
 	raw := s.raw()
@@ -177,6 +178,7 @@ func (s *stack) encrypts(t *testing.T, args ...string) string {
 // TestTakeOverLosesNoConcurrentWrite writes keys again and again, beside the proxy and through
 // it, and deletes them, while they are taken over.
 func TestTakeOverLosesNoConcurrentWrite(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{args: []string{"--plain-read", "*"}})
 	raw, c := s.raw(), s.client()
@@ -259,6 +261,7 @@ func TestTakeOverLosesNoConcurrentWrite(t *testing.T) {
 
 // TestTakeOverGoesOnAfterEachKill kills the command until it has come to its end.
 func TestTakeOverGoesOnAfterEachKill(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{args: []string{"--plain-read", "*"}})
 	raw := s.raw()
@@ -318,6 +321,7 @@ func TestTakeOverGoesOnAfterEachKill(t *testing.T) {
 // TestTakeOverOfAMinIOThatEncryptedItself takes objects over by way of MinIO's own KMS, and
 // reads them from a MinIO that has none any more.
 func TestTakeOverOfAMinIOThatEncryptedItself(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	dir := t.TempDir()
 	minio, err := startMinIO(dir, "", true)

@@ -113,7 +113,7 @@ func (s *Server) openKeys() (counted *adminapi.CountedKeys, err error) {
 			c.Register(s.opts.Metrics)
 		}
 	}
-	s.uses = usage.NewUses(counted, lifecycle.SystemKey)
+	s.uses = usage.NewUses(counted, lifecycle.SystemKey, lifecycle.SystemReadyKey, s.opts.DefaultKey, s.opts.S3Key)
 	s.opts.KMS = s.uses
 	if s.opts.Audit != nil {
 		s.opts.KMS = &keyuse.Service{Service: s.uses, Recorder: s.opts.Audit}
@@ -128,7 +128,7 @@ func (s *Server) openSystem() (*bucketconfig.Rules, error) {
 	if s.service, err = o.Upstream.NewService(o.Service, o.SystemBucket); err != nil {
 		return nil, err
 	}
-	if s.system, err = system.New(system.Options{Service: s.service, KMS: o.KMS, Key: lifecycle.SystemKey, Deployment: o.Deployment}); err != nil {
+	if s.system, err = system.New(system.Options{Service: s.service, KMS: o.KMS, Key: lifecycle.SystemKey, Deployment: o.Deployment, Late: s.uses.Late}); err != nil {
 		return nil, err
 	}
 	rules, err := bucketconfig.New(bucketconfig.Options{

@@ -6,13 +6,28 @@ import (
 	"slices"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/usage"
 )
+
+// readyObjects are system objects in a bucket that is made ready before they are written.
+type readyObjects struct {
+	*system.Store
+	ready func(context.Context) error
+}
+
+// Put implements usage.Objects.
+func (o readyObjects) Put(ctx context.Context, kind, name string, data []byte, etag string) (newETag string, err error) {
+	if err := o.ready(ctx); err != nil {
+		return "", err
+	}
+	return o.Store.Put(ctx, kind, name, data, etag)
+}
 
 // openUsage makes what remembers who uses which KMS key.
 func (s *Server) openUsage() (err error) {
 	o := &s.opts
-	s.uses.ShareIn(s.system)
+	s.uses.ShareIn(readyObjects{s.system.WithoutLate(), s.setup.Ensure})
 	s.scanner, err = usage.NewScanner(usage.Options{
 		Objects: s.system, Ready: s.setup.Ensure, Keys: o.KMS, Known: append(slices.Clone(o.FormerS3Keys), o.DefaultKey, o.S3Key),
 		Count: s.keeper.Usage, System: s.countSystem, Uses: s.uses, Clock: o.Upstream.Clock, Offline: o.KeysOffline, Interval: o.UsageScan, Rate: o.UsageRate, Logger: o.Logger,

@@ -62,8 +62,11 @@ type Options struct {
 	// Required.
 	Buckets      func(context.Context) (map[string]time.Time, error)
 	SystemBucket string
-	// S3Key is the KMS key of SSE-S3. Required.
-	S3Key string
+	// S3Key returns the KMS key of SSE-S3. Required.
+	S3Key func() string
+	// MayMove says whether a user may have objects of a bucket that lie under one KMS key
+	// sealed under another one: whoever may use the latter can read them then. Required.
+	MayMove func(ctx context.Context, user, bucket, from, to string) error
 	// Ready makes the system bucket ready, or says why it is not. Required.
 	Ready func(context.Context) error
 	// Prune removes old versions of what lies below a prefix in the system bucket. Required.
@@ -92,7 +95,7 @@ type Jobs struct {
 
 // New returns the jobs, of which none runs before Run is called.
 func New(o Options) (*Jobs, error) {
-	if o.System == nil || o.Rewrapper == nil || o.Buckets == nil || o.SystemBucket == "" || o.S3Key == "" || o.Ready == nil || o.Prune == nil || o.Logger == nil {
+	if o.System == nil || o.Rewrapper == nil || o.Buckets == nil || o.SystemBucket == "" || o.S3Key == nil || o.MayMove == nil || o.Ready == nil || o.Prune == nil || o.Logger == nil {
 		return nil, errors.New("batch jobs: incomplete options")
 	}
 	for of, value := range map[*time.Duration]time.Duration{&o.Beat: 10 * time.Second, &o.Poll: 20 * time.Second, &o.Silence: 45 * time.Second} {

@@ -62,11 +62,46 @@ func newKit(t *testing.T) *kit {
 	return k
 }
 
+func (k *kit) mayMove(_ context.Context, user, _, from, to string) error {
+	if from == "secret" {
+		return fmt.Errorf("%s from %s to %s: %w", user, from, to, errNotHis)
+	}
+	return nil
+}
+
+var errNotHis = errors.New("not his key")
+
+// Who defines a job gets no object that he may not open, under a key that he may use.
+func TestAJobMovesWhatItsUserMayOpen(t *testing.T) {
+	t.Parallel()
+	k := newKit(t)
+	got := make(map[string]string)
+	f := &fake{do: func(ctx context.Context, _ int, o *maintenance.Rewrap) (maintenance.RewrapTotal, error) {
+		for name, c := range map[string]maintenance.Candidate{
+			"open": {Mode: sse.ModeKMS, KMSKey: "other"}, "secret": {Mode: sse.ModeKMS, KMSKey: "secret"}, "there": {Mode: sse.ModeS3, KMSKey: "s3"},
+		} {
+			wanted, err := o.Only(ctx, &c)
+			got[name] = fmt.Sprint(wanted, errors.Is(err, errNotHis))
+		}
+		return maintenance.RewrapTotal{}, nil
+	}}
+	j := k.jobs(t, f)
+	start(t, j)
+	job, err := j.Start(t.Context(), "me", []byte(smallest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the job does not end", func() bool { return k.state(t, j, job.ID).State != Running })
+	if got["open"] != "true false" || got["secret"] != "false true" || got["there"] != "true false" {
+		t.Error(got)
+	}
+}
+
 // jobs returns the jobs as one process knows them.
 func (k *kit) jobs(t *testing.T, f *fake) *Jobs {
 	t.Helper()
 	j, err := New(Options{
-		System: k.store, Rewrapper: f, SystemBucket: "own", S3Key: "s3", Logger: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+		System: k.store, Rewrapper: f, SystemBucket: "own", S3Key: func() string { return "s3" }, MayMove: k.mayMove, Logger: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
 		Buckets: func(context.Context) (map[string]time.Time, error) {
 			return map[string]time.Time{"b": {}, "own": {}}, nil
 		},
@@ -318,7 +353,7 @@ func TestWhichObjectsAJobIsAbout(t *testing.T) {
 		"tagged":       {maintenance.Candidate{Mode: sse.ModeS3, Listed: true, Tags: "a=b&c=d"}, true, nil},
 		"not tagged":   {maintenance.Candidate{Mode: sse.ModeS3, Listed: true}, false, nil},
 		"unlisted":     {maintenance.Candidate{Mode: sse.ModeS3}, false, errUnlisted},
-		"another mode": {maintenance.Candidate{Mode: sse.ModeKMS, Listed: true, Tags: "a=b"}, false, errOtherMode},
+		"another mode": {maintenance.Candidate{Mode: sse.ModeKMS, Listed: true, Tags: "a=b"}, true, nil},
 		"plain":        {maintenance.Candidate{Listed: true, Tags: "a=b"}, false, nil},
 		"a customer's": {maintenance.Candidate{Mode: sse.ModeC, Listed: true, Tags: "a=b"}, false, nil},
 	} {

@@ -274,11 +274,11 @@ func (r *run) attempts(ctx context.Context) (State, string) {
 func (r *run) once(ctx context.Context, spec *Spec) (maintenance.RewrapTotal, error) {
 	to := spec.Key
 	if spec.Mode == sse.ModeS3 {
-		to = r.jobs.o.S3Key
+		to = r.jobs.o.S3Key()
 	}
 	now := time.Now()
 	o := &maintenance.Rewrap{
-		Buckets: []string{spec.Bucket}, To: to, Prefix: spec.Prefix,
+		Buckets: []string{spec.Bucket}, To: to, Mode: spec.Mode, Prefix: spec.Prefix,
 		Report: func(done maintenance.Rewrapped) {
 			result := "done"
 			if done.Err != nil {
@@ -290,7 +290,15 @@ func (r *run) once(ctx context.Context, spec *Spec) (maintenance.RewrapTotal, er
 			r.job.Last = done.Name.Key
 		},
 		Progress: func(total maintenance.RewrapTotal) { r.count(&total) },
-		Only:     func(c *maintenance.Candidate) (bool, error) { return chosen(spec, c, now) },
+		Only: func(ctx context.Context, c *maintenance.Candidate) (bool, error) {
+			if is, err := chosen(spec, c, now); !is || err != nil || c.Mode == spec.Mode && c.KMSKey == to {
+				return is, err
+			}
+			if err := r.jobs.o.MayMove(ctx, r.job.User, spec.Bucket, c.KMSKey, to); err != nil {
+				return false, fmt.Errorf("%q, who defined the job: %w", r.job.User, err)
+			}
+			return true, nil
+		},
 	}
 	total, err := r.jobs.o.Rewrapper.Rewrap(ctx, o)
 	r.count(&total)
@@ -303,11 +311,8 @@ func (r *run) count(total *maintenance.RewrapTotal) {
 	r.job.Objects, r.job.Failures = r.done+total.Done, total.Failed
 }
 
-// Why an object is not done.
-var (
-	errOtherMode = errors.New("a batch job does not change how objects are encrypted, from SSE-S3 to SSE-KMS or back")
-	errUnlisted  = errors.New("the storage lists neither its metadata nor its tags, so that filters cannot be judged")
-)
+// errUnlisted is why an object is not done.
+var errUnlisted = errors.New("the storage lists neither its metadata nor its tags, so that filters cannot be judged")
 
 // chosen says whether a job is about a version.
 func chosen(spec *Spec, c *maintenance.Candidate, now time.Time) (bool, error) {
@@ -330,13 +335,7 @@ func chosen(spec *Spec, c *maintenance.Candidate, now time.Time) (bool, error) {
 			o.Tags = append(o.Tags, Pair{name, values[0]})
 		}
 	}
-	if !spec.Filter.Passes(o, now) {
-		return false, nil
-	}
-	if c.Mode != spec.Mode {
-		return false, errOtherMode
-	}
-	return true, nil
+	return spec.Filter.Passes(o, now), nil
 }
 
 // beat notes the job from time to time, until ctx ends.

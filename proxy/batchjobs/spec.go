@@ -48,7 +48,7 @@ func refused(format string, args ...any) error {
 type Spec struct {
 	// Bucket and Prefix say which objects.
 	Bucket, Prefix string
-	// Mode is how the objects are encrypted whose keys are sealed anew, and stays.
+	// Mode is how the objects shall be encrypted.
 	Mode sse.Mode
 	// Key is the KMS key of SSE-KMS, "" for SSE-S3, which has its own.
 	Key string

@@ -220,8 +220,9 @@ func (k *Ring) open(ctx context.Context, s *Sealing, customer *sse.Secret, fetch
 }
 
 // Confirm says whether a record's DEK can be opened now, past every cache: it is
-// asked before an upload in parts becomes an object. Errors are those of
-// dekVerifier.verify, or of Rekeyed. It gives nobody a key.
+// asked before an upload in parts becomes an object. Options.Late is told of one that lies under
+// a version that is not the newest any more. Errors are those of dekVerifier.verify, of Rekeyed,
+// or of Late. It gives nobody a key.
 func (k *Ring) Confirm(ctx context.Context, name sse.Name, r *sse.Record) error {
 	if r == nil || r.Mode == sse.ModeC {
 		return nil
@@ -250,8 +251,7 @@ func (k *Ring) verify(ctx context.Context, s *Sealing, w *sse.Wrap) error {
 	if w != nil {
 		sealedDEK = w.SealedDEK
 	}
-	_, err = k.shared.verifier.verify(ctx, as.KMSKey, sealedDEK, encContext)
-	return err
+	return (&issuedDEK{verifier: k.shared.verifier, name: as.KMSKey, ciphertext: sealedDEK, context: encContext, late: k.o.Late}).confirm(ctx)
 }
 
 // Tampered returns an error that hides err, but for being sse.ErrTampered: a wrong

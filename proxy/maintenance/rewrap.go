@@ -41,6 +41,9 @@ type Rewrap struct {
 	// OlderThan leaves alone what lies under this version of its KMS key, or under a newer
 	// one; 0 stands for the newest.
 	OlderThan uint32
+	// Mode is how the objects shall be encrypted, SSE-S3 or SSE-KMS, with To; 0 leaves each as
+	// it is.
+	Mode sse.Mode
 	// Rate bounds the objects per second; 0 is no bound.
 	Rate float64
 	// DryRun opens the keys and seals them, and stores nothing. CountOnly does not open them
@@ -49,7 +52,7 @@ type Rewrap struct {
 	// Only chooses among objects and their versions; nil for all of them. What is no object
 	// is left alone where it chooses: uploads under way, and system objects. Its error is
 	// reported as the object's.
-	Only func(*Candidate) (bool, error)
+	Only func(context.Context, *Candidate) (bool, error)
 	// Prefix begins the keys of objects, "" for all.
 	Prefix string
 	// Report is called for each object that is sealed anew, or could not be; never by two
@@ -162,10 +165,26 @@ func (r *rewrap) newestOf(ctx context.Context, kmsKey string) (uint32, error) {
 
 // page does a page of a listing.
 func (r *rewrap) page(ctx context.Context, bucket string, page []scanned) error {
-	var todo []*sealedOnce
+	var all, todo []*sealedOnce
+	bySeal := make([]*sealedOnce, len(page))
+	for i := range page {
+		if s := &page[i]; s.err == nil && s.record != nil && s.record.Mode != sse.ModeC && strings.HasPrefix(s.Name.Key, r.o.Prefix) {
+			bySeal[i] = &sealedOnce{
+				WrapRef: manifest.WrapRef{Name: s.Name, Record: s.record.Digest()}, record: s.record,
+				done: Rewrapped{Name: s.Name, Version: s.ID, Mode: s.record.Mode},
+			}
+			all = append(all, bySeal[i])
+		}
+	}
+	if err := r.keeper.findWraps(ctx, bucket, all); err != nil {
+		return err
+	}
 	for i := range page {
 		s := &page[i]
-		wanted, err := r.o.wants(s)
+		wanted, err := r.wants(ctx, s, bySeal[i])
+		if sealed.MayPass(err) {
+			return err
+		}
 		if s.err = errors.Join(s.err, err); !wanted && s.err == nil {
 			continue
 		}
@@ -178,14 +197,8 @@ func (r *rewrap) page(ctx context.Context, bucket string, page []scanned) error 
 		case s.record.Mode == sse.ModeC:
 			r.total.Customer++
 		default:
-			todo = append(todo, &sealedOnce{
-				WrapRef: manifest.WrapRef{Name: s.Name, Record: s.record.Digest()}, record: s.record,
-				done: Rewrapped{Name: s.Name, Version: s.ID, Mode: s.record.Mode},
-			})
+			todo = append(todo, bySeal[i])
 		}
-	}
-	if err := r.keeper.findWraps(ctx, bucket, todo); err != nil {
-		return err
 	}
 	err := r.all(ctx, todo)
 	if r.o.Progress != nil {
@@ -256,7 +269,8 @@ func (r *rewrap) all(ctx context.Context, todo []*sealedOnce) error {
 
 // inScope says whether a key is to be sealed anew.
 func (r *rewrap) inScope(ctx context.Context, s *sealedOnce) (bool, error) {
-	s.done.FromKey, s.done.FromVersion = keyring.Under(s.record, s.wrap)
+	as := keyring.SealingAs(s.Name, s.record, s.wrap).Encryption()
+	s.done.Mode, s.done.FromKey, s.done.FromVersion = as.Mode, as.KMSKey, as.KMSKeyVersion
 	if r.o.Key != "" && s.done.FromKey != r.o.Key {
 		return false, nil
 	}
@@ -272,7 +286,11 @@ func (r *rewrap) inScope(ctx context.Context, s *sealedOnce) (bool, error) {
 	if s.done.ToKey == "" {
 		s.done.ToKey = s.done.FromKey
 	}
-	if s.anew || s.done.ToKey != s.done.FromKey {
+	otherMode := r.o.Mode != sse.ModeNone && r.o.Mode != as.Mode
+	if otherMode {
+		s.done.Mode = r.o.Mode
+	}
+	if s.anew || otherMode || s.done.ToKey != s.done.FromKey {
 		return true, nil
 	}
 	newest, err := r.newestOf(ctx, s.done.ToKey)
@@ -313,15 +331,21 @@ func (r *rewrap) seal(ctx context.Context, s *sealedOnce) error {
 	if err != nil {
 		return err
 	}
-	w, err := r.keeper.o.Keys.Rewrap(ctx, s.Name, s.record, s.wrap, s.done.ToKey, newest)
+	sealed, err := r.keeper.o.Keys.Rewrap(ctx, s.Name, s.record, s.wrap, keyring.Target{Mode: r.o.Mode, KMSKey: s.done.ToKey, Version: newest})
 	if err != nil {
 		return err
 	}
-	s.done.ToVersion = w.KMSKeyVersion
+	s.done.ToVersion = sealed.Wrap.KMSKeyVersion
 	if r.o.DryRun {
 		return nil
 	}
-	return r.run.Put(ctx, s.WrapRef, s.record, s.wrap, w, s.anew)
+	if err := sealed.Confirm(ctx); err != nil {
+		return err
+	}
+	if err := r.run.Put(ctx, s.WrapRef, s.record, s.wrap, sealed.Wrap, s.anew); err != nil {
+		return err
+	}
+	return sealed.Confirm(ctx)
 }
 
 func (r *rewrap) report(done Rewrapped) {

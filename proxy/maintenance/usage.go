@@ -11,8 +11,8 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/bucketseal/bucketseal/proxy/glob"
-	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -35,7 +35,10 @@ type UsageOf struct {
 	Progress func(seen int64)
 }
 
-// Used is one object, or one upload under way, and what its key lies under.
+// Used is one object, or one upload under way, and what its key lies under. Where a wrap was
+// written of which nobody noted that it counts, as by an update that was cut off, the object is
+// Used twice: under what its record says, and, with Unnoted, under what that wrap says. It may
+// be opened by either.
 type Used struct {
 	Name            sse.Name
 	Version, Upload string
@@ -43,7 +46,8 @@ type Used struct {
 	KMSKey          string
 	KMSKeyVersion   uint32
 	// Size is in bytes, as the storage has it; 0 for an upload.
-	Size int64
+	Size    int64
+	Unnoted bool
 }
 
 // UsageKey is what objects are counted by. KMSKey is "" and Version 0 for SSE-C and for
@@ -198,11 +202,36 @@ func (u *usage) page(ctx context.Context, bucket string, page []scanned) error {
 		if s.record != nil {
 			used.Mode = s.record.Mode
 		}
-		if bySeal[i] != nil {
-			used.KMSKey, used.KMSKeyVersion = keyring.Under(s.record, bySeal[i].wrap)
+		if err := u.countSealed(ctx, used, bySeal[i]); err != nil {
+			return err
 		}
-		u.count(used)
 	}
+	return nil
+}
+
+// countSealed counts an object, or upload, under all that its key lies under: s is nil where that
+// is no KMS key.
+func (u *usage) countSealed(ctx context.Context, used Used, s *sealedOnce) error {
+	if s == nil {
+		u.count(used)
+		return nil
+	}
+	as, counts, err := u.keeper.asItIs(ctx, s)
+	if sealed.MayPass(err) {
+		return err
+	}
+	if err != nil {
+		u.unknown(Unknown{used.Name, used.Version, err})
+		return nil
+	}
+	used.Mode, used.KMSKey, used.KMSKeyVersion = as.Mode, as.KMSKey, as.KMSKeyVersion
+	u.count(used)
+	if s.wrap == nil || counts || s.wrap.KMSKey == as.KMSKey && s.wrap.KMSKeyVersion == as.KMSKeyVersion {
+		return nil
+	}
+	as = s.wrap.Encryption(s.record)
+	used.Mode, used.KMSKey, used.KMSKeyVersion, used.Unnoted = as.Mode, as.KMSKey, as.KMSKeyVersion, true
+	u.count(used)
 	return nil
 }
 
@@ -217,11 +246,12 @@ func (u *usage) uploads(ctx context.Context, bucket string) error {
 		case one.err != nil:
 			u.unknown(Unknown{used.Name, "", one.err})
 			continue
-		case one.sealed != nil:
-			used.Mode = one.sealed.record.Mode
-			used.KMSKey, used.KMSKeyVersion = keyring.Under(one.sealed.record, one.sealed.wrap)
+		case one.sealed != nil && one.sealed.record.Mode == sse.ModeC:
+			used.Mode, one.sealed = sse.ModeC, nil
 		}
-		u.count(used)
+		if err := u.countSealed(ctx, used, one.sealed); err != nil {
+			return err
+		}
 	}
 	return nil
 }

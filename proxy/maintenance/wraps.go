@@ -2,7 +2,9 @@ package maintenance
 
 import (
 	"context"
+	"errors"
 
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/sse"
@@ -12,7 +14,7 @@ import (
 type sealedOnce struct {
 	manifest.WrapRef
 	record *sse.Record
-	wrap   *sse.Wrap // nil if there is none
+	wrap   *sse.Wrap // the last one, nil if there is none
 	// anew says that a wrap takes the place of whatever is there.
 	anew bool
 	done Rewrapped
@@ -42,6 +44,24 @@ func (k *Keeper) findWraps(ctx context.Context, bucket string, todo []*sealedOnc
 		s.wrap = w // what does not open is written anew
 	}
 	return nil
+}
+
+// asItIs returns how the object is encrypted now, as clients are told: by the wrap, if that
+// counts, or by the record. counts says which. A wrap that may be out of date is read anew.
+// keyring.ErrWithheld, or what keeps it from being told.
+func (k *Keeper) asItIs(ctx context.Context, s *sealedOnce) (as sse.Encryption, counts bool, err error) {
+	counts, err = k.o.Rekeyed.Counts(ctx, s.WrapRef, s.record, s.wrap)
+	if errors.Is(err, keyring.ErrWithheld) {
+		s.wrap, counts, err = k.o.Rekeyed.Of(ctx, s.Name, s.record)
+		counts = counts && s.wrap != nil
+	}
+	if err != nil {
+		return sse.Encryption{}, false, err
+	}
+	if !counts {
+		return s.record.Encryption(), false, nil
+	}
+	return s.wrap.Encryption(s.record), true, nil
 }
 
 // noted is an upload that is under way.

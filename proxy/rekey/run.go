@@ -120,18 +120,37 @@ func (r *Run) Check(ctx context.Context, ref manifest.WrapRef, rec *sse.Record, 
 	return nil
 }
 
-// write numbers a wrap, and writes it in the place of the one that was seen.
+// Counts says whether a wrap that was read as the last one of a record counts: whether the
+// object is encrypted as it says. nil, for none, never does. keyring.ErrWithheld if another one
+// must be there: the one that was read may be out of date. Errors are also those of Rekeyed.
+func (b *Book) Counts(ctx context.Context, ref manifest.WrapRef, rec *sse.Record, w *sse.Wrap) (bool, error) {
+	doc, err := b.current(ctx)
+	if err != nil {
+		return false, err
+	}
+	p, in := doc.place(ref.Name.Bucket, rec)
+	if p.tooOld(w) {
+		return false, withheld(ref, w, p.floor)
+	}
+	return in && w != nil, nil
+}
+
+// write numbers a wrap, and writes it as the next one after the one that was seen, or, with
+// anew, after whatever is there. ErrStale if there is another one.
 func (b *Book) write(ctx context.Context, ref manifest.WrapRef, p *place, seen, w *sse.Wrap, anew bool) error {
 	w.Sequence = p.floor + 1
 	if seen != nil {
 		w.Sequence = max(w.Sequence, seen.Sequence+1)
 	}
-	k := b.begin(p.epoch)
-	put := b.wraps.Put
-	if seen == nil && !p.must && !anew {
-		put = b.wraps.Create
+	if anew {
+		last, err := b.wraps.Last(ctx, ref)
+		if err != nil {
+			return err
+		}
+		w.Sequence = max(w.Sequence, last+1)
 	}
-	err := put(ctx, ref, w)
+	k := b.begin(p.epoch)
+	err := b.wraps.Put(ctx, ref, w)
 	if errors.Is(err, system.ErrConflict) {
 		return fmt.Errorf("%w (%w)", ErrStale, err)
 	}
@@ -176,6 +195,14 @@ func (b *Book) Obeyed(ctx context.Context, known register.Instant) error {
 	return b.index.Obeyed(ctx, known)
 }
 
+// Sealed is a wrap that is to be written.
+type Sealed struct {
+	Wrap *sse.Wrap
+	// Confirm is called before it is written, and before it counts or, where it does at once,
+	// before Update returns. Its error ends the update.
+	Confirm func(context.Context) error
+}
+
 // updateTries is how often one record is re-keyed anew because another one was faster.
 const updateTries = 5
 
@@ -183,7 +210,7 @@ const updateTries = 5
 // if none does. It returns when every proxy goes by the new one. keyring.ErrWithheld, ErrStale
 // if others were faster again and again, the errors of seal, storage.ErrUnreachable, or the
 // key service's. After other errors than seal's the object may be re-keyed.
-func (b *Book) Update(ctx context.Context, ref manifest.WrapRef, rec *sse.Record, seal func(counts *sse.Wrap) (*sse.Wrap, error)) error {
+func (b *Book) Update(ctx context.Context, ref manifest.WrapRef, rec *sse.Record, seal func(counts *sse.Wrap) (Sealed, error)) error {
 	var err error
 	for range updateTries {
 		var known register.Instant
@@ -197,7 +224,7 @@ func (b *Book) Update(ctx context.Context, ref manifest.WrapRef, rec *sse.Record
 	return err
 }
 
-func (b *Book) update(ctx context.Context, ref manifest.WrapRef, rec *sse.Record, seal func(*sse.Wrap) (*sse.Wrap, error)) (register.Instant, error) {
+func (b *Book) update(ctx context.Context, ref manifest.WrapRef, rec *sse.Record, seal func(*sse.Wrap) (Sealed, error)) (register.Instant, error) {
 	bucket, mine := ref.Name.Bucket, token()
 	// Where wraps count already, nobody may go on believing in what is there while another
 	// one takes its place. Where none does, the new one does not either before it is noted.
@@ -222,7 +249,11 @@ func (b *Book) update(ctx context.Context, ref manifest.WrapRef, rec *sse.Record
 	if !in {
 		counts = nil
 	}
-	w, err := seal(counts)
+	sealed, err := seal(counts)
+	if err == nil {
+		err = sealed.Confirm(ctx)
+	}
+	w := sealed.Wrap
 	if err != nil {
 		if in { // nothing was written
 			_, _ = b.queue.do(ctx, func(d *draft) bool { return d.unpend(bucket, rec, ref.Record, mine) })
@@ -230,6 +261,9 @@ func (b *Book) update(ctx context.Context, ref manifest.WrapRef, rec *sse.Record
 		return register.Instant{}, err
 	}
 	if err := b.write(ctx, ref, &p, seen, w, foreign); err != nil {
+		return register.Instant{}, err
+	}
+	if err := sealed.Confirm(ctx); err != nil {
 		return register.Instant{}, err
 	}
 	return b.queue.do(ctx, func(d *draft) bool { return d.note(bucket, rec, ref.Record, w.Sequence, mine) })

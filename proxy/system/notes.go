@@ -14,16 +14,21 @@ import (
 // A note is a small object whose content is in its metadata, so that a listing
 // shows it; body is what a listing does not need, and may be nil.
 func (s *Store) PutNote(ctx context.Context, kind, name string, data, body []byte) error {
+	sealing := s.now()
 	n, err := s.sealNote(ctx, kind, name, data, body)
+	if err == nil {
+		err = s.o.Service.PutNote(ctx, name, n.value, n.body)
+	}
 	if err != nil {
 		return err
 	}
-	return s.o.Service.PutNote(ctx, name, n.value, n.body)
+	return s.confirm(ctx, kind, name, sealing, n.version)
 }
 
 // ReplaceNote is PutNote for a note that may exist. In the place of a body that is nil are
 // random bytes, which give every such write an ETag of its own (see Reseal).
 func (s *Store) ReplaceNote(ctx context.Context, kind, name string, data, body []byte) error {
+	sealing := s.now()
 	n, err := s.sealNote(ctx, kind, name, data, body)
 	if err != nil {
 		return err
@@ -31,7 +36,10 @@ func (s *Store) ReplaceNote(ctx context.Context, kind, name string, data, body [
 	if n.body == nil {
 		n.body = filler()
 	}
-	return s.o.Service.ReplaceNote(ctx, name, n.value, n.body)
+	if err := s.o.Service.ReplaceNote(ctx, name, n.value, n.body); err != nil {
+		return err
+	}
+	return s.confirm(ctx, kind, name, sealing, n.version)
 }
 
 func encodeNote(sealed []byte) string { return base64.RawURLEncoding.EncodeToString(sealed) }

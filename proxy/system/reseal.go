@@ -149,6 +149,7 @@ func (s *Store) Reseal(ctx context.Context, l Layout, n Note, least uint32) (ver
 		}
 		body = append([]byte{}, body...) // an empty body is one too
 	}
+	sealing := s.now()
 	sealed, err := s.sealNote(ctx, l.Kind, n.Name, data, body)
 	if err == nil && sealed.version < least {
 		err = errOlder(n.Name, sealed.version, least)
@@ -159,7 +160,10 @@ func (s *Store) Reseal(ctx context.Context, l Layout, n Note, least uint32) (ver
 	if l.Replaced {
 		sealed.body = filler()
 	}
-	return sealed.version, s.o.Service.ChangeNote(ctx, n.Name, sealed.value, sealed.body, etag)
+	if err := s.o.Service.ChangeNote(ctx, n.Name, sealed.value, sealed.body, etag); err != nil {
+		return 0, err
+	}
+	return sealed.version, s.confirm(ctx, l.Kind, n.Name, sealing, sealed.version)
 }
 
 // Opens says whether Reseal could read what was listed as n.
@@ -181,6 +185,7 @@ func (s *Store) resealObject(ctx context.Context, kind, name string, least uint3
 	if err != nil {
 		return 0, err
 	}
+	sealing := s.now()
 	sealed, version, err := s.seal(ctx, kind, name, data)
 	if err == nil && version < least {
 		err = errOlder(name, version, least)
@@ -188,8 +193,10 @@ func (s *Store) resealObject(ctx context.Context, kind, name string, least uint3
 	if err != nil {
 		return 0, err
 	}
-	_, err = s.o.Service.Put(ctx, name, sealed, etag)
-	return version, err
+	if _, err = s.o.Service.Put(ctx, name, sealed, etag); err != nil {
+		return 0, err
+	}
+	return version, s.confirm(ctx, kind, name, sealing, version)
 }
 
 // Look returns a note or object as a listing shows it now. ErrNotFound, storage.ErrUnreachable.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/bucketseal/bucketseal/kms"
 )
@@ -23,14 +24,20 @@ var ErrForeign = fmt.Errorf("%w: it was sealed under other keys, or for another 
 // contextName is the reserved entry of the encryption context of system DEKs.
 const contextName = kms.ReservedContextPrefix + "system"
 
-// Options are a Store's dependencies; all are required.
+// Options are a Store's dependencies.
 type Options struct {
+	// Service is where they lie, and KMS has the key that seals them. Required.
 	Service Objects
 	KMS     kms.Service
-	// Key is the KMS key that seals system objects.
+	// Key is the KMS key that seals system objects. Required.
 	Key string
-	// Deployment names the installation.
+	// Deployment names the installation. Required.
 	Deployment string
+	// Late is told before a write is acknowledged that lies under a version of the KMS key that
+	// is not the newest any more; nil for nobody. Its error fails the write.
+	Late func(ctx context.Context, kmsKey string, version uint32) error
+	// Now returns the time; nil is time.Now.
+	Now func() time.Time
 }
 
 // Store reads and writes sealed system objects. It is safe for concurrent use.
@@ -63,11 +70,15 @@ func (s *Store) Get(ctx context.Context, kind, name, etag string) (data []byte, 
 // the key service's errors; after other errors than these and ErrConflict it
 // may have been stored.
 func (s *Store) Put(ctx context.Context, kind, name string, data []byte, etag string) (newETag string, err error) {
-	sealed, _, err := s.seal(ctx, kind, name, data)
+	sealing := s.now()
+	sealed, version, err := s.seal(ctx, kind, name, data)
 	if err != nil {
 		return "", err
 	}
-	return s.o.Service.Put(ctx, name, sealed, etag)
+	if newETag, err = s.o.Service.Put(ctx, name, sealed, etag); err != nil {
+		return "", err
+	}
+	return newETag, s.confirm(ctx, kind, name, sealing, version)
 }
 
 func (s *Store) context(kind, name string) []byte {

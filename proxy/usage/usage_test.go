@@ -236,6 +236,51 @@ func TestAWholeKeyIsFreeWhenNobodyUsedItSinceTheScan(t *testing.T) {
 	}
 }
 
+// What is written under a key that may be deleted is known although the process is killed before
+// it shares its uses, for as long as it may have written after it last did. A key that settings
+// name is not deleted, and costs nothing.
+func TestAUseIsStoredBeforeWhatIsWritten(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for _, key := range []string{"named", "system"} {
+		if err := s.keys.CreateKey(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	u := NewUses(s.keys, "system", "named")
+	u.ShareIn(s.shelf)
+	now := time.Now()
+	u.now = func() time.Time { return now }
+	write := func(key string, puts int) {
+		t.Helper()
+		before := s.shelf.puts
+		if _, err := u.GenerateDEK(t.Context(), key, nil); err != nil || s.shelf.puts-before != puts {
+			t.Errorf("a write under %s: %d documents, want %d, %v", key, s.shelf.puts-before, puts, err)
+		}
+	}
+	write("named", 0)
+	write("system", 0)
+	write("k", 1)
+	write("k", 0)
+	now = now.Add(unstoredFor - time.Minute)
+	write("k", 0) // and the process is killed
+	shared, err := s.proxy(0).o.Uses.Shared(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	scan := &Scan{Began: now.Add(-time.Second)}
+	if v := OfKey(scan, shared, "k", Use{}, now.Add(time.Hour)); v.Free() {
+		t.Error("the key is free, although something was written under it after the scan began")
+	}
+	now = now.Add(time.Minute)
+	write("k", 1)
+	u.ShareIn(down{})
+	now = now.Add(unstoredFor)
+	if dek, err := u.GenerateDEK(t.Context(), "k", nil); !errors.Is(err, errDown) || dek.Plaintext != ([kms.DEKSize]byte{}) {
+		t.Errorf("a write of which nobody would know: %v", err)
+	}
+}
+
 func TestUsesAreSharedAndKept(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

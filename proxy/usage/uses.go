@@ -23,6 +23,9 @@ const (
 	FlushInterval = time.Minute
 	// flushLag is how long after a use every process that runs has shared it.
 	flushLag = 2 * FlushInterval
+	// unstoredFor is how long a process seals under a KMS key without that being stored. One that
+	// is killed takes no younger use with it than this.
+	unstoredFor = 5 * time.Minute
 )
 
 // Use is when a version of a KMS key was last used, to the minute; zero is "not seen".
@@ -100,17 +103,18 @@ type usedID struct {
 	version uint32
 }
 
-// minutes are those of the last uses, since 1970.
-type minutes struct{ generate, decrypt atomic.Int64 }
+// minutes are those of the last uses, since 1970. stored is the last of generate that was shared.
+type minutes struct{ generate, decrypt, stored atomic.Int64 }
 
 // Uses notes when this process uses versions of KMS keys, and shares it with others now and
-// then. A use costs no request. It is a kms.Service in front of another. It is safe for
-// concurrent use.
+// then. A use costs no request, but for the first write in a while under a key that no setting
+// names. It is a kms.Service in front of another. It is safe for concurrent use.
 type Uses struct {
 	kms.Service
 	// objects is where they are shared; nil until Share.
 	objects Objects
 	ignored string
+	named   []string
 	now     func() time.Time
 
 	mu    sync.RWMutex
@@ -128,21 +132,45 @@ type Uses struct {
 }
 
 // NewUses returns what notes the uses of a service. The uses of the key ignored are noted and
-// do not make anything stored: what is stored is sealed under it.
-func NewUses(service kms.Service, ignored string) *Uses {
-	return &Uses{Service: service, ignored: ignored, now: time.Now, seen: make(map[usedID]*minutes), late: make(map[usedID]time.Time)}
+// do not make anything stored: what is stored is sealed under it. named are keys that are never
+// deleted, because settings name them: what is written under others waits until that is stored.
+func NewUses(service kms.Service, ignored string, named ...string) *Uses {
+	return &Uses{Service: service, ignored: ignored, named: named, now: time.Now, seen: make(map[usedID]*minutes), late: make(map[usedID]time.Time)}
 }
 
 // ShareIn says where uses are shared. It is called once, before the first use.
 func (u *Uses) ShareIn(objects Objects) { u.objects = objects }
 
-// GenerateDEK implements kms.Service.
+// GenerateDEK implements kms.Service. Errors are also those of Objects.
 func (u *Uses) GenerateDEK(ctx context.Context, name string, encContext []byte) (kms.DEK, error) {
 	dek, err := u.Service.GenerateDEK(ctx, name, encContext)
-	if err == nil {
-		u.note(&u.of(name, max(dek.KeyVersion, 1)).generate, name)
+	if err != nil {
+		return dek, err
 	}
-	return dek, err
+	used := u.of(name, max(dek.KeyVersion, 1))
+	u.note(&used.generate, name)
+	if err := u.storeSoon(ctx, name, used); err != nil {
+		clear(dek.Plaintext[:])
+		return kms.DEK{}, err
+	}
+	return dek, nil
+}
+
+// storeSoon stores the uses if what is stored of one is too old to keep the KMS key from being
+// deleted, should this process be killed.
+func (u *Uses) storeSoon(ctx context.Context, key string, used *minutes) error {
+	old := func() bool {
+		return time.Duration(used.generate.Load()-used.stored.Load())*time.Minute >= unstoredFor
+	}
+	if u.objects == nil || key == u.ignored || slices.Contains(u.named, key) || !old() {
+		return nil
+	}
+	u.sharing.Lock()
+	defer u.sharing.Unlock()
+	if !old() { // another one stored it
+		return nil
+	}
+	return u.share(ctx)
 }
 
 // DecryptDEK implements kms.Service.
@@ -217,6 +245,12 @@ func (u *Uses) share(ctx context.Context) error {
 		return nil
 	}
 	wasDirty := u.dirty.Swap(false)
+	u.mu.RLock()
+	shared := make(map[*minutes]int64, len(u.seen))
+	for _, m := range u.seen {
+		shared[m] = m.generate.Load()
+	}
+	u.mu.RUnlock()
 	u.lateMu.Lock()
 	seq, late := u.lateSeq, maps.Clone(u.late)
 	u.lateMu.Unlock()
@@ -228,6 +262,9 @@ func (u *Uses) share(ctx context.Context) error {
 		return fmt.Errorf("share the uses of KMS keys: %w", err)
 	}
 	u.stored = seq
+	for m, minute := range shared {
+		m.stored.Store(minute)
+	}
 	return nil
 }
 

@@ -132,7 +132,8 @@ func OfVersion(scan *Scan, shared *Shared, key string, version uint32, now time.
 }
 
 // OfKey judges a whole KMS key, which may gain objects at any time: a scan covers it if
-// nobody has sealed or opened anything with it since the scan began. last is the last use that the key
+// nobody has sealed or opened anything with it since the scan began, nor so shortly before that a
+// process which was killed may have done so since without a trace. last is the last use that the key
 // service knows besides.
 func OfKey(scan *Scan, shared *Shared, key string, last Use, now time.Time) *Verdict {
 	v := judge(scan, key, 0, now)
@@ -141,7 +142,7 @@ func OfKey(scan *Scan, shared *Shared, key string, last Use, now time.Time) *Ver
 	}
 	used := later(shared.Last(key, 0).Latest(), last.Latest())
 	switch soon := scan.Began.Add(flushLag); {
-	case !used.IsZero() && !used.Add(2*time.Minute).Before(scan.Began): // it is to the minute
+	case !used.IsZero() && !used.Add(unstoredFor+2*time.Minute).Before(scan.Began): // it is to the minute
 		v.Missing = fmt.Sprintf("the key was used at %s, and the last scan began at %s", used.UTC().Format("15:04 MST on 2006-01-02"), scan.Began.UTC().Format(time.RFC3339))
 		v.Remedy = fmt.Sprintf("%s, some minutes after the last use", scanAgain)
 	case now.Before(soon):

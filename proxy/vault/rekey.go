@@ -78,7 +78,11 @@ func (v *Vault) Rekey(ctx context.Context, c *caller.Caller, o *Rekey) error {
 		return err
 	}
 	ref := manifest.WrapRef{Name: o.Name, Record: rec.Digest()}
-	return v.o.Rekeyed.Update(ctx, ref, rec, func(counts *sse.Wrap) (*sse.Wrap, error) {
-		return v.o.Keys.Rekey(ctx, c.Keys, keyring.SealingAs(o.Name, rec, counts), asked)
+	return v.o.Rekeyed.Update(ctx, ref, rec, func(counts *sse.Wrap) (rekey.Sealed, error) {
+		made, err := v.o.Keys.Rekey(ctx, c.Keys, keyring.SealingAs(o.Name, rec, counts), asked)
+		if err != nil {
+			return rekey.Sealed{}, err
+		}
+		return rekey.Sealed{Wrap: made.Wrap, Confirm: made.Confirm}, nil
 	})
 }

@@ -111,8 +111,10 @@ func (v *versionCommand) run(cmd *cobra.Command, args []string) error {
 		}
 	}
 	return WithKeys(v.a, cmd, false, func(ctx context.Context, keys kms.Service) error {
-		if loss := systemLoss(name); loss != "" && v.action != kms.Reinstate && !v.accept && !v.systemFree(ctx, cmd, keys, name, change.Version) {
-			return fmt.Errorf("%q %s; not even --force ends a version of it, --%s does", name, loss, cli.AcceptLossFlag)
+		if loss := systemLoss(name); loss != "" && v.action != kms.Reinstate && !v.accept {
+			if err := v.systemFree(ctx, cmd, keys, name, change.Version); err != nil {
+				return fmt.Errorf("%q %s; not even --force ends a version of it, --%s does (%w)", name, loss, cli.AcceptLossFlag, err)
+			}
 		}
 		if err := v.mayEnd(ctx, cmd, keys, name, &change); err != nil {
 			return err
@@ -132,10 +134,24 @@ func (v *versionCommand) run(cmd *cobra.Command, args []string) error {
 	})
 }
 
-// systemFree says that a version of one of the proxy's own keys is known to seal nothing.
-func (v *versionCommand) systemFree(ctx context.Context, cmd *cobra.Command, keys kms.Service, name string, version uint32) bool {
+// errSystemUncounted says that a scan could not tell what the proxies' own objects lie under.
+var errSystemUncounted = errors.New("the last scan could not count the proxies' own objects; the log names what it did not know")
+
+// systemFree returns nil if a version of one of the proxy's own keys is known to seal nothing,
+// or why it is not.
+func (v *versionCommand) systemFree(ctx context.Context, cmd *cobra.Command, keys kms.Service, name string, version uint32) error {
 	verdict, err := usedVersion(ctx, v.a, cmd, keys, name, version)
-	return err == nil && verdict.Free() && verdict.Scan.System != nil
+	switch {
+	case err != nil:
+		return err
+	case verdict.Lost() > 0:
+		return fmt.Errorf("it is used: %s, counted %s; bucketseal key rewrap --key %s moves them", verdict, counted(verdict.Scan), name)
+	case verdict.Missing != "":
+		return fmt.Errorf("it is not known whether it is used: %s; use: %s", verdict.Missing, verdict.Remedy)
+	case verdict.Scan.System == nil:
+		return errSystemUncounted
+	}
+	return nil
 }
 
 // mayEnd says whether a version may be retired or destroyed: --force is given, or it is known

@@ -35,8 +35,8 @@ type passedSocket struct {
 // inheritedSockets returns the listeners that a service manager, or the process before, has
 // handed to this one in the way of systemd (sd_listen_fds): LISTEN_FDS says how many there
 // are, from file descriptor 3 on, LISTEN_PID for whom they are, LISTEN_FDNAMES how they are
-// called. Names that mean nothing are those of S3, metrics and the key server by their
-// place. There are none where nothing was handed over.
+// called: s3, metrics, keys. Without names they are these, by their place. Another name is an
+// error. There are none where nothing was handed over.
 func inheritedSockets(a *cli.App) (sockets, error) {
 	all := make(sockets)
 	count, err := strconv.Atoi(a.Getenv("LISTEN_FDS"))
@@ -47,11 +47,15 @@ func inheritedSockets(a *cli.App) (sockets, error) {
 	names := strings.Split(a.Getenv("LISTEN_FDNAMES"), ":")
 	for i := range count {
 		name := ""
-		if i < len(names) {
+		switch {
+		case i < len(names) && names[i] != "":
 			name = names[i]
-		}
-		if !slices.Contains(known, name) && i < len(known) {
+		case i < len(known):
 			name = known[i]
+		}
+		if !slices.Contains(known, name) { // its clients would wait for ever
+			all.close()
+			return nil, fmt.Errorf("a socket is handed over under the name %q; FileDescriptorName= must be one of %s", name, strings.Join(known, ", "))
 		}
 		file := os.NewFile(uintptr(firstSocket+i), name)
 		l, err := net.FileListener(file) // a copy, which programs that are started do not get
