@@ -7,11 +7,24 @@ umask 077
 
 dir=${1:-secrets}
 command -v openssl >/dev/null || { echo "new-secrets: openssl is needed" >&2; exit 1; }
-# Whoever may enter this folder may read the files: in the containers they belong to nobody
-# in particular, and the programs are not root there.
 mkdir -p "$dir"
 chmod 700 "$dir"
 cd "$dir"
+
+# Nobody else enters the folder. In the containers the programs are not root: they read the files as
+# members of a group, 65532 or, where this user may not give files to that, the user's own.
+group=65532
+if ! { : >.try && chgrp "$group" .try; } 2>/dev/null; then
+	group=$(id -g)
+	grep -qs "^SECRETS_GROUP=$group\$" ../.env || echo "SECRETS_GROUP=$group" >>../.env
+fi
+rm -f .try
+
+# kept FILE...: they are done.
+kept() {
+	chgrp "$group" "$@"
+	chmod 440 "$@"
+}
 
 # password FILE [VARIABLE]: of an .env beside the folder, or a new one. It is never on a command line.
 password() {
@@ -23,7 +36,7 @@ password() {
 			openssl rand -hex 20
 		fi
 	} >"$1.new"
-	chmod 444 "$1.new"
+	kept "$1.new"
 	mv "$1.new" "$1"
 }
 password minio_root_password MINIO_ROOT_PASSWORD
@@ -37,7 +50,7 @@ certificate() {
 	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj "/CN=bucketseal-$1" \
 		-addext "subjectAltName=$2" -addext "basicConstraints=critical,CA:FALSE" -addext "extendedKeyUsage=$3" \
 		-keyout "$1.key" -out "$1.new" 2>/dev/null
-	chmod 444 "$1.key" "$1.new"
+	kept "$1.key" "$1.new"
 	mv "$1.new" "$1.crt"
 }
 certificate kms_server DNS:kms,DNS:localhost,IP:127.0.0.1 serverAuth
@@ -50,6 +63,6 @@ identity() {
 }
 if [ ! -e kms_client_identity ]; then
 	identity kms_client.crt >kms_client_identity
-	chmod 444 kms_client_identity
+	kept kms_client_identity
 fi
 echo "The secrets are in $PWD. Clients sign as ${CLIENT_USER:-client} with the password in client_password."

@@ -104,8 +104,7 @@ balancer() {
 		FROM scratch
 		COPY root /
 		USER 65532:65532
-		ENTRYPOINT ["/usr/sbin/haproxy"]
-		CMD ["-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]
+		ENTRYPOINT ["/usr/sbin/haproxy", "-W", "-db"]
 	TEXT
 	image haproxy "$at" HAPROXY_IMAGE
 }
@@ -148,6 +147,7 @@ aws() {
 
 case ${2:-all} in
 all) seal; storage; balancer; prometheus; aws ;;
+balancer) balancer ;;
 seal) seal ;;
 *) echo "compose-images: $2?" >&2; exit 1 ;;
 esac
