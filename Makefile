@@ -167,6 +167,11 @@ chart-docs: ## Write the values into the chart's README, and copy rules and dash
 	cp deploy/observability/rules.yml deploy/observability/dashboard.json deploy/helm/bucketseal/files/
 	cd deploy/helm/check && WRITE_README=1 $(GO) test -count=1 -run TestReadmeHasEveryValue ./...
 
+# Needs a container engine, and says so where there is none. No registry: the images are built here.
+.PHONY: compose-test
+compose-test: build $(BIN)/minio $(BIN)/mc ## Try docker-compose.yml on a real engine: clients, crashes, cuts, upgrade
+	@BIN='$(BIN)' GO='$(GO)' scripts/compose-test.sh
+
 .PHONY: tools
 tools: $(BIN)/minio $(BIN)/mc $(BIN)/golangci-lint $(BIN)/gofumpt ## Install the pinned tools into .bin/
 

@@ -135,14 +135,10 @@ aws() {
 	mapfile -t objects < <(grep -E '\.so(\.|$)' "$work/files" | sed 's|^|/|')
 	python=$(python3 -c 'import os, sys; print(os.path.realpath(sys.executable))')
 	libraries "$at/root" "$python" "${objects[@]}"
-	cat >"$at/Dockerfile" <<-TEXT
-		FROM scratch
-		COPY root /
-		USER 65532:65532
-		ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1
-		ENTRYPOINT ["$python", "-m", "moto.server", "-H", "0.0.0.0"]
-	TEXT
-	image moto "$at" MOTO_IMAGE
+	# Thousands of files: imported, which is much faster than COPY.
+	tar -C "$at/root" --owner=0 --group=0 -c . | docker import --change 'USER 65532:65532' --change 'ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1' \
+		--change "ENTRYPOINT [\"$python\", \"-m\", \"moto.server\", \"-H\", \"0.0.0.0\"]" - "bucketseal-moto:$tag" >/dev/null
+	echo "MOTO_IMAGE=bucketseal-moto:$tag"
 }
 
 case ${2:-all} in
