@@ -57,6 +57,18 @@ func readCompose(t *testing.T) composeFile {
 	return f
 }
 
+// dataDirOf is the data directory of the settings that docker-compose.yml mounts.
+func dataDirOf(t *testing.T) string {
+	t.Helper()
+	var settings struct {
+		DataDir string `yaml:"data_dir"`
+	}
+	if err := yaml.Unmarshal([]byte(readRepo(t, "compose/bucketseal.yml")), &settings); err != nil || settings.DataDir == "" {
+		t.Fatalf("compose/bucketseal.yml: data_dir %q, %v", settings.DataDir, err)
+	}
+	return settings.DataDir
+}
+
 // flagValue returns what follows a flag.
 func flagValue(t *testing.T, args []string, flag string) string {
 	t.Helper()
@@ -110,8 +122,8 @@ func TestComposeStartsBothServersAsTheyAre(t *testing.T) {
 			t.Errorf("volume %s is not declared", name)
 		}
 	}
-	if data := flagValue(t, seal.Command, "--data-dir"); mounts[data] == "" {
-		t.Errorf("the data directory %s is in no volume", data)
+	if mounts[dataDirOf(t)] != "keys" {
+		t.Errorf("the data directory %s is in no volume", dataDirOf(t))
 	}
 	startAsComposed(t, program, f)
 }
@@ -195,7 +207,7 @@ func startAsComposed(t *testing.T, program string, f composeFile) {
 	}
 	dir := t.TempDir()
 	replace := map[string]string{
-		flagValue(t, command, "--address"): addr, flagValue(t, command, "--upstream"): m.endpoint(), flagValue(t, command, "--data-dir"): dir,
+		flagValue(t, command, "--address"): addr, flagValue(t, command, "--upstream"): m.endpoint(),
 	}
 	args := slices.Clone(command)
 	for i, arg := range args {
@@ -214,7 +226,7 @@ func startAsComposed(t *testing.T, program string, f composeFile) {
 
 	given := f.environmentOf(t, "bucketseal")
 	settings := readRepo(t, "compose/"+filepath.Base(given["BUCKETSEAL_CONFIG"]))
-	given["BUCKETSEAL_CONFIG"] = writeFile(t, dir, "bucketseal.yml", []byte(strings.ReplaceAll(settings, "/run/secrets", writeSecrets(t, nil))))
+	given["BUCKETSEAL_CONFIG"] = writeFile(t, dir, "bucketseal.yml", []byte(strings.NewReplacer("/run/secrets", writeSecrets(t, nil), dataDirOf(t), dir).Replace(settings)))
 	given["BUCKETSEAL_METRICS_ADDRESS"] = "127.0.0.1:0"
 	env := baseEnv()
 	for name, value := range given {
@@ -391,6 +403,7 @@ func TestComposeGivesEachItsOwnPairAndLimits(t *testing.T) {
 	f := readCompose(t)
 	// The profile aws differs in where the keys come from.
 	_, plain, _ := strings.Cut(config, "\nupstream:")
+	plain, _, _ = strings.Cut(plain, "\n# The volume")
 	_, remote, _ := strings.Cut(readRepo(t, "compose/bucketseal-kms.yml"), "\nupstream:")
 	if !strings.HasPrefix(remote, plain+"\nkms:\n") {
 		t.Error("compose/bucketseal-kms.yml is not compose/bucketseal.yml with a section kms")
@@ -482,12 +495,12 @@ func TestDockerfileFitsComposeAndTheBuild(t *testing.T) {
 	}
 	commands := regexp.MustCompile(`(?m)^CMD (\[.*\])$`).FindStringSubmatch(last)
 	var command []string
-	if commands == nil || json.Unmarshal([]byte(commands[1]), &command) != nil || !slices.Equal(command, seal.Command) {
+	if commands == nil || json.Unmarshal([]byte(commands[1]), &command) != nil || !slices.Equal(command, append(slices.Clone(seal.Command), "--data-dir", dataDirOf(t))) {
 		t.Errorf("command %v, docker-compose.yml says %v", command, seal.Command)
 	}
 	_, port, _ := strings.Cut(flagValue(t, seal.Command, "--address"), ":")
 	for what, want := range map[string]string{
-		"non-root user": "USER 65532:65532", "port": "EXPOSE " + port, "volume": "VOLUME " + flagValue(t, seal.Command, "--data-dir"),
+		"non-root user": "USER 65532:65532", "port": "EXPOSE " + port, "volume": "VOLUME " + dataDirOf(t),
 		"certificates": "/etc/ssl/certs/ca-certificates.crt", "health check": strings.Join(seal.Healthcheck.Test[2:], `", "`),
 	} {
 		if !strings.Contains(last, want) {

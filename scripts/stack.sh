@@ -133,15 +133,15 @@ try() {
 	mkdir -p "$work"
 	head -c 9000000 /dev/urandom >"$work/in"
 	"$bin/mc" --quiet mb seal/first >/dev/null
-	local remote=":s3,provider=Minio,endpoint='http://127.0.0.1:$front',access_key_id=client,secret_access_key=$password:first/rclone"
+	export RCLONE_CONFIG_SEAL_TYPE=s3 RCLONE_CONFIG_SEAL_PROVIDER=Minio RCLONE_CONFIG_SEAL_ENDPOINT=http://127.0.0.1:$front RCLONE_CONFIG_SEAL_ENV_AUTH=true
 	put_mc() { "$bin/mc" --quiet cp "$work/in" seal/first/mc && "$bin/mc" --quiet cat seal/first/mc >"$work/out-mc"; }
 	put_aws() {
 		aws --endpoint-url "http://127.0.0.1:$front" s3 cp --no-progress "$work/in" s3://first/aws &&
 			aws --endpoint-url "http://127.0.0.1:$front" s3 cp --no-progress s3://first/aws "$work/out-aws"
 	}
 	put_rclone() {
-		rclone --config /dev/null --retries 1 --low-level-retries 1 --ignore-times copyto "$work/in" "$remote" &&
-			rclone --config /dev/null --retries 1 --low-level-retries 1 --ignore-times copyto "$remote" "$work/out-rclone"
+		rclone --config /dev/null --retries 1 --low-level-retries 1 --ignore-times copyto "$work/in" seal:first/rclone &&
+			rclone --config /dev/null --retries 1 --low-level-retries 1 --ignore-times copyto seal:first/rclone "$work/out-rclone"
 	}
 	for name in mc aws rclone; do
 		[[ $name == mc ]] || type -P "$name" >/dev/null || { echo "$name is not installed"; continue; }
@@ -149,8 +149,8 @@ try() {
 			n=0
 			while ((SECONDS < end)); do
 				n=$((n + 1))
-				if ! "put_$name" >"$work/said" 2>&1 || ! cmp "$work/in" "$work/out-$name"; then
-					echo "$name: round $n: $(tail -n 2 "$work/said")" | tee -a "$work/failed"
+				if ! "put_$name" >"$work/said-$name" 2>&1 || ! cmp "$work/in" "$work/out-$name"; then
+					echo "$name: round $n: $(tail -n 2 "$work/said-$name")" | tee -a "$work/failed"
 				fi
 			done
 			echo "$name: wrote and read $n times"
