@@ -43,8 +43,15 @@ ready() {
 stop() {
 	trap - EXIT
 	trap '' INT TERM
-	local name
+	local name pid
 	for name in prometheus haproxy one two kms moto minio; do
+		# Who took over after SIGUSR2, by the log; no other program that has got its number.
+		for pid in $(sed -n 's/.*msg="the new process serves.* pid=\([0-9]*\).*/\1/p' "$data/log/$name.log" 2>/dev/null); do
+			if tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -qxF "$data/bucketseal-kms.yml"; then
+				kill -TERM "$pid" 2>/dev/null || true
+				tail --pid="$pid" -f /dev/null
+			fi
+		done
 		[[ -n ${pids[$name]:-} ]] || continue
 		kill -TERM "${pids[$name]}" 2>/dev/null || true
 		wait "${pids[$name]}" 2>/dev/null || true
