@@ -69,7 +69,7 @@ end() {
 		return
 	fi
 	dc down -v --remove-orphans -t 5 >/dev/null 2>&1 || true
-	docker rmi -f "$(docker images -q --filter "reference=bucketseal-*:$project*" | sort -u)" >/dev/null 2>&1 || true
+	docker images --format '{{.Repository}}:{{.Tag}}' --filter "reference=bucketseal-*:$project*" | xargs -r docker rmi -f >/dev/null 2>&1 || true
 	rm -rf "$work"
 }
 trap end EXIT
