@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -182,6 +183,11 @@ func TestSettingsAreTheBinarys(t *testing.T) {
 		text, err := os.ReadFile(filepath.Join(root, "compose", file))
 		if err != nil {
 			t.Fatal(err)
+		}
+		for _, used := range regexp.MustCompile(`/run/secrets/[a-z_.]+`).FindAllString(string(text), -1) {
+			if !slices.ContainsFunc(s.Secrets, func(c types.ServiceSecretConfig) bool { return c.Source == filepath.Base(used) }) {
+				t.Errorf("%s uses %s, which %s is not given", file, used, service)
+			}
 		}
 		path := filepath.Join(t.TempDir(), file)
 		if err := os.WriteFile(path, []byte(strings.ReplaceAll(string(text), "/run/secrets", secrets)), 0o600); err != nil {
