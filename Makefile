@@ -70,6 +70,16 @@ run: build $(BIN)/minio $(BIN)/mc ## Start MinIO and bucketseal in front of it, 
 	@BIN='$(BIN)' DATA='$(DATA)' PROXY_ADDRESS='$(PROXY_ADDRESS)' MINIO_ADDRESS='$(MINIO_ADDRESS)' \
 		exec scripts/run.sh $(RUN_ARGS)
 
+# STACK_PORT is the first of nine ports; the data is thrown away at each start, for moto forgets the keys.
+STACK_PORT ?= 18080
+.PHONY: stack
+stack: build $(BIN)/minio $(BIN)/mc ## Start two bucketseals behind haproxy, a key server on moto's AWS, Prometheus
+	@BIN='$(BIN)' DATA='$(DATA)/stack' STACK_PORT='$(STACK_PORT)' exec scripts/stack.sh
+
+.PHONY: stack-test
+stack-test: build $(BIN)/minio $(BIN)/mc ## The same, and work on it while one proxy is restarted in a loop
+	@BIN='$(BIN)' DATA='$(DATA)/stack' STACK_PORT='$(STACK_PORT)' scripts/stack.sh try
+
 .PHONY: test
 test: unit integration ## Run all tests: unit tests, then the binary against a real MinIO
 
@@ -166,6 +176,16 @@ chart-test: build $(BIN)/helm ## Check the Helm chart with helm, Kubernetes's ow
 chart-docs: ## Write the values into the chart's README, and copy rules and dashboard into the chart
 	cp deploy/observability/rules.yml deploy/observability/dashboard.json deploy/helm/bucketseal/files/
 	cd deploy/helm/check && WRITE_README=1 $(GO) test -count=1 -run TestReadmeHasEveryValue ./...
+
+# A module of its own: nothing of Compose is in the product's go.mod.
+.PHONY: compose-check
+compose-check: build ## Parse docker-compose.yml as Compose does, and hold it to the binary and its files
+	cd deploy/compose/check && BUCKETSEAL_BIN='$(BIN)/bucketseal' $(GO) test -count=1 ./...
+
+# Needs a container engine, and says so where there is none. No registry: the images are built here.
+.PHONY: compose-test
+compose-test: build $(BIN)/minio $(BIN)/mc ## Try docker-compose.yml on a real engine: clients, crashes, cuts, upgrade
+	@BIN='$(BIN)' GO='$(GO)' scripts/compose-test.sh
 
 .PHONY: tools
 tools: $(BIN)/minio $(BIN)/mc $(BIN)/golangci-lint $(BIN)/gofumpt ## Install the pinned tools into .bin/

@@ -2,26 +2,34 @@
 # setup.sh: make at MinIO, as its root, the users that docker-compose.yml needs: one
 # for bucketseal itself and one for its clients, each with a policy of its own from
 # this folder. It can be run again at any time; passwords and policies are then those
-# of .env and of this folder. Secrets go through pipes, never into command lines.
+# of the folder SECRETS and of this folder. Secrets go through pipes, never into command lines.
 set -eu
 
 here=$(dirname "$0")
-: "${MINIO_ENDPOINT:?}" "${MINIO_ROOT_USER:?}" "${MINIO_ROOT_PASSWORD:?}"
-: "${SERVICE_USER:?}" "${SERVICE_PASSWORD:?}" "${CLIENT_USER:?}" "${CLIENT_PASSWORD:?}"
+: "${MINIO_ENDPOINT:?}" "${MINIO_ROOT_USER:?}" "${SERVICE_USER:?}" "${CLIENT_USER:?}" "${SECRETS:?}"
 
 die() {
 	echo "setup: $*" >&2
 	exit 1
 }
 
-# different WHAT A B C: no two of them are equal.
+# secret NAME: what the file says, for it is made by compose/new-secrets.sh.
+secret() {
+	[ -s "$SECRETS/$1" ] || die "no secret $1: run compose/new-secrets.sh"
+	cat "$SECRETS/$1"
+}
+MINIO_ROOT_PASSWORD=$(secret minio_root_password)
+SERVICE_PASSWORD=$(secret service_password)
+CLIENT_PASSWORD=$(secret client_password)
+
+# different WHAT WHERE A B C: no two of them are equal.
 different() {
-	if [ "$2" = "$3" ] || [ "$2" = "$4" ] || [ "$3" = "$4" ]; then
-		die "MinIO's root, bucketseal and its clients need a $1 of their own each: change .env"
+	if [ "$3" = "$4" ] || [ "$3" = "$5" ] || [ "$4" = "$5" ]; then
+		die "MinIO's root, bucketseal and its clients need a $1 of their own each: change $2"
 	fi
 }
-different "user name" "$MINIO_ROOT_USER" "$SERVICE_USER" "$CLIENT_USER"
-different password "$MINIO_ROOT_PASSWORD" "$SERVICE_PASSWORD" "$CLIENT_PASSWORD"
+different "user name" .env "$MINIO_ROOT_USER" "$SERVICE_USER" "$CLIENT_USER"
+different password "the files in secrets/" "$MINIO_ROOT_PASSWORD" "$SERVICE_PASSWORD" "$CLIENT_PASSWORD"
 
 # MinIO is alive some time before it knows its users.
 tries=0

@@ -115,16 +115,16 @@ func (s *Server) openKeys() (counted *adminapi.CountedKeys, err error) {
 		}
 	}
 	s.uses = usage.NewUses(counted, lifecycle.SystemKey, lifecycle.SystemReadyKey, s.opts.DefaultKey, s.opts.S3Key)
-	s.opts.KMS = s.audited(s.uses)
+	s.opts.KMS = audited(s.uses, s.opts.Audit)
 	return counted, nil
 }
 
 // audited returns a key service whose uses are written to the audit log, if there is one.
-func (s *Server) audited(keys kms.Service) kms.Service {
-	if s.opts.Audit == nil {
+func audited(keys kms.Service, account intake.Auditor) kms.Service {
+	if account == nil {
 		return keys
 	}
-	return &keyuse.Service{Service: keys, Recorder: s.opts.Audit}
+	return &keyuse.Service{Service: keys, Recorder: account}
 }
 
 // openSystem opens the system bucket and the bucket rules in it, and what makes it.
@@ -272,7 +272,7 @@ func (s *Server) openAPIs(verifier *sigv4.Verifier, counted *adminapi.CountedKey
 		return err
 	}
 	s.admin, err = adminapi.New(adminapi.Options{
-		Intake: in, Forwarder: forwarder, Keys: s.audited(counted), Counted: counted, DefaultKey: o.DefaultKey, Reserved: lifecycle.SystemKey,
+		Intake: in, Forwarder: forwarder, Keys: audited(counted, o.Audit), Counted: counted, DefaultKey: o.DefaultKey, Reserved: lifecycle.SystemKey,
 		SystemBucket: o.SystemBucket, Batch: s.batch, Admit: s.fitness.Admit, Describe: s3api.Describe, Logger: o.Logger,
 	})
 	return err

@@ -26,7 +26,8 @@ func HealthCommand(a *cli.App) *cobra.Command {
 		Short: "Ask a running server whether it is ready",
 		Long: `Exits with 0 if the server answers, and MinIO and the key service do for it what reads and
 writes need; with 1 otherwise. Made for container health checks. An address without a scheme is
-asked by HTTP, and by HTTPS if the server wants that. The S3 address tells nobody why a server is
+asked by HTTP, and by HTTPS if the server wants that. A URL may have a path of its own, as
+https://HOST:7373/v1/ready for a key server whose api section lets everybody ask it. The S3 address tells nobody why a server is
 not ready: give that of metrics.address, or set BUCKETSEAL_METRICS_ADDRESS, to see it.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -83,12 +84,19 @@ func askReady(ctx context.Context, address string, skipVerify bool) (words strin
 }
 
 func askReadyBy(ctx context.Context, client *http.Client, scheme, address string) (words string, err error) {
+	path := "/minio/health/ready"
+	if at := strings.IndexByte(address, '/'); at >= 0 {
+		if len(address[at:]) > 1 {
+			path = address[at:]
+		}
+		address = address[:at]
+	}
 	// A server that listens everywhere listens here.
 	host, port, err := net.SplitHostPort(address)
 	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
 		address = net.JoinHostPort("127.0.0.1", port)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+address+"/minio/health/ready", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+address+path, nil)
 	if err != nil {
 		return "", cli.Usage(fmt.Errorf("%q is no address; write HOST:PORT or a URL", address))
 	}
