@@ -76,7 +76,7 @@ func TestBucketRulesAreExportedResetAndImported(t *testing.T) {
 		return all, err
 	}
 	ask, err := key(defaultKey)
-	for _, text := range []string{s.seal.dataDir, "default_key", "sse_s3.key", "The rules of 2 buckets use it: gone, kms."} {
+	for _, text := range []string{s.seal.dataDir, "default_key", "sse_s3.key", "the rules of 2 buckets use it: gone, kms"} {
 		if err == nil || !strings.Contains(ask, text) {
 			t.Errorf("key rm does not say %q: %v\n%s", text, err, ask)
 		}

@@ -3,9 +3,11 @@ package proxy
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"slices"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/maintenance"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/usage"
 )
@@ -27,10 +29,11 @@ func (o readyObjects) Put(ctx context.Context, kind, name string, data []byte, e
 // openUsage makes what remembers who uses which KMS key.
 func (s *Server) openUsage() (err error) {
 	o := &s.opts
+	count := func(ctx context.Context) ([]usage.SystemCount, error) { return countSystem(ctx, s.keeper, s.log) }
 	s.uses.ShareIn(readyObjects{s.system.WithoutLate(), s.setup.Ensure})
 	s.scanner, err = usage.NewScanner(usage.Options{
 		Objects: s.system, Ready: s.setup.Ensure, Keys: o.KMS, Known: append(slices.Clone(o.FormerS3Keys), o.DefaultKey, o.S3Key),
-		Count: s.keeper.Usage, System: s.countSystem, Uses: s.uses, Clock: o.Upstream.Clock, Offline: o.KeysOffline, Interval: o.UsageScan, Rate: o.UsageRate, Logger: o.Logger,
+		Count: s.keeper.Usage, System: count, Uses: s.uses, Clock: o.Upstream.Clock, Offline: o.KeysOffline, Interval: o.UsageScan, Rate: o.UsageRate, Logger: o.Logger,
 	})
 	if err == nil && o.Metrics != nil {
 		o.Metrics.MustRegister(s.scanner.Collector())
@@ -40,13 +43,13 @@ func (s *Server) openUsage() (err error) {
 
 // countSystem counts the proxies' own objects, nil if it cannot be told of one what it lies
 // under.
-func (s *Server) countSystem(ctx context.Context) ([]usage.SystemCount, error) {
-	found, err := s.keeper.SystemUsage(ctx)
+func countSystem(ctx context.Context, keeper *maintenance.Keeper, log *slog.Logger) ([]usage.SystemCount, error) {
+	found, err := keeper.SystemUsage(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, one := range found.Unknown {
-		s.log.Warn("it cannot be told which KMS key an object of the system bucket lies under", "object", one.Name.Key, "error", one.Err)
+		log.Warn("it cannot be told which KMS key an object of the system bucket lies under", "object", one.Name.Key, "error", one.Err)
 	}
 	if len(found.Unknown) > 0 {
 		return nil, nil

@@ -108,19 +108,35 @@ func usedKey(ctx context.Context, a *cli.App, cmd *cobra.Command, keys kms.Servi
 		}
 		v = usage.OfKey(scan, shared, name, last, time.Now())
 		own, _ := keys.(*build.Keys)
-		switch rules, err := server.RulesUsing(ctx, name); {
-		case err != nil:
+		rules, err := server.RulesUsing(ctx, name)
+		if err != nil {
 			return err
-		case len(rules) > 0:
-			v.Missing, v.Remedy = fmt.Sprintf("the rules of %d buckets use it, such as %s", len(rules), rules[0]), "change these rules first"
-		case len(settingsUsing(c, name)) > 0:
-			v.Missing, v.Remedy = fmt.Sprintf("the configuration uses it: %s", settingsUsing(c, name)[0]), "change it first"
+		}
+		switch named := namedBy(c, name, rules); {
+		case named != "":
+			v.Missing, v.Remedy = named, "change that first"
 		case own.ServedAt() != "":
 			v.Missing, v.Remedy = "others than the proxies may use it, at "+own.ServedAt(), "--force, if none does"
 		}
 		return nil
 	})
 	return v, err
+}
+
+// namedBy says which settings and rules name a key, "" if none does.
+func namedBy(c *config.Config, name string, rules []string) string {
+	var all []string
+	if uses := settingsUsing(c, name); len(uses) > 0 {
+		all = append(all, "the configuration uses it: "+strings.Join(uses, ", "))
+	}
+	const most = 10
+	switch n := len(rules); {
+	case n > most:
+		all = append(all, fmt.Sprintf("the rules of %d buckets use it, such as %s", n, strings.Join(rules[:most], ", ")))
+	case n > 0:
+		all = append(all, fmt.Sprintf("the rules of %d buckets use it: %s", n, strings.Join(rules, ", ")))
+	}
+	return strings.Join(all, "; ")
 }
 
 // refusal says why nothing is done without --force; nil if that is not needed. doing is
