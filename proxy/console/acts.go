@@ -30,7 +30,7 @@ func (c *Console) setRule(v *visit) error {
 	default:
 		return errNothing
 	}
-	if bucket == "" {
+	if bucket == "" || mode == "kms" && v.PostFormValue("key") == "" {
 		return errNothing
 	}
 	if r.body != nil {
