@@ -1,0 +1,226 @@
+package integration
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+const invoice = `Invoice 4711
+
+Dear Ms Example,
+your order of 27 November has left our warehouse in Hamburg. Please pay
+129.00 EUR to DE02 1203 0000 0000 2020 51 by 11 December.
+
+Kind regards, your Example Ltd
+`
+
+// consoleStack is a stack with a console, and with things in it that are worth a look.
+func consoleStack(t *testing.T) (s *stack, address string) {
+	t.Helper()
+	address, err := freeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	config := writeFile(t, dir, "console.yml", fmt.Appendf(nil, `console: {address: %q}
+usage_scan: {interval: 1m}
+doctor: {interval: 1s}
+plain_read: [archive]
+audit: {file: {path: audit.log}}
+access:
+  rules:
+  - {access_keys: [%s], buckets: ["*"], keys: ["*"]}
+  - {access_keys: [reports], buckets: [invoices], keys: ["bucketseal-default"], uses: [decrypt]}
+`, address, rootUser))
+	s = newStack(t, stackOptions{args: []string{"--config", config}})
+	c, raw := s.client(), s.raw()
+	for _, bucket := range []string{"invoices", "archive", "photos", "patients"} {
+		c.do(t, request{method: http.MethodPut, bucket: bucket}).wantStatus(t, http.StatusOK)
+	}
+	c.put(t, "invoices", "2026/november/4711.txt", []byte(invoice), map[string]string{"Content-Type": "text/plain", "X-Amz-Meta-Customer": "4711"}).wantStatus(t, http.StatusOK)
+	c.put(t, "invoices", "2026/november/4712.txt", []byte(invoice), nil).wantStatus(t, http.StatusOK)
+	c.put(t, "invoices", "<script>document.title='run'</script>", []byte("x"), nil).wantStatus(t, http.StatusOK)
+	for i := range 3 {
+		c.put(t, "photos", fmt.Sprintf("holiday-%d.jpg", i), testData(50_000, uint64(i)), nil).wantStatus(t, http.StatusOK)
+	}
+	c.put(t, "patients", "chart.xml", []byte("<chart/>"), nil).wantStatus(t, http.StatusOK)
+	raw.put(t, "archive", "from-before.txt", []byte(invoice), nil).wantStatus(t, http.StatusOK)
+	c.put(t, "archive", "since.txt", []byte(invoice), nil).wantStatus(t, http.StatusOK)
+	// Somebody changes a byte on the disk, and reads with a wrong secret.
+	stored := raw.get(t, "patients", "chart.xml", nil).wantStatus(t, http.StatusOK)
+	stored.body[len(stored.body)-1] ^= 1
+	raw.put(t, "patients", "chart.xml", stored.body, map[string]string{"X-Amz-Meta-Bucketseal": stored.header.Get("X-Amz-Meta-Bucketseal")}).wantStatus(t, http.StatusOK)
+	if a := c.get(t, "patients", "chart.xml", nil); a.status == http.StatusOK {
+		t.Fatal("a changed object is served")
+	}
+	c.as(rootUser, "a-wrong-secret").get(t, "patients", "chart.xml", nil).wantStatus(t, http.StatusForbidden)
+	c.anonymous().get(t, "invoices", "2026/november/4711.txt", nil).wantStatus(t, http.StatusForbidden)
+	return s, address
+}
+
+// A browser does with the console what people do: with the keyboard alone, without a script, and
+// without a word to another site.
+func TestTheConsoleInABrowser(t *testing.T) {
+	t.Parallel()
+	needsSeal(t)
+	b := openTab(t)
+	s, address := consoleStack(t)
+	home := "http://" + address
+	docs := os.Getenv("BUCKETSEAL_WRITE_DOCS") != ""
+	shoot := func(name, scheme string, height int) {
+		data := b.picture(scheme, 1280, height)
+		if len(data) > 150<<10 {
+			t.Errorf("the screenshot %s has %d bytes", name, len(data))
+		}
+		if docs {
+			if err := os.WriteFile(filepath.Join(repoRoot(), "docs", "images", "console-"+name+".png"), data, 0o644); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	// Log in by keyboard: wrong, then right.
+	b.open(home + "/")
+	b.accessible("login")
+	for _, secret := range []string{"wrong-secret", rootPassword} {
+		b.tabTo("#access_key")
+		b.eval("document.activeElement.select()")
+		b.write(rootUser)
+		b.tabTo("#secret_key")
+		b.write(secret)
+		b.eval("window.old = true")
+		b.press("Enter")
+		b.until("window.old !== true && document.readyState === 'complete'")
+	}
+	if at := b.eval("location.pathname"); at != "/" {
+		t.Fatalf("the login leads to %s: %s", at, b.eval("document.body.innerText"))
+	}
+	b.complaints() // of the answer 403 to the wrong secret
+	scan := consoleCommand(t, s, "key", "usage", "--scan")
+	if !strings.Contains(scan, "bucketseal-default") {
+		t.Errorf("key usage --scan: %s", scan)
+	}
+	object := "/object?bucket=invoices&key=" + url.QueryEscape("2026/november/4711.txt")
+	for _, page := range []struct {
+		path, picture string
+		height        int
+		has           []string
+	}{
+		{"/", "buckets", 420, []string{"invoices", "100 %", "50 %", "Objects were counted"}},
+		{"/bucket?name=invoices", "", 0, []string{"<script>document.title='run'</script>", "2026/"}},
+		{object, "object", 1010, []string{"Dear Ms Example", "What lies on MinIO's disk", "sealed", "bucketseal-default, version 1"}},
+		{"/object?bucket=archive&key=from-before.txt", "", 0, []string{"Not encrypted by this proxy"}},
+		{"/object?bucket=patients&key=chart.xml", "", 0, []string{"Encrypted"}},
+		{"/keys", "keys", 400, []string{"bucketseal-default", "Last sealed"}},
+		{"/identities", "", 0, []string{rootUser, "generate, decrypt with * in *"}},
+		{"/health", "health", 560, []string{"usable", "What the doctor says"}},
+		{"/refusals", "refusals", 560, []string{"chart.xml", "SignatureDoesNotMatch", "record", "anonymous"}},
+		{"/audit?bucket=invoices&object=" + url.QueryEscape("2026/november/4711*"), "audit", 560, []string{"PutObject", "kms:GenerateDEK"}},
+		{"/configuration", "", 0, []string{"audit.file.path", "[redacted]"}},
+	} {
+		text := b.open(home + page.path)
+		for _, want := range page.has {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s does not show %q:\n%s", page.path, want, text)
+			}
+		}
+		if strings.Contains(text, rootPassword) || b.eval("document.title") == "run" {
+			t.Errorf("%s shows a secret, or runs a script", page.path)
+		}
+		b.accessible(page.path)
+		if page.picture != "" {
+			shoot(page.picture, "light", page.height)
+		}
+		if page.picture == "object" {
+			shoot("object-dark", "dark", page.height)
+		}
+		if said := b.complaints(); len(said) > 0 {
+			t.Errorf("%s: the browser says %s", page.path, said)
+		}
+	}
+	actsInABrowser(t, b, s, home)
+	// A script that got into a page would not run.
+	b.eval(`(e => { e.textContent = "document.title = 'run'"; document.body.append(e) })(document.createElement("script"))`)
+	if b.eval("document.title") == "run" || len(b.complaints()) == 0 {
+		t.Error("a script runs")
+	}
+}
+
+// actsInABrowser uploads, sets a rule, makes a key, downloads, and logs out.
+func actsInABrowser(t *testing.T, b *tab, s *stack, home string) {
+	t.Helper()
+	c := s.client()
+	submit := func(selector string) {
+		t.Helper()
+		b.eval("window.old = true")
+		b.tabTo(selector)
+		b.press("Enter")
+		b.until("window.old !== true && document.readyState === 'complete'")
+	}
+	large := testData(9<<20, 7)
+	file := writeFile(t, t.TempDir(), "häß lich.bin", large)
+	b.open(home + "/bucket?name=photos&prefix=new/")
+	var document struct{ Root struct{ NodeID int } }
+	b.call("DOM.getDocument", nil, &document)
+	var input struct{ NodeID int }
+	b.call("DOM.querySelector", map[string]any{"nodeId": document.Root.NodeID, "selector": "input[type=file]"}, &input)
+	b.call("DOM.setFileInputFiles", map[string]any{"nodeId": input.NodeID, "files": []string{file}}, nil)
+	submit("form[action='/bucket/upload'] button")
+	if text := b.eval("document.body.innerText"); !strings.Contains(text, "The file was uploaded") || !strings.Contains(text, "häß lich.bin") {
+		t.Errorf("after the upload: %s", text)
+	}
+	c.get(t, "photos", "new/häß lich.bin", nil).wantStatus(t, http.StatusOK).wantBody(t, large)
+	if raw := s.raw().get(t, "photos", "new/häß lich.bin", nil).wantStatus(t, http.StatusOK); bytes.Contains(raw.body, large[:64]) {
+		t.Error("MinIO has the plaintext")
+	}
+	if got := b.eval(`(x => (x.open("GET", "/download?bucket=photos&key=" + encodeURIComponent("new/häß lich.bin"), false), x.send(), x.status))(new XMLHttpRequest())`); got == "200" {
+		t.Error("a page may fetch by script") // connect-src is none
+	}
+	b.complaints()
+
+	b.open(home + "/keys")
+	b.tabTo("form[action='/keys/create'] input[name=name]")
+	b.write("tenant-a")
+	b.eval("window.old = true")
+	b.press("Enter")
+	b.until("window.old !== true && document.readyState === 'complete'")
+	if text := b.eval("document.body.innerText"); !strings.Contains(text, "tenant-a") || !strings.Contains(text, "The KMS key was created") {
+		t.Errorf("after a key was made: %s", text)
+	}
+	b.open(home + "/bucket?name=photos")
+	b.tabTo("form[action='/bucket/rule'] input[value=kms], form[action='/bucket/rule'] input[value=none]")
+	b.eval("document.querySelector('input[value=kms]').focus()")
+	b.press("Space")
+	b.tabTo("form[action='/bucket/rule'] input[name=key]")
+	b.write("tenant-a")
+	submit("form[action='/bucket/rule'] button")
+	c.put(t, "photos", "by-rule", []byte("x"), nil).wantStatus(t, http.StatusOK)
+	c.head(t, "photos", "by-rule", nil).wantHeader(t, map[string]string{"X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id": "arn:aws:kms:tenant-a"})
+	b.complaints()
+	b.open(home + "/")
+	submit("form[action='/logout'] button")
+	if at := b.eval("location.pathname"); at != "/login" {
+		t.Errorf("the logout leads to %s", at)
+	}
+	b.open(home + "/health")
+	if at := b.eval("location.pathname"); at != "/login" {
+		t.Errorf("after the logout: %s", at)
+	}
+}
+
+// consoleCommand runs a command of bucketseal beside the server.
+func consoleCommand(t *testing.T, s *stack, args ...string) string {
+	t.Helper()
+	at := time.Now()
+	out, err := s.command(t, args...)
+	if err != nil {
+		t.Fatalf("%v after %v: %v: %s", args, time.Since(at), err, out)
+	}
+	return out
+}
