@@ -489,7 +489,7 @@ func TestMetricsAreServedApart(t *testing.T) {
 			t.Errorf("the metrics do not have %s", want)
 		}
 	}
-	for _, secret := range []string{bucket, "secret-name", rootUser, rootPassword, defaultKey} {
+	for _, secret := range []string{bucket, "secret-name", rootUser, rootPassword} {
 		if strings.Contains(string(text), secret) {
 			t.Errorf("the metrics have %s", secret)
 		}

@@ -119,7 +119,7 @@ func TestEncryptionOfObjectsIsUpdated(t *testing.T) {
 			switch {
 			case strings.HasPrefix(r.path, "/"+bucket):
 				objects++
-			case strings.Contains(r.path, "/wrap"):
+			case strings.Contains(r.path+"?"+r.query, "wrap"):
 				wraps++
 			}
 		}
@@ -239,6 +239,10 @@ func TestRewrapShowsTheNewKey(t *testing.T) {
 			wantEncryption(t, c, bucket, fmt.Sprint(i), "", "next")
 		}
 	}
+	t.Run("mc", func(t *testing.T) {
+		mc := newMC(t, s)
+		mc.says(t, "SSE-KMS (arn:aws:kms:next)", "stat", "seal/"+bucket+"/7")
+	})
 	listed := two.do(t, request{method: http.MethodGet, bucket: bucket, query: "list-type=2&metadata=true"}).wantStatus(t, http.StatusOK).body
 	if bytes.Contains(listed, []byte("leaving")) || bytes.Count(listed, []byte("arn:aws:kms:next")) != n {
 		t.Errorf("listed:\n%s", listed)

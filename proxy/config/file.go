@@ -277,7 +277,7 @@ var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 func (r *fileReader) expand(path string, typ Type, at yamlfile.Place, text string) (string, bool) {
 	name, ok := yamlfile.Variable(text)
 	if !ok || !variable.MatchString(name) {
-		r.config.holdsSecret = r.config.holdsSecret || typ == TypeSecret
+		r.config.holdsSecret = r.config.holdsSecret || typ == TypeSecret || path == "tracing.headers"
 		return text, true
 	}
 	v, ok := r.lookup(name)

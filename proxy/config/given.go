@@ -19,7 +19,7 @@ func (s Setting) apply(c *Config, values []string) error {
 	if err := s.set(c, values); err != nil {
 		return err
 	}
-	if s.Type == TypeSecret {
+	if s.secret() {
 		values = nil
 	}
 	c.given[s.Path] = values
@@ -84,7 +84,7 @@ func (e *effective) from(path string) string {
 
 // setting adds what a setting was given, or what follows from others.
 func (e *effective) setting(s Setting) {
-	if s.Type == TypeSecret {
+	if s.secret() {
 		e.secret(s.Path, s.Path, e.c.secretAt(s.Path))
 		return
 	}
@@ -155,9 +155,16 @@ func (c *Config) secretAt(path string) Secret {
 		return remote.APIKey
 	case "kms.remote.key_password":
 		return remote.KeyPassword
+	case "audit.webhook.token":
+		return c.Audit.Webhook.Token
+	case "tracing.headers":
+		return c.Tracing.headers()
 	}
 	return Secret{}
 }
+
+// secret says that a setting's texts are none for anybody to read.
+func (s Setting) secret() bool { return s.Type == TypeSecret || s.Path == "tracing.headers" }
 
 // normal writes a value as all that mean the same are written.
 func (s Setting) normal(text string) string {

@@ -36,6 +36,16 @@ func another(s Setting) string {
 		return "https://minio.example:9000"
 	case "limits.max_header":
 		return "128KiB"
+	case "audit.required", "audit.webhook.url", "audit.webhook.token", "audit.webhook.token_file", "audit.webhook.queue", "audit.webhook.ca", "audit.syslog.ca":
+		return "" // they need others
+	case "audit.syslog.address":
+		return "udp://log.example:514"
+	case "tracing.endpoint":
+		return "http://collector.example:4318"
+	case "tracing.headers":
+		return "[\"X-Key=one\"]"
+	case "tracing.sample_ratio":
+		return "0.5"
 	case "address", "metrics.address":
 		return "127.0.0.1:9999"
 	}

@@ -31,6 +31,18 @@ type TracingHeader struct {
 	Value Secret
 }
 
+// headers are all headers as one secret, zero if there are none.
+func (t *Tracing) headers() Secret {
+	if len(t.Headers) == 0 {
+		return Secret{}
+	}
+	lines := make([]string, len(t.Headers))
+	for i, h := range t.Headers {
+		lines[i] = h.Name + "=" + h.Value.Reveal()
+	}
+	return NewSecret(strings.Join(lines, "\n"))
+}
+
 // TypeRatio is a number from 0 to 1.
 const TypeRatio Type = "ratio"
 

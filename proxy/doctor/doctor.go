@@ -193,19 +193,29 @@ func logNew(log *slog.Logger, known map[string]string, report *Report) map[strin
 	return now
 }
 
-// Register adds a metric for each kind: 1 while the last look found it.
+// Register adds a metric with a series for each kind: 1 while the last look found it.
 func (d *Doctor) Register(r prometheus.Registerer) {
+	r.MustRegister(findings{d, prometheus.NewDesc("bucketseal_findings", "1 while the last look of the doctor found this.", []string{"id", "severity"}, nil)})
+}
+
+// findings is a doctor as metrics.
+type findings struct {
+	doctor *Doctor
+	desc   *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (f findings) Describe(descs chan<- *prometheus.Desc) { descs <- f.desc }
+
+// Collect implements prometheus.Collector.
+func (f findings) Collect(metrics chan<- prometheus.Metric) {
+	last := f.doctor.Last()
 	for _, k := range Kinds() {
-		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "bucketseal_findings", Help: "1 while the last look of the doctor found this.",
-			ConstLabels: prometheus.Labels{"id": k.ID, "severity": string(k.Severity)},
-		}, func() float64 {
-			last := d.Last()
-			if last != nil && slices.ContainsFunc(last.Findings, func(f Finding) bool { return f.ID == k.ID }) {
-				return 1
-			}
-			return 0
-		}))
+		value := 0.0
+		if last != nil && slices.ContainsFunc(last.Findings, func(one Finding) bool { return one.ID == k.ID }) {
+			value = 1
+		}
+		metrics <- prometheus.MustNewConstMetric(f.desc, prometheus.GaugeValue, value, k.ID, string(k.Severity))
 	}
 }
 

@@ -293,9 +293,9 @@ func modeOf(h http.Header) string {
 
 // settle ends the account of a request, if there is one, and answers anew if that cannot be
 // written down. It returns what became of the request.
-func (in *Intake) settle(a *account, r *Request, w http.ResponseWriter, h Handler, out *Answer, cut bool, err error, answer *Error) (*Answer, bool, error, *Error) {
+func (in *Intake) settle(a *account, r *Request, w http.ResponseWriter, h Handler, out *Answer, cut bool, err error, answer *Error) (*Answer, bool, *Error, error) {
 	if a == nil {
-		return out, cut, err, answer
+		return out, cut, answer, err
 	}
 	if failed := a.close(cut, err, answer); failed != nil {
 		if err != nil && !errors.Is(err, ErrClientGone) {
@@ -304,7 +304,7 @@ func (in *Intake) settle(a *account, r *Request, w http.ResponseWriter, h Handle
 		out, answer = &Answer{ResponseWriter: w}, h.Describe(ErrUnaudited)
 		ForgetObject(w.Header(), answer.Status)
 		h.WriteError(out, r, answer)
-		return out, false, failed, answer
+		return out, false, answer, failed
 	}
-	return out, cut, err, answer
+	return out, cut, answer, err
 }

@@ -128,7 +128,7 @@ func (in *Intake) Serve(w http.ResponseWriter, r *http.Request, virtualHost bool
 	if err != nil && !cut {
 		h.WriteError(out, req, answer)
 	}
-	out, cut, err, answer = in.settle(account, req, w, h, out, cut, err, answer)
+	out, cut, answer, err = in.settle(account, req, w, h, out, cut, err, answer)
 	in.metrics.end(req, out, in.failure(err), span)
 	endTrace(span, req, out.status)
 	in.logRequest(req, out.status, cut, err, answer)

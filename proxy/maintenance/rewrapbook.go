@@ -11,7 +11,8 @@ import (
 // What a re-wrap says of itself in the book of re-keyed objects.
 
 // ensure has the wraps of what is to be sealed count, and those that an earlier run of the
-// same kind may have left.
+// same kind, or an update that was cut off, may have left: of records that name the KMS key,
+// which clients would be told else.
 func (r *rewrap) ensure(ctx context.Context, todo []*sealedOnce) error {
 	if r.o.DryRun || r.o.CountOnly {
 		return nil
@@ -22,7 +23,7 @@ func (r *rewrap) ensure(ctx context.Context, todo []*sealedOnce) error {
 		switch {
 		case in && err == nil:
 			records = append(records, s.record)
-		case s.wrap != nil && (r.o.Key == "" || s.done.FromKey == r.o.Key || s.done.FromKey == r.o.To):
+		case s.wrap != nil && (r.o.Key == "" || s.done.FromKey == r.o.Key || s.done.FromKey == r.o.To || s.record.KMSKey == r.o.Key):
 			wrapped = append(wrapped, s.record)
 		}
 	}

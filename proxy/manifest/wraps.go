@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,14 +34,25 @@ type WrapRef struct {
 	Record sse.RecordDigest
 }
 
-// objectName is the wrap's name in the system bucket (docs/format.md).
-func (r WrapRef) objectName() string {
-	return mirroredName(wrapRoot, r.Name, hex.EncodeToString(r.Record[:]))
+// numbered is the name in the system bucket of a record's wrap with a sequence
+// (docs/format.md). One is never written twice: a write that comes late takes no other one's
+// place.
+func (r WrapRef) numbered(sequence uint64) string {
+	return mirroredName(wrapRoot, r.Name, hex.EncodeToString(r.Record[:])+fmt.Sprintf("-%0*x", sequenceDigits, sequence))
+}
+
+// sequenceDigits are those of a sequence in a name, in hex: names have the order of sequences.
+const sequenceDigits = 16
+
+// prefix is what the names of all wraps of the record begin with, and no others.
+func (r WrapRef) prefix() string {
+	name := r.numbered(0)
+	return name[:len(name)-1-sequenceDigits]
 }
 
 // Mirrored says that the wrap's name has its place in the order of keys, so that Wraps.Range
 // finds it.
-func (r WrapRef) Mirrored() bool { return strings.HasPrefix(r.objectName(), wrapRoot+"/") }
+func (r WrapRef) Mirrored() bool { return strings.HasPrefix(r.numbered(0), wrapRoot+"/") }
 
 // Wraps reads and writes what re-wraps stored: keys of objects, sealed under other KMS keys
 // than their records say. It is safe for concurrent use.
@@ -80,20 +92,83 @@ func (s *Wraps) Find(ctx context.Context, name sse.Name, r *sse.Record) (*sse.Wr
 	return w, err
 }
 
-// Get reads a wrap. ErrNoWrap, storage.ErrUnreachable, or the key service's errors.
+// Get reads the last wrap of a record. ErrNoWrap, system.ErrNotFound too if there is none;
+// storage.ErrUnreachable, or the key service's errors.
 func (s *Wraps) Get(ctx context.Context, ref WrapRef) (*sse.Wrap, error) {
-	content, err := s.system.GetNote(ctx, wrapKind, ref.objectName())
-	if errors.Is(err, system.ErrNotFound) || errors.Is(err, system.ErrTampered) {
+	last, err := s.last(ctx, ref)
+	if err == nil && last == nil {
+		return nil, fmt.Errorf("wrap %x: %w (%w)", ref.Record, ErrNoWrap, system.ErrNotFound)
+	}
+	var content []byte
+	if err == nil {
+		content, err = s.system.OpenNote(ctx, wrapKind, *last)
+	}
+	if errors.Is(err, system.ErrTampered) {
 		return nil, fmt.Errorf("wrap %x: %w (%w)", ref.Record, ErrNoWrap, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("wrap %x: %w", ref.Record, err)
 	}
-	return s.parse(ref, content)
+	return s.parse(ref, last.Name, content)
 }
 
-func (s *Wraps) parse(ref WrapRef, content []byte) (*sse.Wrap, error) {
+// Last returns the highest sequence among the names of a record's wraps, whatever they are;
+// 0 for none. storage.ErrUnreachable.
+func (s *Wraps) Last(ctx context.Context, ref WrapRef) (uint64, error) {
+	last, err := s.last(ctx, ref)
+	if err != nil || last == nil {
+		return 0, err
+	}
+	return sequenceOf(last.Name), nil
+}
+
+// last returns the note with the highest sequence, nil if there is none.
+func (s *Wraps) last(ctx context.Context, ref WrapRef) (last *system.Note, err error) {
+	prefix := ref.prefix()
+	after := ""
+	for {
+		notes, more, err := s.system.ListNotes(ctx, prefix, after)
+		if errors.Is(err, system.ErrNoBucket) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list wraps: %w", err)
+		}
+		for i := range notes {
+			after = notes[i].Name
+			if of, err := parseWrapEnd(ref.Name, prefix, after); err == nil && of == ref {
+				last = &notes[i]
+			}
+		}
+		if !more || len(notes) == 0 {
+			return last, nil
+		}
+	}
+}
+
+// parseWrapEnd reads a name that begins with a prefix of WrapRef's.
+func parseWrapEnd(object sse.Name, prefix, name string) (WrapRef, error) {
+	digest := prefix[len(prefix)-2*len(sse.RecordDigest{}):]
+	return parseWrapSuffix(object, digest+strings.TrimPrefix(name, prefix), name)
+}
+
+// sequenceOf returns the sequence at the end of a name, 0 for one without.
+func sequenceOf(name string) uint64 {
+	if len(name) < 1+sequenceDigits || name[len(name)-1-sequenceDigits] != '-' {
+		return 0
+	}
+	n, err := strconv.ParseUint(name[len(name)-sequenceDigits:], 16, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func (s *Wraps) parse(ref WrapRef, name string, content []byte) (*sse.Wrap, error) {
 	w, err := sse.ParseWrap(content)
+	if err == nil && w.Sequence != sequenceOf(name) {
+		err = fmt.Errorf("number %d under the name of another: %w", w.Sequence, sse.ErrRecord)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("wrap %x: %w (%w)", ref.Record, ErrNoWrap, err)
 	}
@@ -114,23 +189,14 @@ func (s *Wraps) keep(ref WrapRef, w *sse.Wrap) {
 	s.any.Store(true)
 }
 
-// Put writes a wrap, in the place of one that is there. storage.ErrUnreachable, or the key
-// service's errors.
+// Put writes a wrap beside those that are there. system.ErrConflict if there is one with its
+// sequence; storage.ErrUnreachable, or the key service's errors.
 func (s *Wraps) Put(ctx context.Context, ref WrapRef, w *sse.Wrap) error {
-	return s.put(ctx, s.system.ReplaceNote, ref, w)
-}
-
-// Create is Put of a wrap where there is none. system.ErrConflict if there is one.
-func (s *Wraps) Create(ctx context.Context, ref WrapRef, w *sse.Wrap) error {
-	return s.put(ctx, s.system.PutNote, ref, w)
-}
-
-func (s *Wraps) put(ctx context.Context, put func(ctx context.Context, kind, name string, data, body []byte) error, ref WrapRef, w *sse.Wrap) error {
-	name, stored := ref.objectName(), *w
+	name, stored := ref.numbered(w.Sequence), *w
 	if strings.HasPrefix(name, hashedWraps) {
 		stored.Key = ref.Name.Key // for whoever sweeps
 	}
-	if err := put(ctx, wrapKind, name, stored.Encode(), nil); err != nil {
+	if err := s.system.PutNote(ctx, wrapKind, name, stored.Encode(), nil); err != nil {
 		return fmt.Errorf("write wrap: %w", err)
 	}
 	s.keep(ref, w)
@@ -139,8 +205,9 @@ func (s *Wraps) put(ctx context.Context, put func(ctx context.Context, kind, nam
 
 // Range reads the wraps of a page of a listing: of the objects of one bucket whose keys are
 // from first to last, in the order of bytes. They are kept, as far as there is room, and
-// each that opens is given to found. What has no such place in the order, and what does not
-// open, Get reads by itself. storage.ErrUnreachable, or the key service's errors.
+// each is given to found, nil for one that does not open: of each record in the order of
+// sequences, so that the last one is the one. What has no such place in the order, Get reads by
+// itself. storage.ErrUnreachable, or the key service's errors.
 func (s *Wraps) Range(ctx context.Context, bucket, first, last string, found func(WrapRef, *sse.Wrap)) error {
 	prefix := wrapRoot + "/" + bucket + "/"
 	after := prefix + first // comes before first and its separator, and after every name before them
@@ -160,14 +227,14 @@ func (s *Wraps) Range(ctx context.Context, bucket, first, last string, found fun
 			}
 			content, err := s.system.OpenNote(ctx, wrapKind, n)
 			if errors.Is(err, system.ErrTampered) {
+				found(ref, nil)
 				continue
 			}
 			if err != nil {
 				return fmt.Errorf("open wrap: %w", err)
 			}
-			if w, err := s.parse(ref, content); err == nil {
-				found(ref, w)
-			}
+			w, _ := s.parse(ref, n.Name, content)
+			found(ref, w)
 		}
 		if !more || len(notes) == 0 {
 			return nil
@@ -195,13 +262,20 @@ func parseWrapName(name string) (WrapRef, error) {
 
 // parseWrapSuffix reads the end of a wrap's name, and checks the whole.
 func parseWrapSuffix(object sse.Name, suffix, name string) (WrapRef, error) {
-	raw, err := hex.DecodeString(suffix)
+	digest, number, numbered := strings.Cut(suffix, "-")
+	raw, err := hex.DecodeString(digest)
 	ref := WrapRef{Name: object}
 	if err != nil || len(raw) != len(ref.Record) {
 		return WrapRef{}, fmt.Errorf("no name of a wrap: %w", system.ErrTampered)
 	}
 	ref.Record = sse.RecordDigest(raw)
-	if ref.objectName() != name {
+	canonical := mirroredName(wrapRoot, object, digest) // of wraps of before
+	if numbered {
+		if _, err = strconv.ParseUint(number, 16, 64); err == nil {
+			canonical = ref.numbered(sequenceOf(name))
+		}
+	}
+	if canonical != name {
 		return WrapRef{}, fmt.Errorf("another wrap's name: %w", system.ErrTampered)
 	}
 	return ref, nil

@@ -319,9 +319,10 @@ func (b *Book) Prepare(ctx context.Context, bucket string, of []keyring.RecordOf
 		return err
 	}
 	for ref, p := range wanted {
+		w, there := found[ref]
 		k := begun
-		k.wrap, k.epoch = found[ref], p.epoch
-		if !p.tooOld(k.wrap) { // else Of reads it by itself, and says what is wrong
+		k.wrap, k.epoch = w, p.epoch
+		if (w != nil || !there) && !p.tooOld(w) { // else Of reads it by itself, and says what is wrong
 			_ = b.keep(ref, k)
 		}
 	}

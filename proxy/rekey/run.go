@@ -120,18 +120,22 @@ func (r *Run) Check(ctx context.Context, ref manifest.WrapRef, rec *sse.Record, 
 	return nil
 }
 
-// write numbers a wrap, and writes it in the place of the one that was seen.
+// write numbers a wrap, and writes it as the next one after the one that was seen, or, with
+// anew, after whatever is there. ErrStale if there is another one.
 func (b *Book) write(ctx context.Context, ref manifest.WrapRef, p *place, seen, w *sse.Wrap, anew bool) error {
 	w.Sequence = p.floor + 1
 	if seen != nil {
 		w.Sequence = max(w.Sequence, seen.Sequence+1)
 	}
-	k := b.begin(p.epoch)
-	put := b.wraps.Put
-	if seen == nil && !p.must && !anew {
-		put = b.wraps.Create
+	if anew {
+		last, err := b.wraps.Last(ctx, ref)
+		if err != nil {
+			return err
+		}
+		w.Sequence = max(w.Sequence, last+1)
 	}
-	err := put(ctx, ref, w)
+	k := b.begin(p.epoch)
+	err := b.wraps.Put(ctx, ref, w)
 	if errors.Is(err, system.ErrConflict) {
 		return fmt.Errorf("%w (%w)", ErrStale, err)
 	}

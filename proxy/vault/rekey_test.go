@@ -208,14 +208,14 @@ func (k *rekeys) mustRewrap(t *testing.T, e *vaulttest.Engine, o maintenance.Rew
 	return total
 }
 
-// wrapName is where the only wrap of an object lies.
+// wrapName is where the last wrap of an object lies, which is its second.
 func (k *rekeys) wrapName(t *testing.T, o *vaulttest.Shelved) sse.Name {
 	t.Helper()
 	notes, _, err := k.System.ListNotes(t.Context(), "wrap/"+o.Name.Bucket+"/"+o.Name.Key+"\x01", "")
-	if err != nil || len(notes) != 1 {
+	if err != nil || len(notes) != 2 {
 		t.Fatalf("%d wraps of %s, %v", len(notes), o.Name.Key, err)
 	}
-	return sse.Name{Bucket: k.System.Bucket(), Key: notes[0].Name}
+	return sse.Name{Bucket: k.System.Bucket(), Key: notes[1].Name}
 }
 
 // What the storage does with the wrap of an object that was re-keyed by itself is seen, and
@@ -223,8 +223,17 @@ func (k *rekeys) wrapName(t *testing.T, o *vaulttest.Shelved) sse.Name {
 func TestWrapThatIsNotTheOneThatWasWrittenIsAnError(t *testing.T) {
 	t.Parallel()
 	for what, do := range map[string]func(*rekeys, sse.Name, sse.Name) error{
-		"withheld":    func(k *rekeys, wrap, _ sse.Name) error { return k.Storage.Hide(wrap, true) },
-		"rolled back": func(k *rekeys, wrap, _ sse.Name) error { return k.Storage.RollBack(wrap, 1) },
+		"the last one withheld": func(k *rekeys, wrap, _ sse.Name) error { return k.Storage.Hide(wrap, true) },
+		"all withheld": func(k *rekeys, wrap, _ sse.Name) error {
+			return errors.Join(k.Storage.Hide(wrap, true), k.Storage.Hide(sse.Name{Bucket: wrap.Bucket, Key: strings.TrimSuffix(wrap.Key, "2") + "1"}, true))
+		},
+		"planted": func(k *rekeys, wrap, other sse.Name) error {
+			raw, err := k.Storage.Raw(wrap, "")
+			if err != nil {
+				return err
+			}
+			return k.System.PutNote(t.Context(), strings.TrimSuffix(wrap.Key, "2")+"3", raw.Meta.Get("X-Amz-Meta-Sealed"), nil)
+		},
 		"exchanged": func(k *rekeys, wrap, other sse.Name) error {
 			raw, err := k.Storage.Raw(other, "")
 			if err != nil {
@@ -262,25 +271,10 @@ func TestWrapThatIsNotTheOneThatWasWrittenIsAnError(t *testing.T) {
 			if total, err := cold.Rewrap(t.Context(), &maintenance.Rewrap{Report: func(maintenance.Rewrapped) {}}); err != nil || total.Failed != 1 {
 				t.Errorf("re-wrapped without a key: %+v, %v", total, err)
 			}
-			if what == "withheld" {
-				if err := k.Storage.Hide(k.hidden(o), false); err != nil {
-					t.Fatal(err)
-				}
-			}
 			k.mustRewrap(t, k.Installation.Engine(t), maintenance.Rewrap{To: "s3"})
 			k.wantTold(t, "made anew", k.Installation.Engine(t), o, "SSE-KMS s3 false")
 		})
 	}
-}
-
-// hidden is the name of an object's wrap that no listing shows.
-func (k *rekeys) hidden(o *vaulttest.Shelved) (name sse.Name) {
-	k.Storage.Each(func(n sse.Name, _ string, _ memory.Stored) {
-		if strings.HasPrefix(n.Key, "wrap/"+o.Name.Bucket+"/"+o.Name.Key+"\x01") {
-			name = n
-		}
-	})
-	return name
 }
 
 // A wrap that nobody noted does not count, whatever lies there.
@@ -306,6 +300,30 @@ func TestWrapOfNobodyDoesNotCount(t *testing.T) {
 	}
 	k.mustRekey(t, k.Installation.Engine(t), o.Name, kmsAs("other", true))
 	k.wantTold(t, "done again", k.Engine, o, "SSE-KMS other true")
+}
+
+// A re-wrap leaves no object under the KMS key that it frees, also not one whose wrap nobody
+// noted.
+func TestRewrapFindsWrapsOfNobody(t *testing.T) {
+	t.Parallel()
+	k := newRekeys(t)
+	o := k.PutStream(t, "a", sse.ModeKMS, []byte("data"), false)
+	k.Watch(k.System.Bucket(), func(c *memory.Call) error {
+		if c.Name.Key == rekey.BookName && c.Op == memory.Put {
+			return fmt.Errorf("%w: on purpose", storage.ErrUnreachable)
+		}
+		return nil
+	})
+	if err := k.rekey(t, k.Engine, o.Name, kmsAs("other", false)); err == nil {
+		t.Fatal("noted, although it could not be")
+	}
+	k.Storage.SetFaults(nil)
+	k.mustRewrap(t, k.Installation.Engine(t), maintenance.Rewrap{Key: "default", To: "s3"})
+	for _, e := range []*vaulttest.Engine{k.Engine, k.Installation.Engine(t)} {
+		if got, err := k.told(t, e, o); err != nil || strings.Contains(got, "default") {
+			t.Errorf("it is told to be %q, %v", got, err)
+		}
+	}
 }
 
 func TestWhatCannotBeRekeyed(t *testing.T) {
@@ -375,7 +393,7 @@ func TestRekeyedObjectCostsOneLookUp(t *testing.T) {
 		}
 	}
 	read(objects[0])
-	took("caller Get", "own Head")
+	took("caller Get", "own List")
 	read(objects[0])
 	took("caller Get")
 	read(objects[15])

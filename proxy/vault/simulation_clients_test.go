@@ -19,6 +19,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/conditions"
 	"github.com/bucketseal/bucketseal/proxy/encryption"
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/simulation"
@@ -103,12 +104,24 @@ type simClient struct {
 // work does a number of things.
 func (c *simClient) work(ctx context.Context) {
 	c.ctx, c.etags = ctx, make(map[string]string)
-	todo := []func(){c.put, c.put, c.put, c.get, c.get, c.getRange, c.copy, c.copy, c.remove, c.begin, c.part, c.part, c.complete, c.complete, c.complete, c.complete, c.abort, c.list, c.setRule}
+	todo := []func(){c.put, c.put, c.put, c.get, c.get, c.getRange, c.copy, c.copy, c.remove, c.begin, c.part, c.part, c.complete, c.complete, c.complete, c.complete, c.abort, c.list, c.setRule, c.rekey, c.rekey}
 	for range simOps {
 		if ctx.Err() != nil {
 			return
 		}
 		todo[c.random.IntN(len(todo))]()
+	}
+}
+
+// rekey has an object encrypted otherwise, which changes nothing of what it is. It is not made
+// one of SSE-S3: a client would take its ETag for an MD5.
+func (c *simClient) rekey() {
+	key, to := c.key(), sse.Request{Mode: sse.ModeKMS, KMSKeyID: []string{"default", "other"}[c.random.IntN(2)]}
+	err := c.engine.Vault.Rekey(c.ctx, c.who(), &vault.Rekey{Name: simName(key), Asked: func() (*caller.Caller, encryption.Asked, error) {
+		return c.who(), encryption.Asked{Request: to}, nil
+	}})
+	if !c.lies && !c.gone() && (errors.Is(err, keyring.ErrWithheld) || errors.Is(err, sse.ErrTampered)) {
+		c.Errorf("re-key %s: %v", key, err)
 	}
 }
 

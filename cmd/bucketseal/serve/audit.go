@@ -31,7 +31,9 @@ func openAudit(a *cli.App, c *config.Config, files *certs.Watcher, keys *build.K
 	}
 	o.Audit, keys.Audit = l, l
 	rememberRefusals(c, o)
-	o.Metrics.MustRegister(auditMetrics(l)...)
+	if o.Metrics != nil {
+		o.Metrics.MustRegister(auditMetrics(l)...)
+	}
 	return tendAudit(l, keys, lifecycle.SystemKey, c.Deployment, log), nil
 }
 
@@ -76,16 +78,18 @@ func auditMetrics(l *build.Audit) []prometheus.Collector {
 	counter := func(name, help string, of func(audit.Counts) uint64) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(of(l.Counts())) })
 	}
-	all := []prometheus.Collector{
+	return []prometheus.Collector{
 		counter("bucketseal_audit_lines_total", "Audit lines written.", func(c audit.Counts) uint64 { return c.Lines }),
 		counter("bucketseal_audit_lost_total", "Audit events that have no line anywhere.", func(c audit.Counts) uint64 { return c.Lost }),
 		counter("bucketseal_audit_missed_total", "Audit lines that a sink did not take, counted for each sink.", func(c audit.Counts) uint64 { return c.Missed }),
 		counter("bucketseal_audit_refused_total", "Requests that were refused because their audit line was not durable.", func(c audit.Counts) uint64 { return c.Refused }),
-	}
-	if l.Webhook != nil {
-		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "bucketseal_audit_webhook_queue_bytes", Help: "Bytes of audit lines that wait for the webhook.",
-		}, func() float64 { return float64(l.Webhook.Waiting()) }))
+		}, func() float64 {
+			if l.Webhook == nil {
+				return 0
+			}
+			return float64(l.Webhook.Waiting())
+		}),
 	}
-	return all
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/bucketseal/bucketseal/audit"
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/client"
@@ -22,6 +23,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy"
 	"github.com/bucketseal/bucketseal/proxy/certs"
 	"github.com/bucketseal/bucketseal/proxy/config"
+	"github.com/bucketseal/bucketseal/proxy/doctor"
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
@@ -92,6 +94,8 @@ func everything(t *testing.T) *inventory {
 	}
 	t.Cleanup(func() { _ = l.Close() })
 	edge.Listen(l, edge.Connections{}).Register(r)
+	r.MustRegister(auditMetrics(&build.Audit{Log: new(audit.Log)})...)
+	new(doctor.Doctor).Register(r)
 	if _, err := tendKeys(t.Context(), keys, r, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}

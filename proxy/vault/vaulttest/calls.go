@@ -31,7 +31,7 @@ func (w *Calls) hook(bucket string) memory.Faults {
 		if bucket != "" && c.Name.Bucket != bucket {
 			return nil
 		}
-		if c.Step == memory.Arrived && !(c.Name.Key == rekey.BookName && c.Op == memory.Get) {
+		if c.Step == memory.Arrived && (c.Name.Key != rekey.BookName || c.Op != memory.Get) {
 			w.mu.Lock()
 			w.calls = append(w.calls, *c)
 			w.mu.Unlock()

@@ -191,7 +191,7 @@ func (i *Installation) EngineAt(t testing.TB, view *memory.View) *Engine {
 	e.Keeper, err = maintenance.New(maintenance.Options{
 		Storage: view, Keys: o.Keys, Objects: objects, System: store, Manifests: e.Manifests, Ledger: e.Ledger, Wraps: e.Wraps, Rekeyed: e.Book, KMS: i.KMS,
 		Buckets: own.CreationDates, SystemBucket: i.System.Bucket(), Ready: ready, Clock: i.Storage.Clock,
-		Layout:      slices.Concat(manifest.Layout(), []system.Layout{{Prefix: "rules/", Kind: "bucket-rules"}}),
+		Layout:      slices.Concat(manifest.Layout(), rekey.Layout(), []system.Layout{{Prefix: "rules/", Kind: "bucket-rules"}}),
 		SweepOthers: o.SweepOthers, Logger: o.Logger,
 	})
 	if err != nil {
