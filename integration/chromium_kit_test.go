@@ -5,8 +5,12 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"image"
+	"image/color"
+	"image/png"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -228,6 +232,43 @@ func (b *tab) picture(scheme string, width, height int) []byte {
 		b.t.Fatal(err)
 	}
 	return data
+}
+
+// fewerColours makes a picture smaller: a page has few colours that matter.
+func fewerColours(t *testing.T, data []byte) []byte {
+	t.Helper()
+	full, err := png.Decode(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := make(map[color.Color]int)
+	for y := range full.Bounds().Dy() {
+		for x := range full.Bounds().Dx() {
+			count[full.At(x, y)]++
+		}
+	}
+	var all color.Palette
+	for c := range count {
+		all = append(all, c)
+	}
+	slices.SortFunc(all, func(a, b color.Color) int { return count[b] - count[a] })
+	few, nearest := image.NewPaletted(full.Bounds(), all[:min(64, len(all))]), make(map[color.Color]uint8)
+	for y := range full.Bounds().Dy() {
+		for x := range full.Bounds().Dx() {
+			c := full.At(x, y)
+			at, known := nearest[c]
+			if !known {
+				at = uint8(few.Palette.Index(c))
+				nearest[c] = at
+			}
+			few.SetColorIndex(x, y, at)
+		}
+	}
+	var out bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, few); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
 }
 
 // accessible checks what screen readers are told of the page: it has its landmarks, its

@@ -188,7 +188,7 @@ func notice(done string) string {
 }
 
 // look is how many bytes of an object are shown, as clients read it and as it is stored.
-const look = 256
+const look = 160
 
 // object shows an object twice: as a client reads it, and as MinIO has it.
 func (c *Console) object(v *visit) error {

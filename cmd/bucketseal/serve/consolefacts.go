@@ -186,7 +186,7 @@ func (f *consoleFacts) Search(ctx context.Context, q trail.Query) ([]*trail.Line
 }
 
 // shownBytes is how much of an object is shown as it is stored.
-const shownBytes = 256
+const shownBytes = 160
 
 // stored asks MinIO for the beginning of an object as who asks, and decides nothing: MinIO
 // does, as for who asks it directly. The system bucket is nobody's.
