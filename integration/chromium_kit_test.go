@@ -252,7 +252,7 @@ func fewerColours(t *testing.T, data []byte) []byte {
 		all = append(all, c)
 	}
 	slices.SortFunc(all, func(a, b color.Color) int { return count[b] - count[a] })
-	few, nearest := image.NewPaletted(full.Bounds(), all[:min(64, len(all))]), make(map[color.Color]uint8)
+	few, nearest := image.NewPaletted(full.Bounds(), all[:min(256, len(all))]), make(map[color.Color]uint8)
 	for y := range full.Bounds().Dy() {
 		for x := range full.Bounds().Dx() {
 			c := full.At(x, y)

@@ -3,7 +3,9 @@ package integration
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -11,6 +13,8 @@ import (
 	"testing"
 	"time"
 )
+
+const reportsSecret = "reports-secret-0"
 
 const invoice = `Invoice 4711
 
@@ -30,6 +34,9 @@ func consoleStack(t *testing.T) (s *stack, address string) {
 	}
 	dir := t.TempDir()
 	config := writeFile(t, dir, "console.yml", fmt.Appendf(nil, `console: {address: %q}
+credentials:
+- {access_key: %s, secret_key: %s}
+- {access_key: reports, secret_key: %s}
 usage_scan: {interval: 1m}
 doctor: {interval: 1s}
 plain_read: [archive]
@@ -38,7 +45,7 @@ access:
   rules:
   - {access_keys: [%s], buckets: ["*"], keys: ["*"]}
   - {access_keys: [reports], buckets: [invoices], keys: ["bucketseal-default"], uses: [decrypt]}
-`, address, rootUser))
+`, address, rootUser, rootPassword, reportsSecret, rootUser))
 	s = startConsole(t, dir, config)
 	c, raw := s.client(), s.raw()
 	for _, bucket := range []string{"invoices", "archive", "photos", "patients"} {
@@ -105,11 +112,13 @@ func startConsole(t *testing.T, dir, config string) *stack {
 func TestTheConsoleInABrowser(t *testing.T) {
 	t.Parallel()
 	needsSeal(t)
+	needsTime(t)
 	b := openTab(t)
 	s, address := consoleStack(t)
 	home := "http://" + address
 	docs := os.Getenv("BUCKETSEAL_WRITE_DOCS") != ""
 	shoot := func(name, scheme string, height int) {
+		b.eval(`(w => { for (let n; n = w.nextNode();) n.data = n.data.replaceAll(` + quoted(s.seal.dataDir) + `, "/var/lib/bucketseal") })(document.createTreeWalker(document.body, 4))`)
 		data := fewerColours(t, b.picture(scheme, 1280, height))
 		if len(data) > 150<<10 {
 			t.Errorf("the screenshot %s has %d bytes", name, len(data))
@@ -261,4 +270,123 @@ func consoleCommand(t *testing.T, s *stack, args ...string) string {
 		t.Fatalf("%v after %v: %v: %s", args, time.Since(at), err, out)
 	}
 	return out
+}
+
+// visitor is somebody with a browser that has no window.
+type visitor struct {
+	t    *testing.T
+	home string
+	http *http.Client
+}
+
+func newVisitor(t *testing.T, address, accessKey, secret string) (v *visitor, status int) {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v = &visitor{t: t, home: "http://" + address, http: &http.Client{Jar: jar, Timeout: 20 * time.Second}}
+	status, _ = v.post("/login", url.Values{"access_key": {accessKey}, "secret_key": {secret}})
+	return v, status
+}
+
+func (v *visitor) answer(resp *http.Response, err error) (int, string) {
+	v.t.Helper()
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	if resp.Request.URL.Path == "/login" && resp.Request.Method == http.MethodGet {
+		return http.StatusUnauthorized, string(text) // sent there
+	}
+	return resp.StatusCode, string(text)
+}
+
+func (v *visitor) get(path string) (int, string) {
+	v.t.Helper()
+	return v.answer(v.http.Get(v.home + path))
+}
+
+func (v *visitor) post(path string, form url.Values) (int, string) {
+	v.t.Helper()
+	return v.answer(v.http.PostForm(v.home+path, form))
+}
+
+// The console shows each what MinIO and the proxy let them see, and no more: it asks as they.
+func TestTheConsoleHasNoRightOfItsOwn(t *testing.T) {
+	t.Parallel()
+	needsSeal(t)
+	s, address := consoleStack(t)
+	mc := newMC(t, &stack{minio: s.minio})
+	policy := writeFile(t, s.dir, "reports.json", []byte(`{"Version": "2012-10-17", "Statement": [
+{"Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket", "s3:GetBucketLocation"], "Resource": ["arn:aws:s3:::invoices*", "arn:aws:s3:::patients*"]},
+{"Effect": "Allow", "Action": ["admin:ServerInfo"]}, {"Effect": "Allow", "Action": ["kms:*"], "Resource": ["arn:minio:kms:::*"]}]}`))
+	mc.must(t, "admin", "policy", "create", "raw", "reports", policy)
+	mc.must(t, "admin", "user", "add", "raw", "reports", reportsSecret)
+	mc.must(t, "admin", "policy", "attach", "raw", "reports", "--user", "reports")
+	if _, status := newVisitor(t, address, "reports", "another-secret-0"); status != http.StatusForbidden {
+		t.Errorf("a wrong secret: %d", status)
+	}
+	reports, status := newVisitor(t, address, "reports", reportsSecret)
+	if status != http.StatusOK {
+		t.Fatalf("login: %d", status)
+	}
+	object := "bucket=invoices&key=" + url.QueryEscape("2026/november/4711.txt")
+	for path, want := range map[string]int{
+		"/": http.StatusOK, "/bucket?name=invoices": http.StatusOK, "/object?" + object: http.StatusOK, "/download?" + object: http.StatusOK,
+		"/bucket?name=photos": http.StatusForbidden, "/object?bucket=photos&key=holiday-1.jpg": http.StatusForbidden, "/download?bucket=photos&key=holiday-1.jpg": http.StatusForbidden,
+		// MinIO lets it, and access.rules do not.
+		"/download?bucket=patients&key=chart.xml": http.StatusForbidden, "/object?bucket=patients&key=chart.xml": http.StatusForbidden,
+		// MinIO would: the configuration names no such operator.
+		"/health": http.StatusForbidden, "/configuration": http.StatusForbidden, "/audit?bucket=invoices": http.StatusForbidden,
+		"/identities": http.StatusForbidden, "/refusals": http.StatusForbidden, "/keys": http.StatusForbidden,
+	} {
+		if got, text := reports.get(path); got != want {
+			t.Errorf("%s: %d, not %d: %s", path, got, want, text)
+		}
+	}
+	if _, text := reports.get("/"); strings.Contains(text, "photos") || !strings.Contains(text, "invoices") {
+		t.Errorf("it sees %s", text)
+	}
+	root, status := newVisitor(t, address, rootUser, rootPassword)
+	if status != http.StatusOK {
+		t.Fatalf("login: %d", status)
+	}
+	for _, path := range []string{"/bucket?name=bucketseal-system", "/object?bucket=bucketseal-system&key=rules", "/download?bucket=bucketseal-system&key=rules"} {
+		if got, text := root.get(path); got == http.StatusOK {
+			t.Errorf("%s: %s", path, text)
+		}
+	}
+	if _, text := root.get("/download?" + object); text != invoice {
+		t.Errorf("downloaded %q", text)
+	}
+	// What was changed on the disk is no file, and its record can be looked at.
+	if got, text := root.get("/download?bucket=patients&key=chart.xml"); got != http.StatusInternalServerError || strings.Contains(text, "<chart/>") {
+		t.Errorf("%d %s", got, text)
+	}
+	if got, text := root.get("/object?bucket=patients&key=chart.xml"); got != http.StatusOK || !strings.Contains(text, "bucketseal-default, version 1") {
+		t.Errorf("%d %s", got, text)
+	}
+	// Whom MinIO knows no more has no session.
+	mc.must(t, "admin", "user", "rm", "raw", "reports")
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		if got, text := reports.get("/"); got == http.StatusUnauthorized {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("after the user was removed: %d %s", got, text)
+		}
+	}
+	wantLog(t, s, "a session of the console ended")
+}
+
+func wantLog(t *testing.T, s *stack, want string) {
+	t.Helper()
+	text := s.seal.logSince(0)
+	if !strings.Contains(text, want) || strings.Contains(text, rootPassword) || strings.Contains(text, reportsSecret) {
+		t.Errorf("the log says %s", text)
+	}
 }
