@@ -30,7 +30,7 @@ func (c *Console) setRule(v *visit) error {
 	default:
 		return errNothing
 	}
-	if bucket == "" || mode == "kms" && v.PostFormValue("key") == "" {
+	if !isBucket(bucket) || mode == "kms" && v.PostFormValue("key") == "" {
 		return errNothing
 	}
 	if r.body != nil {
@@ -114,7 +114,7 @@ func (c *Console) uploadFile(v *visit, fields map[string]string, file *multipart
 		return errForm
 	}
 	bucket, key := fields["bucket"], fields["prefix"]+file.FileName()
-	if bucket == "" || file.FileName() == "" {
+	if !isBucket(bucket) || file.FileName() == "" {
 		return errNothing
 	}
 	contentType := file.Header.Get("Content-Type")

@@ -242,7 +242,7 @@ func TestNoPageShowsForeignMarkup(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, page := range append(pages(), "/bucket?name="+url.QueryEscape(evil)+"&prefix="+url.QueryEscape(evil), "/object?bucket=b&key="+url.QueryEscape(evil),
+	for _, page := range append(pages(), "/bucket?name=b&prefix="+url.QueryEscape(evil), "/object?bucket=b&key="+url.QueryEscape(evil),
 		"/keys?prefix="+url.QueryEscape(evil), "/audit?bucket="+url.QueryEscape(evil)+"&since="+url.QueryEscape(evil)) {
 		resp := b.do(http.MethodGet, page, "", nil)
 		text, _ := io.ReadAll(resp.Body)
@@ -451,6 +451,24 @@ func (b *browser) uploadFile(token, name string, data []byte) int {
 	_, _ = part.Write(data)
 	_ = form.Close()
 	return b.do(http.MethodPost, "/bucket/upload", form.FormDataContentType(), &body).StatusCode
+}
+
+// The name of a bucket makes no path of another API.
+func TestABucketIsNoPath(t *testing.T) {
+	t.Parallel()
+	b := newBrowser(t).login("root")
+	asked := len(b.proxy.asked)
+	for _, name := range []string{"minio", "minio/admin/v3", "b/k", ""} {
+		q := url.QueryEscape(name)
+		for _, page := range []string{"/bucket?name=" + q, "/object?key=info&bucket=" + q, "/download?key=info&bucket=" + q} {
+			if status, _ := b.get(page); status != http.StatusNotFound {
+				t.Errorf("%s: %d", page, status)
+			}
+		}
+	}
+	if len(b.proxy.asked) != asked {
+		t.Errorf("asked %v", b.proxy.asked[asked:])
+	}
 }
 
 // A file is stored whole: in one piece, or in parts of 8 MiB.

@@ -71,6 +71,9 @@ func (c *Console) buckets(v *visit) error {
 	return c.show(v, http.StatusOK, "buckets", map[string]any{"Rows": rows, "Scan": scan, "Denied": denied})
 }
 
+// isBucket refuses what would make another path of a bucket's.
+func isBucket(name string) bool { return name != "" && name != "minio" && !strings.Contains(name, "/") }
+
 // rule is a bucket's rule.
 type rule struct {
 	Set            bool
@@ -138,7 +141,7 @@ const pageSize = 200
 func (c *Console) bucket(v *visit) error {
 	q := v.URL.Query()
 	name, prefix := q.Get("name"), q.Get("prefix")
-	if name == "" {
+	if !isBucket(name) {
 		return errNoPage
 	}
 	r, err := c.rule(v, name)
@@ -194,7 +197,7 @@ const look = 160
 func (c *Console) object(v *visit) error {
 	q := v.URL.Query()
 	of := Object{Bucket: q.Get("bucket"), Key: q.Get("key"), Version: q.Get("version")}
-	if of.Bucket == "" || of.Key == "" {
+	if !isBucket(of.Bucket) || of.Key == "" {
 		return errNoPage
 	}
 	data := map[string]any{"Object": of}
@@ -259,7 +262,7 @@ func headers(h http.Header) (fields []Field) {
 func (c *Console) download(v *visit) error {
 	q := v.URL.Query()
 	of := Object{Bucket: q.Get("bucket"), Key: q.Get("key"), Version: q.Get("version")}
-	if of.Bucket == "" || of.Key == "" {
+	if !isBucket(of.Bucket) || of.Key == "" {
 		return errNoPage
 	}
 	r := of.request(http.MethodGet)
