@@ -98,7 +98,7 @@ func (f *fakeProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // facts are the proxy's, each with a name that is a script.
-type facts struct{ damaged bool }
+type facts struct{}
 
 func (facts) IsOperator(_ context.Context, accessKey string) bool { return accessKey == "root" }
 func (facts) Scan(context.Context) (*console.Scan, error) {
