@@ -79,6 +79,9 @@ type Event struct {
 	Code    string
 	// Reason says why it did not succeed, or what else there is to say.
 	Reason string
+	// Damage says what was not as it was written, as bucketseal_s3_integrity_failures_total has
+	// it. It is in no line: Code and Reason tell it there.
+	Damage string
 	// Took is how long it took; negative for "not known".
 	Took time.Duration
 }

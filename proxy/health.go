@@ -85,3 +85,10 @@ func (s *Server) clusterAnswer(ctx context.Context, path string, maintenance boo
 	}
 	return answer
 }
+
+// State says whether MinIO and the key service do what reads and writes need, as far as they
+// were tried, and in words for operators how things are.
+func (s *Server) State() (storage, keys bool, words string) {
+	storage, keys = s.readiness.Usable()
+	return storage, keys, s.readiness.Words()
+}

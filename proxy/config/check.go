@@ -34,6 +34,7 @@ func (c *Config) finish(errs *yamlfile.Problems) {
 	c.finishTLS(errs)
 	c.finishKMS(errs)
 	c.finishAudit(errs)
+	c.finishConsole(errs)
 	if c.holdsSecret {
 		c.warnReadable(c.File)
 	}

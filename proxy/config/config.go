@@ -90,6 +90,9 @@ type Config struct {
 	// DoctorInterval is the time between two looks of the doctor; 0 is never.
 	DoctorInterval time.Duration
 
+	// Console is the page for browsers.
+	Console Console
+
 	// DataDir holds the key store; "" if keys live elsewhere.
 	DataDir string
 	// MasterKeyFile holds the key that seals the key store; MasterKey is that key

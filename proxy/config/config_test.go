@@ -55,6 +55,7 @@ tls: {cert: /tls/cert.pem, key: tls/key.pem, min_version: "1.3", client_auth: re
 small_object: {size: 1MiB, budget: 64MB}
 listing_cache: 5MiB
 usage_scan: {interval: 6h, rate: 0}
+console: {address: "127.0.0.1:9091", plain_http: true, session: 20m}
 limits:
   drain: 10s
   shutdown: 1m
@@ -125,6 +126,7 @@ func TestEverySettingOfAFileIsRead(t *testing.T) {
 			Webhook: AuditWebhook{URL: "https://hook.example/x", Token: NewSecret("hidden-token-0001"), CA: "/etc/seal/hook.pem", Queue: "/etc/seal/queue", QueueSize: 2 << 20},
 		},
 		Log: Log{Level: slog.LevelDebug, Format: "json"}, MetricsAddress: "127.0.0.1:9100", Profiling: true,
+		Console: Console{Address: "127.0.0.1:9091", PlainHTTP: true, Session: 20 * time.Minute},
 		Tracing: Tracing{SampleRatio: 0.25, Headers: []TracingHeader{{"X-Key", NewSecret("one=two")}}, CA: "/etc/seal/ca.pem", Service: "seal"}, Access: identity.Access{Unrestricted: true}, DataDir: "/var/lib/bucketseal", MasterKeyFile: "/etc/master.key",
 		DoctorInterval: 5 * time.Minute, holdsSecret: true,
 	}

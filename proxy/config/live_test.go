@@ -46,7 +46,9 @@ func another(s Setting) string {
 		return "[\"X-Key=one\"]"
 	case "tracing.sample_ratio":
 		return "0.5"
-	case "address", "metrics.address":
+	case "console.session":
+		return "2m"
+	case "address", "metrics.address", "console.address":
 		return "127.0.0.1:9999"
 	}
 	if strings.HasPrefix(s.Path, "kms.") || strings.HasPrefix(s.Path, "upstream.credentials.") {

@@ -41,6 +41,7 @@ func Settings() []Setting {
 	var all []Setting
 	for _, group := range [][]Setting{
 		serverSettings(), encryptionSettings(), tlsSettings(), limitSettings(), capacitySettings(), usageSettings(), auditSettings(), doctorSettings(),
+		consoleSettings(),
 		tracingSettings(),
 		keySettings(), remoteSettings(),
 	} {

@@ -221,6 +221,9 @@ func (a *account) close(cut bool, err error, answer *Error) error {
 	e.Outcome = audit.OK
 	if err != nil {
 		e.Outcome, e.Code, e.Reason = outcome(answer, cut), answer.Code, err.Error()
+		if failure := a.in.failure(err); failure != PlainObject {
+			e.Damage = string(failure)
+		}
 	}
 	switch failed := a.record(e); {
 	case failed != nil && !a.sending:

@@ -26,9 +26,11 @@ import (
 func openAudit(a *cli.App, c *config.Config, files *certs.Watcher, keys *build.Keys, o *proxy.Options, log *slog.Logger) (stop func(), err error) {
 	l, err := build.OpenAudit(a, c, files, log)
 	if err != nil || l == nil {
+		rememberRefusals(c, o)
 		return func() {}, err
 	}
 	o.Audit, keys.Audit = l, l
+	rememberRefusals(c, o)
 	if o.Metrics != nil {
 		o.Metrics.MustRegister(auditMetrics(l)...)
 	}

@@ -17,6 +17,7 @@ const (
 	socketS3      = "s3"
 	socketMetrics = "metrics"
 	socketKMS     = "keys"
+	socketConsole = "console"
 )
 
 // firstSocket is the file descriptor of the first socket that is handed over.
@@ -43,7 +44,7 @@ func inheritedSockets(a *cli.App) (sockets, error) {
 	if pid := a.Getenv("LISTEN_PID"); err != nil || count <= 0 || pid != strconv.Itoa(os.Getpid()) && !isSuccessor(a) {
 		return all, nil
 	}
-	known := []string{socketS3, socketMetrics, socketKMS}
+	known := []string{socketS3, socketMetrics, socketKMS, socketConsole}
 	names := strings.Split(a.Getenv("LISTEN_FDNAMES"), ":")
 	for i := range count {
 		name := ""

@@ -13,6 +13,7 @@ import (
 	"github.com/bucketseal/bucketseal/operator/forwarded"
 	"github.com/bucketseal/bucketseal/proxy"
 	"github.com/bucketseal/bucketseal/proxy/config"
+	"github.com/bucketseal/bucketseal/proxy/console"
 	"github.com/bucketseal/bucketseal/proxy/doctor"
 	"github.com/bucketseal/bucketseal/proxy/edge"
 )
@@ -29,7 +30,9 @@ type running struct {
 	gate    *edge.Gate
 	front   *front
 	metrics *metricsHolder
-	served  *servedKeys // nil if nothing is counted
+	served  *servedKeys     // nil if nothing is counted
+	recent  *console.Recent // nil without a console
+	console *consoleServer  // nil without one
 	// config is what is in force, as it was read: auto is 0.
 	config atomic.Pointer[config.Config]
 	doctor atomic.Pointer[doctor.Doctor] // nil before the start

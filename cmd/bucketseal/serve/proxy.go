@@ -73,7 +73,7 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 	options.Gate.Register(registry)
 	front.listener.Register(registry)
 	r := &running{
-		logs: live, log: log, keys: keys, handler: handler, gate: options.Gate, front: front, served: served,
+		logs: live, log: log, keys: keys, handler: handler, gate: options.Gate, front: front, served: served, recent: recentOf(options.Audit),
 		metrics: &metricsHolder{registry: registry, handler: handler, inherited: inherited, log: log},
 	}
 	r.config.Store(asRead)
@@ -110,6 +110,10 @@ func (r *running) run(ctx context.Context, a *cli.App, c *config.Config, up *ups
 		return err
 	}
 	logStart(c, up, keys, r.front, r.log)
+	if err := r.openConsole(background, c, up, inherited); err != nil {
+		return err
+	}
+	defer r.console.close()
 	inherited.close()
 	if err := takeOver(ctx, a, r.handler, r.log); err != nil {
 		return err
@@ -134,11 +138,15 @@ func (r *running) handOver(a *cli.App, keyServer net.Listener, ended func()) *ha
 			r.front.leave()
 			r.front.listener.Rest()
 			r.metrics.rest()
+			r.console.rest()
 		},
 		sockets: func() []handed {
 			all := []handed{{socketS3, r.front.listener.Socket()}}
 			if l := r.metrics.listener(); l != nil {
 				all = append(all, handed{socketMetrics, l})
+			}
+			if r.console != nil {
+				all = append(all, handed{socketConsole, r.console.listener})
 			}
 			if keyServer != nil {
 				all = append(all, handed{socketKMS, keyServer})

@@ -1,0 +1,113 @@
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	stdlog "log"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
+	"github.com/bucketseal/bucketseal/cmd/bucketseal/logs"
+	"github.com/bucketseal/bucketseal/operator/forwarded"
+	"github.com/bucketseal/bucketseal/proxy"
+	"github.com/bucketseal/bucketseal/proxy/certs"
+	"github.com/bucketseal/bucketseal/proxy/config"
+	"github.com/bucketseal/bucketseal/proxy/console"
+	"github.com/bucketseal/bucketseal/proxy/edge"
+	"github.com/bucketseal/bucketseal/proxy/intake"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
+)
+
+// rememberRefusals has the console know the last refusals, if there is a console: something
+// stands in front of the audit log then, or of none.
+func rememberRefusals(c *config.Config, o *proxy.Options) {
+	if c.Console.Address != "" {
+		o.Audit = console.NewRecent(o.Audit)
+	}
+}
+
+// recentOf returns what rememberRefusals has set, nil if that was nothing.
+func recentOf(account intake.Auditor) *console.Recent {
+	recent, _ := account.(*console.Recent)
+	return recent
+}
+
+// consoleServer serves the console. nil is none.
+type consoleServer struct {
+	listener net.Listener
+	server   *http.Server
+}
+
+// openConsole serves the console at console.address, if there is one, until it is closed.
+func (r *running) openConsole(ctx context.Context, c *config.Config, up *upstream.Client, inherited sockets) error {
+	if c.Console.Address == "" {
+		return nil
+	}
+	files := certs.NewWatcher(r.log)
+	secure, err := build.FrontTLS(c.TLS, files)
+	if err != nil {
+		return err
+	}
+	facts := &consoleFacts{running: r, forwarder: up.Forwarder()}
+	page, err := console.New(console.Options{
+		Proxy: r.handler, Region: c.Region, Facts: facts, Stored: facts.stored, Recent: r.recent, Origin: r.clientOf,
+		Life: c.Console.Session, Secure: secure != nil, Logger: r.log,
+	})
+	if err != nil {
+		return err
+	}
+	l, err := inherited.listen(ctx, socketConsole, c.Console.Address)
+	if err != nil {
+		return fmt.Errorf("console.address: %w", err)
+	}
+	patience := edge.Patience{Stall: c.Limits.Stall}
+	s := &consoleServer{listener: l, server: &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			w, req, finish := patience.Apply(w, req)
+			defer finish()
+			page.ServeHTTP(w, req)
+		}),
+		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10, ErrorLog: stdlog.New(logs.HTTP(r.log), "", 0), TLSConfig: secure,
+	}}
+	go files.Watch(ctx, certPoll, nil)
+	go page.Watch(ctx)
+	go s.serve(secure)
+	r.console = s
+	r.log.Info("console", "address", l.Addr().String(), "tls", secure != nil)
+	if c.Console.PlainHTTP && secure == nil {
+		r.log.Warn("console.plain_http is on: whoever reads what travels to this address reads secret keys", "address", l.Addr().String())
+	}
+	return nil
+}
+
+func (s *consoleServer) serve(secure *tls.Config) {
+	if secure != nil {
+		_ = s.server.ServeTLS(s.listener, "", "")
+		return
+	}
+	_ = s.server.Serve(s.listener)
+}
+
+// rest has another process answer from now on. Sessions end with this one.
+func (s *consoleServer) rest() {
+	if s != nil {
+		go func() { _ = s.server.Shutdown(context.Background()) }()
+	}
+}
+
+// close ends the server.
+func (s *consoleServer) close() {
+	if s != nil {
+		_ = s.server.Close()
+	}
+}
+
+// clientOf returns the address of the client that a request comes from.
+func (r *running) clientOf(req *http.Request) netip.Addr {
+	c := r.config.Load()
+	return forwarded.Trust{Proxies: c.TrustedProxies, Header: forwarded.Header(c.ForwardedHeader)}.Origin(req).Addr
+}
