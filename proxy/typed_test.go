@@ -28,9 +28,9 @@ type typed struct {
 }
 
 // exports returns, by import path, the files in which the go command keeps what it has
-// compiled of this package and all that it imports.
+// compiled of this package and of those that nothing in it imports, and all that these import.
 var exports = sync.OnceValues(func() (map[string]string, error) {
-	out, err := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", ".", "./doctor").Output()
+	out, err := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", ".", "./doctor", "./console").Output()
 	if err != nil {
 		return nil, err
 	}
