@@ -101,7 +101,7 @@ func (m *module) spdx() spdxPackage {
 	version := strings.TrimPrefix(m.version, "go")
 	p := spdxPackage{
 		ID: "SPDXRef-" + regexp.MustCompile(`[^A-Za-z0-9.-]`).ReplaceAllString(m.path+"-"+version, "-"), Name: m.path, Version: m.version,
-		Supplier: spdxNone, Download: "https://proxy.golang.org/" + escapeModule(m.path) + "/@v/" + escapeModule(m.version) + ".zip",
+		Supplier: spdxNone, Download: spdxNone,
 		Concluded: m.licence, Declared: m.licence, Copyright: spdxNone, Purpose: "LIBRARY",
 		Refs: []spdxRef{{"PACKAGE-MANAGER", "purl", "pkg:golang/" + strings.ToLower(m.path) + "@" + m.version}},
 	}
@@ -116,17 +116,4 @@ func (m *module) spdx() spdxPackage {
 		}
 	}
 	return p
-}
-
-// escapeModule writes upper case as the module proxy does: "!" and lower case.
-func escapeModule(path string) string {
-	var b strings.Builder
-	for _, r := range path {
-		if r >= 'A' && r <= 'Z' {
-			b.WriteByte('!')
-			r += 'a' - 'A'
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
 }

@@ -209,7 +209,7 @@ watched() {
 
 # The keys at moto, by way of the key server. Another installation: other keys, an empty MinIO.
 aws_profile() {
-	if ! grep -q ^MOTO_IMAGE= "$work/env" && ! docker image inspect docker.io/motoserver/moto:5.1.1 >/dev/null 2>&1; then
+	if ! grep -q ^MOTO_IMAGE= "$work/env" && ! docker image inspect motoserver/moto:5.1.1 >/dev/null 2>&1; then
 		echo "      the profile aws is skipped: moto is not installed (pip install 'moto[server]')"
 		return
 	fi
