@@ -28,6 +28,8 @@ import (
 
 // mappedElsewhere are the sentinels that have no row in errorTable, and why.
 var mappedElsewhere = map[string]string{
+	"console.ErrNoScan":          "pages of the console say so",
+	"console.ErrNoAudit":         "the table in console/errors.go has it: it reaches no client of S3",
 	"proxy.ErrNothingToReset":    "only the command line gets it",
 	"maintenance.ErrNothingLost": "only the command line gets it",
 	"usage.ErrNoScan":            "only the command line gets it",
