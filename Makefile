@@ -92,7 +92,7 @@ unit: ## Run the unit tests
 .PHONY: integration
 integration: build $(BIN)/minio $(BIN)/mc ## Run the black-box tests against a real MinIO and real clients
 	BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' MC_BIN='$(BIN)/mc' \
-		$(GO) test -count=1 -parallel 4 -timeout 20m ./integration/...
+		$(GO) test -count=1 -parallel 4 -timeout 40m ./integration/...
 	MINIO_BIN='$(BIN)/minio' $(GO) test -count=1 -parallel 4 -timeout 5m -run TestMinIO ./proxy/upstream
 	BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' $(GO) test -count=1 -timeout 10m ./benchmark
 
