@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -154,15 +156,29 @@ func (p *process) dumpOnFailure(t *testing.T) {
 	})
 }
 
+// Ports that freeAddress gives away: below those of outgoing connections, which could take one
+// between two uses of it.
+const (
+	firstPort = 10_000
+	portCount = 20_000
+)
+
+// nextPort is what freeAddress tries next. Each run begins elsewhere, and gives no port twice.
+var nextPort atomic.Uint32
+
 // freeAddress returns a loopback address nobody listens on. Another process can
 // take it before it is used; the caller starts again then.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	nextPort.CompareAndSwap(0, 1+rand.Uint32N(portCount))
+	var err error
+	for range 100 {
+		address := fmt.Sprintf("127.0.0.1:%d", firstPort+nextPort.Add(1)%portCount)
+		var l net.Listener
+		if l, err = net.Listen("tcp", address); err == nil {
+			return address, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return "", err
 }
 
 // repoRoot is the directory above this one.
