@@ -299,3 +299,18 @@ func unmarshal(a kesAnswer, v any) error {
 	}
 	return json.Unmarshal([]byte(a.body), v)
 }
+
+// startKeysAndMinIO starts a key server with a policy for one API key, which proxies use, and a
+// MinIO in a directory of their own.
+func startKeysAndMinIO(t *testing.T, policy string) (*kmsServer, *minioServer, apiKey) {
+	t.Helper()
+	proxy := newAPIKey(t)
+	k := startKMS(t, kesYAML+policy+"keystore: {fs: {path: DIR/keys, masterkey: {env: MASTER}}}\n",
+		"PROXY="+proxy.id, "MASTER="+strings.Repeat("0123456789abcdef", 4))
+	minio, err := startMinIO(t.TempDir(), "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(minio.kill)
+	return k, minio, proxy
+}

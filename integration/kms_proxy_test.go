@@ -99,16 +99,10 @@ func useProxy(t *testing.T, s *stack, bucket, kmsKey string, seed uint64, old ma
 func TestProxyUsesAKeyServerAndThenItsKeysDirectly(t *testing.T) {
 	t.Parallel()
 	needsSeal(t)
-	proxy := newAPIKey(t)
-	k := startKMS(t, kesYAML+proxyPolicy+"keystore: {fs: {path: DIR/keys, masterkey: {env: MASTER}}}\n",
-		"PROXY="+proxy.id, "MASTER="+strings.Repeat("0123456789abcdef", 4))
-	dir := t.TempDir()
-	minio, err := startMinIO(dir, "", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(minio.kill)
+	k, minio, proxy := startKeysAndMinIO(t, proxyPolicy)
+	dir := minio.dir
 	s := &stack{dir: dir, minio: minio}
+	var err error
 	if s.seal, err = startSealWith(dir, minio.endpoint(), k.remoteYAML(t, dir, proxy, "")); err != nil {
 		t.Fatal(err)
 	}

@@ -149,17 +149,11 @@ func TestClientsWaitForWhatTakesMoreThanAMinute(t *testing.T) {
 func TestListingsAreRefusedWhileTheKeyServiceIsAway(t *testing.T) {
 	t.Parallel()
 	needsSeal(t)
-	proxy := newAPIKey(t)
-	k := startKMS(t, kesYAML+proxyPolicy+"keystore: {fs: {path: DIR/keys, masterkey: {env: MASTER}}}\n",
-		"PROXY="+proxy.id, "MASTER="+strings.Repeat("0123456789abcdef", 4))
-	dir := t.TempDir()
-	minio, err := startMinIO(dir, "", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(minio.kill)
+	k, minio, proxy := startKeysAndMinIO(t, proxyPolicy)
+	dir := minio.dir
 	yaml := k.remoteYAML(t, dir, proxy, "small_object: {size: 256KiB}\n")
 	s := &stack{dir: dir, minio: minio}
+	var err error
 	if s.seal, err = startSealWith(dir, minio.endpoint(), yaml); err != nil {
 		t.Fatal(err)
 	}

@@ -91,15 +91,8 @@ const narrowPolicy = `  proxies:
 func TestRewrapToAKeyThatTheOperatorMayNotUse(t *testing.T) {
 	t.Parallel()
 	needsSeal(t)
-	proxy := newAPIKey(t)
-	k := startKMS(t, kesYAML+narrowPolicy+"keystore: {fs: {path: DIR/keys, masterkey: {env: MASTER}}}\n",
-		"PROXY="+proxy.id, "MASTER="+strings.Repeat("0123456789abcdef", 4))
-	dir := t.TempDir()
-	minio, err := startMinIO(dir, "", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(minio.kill)
+	k, minio, proxy := startKeysAndMinIO(t, narrowPolicy)
+	dir := minio.dir
 	yaml := k.remoteYAML(t, dir, proxy, "")
 	seal, err := startSealWith(dir, minio.endpoint(), yaml)
 	if err != nil {
