@@ -32,8 +32,12 @@ DATA          ?= .data
 # Added to the command line of `bucketseal server`, as in RUN_ARGS="--plain-read old-*".
 RUN_ARGS      ?=
 
-# Seconds for each fuzz function, and which benchmarks `make microbench` runs, how often.
+# Time for each fuzz function; below, which benchmarks `make microbench` runs, and how often.
 FUZZTIME ?= 20s
+# `make fuzz-long`: hours for all of them, how many at a time; FUZZ chooses, as in FUZZ='sse|FuzzPath'.
+HOURS    ?= 1
+JOBS     ?= 2
+FUZZ     ?= .
 BENCH    ?= .
 COUNT    ?= 1
 # Flags of `make bench`, as in BENCH_ARGS="-works get-4k-*".
@@ -54,7 +58,8 @@ BIN := $(CURDIR)/.bin
 BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 # The race detector needs a C compiler; without one the tests run without it.
 RACE := $(shell command -v "$$($(GO) env CC)" >/dev/null 2>&1 && echo -race)
-UNIT := $$($(GO) list ./... | grep -v /integration)
+# The release has a target of its own: its tests build it.
+UNIT := $$($(GO) list ./... | grep -v -e /integration -e /release)
 
 .PHONY: help
 help: ## List the targets
@@ -80,28 +85,98 @@ stack: build $(BIN)/minio $(BIN)/mc ## Start two bucketseals behind haproxy, a k
 stack-test: build $(BIN)/minio $(BIN)/mc ## The same, and work on it while one proxy is restarted in a loop
 	@BIN='$(BIN)' DATA='$(DATA)/stack' STACK_PORT='$(STACK_PORT)' scripts/stack.sh try
 
+# Unit tests compute, black-box tests mostly wait for servers: they run beside each other. What takes most of the
+# compiler's time is compiled before, for many tests watch a clock.
 .PHONY: test
-test: unit integration ## Run all tests: unit tests, then the binary against a real MinIO
+test: compile ## Run all tests: unit tests, the binary against a real MinIO, all that packages it, and a while under faults
+	@$(MAKE) --no-print-directory -j2 unit integration
+	@$(MAKE) --no-print-directory packaging
+	@$(MAKE) --no-print-directory chaos-test
 
+.PHONY: compile
+compile: build $(BIN)/minio $(BIN)/mc $(BIN)/helm $(BIN)/nfpm
+	$(GO) build ./...
+	$(GO) build $(RACE) ./...
+	cd chaos && $(GO) build ./...
+	for check in deploy/helm/check deploy/compose/check; do (cd $$check && $(GO) build ./... && $(GO) test -vet=off -c -o /dev/null ./...); done
+
+# No debug information to link, and no vet, which make lint runs.
 .PHONY: unit
 unit: ## Run the unit tests
-	$(GO) test $(RACE) -timeout 5m $(UNIT)
+	$(GO) test $(RACE) -vet=off -ldflags=-w -timeout 10m $(UNIT)
+	cd chaos && $(GO) test -vet=off -ldflags=-w -timeout 5m ./...
 
 # -count=1: what these tests depend on are binaries, which go's test cache does not see.
-# The second line holds MinIO to the contract of proxy/storage, the last one tries the benchmark.
 .PHONY: integration
-integration: build $(BIN)/minio $(BIN)/mc ## Run the black-box tests against a real MinIO and real clients
+integration: blackbox contract ## Run the tests that need a real MinIO: black-box tests with real clients above all
+
+.PHONY: blackbox
+blackbox: build $(BIN)/minio $(BIN)/mc
 	BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' MC_BIN='$(BIN)/mc' \
-		$(GO) test -count=1 -parallel 4 -timeout 40m ./integration/...
+		$(GO) test -count=1 -parallel 6 -timeout 40m ./integration/...
+
+# The first line holds MinIO to the contract of proxy/storage, the last one tries the benchmark.
+.PHONY: contract
+contract: build $(BIN)/minio
 	MINIO_BIN='$(BIN)/minio' $(GO) test -count=1 -parallel 4 -timeout 5m -run TestMinIO ./proxy/upstream
 	BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' $(GO) test -count=1 -timeout 10m ./benchmark
 
-# What takes long: 3 GiB by each client, every fault at every step of an upload in
-# every mode, 10,000 parts. TORTURE chooses tests, as in TORTURE=Parts.
+# Each of these says so and ends well where a program is missing that it drives.
+.PHONY: packaging
+packaging: release-test chart-test compose-check compose-try stack-test ## Test packages, units, chart, containers and the stack of processes
+
+# What takes long: 3 GiB by each client, every fault at every step of an upload in every mode,
+# 10,000 parts; and without TORTURE, which chooses tests as in TORTURE=Parts, the whole of packaging.
 .PHONY: torture
-torture: build $(BIN)/minio $(BIN)/mc ## Run the black-box tests that take long (TORTURE=pattern to choose)
+torture: build $(BIN)/minio $(BIN)/mc ## Run the tests that take long (TORTURE=pattern: of the black-box tests those)
 	BUCKETSEAL_LONG=1 BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' MC_BIN='$(BIN)/mc' \
 		$(GO) test -count=1 -timeout 3h -parallel 1 -v -run '$(TORTURE)' ./integration/...
+	$(if $(filter .,$(TORTURE)),BUCKETSEAL_LONG=1 $(GO) test -count=1 -vet=off -v -run Tebibytes ./proxy/s3api)
+	$(if $(filter .,$(TORTURE)),BUCKETSEAL_LONG=1 $(MAKE) --no-print-directory release-test compose-test image-test)
+
+# A module of its own: nothing of it is in the product. docs/reliability.md says what it does, and how to read what it
+# says. As root every server has a network and a drive of its own, and faults lie there too. FROM is another binary of
+# the product, which proxies are upgraded from. STORAGE is one (a MinIO with four drives), four (MinIOs), or both, for
+# half of the time each.
+CLIENTS ?= 64
+SEED    ?= 0
+FAULTS  ?= ours
+FROM    ?=
+STORAGE ?= both
+.PHONY: chaos
+chaos: HOURS := $(if $(filter file,$(origin HOURS)),2,$(HOURS))
+chaos: $(BIN)/chaos $(BIN)/minio $(BIN)/mc ## Run clients and faults against a cluster for HOURS (2), and check every answer (SEED=, FAULTS=)
+	$(BIN)/chaos build -source . -o $(BIN)/bucketseal-clocked
+	@storages='$(STORAGE:both=one four)'; set -- $$storages; result=0; \
+	duration=$$(awk "BEGIN { printf \"%ds\", $(HOURS) * 3600 / $$# }"); \
+	for storage; do \
+		$(BIN)/chaos run -seed '$(SEED)' -duration "$$duration" -clients '$(CLIENTS)' -storage "$$storage" -faults '$(FAULTS)' -clocked \
+			-bin $(BIN)/bucketseal-clocked -from '$(FROM)' -minio $(BIN)/minio -mc $(BIN)/mc || result=$$?; \
+	done; exit $$result
+
+# The short form needs no rights: processes on loopback, and what can be done to those in little time.
+CHAOS_SHORT := kill-minio,pause-minio,link-minio,kill-proxy,pause-proxy,restart-proxy,hand-over,link-proxy,sweep,kill-kms,kill-both-kms,link-kms,link-store,store-gone,store-throttled,rotate-key,expired-certificate
+.PHONY: chaos-test
+chaos-test: build $(BIN)/chaos $(BIN)/minio $(BIN)/mc ## The same for a minute, with a fixed seed
+	$(BIN)/chaos run -seed 1 -duration 45s -settle 30s -clients 12 -storage one -world processes -faults '$(CHAOS_SHORT)' \
+		-bin $(BIN)/bucketseal -minio $(BIN)/minio -mc $(BIN)/mc
+
+# Beside 10,000 idle connections and 2,000 slow clients; then a bucket of OBJECTS. docs/reliability.md says what must not grow.
+OBJECTS ?= 1000000
+.PHONY: load
+load: build $(BIN)/chaos $(BIN)/minio $(BIN)/mc ## Hold a load for HOURS (1) with CLIENTS (64), then list, sweep and restart over OBJECTS (1000000)
+	$(BIN)/chaos load held -duration '$(HOURS)h' -clients '$(CLIENTS)' -bin $(BIN)/bucketseal -minio $(BIN)/minio -mc $(BIN)/mc
+	$(BIN)/chaos load many -objects '$(OBJECTS)' -bin $(BIN)/bucketseal -minio $(BIN)/minio -mc $(BIN)/mc
+
+# Ten patches of the product, each with one fault: the runs must find every one, and nothing without them.
+.PHONY: chaos-plant
+chaos-plant: $(BIN)/chaos $(BIN)/minio $(BIN)/mc ## Plant faults into the product, and have clients and checker find each
+	$(BIN)/chaos plant -source . -minio $(BIN)/minio -mc $(BIN)/mc
+
+.PHONY: $(BIN)/chaos
+$(BIN)/chaos:
+	@mkdir -p $(BIN)
+	cd chaos && CGO_ENABLED=0 $(GO) build -o $@ .
 
 # A restore drill: every way to copy the raw buckets, into an empty MinIO, every byte back.
 .PHONY: drill
@@ -114,6 +189,7 @@ lint: $(BIN)/golangci-lint $(BIN)/gofumpt ## Check formatting, go.mod, import di
 	if [[ -n $$unformatted ]]; then echo "not formatted (make fmt):" $$unformatted; exit 1; fi
 	$(GO) mod tidy -diff
 	$(BIN)/golangci-lint run ./...
+	cd chaos && $(GO) mod tidy -diff && $(BIN)/golangci-lint run ./...
 
 .PHONY: fmt
 fmt: $(BIN)/gofumpt ## Format the Go source
@@ -121,7 +197,18 @@ fmt: $(BIN)/gofumpt ## Format the Go source
 
 .PHONY: fuzz
 fuzz: ## Fuzz every parser for FUZZTIME (20s)
-	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' scripts/fuzz.sh
+	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' FUZZ='$(FUZZ)' scripts/fuzz.sh
+
+# In rounds, and on from where the last run came to. What fails stays below testdata/fuzz and is named in the end.
+.PHONY: fuzz-long
+fuzz-long: ## Fuzz for HOURS (1), shared by all parsers, JOBS (2) at a time
+	@GO='$(GO)' HOURS='$(HOURS)' JOBS='$(JOBS)' FUZZ='$(FUZZ)' scripts/fuzz.sh
+
+# Seeds below testdata/fuzz, named traffic-*, in the place of those of the last time.
+.PHONY: fuzz-corpus
+fuzz-corpus: build $(BIN)/minio $(BIN)/mc ## Record what real clients, MinIO and a key server say as seeds for fuzzing
+	BUCKETSEAL_CORPUS='$(CURDIR)' BUCKETSEAL_BIN='$(BIN)/bucketseal' MINIO_BIN='$(BIN)/minio' MC_BIN='$(BIN)/mc' \
+		$(GO) test -count=1 -timeout 10m -v -run TestRecordCorpus ./integration
 
 .PHONY: bench
 bench: build $(BIN)/minio ## Compare bucketseal with MinIO and a plain proxy, by turns (SHORT=1: under a minute)
@@ -148,8 +235,8 @@ release: $(BIN)/nfpm ## Build a release of this commit into dist/ (TARGETS=linux
 release-test: $(BIN)/nfpm ## Build the release for one system twice and compare (BUCKETSEAL_LONG=1: for all)
 	NFPM_BIN='$(BIN)/nfpm' $(GO) test -count=1 -timeout 30m ./release
 
-# The tests run twice: with Go's FIPS 140-3 module on, and refusing all that it does not certify
-# (docs/fips.md says which tests are left out then, and why).
+# With Go's FIPS 140-3 module on. Where it refuses all that it does not certify, every command ends
+# (docs/fips.md), and a black-box test holds that.
 .PHONY: fips
 fips: ## Build .bin/bucketseal-fips with certified cryptography, and run the tests with it
 	@mkdir -p $(BIN)
@@ -182,10 +269,19 @@ chart-docs: ## Write the values into the chart's README, and copy rules and dash
 compose-check: build ## Parse docker-compose.yml as Compose does, and hold it to the binary and its files
 	cd deploy/compose/check && BUCKETSEAL_BIN='$(BIN)/bucketseal' $(GO) test -count=1 ./...
 
-# Needs a container engine, and says so where there is none. No registry: the images are built here.
+# Both need a container engine, and say so where there is none. No registry: the images are built here.
+.PHONY: compose-try
+compose-try: build $(BIN)/minio $(BIN)/mc ## Try docker-compose.yml on a real engine in short: clients, console, what holds it in
+	@BIN='$(BIN)' GO='$(GO)' PARTS='clients console hardened' scripts/compose-test.sh
+
 .PHONY: compose-test
 compose-test: build $(BIN)/minio $(BIN)/mc ## Try docker-compose.yml on a real engine: clients, crashes, cuts, upgrade
 	@BIN='$(BIN)' GO='$(GO)' scripts/compose-test.sh
+
+# The base images are stood in for by ones that are made here, so it needs no registry either.
+.PHONY: image-test
+image-test: ## Build the targets of Dockerfile on a real engine, and run them (IMAGES=bucketseal to choose)
+	@GO='$(GO)' scripts/image-test.sh $(IMAGES)
 
 .PHONY: tools
 tools: $(BIN)/minio $(BIN)/mc $(BIN)/golangci-lint $(BIN)/gofumpt ## Install the pinned tools into .bin/

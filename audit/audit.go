@@ -25,12 +25,16 @@ const (
 	// Intent is a request that was let in and that changes something: written before it is
 	// done.
 	Intent Kind = "intent"
-	// Begin is an answer that begins, before its first byte, and whose end is not known.
+	// Begin is a request that was let in and that reads: written before its answer's first byte,
+	// when its end is not known.
 	Begin Kind = "begin"
 	// Request is a request that has ended.
 	Request Kind = "request"
 	// KeyUse is a use of a KMS key.
 	KeyUse Kind = "key"
+	// Object is one object that a request is about besides the one, or instead of the one, that
+	// its line names: those that DeleteObjects deletes, the source of a copy.
+	Object Kind = "object"
 	// Act is what was done for no request, as maintenance is.
 	Act Kind = "act"
 )
@@ -65,6 +69,9 @@ type Event struct {
 	Operation string
 	// Bucket, Object and Version name what it is about.
 	Bucket, Object, Version string
+	// Target is what an administrator's request is about, or sets: accounts, groups, policies, keys,
+	// as in a query: user=alice&policies=readonly.
+	Target string
 	// SSE is how the object is encrypted: SSE-S3, SSE-KMS or SSE-C.
 	SSE string
 	// KMSKey is the KMS key that was used, and KMSVersion its version; 0 if unknown.
@@ -93,9 +100,12 @@ type Voucher struct{ AccessKey, Kind, Source string }
 type Recorder interface {
 	// Record takes an event and keeps nothing of it. If the log is required it returns when
 	// the event's line is durable, and so are those of all events that were taken before:
-	// or ErrUnavailable. Otherwise it returns at once, with nil. The end of ctx ends the
-	// wait, and not the line.
+	// or ErrUnavailable. Otherwise it returns at once, with nil. The end of ctx ends neither
+	// the wait nor the line.
 	Record(ctx context.Context, e *Event) error
+	// Start takes an event as Record does and returns at once, with what waits in Record's place:
+	// it is never nil, and may be called any number of times.
+	Start(e *Event) (durable func() error)
 	// Note takes an event and does not wait for it.
 	Note(e *Event)
 }
@@ -105,6 +115,12 @@ type Nothing struct{}
 
 // Record implements Recorder.
 func (Nothing) Record(context.Context, *Event) error { return nil }
+
+// Start implements Recorder.
+func (Nothing) Start(*Event) func() error { return Durable }
+
+// Durable is what Start returns if there is nothing to wait for.
+func Durable() error { return nil }
 
 // Note implements Recorder.
 func (Nothing) Note(*Event) {}

@@ -41,6 +41,9 @@ func (c *chain) begin(lines []byte, now time.Time, t Tail, about string) []byte 
 	if t.Unreadable {
 		m = m.text("reason", "the last line that was found is none of a chain")
 	}
+	if t.AfterChain != "" {
+		m = m.text("after_chain", t.AfterChain).number("after", int64(t.AfterSeq))
+	}
 	if t.HeadSeq > 0 && (t.HeadChain != c.id || t.HeadSeq > c.seq) {
 		m = m.text("missing_chain", t.HeadChain).number("missing_to", int64(t.HeadSeq))
 	}

@@ -164,7 +164,7 @@ func appendEvent(b []byte, e *Event) []byte {
 		m = append(m, ']')
 	}
 	m = m.text("claims", bound(e.Claims, maxName)).text("address", e.Address).text("peer", e.Peer)
-	m = m.text("bucket", bound(e.Bucket, maxName)).text("object", bound(e.Object, 4*maxName)).text("version", bound(e.Version, maxName))
+	m = m.text("bucket", bound(e.Bucket, maxName)).text("object", bound(e.Object, 4*maxName)).text("version", bound(e.Version, maxName)).text("target", bound(e.Target, maxName))
 	m = m.text("sse", e.SSE).text("kms_key", bound(e.KMSKey, maxName)).number("kms_version", int64(e.KMSVersion))
 	m = m.number("bytes_in", e.BytesIn).number("bytes_out", e.BytesOut)
 	m = m.text("outcome", e.Outcome).number("status", int64(e.Status)).text("code", e.Code).text("reason", Redact(e.Reason))

@@ -38,11 +38,14 @@ type Log struct {
 	mu      sync.Mutex
 	next    *batch // what comes
 	closed  bool
-	spare   []byte // memory of a batch that is done
-	wake    chan struct{}
+	spare   []byte        // memory of a batch that is done
+	wake    chan struct{} // somebody waits for a line
+	later   chan struct{} // lines have come that nobody waits for
+	enough  chan struct{} // half of the requests have a line: see gather
 	ask     chan func()
 	done    chan struct{}
 	failing atomic.Bool
+	open    atomic.Int64 // see Enter
 	counts  counts
 
 	// What follows belongs to the goroutine that writes.
@@ -75,8 +78,11 @@ type Counts struct {
 type batch struct {
 	text []byte
 	ends []int // of each event in text
-	done chan struct{}
-	err  error
+	// sync is how many of them are to be durable, and urgent says that it is time for that.
+	sync   int
+	urgent bool
+	done   chan struct{}
+	err    error
 }
 
 func newBatch(memory []byte) *batch { return &batch{text: memory[:0], done: make(chan struct{})} }
@@ -104,7 +110,7 @@ func New(o Options) (*Log, error) {
 		o.Now = time.Now
 	}
 	l := &Log{
-		o: o, next: newBatch(nil), wake: make(chan struct{}, 1), ask: make(chan func()), done: make(chan struct{}),
+		o: o, next: newBatch(nil), wake: make(chan struct{}, 1), later: make(chan struct{}, 1), enough: make(chan struct{}, 1), ask: make(chan func()), done: make(chan struct{}),
 		missed: make([]missed, len(o.Sinks)),
 	}
 	var tail Tail
@@ -115,7 +121,7 @@ func New(o Options) (*Log, error) {
 	}
 	l.tail = tail
 	first, n := l.opening(o.Now())
-	if err := l.write(first, n); err == nil {
+	if err := l.write(first, n, true); err == nil {
 		l.began()
 	} else if o.Required {
 		return nil, fmt.Errorf("audit: write the first line: %w", err)
@@ -132,24 +138,47 @@ func New(o Options) (*Log, error) {
 }
 
 // Record implements Recorder.
-func (l *Log) Record(ctx context.Context, e *Event) error {
-	if l.o.Required && l.failing.Load() {
-		l.counts.refused.Add(1)
-		return ErrUnavailable
-	}
-	b := l.take(e)
+func (l *Log) Record(_ context.Context, e *Event) error {
 	if !l.o.Required {
+		l.take(e, false)
 		return nil
 	}
+	return l.await(l.hurry(e))
+}
+
+// Start implements Recorder.
+func (l *Log) Start(e *Event) func() error {
+	if !l.o.Required {
+		l.take(e, false)
+		return Durable
+	}
+	b := l.hurry(e)
+	return func() error { return l.await(b) }
+}
+
+// hurry takes an event whose line is to be durable; nil if it cannot.
+func (l *Log) hurry(e *Event) *batch {
+	if l.failing.Load() {
+		return nil
+	}
+	return l.take(e, true)
+}
+
+// await waits until a batch is durable. It does so also for a client that is gone: that is not
+// long, and who is gone may not learn what nobody wrote down.
+func (l *Log) await(b *batch) error {
 	if b == nil {
 		l.counts.refused.Add(1)
 		return ErrUnavailable
 	}
-	select {
-	case <-b.done:
-	case <-ctx.Done():
-		<-b.done // it is not long, and who is gone may not learn what nobody wrote down
+	l.mu.Lock()
+	first := b == l.next && !b.urgent
+	b.urgent = true
+	l.mu.Unlock()
+	if first {
+		tell(l.wake)
 	}
+	<-b.done
 	if b.err != nil {
 		l.counts.refused.Add(1)
 		return fmt.Errorf("%w (%w)", ErrUnavailable, b.err)
@@ -158,7 +187,15 @@ func (l *Log) Record(ctx context.Context, e *Event) error {
 }
 
 // Note implements Recorder.
-func (l *Log) Note(e *Event) { l.take(e) }
+func (l *Log) Note(e *Event) { l.take(e, false) }
+
+// Enter says that a request has come whose event will be recorded, and Leave that it was, or never
+// will be. The log so knows whether it is worth waiting a moment for more lines before it makes
+// those that it has durable.
+func (l *Log) Enter() { l.open.Add(1) }
+
+// Leave is the end of what Enter began.
+func (l *Log) Leave() { l.open.Add(-1) }
 
 // Required says whether Record waits.
 func (l *Log) Required() bool { return l.o.Required }
@@ -177,8 +214,12 @@ func (l *Log) Counts() Counts {
 	return Counts{Lines: c.lines.Load(), Lost: c.lost.Load(), Missed: c.missed.Load(), Refused: c.refused.Load()}
 }
 
-// take adds an event to the next batch; nil if it cannot.
-func (l *Log) take(e *Event) *batch {
+// take adds an event to the next batch; nil if it cannot. sync says that the line is to be durable
+// when it is written: as soon as somebody waits for that, or most requests that are under way have
+// such a line. In a steady load that is when the time of most of an answer has passed, so that the
+// sync is over before the first of them has its answer, and few syncs serve all. Otherwise lines
+// are written within the time of unhurried.
+func (l *Log) take(e *Event, sync bool) *batch {
 	if e.Time.IsZero() {
 		e.Time = l.o.Now()
 	}
@@ -191,15 +232,32 @@ func (l *Log) take(e *Event) *batch {
 	}
 	b.text = appendEvent(b.text, e)
 	b.ends = append(b.ends, len(b.text))
-	first := len(b.ends) == 1
+	if sync {
+		b.sync++
+	}
+	open, first := l.open.Load(), len(b.ends) == 1
+	enough := sync && b.urgent && l.half(b)
+	due := sync && !b.urgent && (open < few || 4*int64(b.sync) >= 3*open)
+	b.urgent = b.urgent || due
 	l.mu.Unlock()
-	if first {
-		select {
-		case l.wake <- struct{}{}:
-		default:
-		}
+	switch {
+	case due:
+		tell(l.wake)
+	case first:
+		tell(l.later)
+	}
+	if enough {
+		tell(l.enough)
 	}
 	return b
+}
+
+// tell says something to the goroutine that writes, unless that was said already.
+func tell(what chan<- struct{}) {
+	select {
+	case what <- struct{}{}:
+	default:
+	}
 }
 
 // SetKey has lines signed from now on. It returns when a line says so, or the log is closed.
@@ -221,7 +279,7 @@ func (l *Log) setKey(k *Key) (set bool) {
 	saved := l.chain
 	l.chain.key, l.chain.mac = k, newMacer(k.mac)
 	lines := l.chain.signer(l.lines[:0], now)
-	if err := l.write(lines, 1); err != nil {
+	if err := l.write(lines, 1, true); err != nil {
 		l.chain = saved
 		l.failed(err)
 		return false
@@ -233,6 +291,37 @@ func (l *Log) setKey(k *Key) (set bool) {
 
 // Reopen begins a new file if somebody has moved the one that is written to.
 func (l *Log) Reopen() { l.do(l.reopen) }
+
+// Yield leaves the log's file to another process, which begins a chain of its own there. This log
+// goes on beside it, to its end, in what is a former file then. Resume takes that back, if the
+// other process does not come.
+func (l *Log) Yield() (err error) {
+	l.do(func() { err = l.yield() })
+	return err
+}
+
+// Resume is the opposite of Yield.
+func (l *Log) Resume() {
+	l.do(func() {
+		if l.keeper != nil {
+			l.keeper.Resume()
+			l.reopen()
+		}
+	})
+}
+
+func (l *Log) yield() error {
+	if l.keeper == nil {
+		return nil
+	}
+	l.commit()
+	if !l.inOrder() {
+		return errors.New("the audit log cannot be written")
+	}
+	now := l.o.Now()
+	l.sign(now)
+	return l.keeper.Yield(now)
+}
 
 // Flush returns when all events that were taken are written, and signed if there is a key.
 func (l *Log) Flush() { l.do(func() { l.commit(); l.sign(l.o.Now()) }) }
@@ -276,7 +365,7 @@ func (l *Log) stop() error {
 	}
 	now, saved := l.o.Now(), l.chain
 	lines := l.chain.add(nil, members(nil).text("kind", string(kindStop)).time(now))
-	if err := l.write(lines, 1); err != nil {
+	if err := l.write(lines, 1, true); err != nil {
 		l.chain = saved
 		return err
 	}
@@ -288,6 +377,7 @@ func (l *Log) stop() error {
 func (l *Log) run() {
 	tick := time.NewTicker(l.o.HeadEvery)
 	defer tick.Stop()
+	var unhurriedEnd <-chan time.Time
 	for {
 		select {
 		case <-l.done:
@@ -300,6 +390,14 @@ func (l *Log) run() {
 		case what := <-l.ask:
 			what()
 		case <-l.wake:
+			if l.gather() {
+				l.commit()
+				unhurriedEnd = nil
+			}
+		case <-l.later:
+			unhurriedEnd = time.After(unhurried)
+		case <-unhurriedEnd:
+			unhurriedEnd = nil
 			l.commit()
 		case <-tick.C:
 			l.tick()

@@ -29,6 +29,11 @@ type Keeper interface {
 	// begins anew then.
 	Moved() bool
 	Reopen() error
+	// Yield leaves the place of what the sink writes to, to another process, and goes on writing
+	// to it elsewhere: it is replaced no more. Resume takes that back: Moved says then that what
+	// the sink writes to is elsewhere.
+	Yield(now time.Time) error
+	Resume()
 	// KeepHead keeps lines beside the log: who cuts the log off must cut them off too.
 	KeepHead(lines []byte) error
 }
@@ -48,6 +53,10 @@ type Tail struct {
 	// none, and HeadChain its chain.
 	HeadSeq   uint64
 	HeadChain string
+	// AfterChain is a chain whose process has yielded, and may still write, and AfterSeq its
+	// last line so far. A chain of its own begins after it.
+	AfterChain string
+	AfterSeq   uint64
 	// Unreadable says that the last line is none of a chain.
 	Unreadable bool
 }

@@ -32,8 +32,9 @@ func (l *Log) gaps(lines []byte) (longer []byte, count int) {
 }
 
 // write gives lines to the sinks, the durable ones first. It fails if none took them, or, of
-// a required log, if no durable one did; then nobody has them.
-func (l *Log) write(lines []byte, count int) error {
+// a required log, if no durable one did; then nobody has them. With sync those of a required log
+// are durable in the end, and all that were written before.
+func (l *Log) write(lines []byte, count int, sync bool) error {
 	var errs []error
 	took, durable := false, false
 	l.failures = append(l.failures[:0], make([]error, len(l.o.Sinks))...)
@@ -45,7 +46,7 @@ func (l *Log) write(lines []byte, count int) error {
 		return err == nil
 	}
 	for i, s := range l.o.Sinks {
-		if s.Durable() && give(i, l.o.Required && !durable) {
+		if s.Durable() && give(i, sync && l.o.Required && !durable) {
 			took, durable = true, true
 		}
 	}
@@ -101,6 +102,42 @@ func (l *Log) failed(err error) {
 	}
 }
 
+// gathering is how long a required log waits for further lines, where several requests are under way.
+// To make lines durable costs as much for one as for many, and more than to write them.
+const gathering = time.Millisecond
+
+// unhurried is how long lines wait for others that nobody waits for.
+const unhurried = 10 * time.Millisecond
+
+// few requests under way are too few to wait for one another.
+const few = 3
+
+// gather waits until half of the requests that are under way have a line, but not for long. A
+// client that is alone never waits. It says whether it is time to write: what was urgent may be
+// written already.
+func (l *Log) gather() (urgent bool) {
+	var over <-chan time.Time
+	for {
+		l.mu.Lock()
+		urgent, enough := l.next.urgent, l.open.Load() < few || l.half(l.next)
+		l.mu.Unlock()
+		if !urgent || enough {
+			return urgent
+		}
+		if over == nil {
+			over = time.After(gathering)
+		}
+		select {
+		case <-l.enough:
+		case <-over:
+			return true
+		}
+	}
+}
+
+// half says whether b has lines of half of the requests that are under way.
+func (l *Log) half(b *batch) bool { return 2*int64(b.sync) >= l.open.Load() }
+
 // commit writes what has come.
 func (l *Log) commit() {
 	l.mu.Lock()
@@ -123,7 +160,7 @@ func (l *Log) commit() {
 		lines = l.chain.add(lines, b.text[from:end])
 		from = end
 	}
-	if b.err = l.write(lines, n+len(b.ends)); b.err != nil {
+	if b.err = l.write(lines, n+len(b.ends), b.sync > 0); b.err != nil {
 		l.chain = saved
 		l.counts.lost.Add(uint64(len(b.ends)))
 		l.failed(b.err)
@@ -193,7 +230,7 @@ func (l *Log) tryAgain() {
 	if n == 0 {
 		lines, n = l.chain.lost(lines, now, 0, "lines can be written again"), 1
 	}
-	if err := l.write(lines, n); err != nil {
+	if err := l.write(lines, n, true); err != nil {
 		l.chain = saved
 		l.failed(err)
 		return
@@ -232,7 +269,7 @@ func (l *Log) sign(now time.Time) {
 	if len(lines) == 0 {
 		return
 	}
-	if err := l.write(lines, 1); err != nil {
+	if err := l.write(lines, 1, true); err != nil {
 		l.chain = saved
 		l.failed(err)
 		return

@@ -135,6 +135,7 @@ func (l *lab) seal(ctx context.Context, name, program, upstream string, secure b
 	if l.profiling {
 		metrics += ", profiling: true"
 	}
+	settings = strings.ReplaceAll(settings, "AUDIT", filepath.Join(l.dir, name+".audit"))
 	if secure {
 		settings += fmt.Sprintf("\ntls: {cert: %s, key: %s}", l.certs.cert, l.certs.key)
 	}

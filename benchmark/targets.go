@@ -47,6 +47,9 @@ var kinds = []kind{
 	// Uploads read whole first, and streamed: where small_object.size should lie.
 	{name: "seal-buffered", label: "bucketseal, read whole", headers: sseS3, settings: "small_object: {size: 64MiB, budget: 1GiB}"},
 	{name: "seal-streamed", label: "bucketseal, streamed", headers: sseS3, settings: "small_object: {size: 1KiB}"},
+	// What the audit log costs: none is seal-s3.
+	{name: "seal-noted", label: "bucketseal, audit log", headers: sseS3, settings: "audit: {file: {path: AUDIT}}"},
+	{name: "seal-audited", label: "bucketseal, audit log required", headers: sseS3, settings: "audit: {file: {path: AUDIT}, required: true}"},
 	// Another build, by turns with this one: BUCKETSEAL_OLD_BIN.
 	{name: "old-s3", label: "old bucketseal, SSE-S3", headers: sseS3},
 	{name: "old-kms", label: "old bucketseal, SSE-KMS", headers: sseKMS},

@@ -16,6 +16,7 @@ func allowEveryone(t *testing.T, c *client, bucket string) {
 }
 
 func TestAnonymousCallersNeedBothMinIOsPolicyAndOurs(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{args: []string{"--allow-anonymous", "open-*", "--allow-anonymous", "also-open"}})
 	c := s.client()
@@ -78,6 +79,7 @@ func TestAnonymousRequestsAreNotSignedForUpstream(t *testing.T) {
 // Whoever writes without a signature gets the bucket's rule, or one of the defaults:
 // a key that is named is refused, whether it is there or not.
 func TestAnonymousWritersNameNoKey(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{args: []string{"--allow-anonymous", "open-*"}})
 	c := s.client()

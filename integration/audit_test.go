@@ -32,6 +32,7 @@ type auditLine struct {
 	Bucket     string `json:"bucket"`
 	Object     string `json:"object"`
 	Version    string `json:"version"`
+	Target     string `json:"target"`
 	SSE        string `json:"sse"`
 	KMSKey     string `json:"kms_key"`
 	KMSVersion int    `json:"kms_version"`
@@ -66,16 +67,21 @@ func (l *auditLog) lines(t *testing.T) []auditLine {
 	return all
 }
 
-// of are the lines about the request that was answered with a.
+// of are the lines about the request that was answered with a. The last line of a read comes soon
+// after its answer.
 func (l *auditLog) of(t *testing.T, a answer) []auditLine {
 	t.Helper()
-	var found []auditLine
-	for _, line := range l.lines(t) {
-		if line.Request == a.header.Get("X-Amz-Request-Id") {
-			found = append(found, line)
+	for end := time.Now().Add(3 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		var found []auditLine
+		for _, line := range l.lines(t) {
+			if line.Request == a.header.Get("X-Amz-Request-Id") {
+				found = append(found, line)
+			}
+		}
+		if n := len(found); n > 0 && found[n-1].Kind == "request" || time.Now().After(end) {
+			return found
 		}
 	}
-	return found
 }
 
 // last is the last of those lines, which must be of a kind.
@@ -208,6 +214,74 @@ func TestTheAuditTrail(t *testing.T) {
 	mustSeal(t, root, "", "audit", "verify", "--config", yaml, webhook)
 }
 
+// A server is killed while many read and write. What it has answered has its lines: of a read who
+// was let in to which object, of a change also how it ended.
+func TestAKilledServerHasALineForEachAnswer(t *testing.T) {
+	t.Parallel()
+	needsSeal(t)
+	s, l, yaml := newAudited(t, t.TempDir(), "  required: true\n")
+	c := s.client()
+	bucket := newBucket(t, c)
+	const clients = 16
+	for i := range clients {
+		c.put(t, bucket, fmt.Sprint("k", i), testData(4096, uint64(i)), nil).wantStatus(t, http.StatusOK)
+	}
+	var answered [clients][]string // ids of requests
+	var all sync.WaitGroup
+	for i := range clients {
+		r := request{method: http.MethodGet, bucket: bucket, key: fmt.Sprint("k", i)}
+		if i%4 == 0 {
+			r.method, r.body = http.MethodPut, testData(4096, uint64(i))
+		}
+		all.Go(func() {
+			for {
+				a, err := s.client().try(r)
+				if err != nil || a.status != http.StatusOK {
+					return
+				}
+				answered[i] = append(answered[i], a.header.Get("X-Amz-Request-Id"))
+			}
+		})
+	}
+	time.Sleep(time.Second)
+	s.seal.kill()
+	all.Wait()
+	data, err := os.ReadFile(l.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	saveFile(t, l.path, data[:strings.LastIndexByte(string(data), '\n')+1]) // a torn line is cut off
+	about := make(map[string][]auditLine)
+	for _, line := range l.lines(t) {
+		if line.Kind != "key" {
+			about[line.Request] = append(about[line.Request], line)
+		}
+	}
+	n := 0
+	for i, ids := range answered {
+		kind, least := "begin", 1
+		if i%4 == 0 {
+			kind, least = "intent", 2
+		}
+		for _, id := range ids {
+			n++
+			lines := about[id]
+			if len(lines) < least || lines[0].Kind != kind || lines[0].AccessKey != rootUser || lines[0].Bucket != bucket || lines[0].Object != fmt.Sprint("k", i) {
+				t.Errorf("client %d, request %s: answered, and the lines are %+v", i, id, lines)
+			}
+		}
+	}
+	if n < clients { // a busy machine answers few
+		t.Errorf("only %d requests were answered", n)
+	}
+	s.restart(t)
+	if err := s.seal.stop(20 * time.Second); err != nil {
+		t.Error(err)
+	}
+	root := []string{"BUCKETSEAL_ROOT_USER=" + rootUser, "BUCKETSEAL_ROOT_PASSWORD=" + rootPassword, "BUCKETSEAL_DATA_DIR=" + s.seal.dataDir}
+	mustSeal(t, root, "", "audit", "verify", "--config", yaml)
+}
+
 // auditRequests makes requests of many kinds and looks what the log says of each.
 func (s *stack) auditRequests(t *testing.T, l *auditLog) {
 	t.Helper()
@@ -234,7 +308,7 @@ func (s *stack) auditRequests(t *testing.T, l *auditLog) {
 		t.Errorf("%d uses of the key for a PUT: %+v", keys, l.of(t, put))
 	}
 	get := c.get(t, bucket, "file \"ü\n", nil).wantStatus(t, http.StatusOK).wantBody(t, data[:5000])
-	if kinds := l.kinds(t, get); kinds != "request" {
+	if kinds := l.kinds(t, get); kinds != "begin request" {
 		t.Errorf("the lines of a small GET are %q", kinds)
 	}
 	if line := l.last(t, get, "request"); line.BytesOut != 5000 || line.SSE != "SSE-S3" {
@@ -242,9 +316,6 @@ func (s *stack) auditRequests(t *testing.T, l *auditLog) {
 	}
 	c.put(t, bucket, "large", data, nil).wantStatus(t, http.StatusOK)
 	get = c.get(t, bucket, "large", nil).wantStatus(t, http.StatusOK).wantBody(t, data)
-	for end := time.Now().Add(3 * time.Second); l.kinds(t, get) != "begin request" && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond)
-	}
 	if line := l.last(t, get, "request"); line.BytesOut != 1<<20 || l.kinds(t, get) != "begin request" {
 		t.Errorf("a large GET: %s, %+v", l.kinds(t, get), line)
 	}

@@ -115,6 +115,7 @@ func TestBadPutsAreRefusedAsMinIODoes(t *testing.T) {
 }
 
 func TestSpoiledChunkedBodiesStoreNothing(t *testing.T) {
+	t.Parallel()
 	s := sharedStack(t)
 	c := s.client()
 	bucket := newBucket(t, c)
@@ -168,6 +169,7 @@ func TestSpoiledChunkedBodiesStoreNothing(t *testing.T) {
 }
 
 func TestClientThatVanishesStoresNothing(t *testing.T) {
+	t.Parallel()
 	s := sharedStack(t)
 	c := s.client()
 	bucket := newBucket(t, c)

@@ -126,6 +126,7 @@ func TestBucketRuleNeedsThePermissionMinIOAsksFor(t *testing.T) {
 }
 
 func TestBucketRuleDiesWithItsBucket(t *testing.T) {
+	t.Parallel()
 	s := sharedStack(t)
 	c := s.client()
 	bucket := newBucket(t, c)

@@ -141,6 +141,7 @@ func TestComposeGivesEachItsOwnPairAndLimits(t *testing.T) {
 }
 
 func TestComposeSetupRefusesSharedPairs(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	f, m := readCompose(t), &minioServer{addr: "127.0.0.1:1"}
 	for _, change := range []map[string]string{

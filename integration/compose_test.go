@@ -79,6 +79,7 @@ func flagValue(t *testing.T, args []string, flag string) string {
 }
 
 func TestComposeStartsBothServersAsTheyAre(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	f := readCompose(t)
 	seal, minio := f.Services["bucketseal"], f.Services["minio"]
@@ -284,6 +285,7 @@ func composedRights(t *testing.T, endpoint string, m *minioServer) {
 // Each secret of docker-compose.yml is made by compose/new-secrets.sh, for a group only, and
 // made once; what can be set is in .env.example.
 func TestComposeSecretsAreMadeAndVariablesDocumented(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Skip("openssl is not installed")
 	}
@@ -327,6 +329,7 @@ func TestComposeSecretsAreMadeAndVariablesDocumented(t *testing.T) {
 }
 
 func TestDockerfileFitsComposeAndTheBuild(t *testing.T) {
+	t.Parallel()
 	text, f := readRepo(t, "Dockerfile"), readCompose(t)
 	_, last, _ := strings.Cut(text, "FROM scratch AS bucketseal")
 	instruction := func(name string) []string {
@@ -380,6 +383,7 @@ func TestDockerfileFitsComposeAndTheBuild(t *testing.T) {
 // The image is built from what .dockerignore lets through: every folder that the
 // program has packages in must be among it.
 func TestTheImageIsBuiltFromAllThatTheProgramImports(t *testing.T) {
+	t.Parallel()
 	list := exec.Command("go", "list", "-deps", "-f", "{{if .Module}}{{if .Module.Main}}{{.ImportPath}}{{end}}{{end}}", "./cmd/bucketseal")
 	list.Dir = repoRoot()
 	out, err := list.Output()

@@ -92,6 +92,7 @@ func TestCopyOfKMSPartsToS3HasTheMD5OfItsData(t *testing.T) {
 }
 
 func TestCopyOfDamagedKMSObjectToS3LeavesNothing(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{liar: true})
 	c := s.client()

@@ -62,6 +62,7 @@ func newTLSEdge(t *testing.T, env ...string) (*edge, *client, string) {
 }
 
 func TestHTTP2CarriesObjectsAndTheirFailures(t *testing.T) {
+	t.Parallel()
 	e, c, _ := newTLSEdge(t)
 	bucket := newBucket(t, c)
 	data := testData(10<<20+3, 120)
@@ -133,6 +134,7 @@ func TestHTTP2CarriesObjectsAndTheirFailures(t *testing.T) {
 // Streams that are opened and reset at once, thousands of them, over one
 // connection (CVE-2023-44487) do not outgrow what a connection may hold.
 func TestHTTP2RapidReset(t *testing.T) {
+	t.Parallel()
 	e, c, _ := newTLSEdge(t)
 	bucket := newBucket(t, c)
 	c.put(t, bucket, "k", testData(5000, 121), nil).wantStatus(t, http.StatusOK)
@@ -178,6 +180,7 @@ func TestHTTP2RapidReset(t *testing.T) {
 }
 
 func TestCertificatesAreServedByNameAndFollowed(t *testing.T) {
+	t.Parallel()
 	e, _, certs := newTLSEdge(t)
 	served := func(name string) *x509.Certificate {
 		conn, err := tls.Dial("tcp", e.seal.addr, &tls.Config{InsecureSkipVerify: true, ServerName: name})
@@ -214,6 +217,7 @@ func TestCertificatesAreServedByNameAndFollowed(t *testing.T) {
 }
 
 func TestTrustedProxiesSayWhoTheClientIs(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t, "trusted_proxies: [127.0.0.9]\n")
 	c := e.client()
 	bucket := newBucket(t, c)
@@ -255,6 +259,7 @@ func pairs(m map[string]string) (all []string) {
 // A MinIO by TLS is trusted when its authority lies in the folder of the server's
 // own certificates, from when it does, and only under the name in its certificate.
 func TestUpstreamByTLSIsTrustedByItsAuthority(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	dir := t.TempDir()
 	minioCerts, certs := filepath.Join(dir, "minio-certs"), filepath.Join(dir, "certs")

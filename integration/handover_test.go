@@ -159,6 +159,7 @@ func TestHandOverLosesNoRequestAndRefusesNoConnection(t *testing.T) {
 }
 
 func TestASuccessorThatCannotStartLeavesTheServerServing(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	c := newClinic(t)
 	healthy := readFile(t, c.config)

@@ -207,6 +207,7 @@ func endless(w http.ResponseWriter, piece string) bool {
 // The rule of a bucket that was deleted and made anew does not apply, and only
 // upstream knows when a bucket was made.
 func TestHostileUpstreamLiesAboutCreationDates(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, "auto_encryption: off\n")
 	bucket := newBucket(t, h.root)
 	h.root.putEncryption(t, bucket, encryptionRule("aws:kms", defaultKey)).wantStatus(t, http.StatusOK)

@@ -269,3 +269,37 @@ func TestAScanThatIsKilled(t *testing.T) {
 	remembered("9")
 	t.Logf("the next scan took %v", time.Since(began))
 }
+
+// A version of the system key that seals a key of the audit log is not taken for free: without it
+// nobody could verify the log from the key service.
+func TestAVersionThatTheAuditLogNeedsIsKept(t *testing.T) {
+	t.Parallel()
+	needsSeal(t)
+	log := filepath.Join(t.TempDir(), "audit.log")
+	file := writeFile(t, t.TempDir(), "audit.yml", []byte("audit: {file: {path: "+log+"}}\n"))
+	s := newStack(t, stackOptions{args: []string{"--config", file}})
+	c := s.client()
+	bucket := newBucket(t, c)
+	c.put(t, bucket, "k", []byte("data"), nil).wantStatus(t, http.StatusOK)
+	for deadline := time.Now().Add(startLimit); !bytes.Contains(readFile(t, log), []byte(`"kind":"signer"`)); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the log is not signed")
+		}
+	}
+	s.mustKey(t, "rotate", systemKey)
+	time.Sleep(8 * time.Second) // until the server has noticed
+	if out, err := s.command(t, "key", "rewrap", "--key", systemKey); err != nil {
+		t.Fatal(err, out)
+	}
+	if out, err := s.command(t, "key", "usage", "--scan"); err != nil {
+		t.Fatal(err, out)
+	}
+	for _, args := range [][]string{{"retire", systemKey, "1"}, {"destroy", systemKey, "1"}, {"retire", systemKey, "1", "--force"}} {
+		if out, err := s.command(t, append([]string{"key"}, args...)...); err == nil || !strings.Contains(err.Error(), "signed the audit log") {
+			t.Errorf("%v: %v %s", args, err, out)
+		}
+	}
+	if out, err := s.command(t, "audit", "verify"); err != nil {
+		t.Errorf("%v %s", err, out)
+	}
+}

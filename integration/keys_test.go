@@ -88,6 +88,7 @@ func TestKeyCommandsAndTheRunningServerAgree(t *testing.T) {
 
 func waitFor(t *testing.T, limit time.Duration, what string, done func() bool) {
 	t.Helper()
+	limit *= patience
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if done() {
 			return
@@ -97,6 +98,7 @@ func waitFor(t *testing.T, limit time.Duration, what string, done func() bool) {
 }
 
 func TestKeyFilesAreNotReadableByOthers(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{})
 	s.mustKey(t, "create", "private")

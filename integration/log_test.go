@@ -11,6 +11,7 @@ import (
 // What strangers send makes no long lines of the log, and not one line for each
 // of their requests; whoever signs has each refusal in it.
 func TestStrangersCannotFillTheLog(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t, "")
 	c := e.client()
 	bucket := newBucket(t, c)

@@ -292,6 +292,7 @@ func secondProxy(t *testing.T, s *stack) *client {
 }
 
 func TestPartsMayGoThroughAnyProxy(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{})
 	one, two := s.client(), secondProxy(t, s)
@@ -328,6 +329,7 @@ func TestPartsMayGoThroughAnyProxy(t *testing.T) {
 // Two clients send the same part at once: the one that upstream kept is the one
 // described.
 func TestRivalPartsAreDescribedAsKept(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{})
 	clients := []*client{s.client(), secondProxy(t, s)}
@@ -431,6 +433,7 @@ func TestRivalEndsOfAnUpload(t *testing.T) {
 // Two lists that differ only in the number of an empty part are of the same data, and
 // upstream gives both the same ETag.
 func TestRivalListsMayNameOtherEmptyParts(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, "")
 	c := h.root
 	bucket := newBucket(t, c)

@@ -68,6 +68,7 @@ func withAll(sets ...map[string]string) map[string]string {
 
 // One server's life: what it counts, what it traces, and what neither gives away.
 func TestMetricsAndTraces(t *testing.T) {
+	t.Parallel()
 	o := newObserved(t)
 	c := o.client()
 	bucket := newBucket(t, c)

@@ -27,6 +27,7 @@ func cutBody(h *hostile, after int) act {
 // What breaks off on its way from MinIO is no proof of anything: 503, which
 // clients repeat, and not "tampered with".
 func TestAnswersThatBreakOffMayBeRepeated(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, "")
 	c := h.root
 	bucket := newBucket(t, c)

@@ -7,6 +7,7 @@ import (
 )
 
 func TestPlainObjectsAreReadableOnlyWhereConfigured(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{args: []string{"--plain-read", "old-*"}})
 	c, raw := s.client(), s.raw()

@@ -10,6 +10,7 @@ import (
 const plainConfig = "auto_encryption: off\nplain_read: [\"*\"]\n"
 
 func TestEmptyPlainBodiesAreVerified(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, plainConfig)
 	c, bucket := h.root, newBucket(t, h.root)
 	const ofHello = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824" // the SHA-256 of "hello"
@@ -30,6 +31,7 @@ func TestEmptyPlainBodiesAreVerified(t *testing.T) {
 // Without a checksum to compute, MinIO changes the metadata of a copy onto itself
 // alone: a write that comes between loses its own, its record with it.
 func TestPlainCopiesOntoThemselvesWriteDataAndMetadataTogether(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, plainConfig)
 	c, bucket := h.root, newBucket(t, h.root)
 	data := testData(2000, 1)
@@ -62,6 +64,7 @@ func TestPlainCopiesOntoThemselvesWriteDataAndMetadataTogether(t *testing.T) {
 }
 
 func TestPlainObjectsWithoutALengthAreRefused(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, plainConfig)
 	c, bucket := h.root, newBucket(t, h.root)
 	c.put(t, bucket, "k", testData(70_000, 2), nil).wantStatus(t, http.StatusOK)

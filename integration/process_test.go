@@ -23,6 +23,10 @@ import (
 // packages run beside the tests on a small machine.
 const startLimit = 40 * time.Second
 
+// patience is how many times longer tests wait than a machine needs that does nothing else:
+// builds, unit tests and other tests run beside them.
+const patience = 3
+
 // process is a server that a test started. Its output goes to a file.
 type process struct {
 	name    string

@@ -8,6 +8,7 @@ import (
 // Profiles are on the address of the metrics, where they are asked for, and never
 // where S3 is served: there their path is the name of an object.
 func TestProfilesAreServedApart(t *testing.T) {
+	t.Parallel()
 	const path = "/debug/pprof/heap"
 	metrics, err := freeAddress()
 	if err != nil {

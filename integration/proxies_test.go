@@ -40,6 +40,7 @@ func TestRuleIsObeyedByEveryProxyOnceAcknowledged(t *testing.T) {
 }
 
 func TestProxyMayStartBeforeItsUpstream(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	dir := t.TempDir()
 	addr, err := freeAddress()
@@ -85,6 +86,7 @@ func TestProxyMayStartBeforeItsUpstream(t *testing.T) {
 }
 
 func TestAnotherMasterKeyReadsNothing(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{})
 	c := s.client()

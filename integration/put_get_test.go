@@ -69,6 +69,7 @@ func TestTwoUploadsOfTheSameBytesLookDifferentUpstream(t *testing.T) {
 }
 
 func TestNeitherPlaintextNorKeysReachDiskOrLog(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{})
 	c := s.client()

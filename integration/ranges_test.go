@@ -98,6 +98,7 @@ func checkRange(t *testing.T, a answer, rc rangeCase, data []byte) {
 // As at AWS, no range of an empty object can be satisfied; MinIO answers some with
 // a Content-Range that no client can read.
 func TestRangesOfEmptyObjectsAndParts(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	for _, config := range []string{"", "auto_encryption: off\nplain_read: [\"*\"]\n"} {
 		h := newHostile(t, config)

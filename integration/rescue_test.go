@@ -95,6 +95,7 @@ func TestRescueMakesLostManifestsAnew(t *testing.T) {
 // What can be told is told: damage, parts that do not make upstream's ETag, a
 // manifest that is there.
 func TestRescueRefusesWhatContradictsItself(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, "")
 	bucket := newBucket(t, h.root)
 	parts := [][]byte{partData(minPart+5, 60), partData(minPart+5, 61), partData(9000, 62)}

@@ -26,6 +26,7 @@ func (s *stack) restart(t *testing.T) {
 }
 
 func TestEverythingSurvivesAKill(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{})
 	c := s.client()
@@ -45,6 +46,7 @@ func TestEverythingSurvivesAKill(t *testing.T) {
 }
 
 func TestKillDuringWritesLosesNothingAcknowledged(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{})
 	c := s.client()
@@ -93,6 +95,7 @@ func TestKillDuringWritesLosesNothingAcknowledged(t *testing.T) {
 }
 
 func TestShutdownLetsRunningTransfersFinish(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{})
 	c := s.client()
@@ -194,6 +197,7 @@ func (s *slowReader) Read(p []byte) (int, error) {
 }
 
 func TestServerRefusesToStartOnBadSettings(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	program, err := sealBinary()
 	if err != nil {

@@ -142,7 +142,7 @@ func TestAVersionThatIsRemovedByHand(t *testing.T) {
 		if err := os.Remove(files[0]); err != nil {
 			t.Fatal(err)
 		}
-		waitFor(t, 15*time.Second, "the loss to be noticed", func() bool { return read("v2").status != http.StatusOK })
+		waitFor(t, time.Minute, "the loss to be noticed", func() bool { return read("v2").status != http.StatusOK })
 		for _, key := range []string{"v1", "v2", "v3"} {
 			if a := read(key); a.status != http.StatusOK && a.status != http.StatusInternalServerError && a.status != http.StatusGone || a.status == http.StatusOK && string(a.body) != "of version "+key[1:] {
 				t.Errorf("%s is gone: GET %s: %d %s %s", pattern, key, a.status, a.code, a.message)

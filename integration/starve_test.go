@@ -23,7 +23,7 @@ func (e *edge) quickly(t *testing.T, c *client, r request) answer {
 	t.Helper()
 	began := time.Now()
 	a := c.do(t, r)
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); took > 3500*time.Millisecond { // less than queue_wait
 		t.Errorf("%s took %v", a.what, took)
 	}
 	return a
@@ -135,13 +135,21 @@ func TestUploadsOfStrangersHoldNoPlaces(t *testing.T) {
 			conns := e.hang(t, 16, text)
 			e.quickly(t, root, request{method: http.MethodPut, bucket: open, key: "mine", body: []byte("data")}).wantStatus(t, http.StatusOK)
 			e.quickly(t, root, request{method: http.MethodGet, bucket: open, key: "mine"}).wantStatus(t, http.StatusOK)
+			refused := 0
 			for _, c := range conns {
 				if name == "refused" || name == "asked to go on" {
-					if got := endsWithin(t, c, 15*time.Second); !strings.HasPrefix(got, "HTTP/1.1 403") {
+					got := endsWithin(t, c, 15*time.Second)
+					switch {
+					case strings.HasPrefix(got, "HTTP/1.1 403"):
+						refused++
+					case !strings.HasPrefix(got, "HTTP/1.1 503"): // several came in one moment, and there are four places
 						t.Errorf("%s", got)
 					}
 				}
 				c.Close()
+			}
+			if (name == "refused" || name == "asked to go on") && refused == 0 {
+				t.Error("nobody was told that it is not allowed")
 			}
 		})
 	}
@@ -177,6 +185,9 @@ func TestSealedPayloadsDelayNobodyElse(t *testing.T) {
 	mc := newMC(t, e.stack)
 	mc.must(t, "admin", "user", "add", "seal", "costly-user", "costly-user-secret")
 	weak := e.client().as("costly-user", "costly-user-secret")
+	began := time.Now()
+	mc.must(t, "admin", "user", "add", "seal", "first-user", "first-user-secret")
+	limit := max(3*time.Second, 4*time.Since(began))                       // on a busy machine mc alone may take seconds
 	payload := append(make([]byte, 41), bytes.Repeat([]byte("x"), 100)...) // AES-GCM, under another key
 	for name, r := range map[string]request{
 		"without rights": {method: http.MethodPut, path: "/minio/admin/v3/add-user", query: "accessKey=new-user"},
@@ -196,8 +207,8 @@ func TestSealedPayloadsDelayNobodyElse(t *testing.T) {
 			time.Sleep(200 * time.Millisecond)
 			began := time.Now()
 			mc.must(t, "admin", "user", "add", "seal", "quick-user", "quick-user-secret")
-			if took := time.Since(began); took > 3*time.Second {
-				t.Errorf("root's took %v", took)
+			if took := time.Since(began); took > limit {
+				t.Errorf("root's took %v, at most %v allowed", took, limit)
 			} else {
 				t.Logf("root's took %v", took)
 			}

@@ -2,12 +2,14 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -77,6 +79,7 @@ func (s *supervised) hears(t *testing.T, want string) {
 // A supervisor that holds the socket restarts the server, and no client is refused.
 // Secrets come as credentials of the service.
 func TestARestartUnderASupervisorRefusesNobody(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{})
 	bucket := newBucket(t, s.client())
@@ -135,6 +138,47 @@ func TestARestartUnderASupervisorRefusesNobody(t *testing.T) {
 	cmd.ExtraFiles = []*os.File{v.socket}
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "FileDescriptorName=") {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// A server that hands over leaves the supervisor's socket where it is, whatever address the
+// configuration has: the process after it, and the one after that, serve there.
+func TestAHandOverUnderASupervisorKeepsItsSocket(t *testing.T) {
+	t.Parallel()
+	needsSeal(t)
+	s := newStack(t, stackOptions{})
+	s.seal.kill()
+	v := superviseSeal(t, s)
+	pid := v.start(t).Process.Pid
+	go func() { // as a supervisor listens
+		for {
+			if _, err := v.notify.Read(make([]byte, 4096)); errors.Is(err, net.ErrClosed) {
+				return
+			}
+			_ = v.notify.SetReadDeadline(time.Time{})
+		}
+	}()
+	for round := range 2 {
+		if err := syscall.Kill(pid, syscall.SIGUSR2); err != nil {
+			t.Fatal(err)
+		}
+		var successor []string
+		for deadline := time.Now().Add(startLimit); len(successor) == 0 || len(successor[0]) == 0; time.Sleep(50 * time.Millisecond) {
+			log := string(readFile(t, v.log))
+			if all := handedTo.FindAllStringSubmatch(log, -1); len(all) > round {
+				successor = all[round][1:]
+			} else if time.Now().After(deadline) {
+				t.Fatalf("not handed over:\n%s", log)
+			}
+		}
+		pid, _ = strconv.Atoi(successor[0])
+		t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+		resp, err := client.Get("http://" + v.address + "/minio/health/live")
+		if err != nil {
+			t.Fatalf("hand-over %d: %v", round+1, err)
+		}
+		_ = resp.Body.Close()
 	}
 }
 

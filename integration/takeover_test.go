@@ -378,6 +378,7 @@ func TestTakeOverOfAMinIOThatEncryptedItself(t *testing.T) {
 
 // TestVerifyFindsWhatIsWrongAndNothingElse damages objects where they lie.
 func TestVerifyFindsWhatIsWrongAndNothingElse(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, "")
 	bucket := newBucket(t, h.root)
 	data := testData(200_000, 3)

@@ -67,6 +67,7 @@ func tamperings() []tampering {
 }
 
 func TestTamperedCiphertextIsNeverACompleteAnswer(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{liar: true})
 	c := s.client()
@@ -95,6 +96,7 @@ func TestTamperedCiphertextIsNeverACompleteAnswer(t *testing.T) {
 }
 
 func TestBodyThatBreaksOffUpstreamBreaksOffForTheClient(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{liar: true})
 	c := s.client()
@@ -115,6 +117,7 @@ func TestBodyThatBreaksOffUpstreamBreaksOffForTheClient(t *testing.T) {
 }
 
 func TestTamperedRangeIsNeverACompleteAnswer(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{liar: true})
 	c := s.client()
@@ -174,6 +177,7 @@ func storeRaw(t *testing.T, s *stack, bucket, key string, body []byte, from http
 }
 
 func TestExchangedAndPlantedObjectsAreErrors(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{})
 	c := s.client()
@@ -213,6 +217,7 @@ func TestExchangedAndPlantedObjectsAreErrors(t *testing.T) {
 }
 
 func TestTamperedRecordIsAnError(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{liar: true})
 	c := s.client()

@@ -57,6 +57,7 @@ func writeCertificateFor(t *testing.T, dir string, names ...string) *x509.CertPo
 }
 
 func TestServerSpeaksTLSWithCertificateFiles(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	dir := t.TempDir()
 	minio, err := startMinIO(dir, "", false)

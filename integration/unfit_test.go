@@ -98,6 +98,7 @@ func TestStorageThatLosesRecordsIsNotServed(t *testing.T) {
 // The storage is checked again when another program, or the same one after a
 // while, answers in its place.
 func TestStorageIsCheckedAgainWhenItWasReplaced(t *testing.T) {
+	t.Parallel()
 	for name, replace := range map[string]func(h *hostile){
 		"after it could not be reached": func(h *hostile) {
 			h.up.order(raw("", 0))
@@ -127,6 +128,7 @@ func TestStorageIsCheckedAgainWhenItWasReplaced(t *testing.T) {
 // Another storage is another storage, and not a MinIO with some lie: the mock
 // drops the metadata of uploads in parts and of copies.
 func TestMotoIsNotServed(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	addr := moto(t)
 	dir := t.TempDir()

@@ -54,6 +54,7 @@ func TestUpstreamOutOfReachIsAPrompt503(t *testing.T) {
 }
 
 func TestHealthEndpointsFollowTheUpstream(t *testing.T) {
+	t.Parallel()
 	needsSeal(t)
 	s := newStack(t, stackOptions{})
 	c := s.client().anonymous()

@@ -81,6 +81,7 @@ type keyCache struct {
 	expires bool
 	opts    CacheOptions
 	clock   func() time.Time
+	waiting func(context.Context) func(error)
 	start   time.Time
 	made    time.Time // by the process's own clock, which AsOf is by
 	log     *slog.Logger
@@ -120,8 +121,11 @@ type flight struct {
 
 func newKeyCache(o LocalOptions) *keyCache {
 	c := &keyCache{
-		store: o.Store, opts: o.Cache.withDefaults(), clock: o.Now, start: o.Now(), made: time.Now(), log: o.Logger,
+		store: o.Store, opts: o.Cache.withDefaults(), clock: o.Now, waiting: o.Waiting, start: o.Now(), made: time.Now(), log: o.Logger,
 		entries: make(map[string]*cacheEntry), missing: make(map[string]time.Duration), flights: make(map[string]*flight),
+	}
+	if c.waiting == nil {
+		c.waiting = func(context.Context) func(error) { return func(error) {} }
 	}
 	c.stamper, _ = o.Store.(Stamper)
 	c.absenter, _ = o.Store.(Absenter)
@@ -142,7 +146,9 @@ func (c *keyCache) get(ctx context.Context, name string) (*Key, error) {
 		if key != nil || err != nil {
 			return key, err
 		}
+		waited := c.waiting(ctx)
 		key, joined, err := c.load(ctx, name, old)
+		waited(err)
 		if !joined || c.stamper == nil || tries == 0 || errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
 			return key, err
 		}

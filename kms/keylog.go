@@ -150,6 +150,40 @@ func readRoot(ctx context.Context, store Store, name string) (logRoot, error) {
 	return root, nil
 }
 
+// DestroyedEntries returns the entries that the secrets of a key's destroyed versions had in a
+// store: nobody may put them back there. None for a key that the store does not know.
+// ErrCorruptKey, or the store's errors.
+func DestroyedEntries(ctx context.Context, store Store, name string) ([]string, error) {
+	root, err := readRoot(ctx, store, name)
+	if errors.Is(err, ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	key := &Key{versions: []*keyVersion{{number: 1, state: VersionActive}}}
+	defer key.Zero()
+	key.log.id = root.Log
+	if err := key.readEvents(ctx, store, name); err != nil {
+		return nil, err
+	}
+	var entries []string
+	for _, v := range key.versions {
+		if v.state == VersionDestroyed {
+			entries = append(entries, v.entry(name, root.Log))
+		}
+	}
+	return entries, nil
+}
+
+// entry is where the secret of a version lies.
+func (v *keyVersion) entry(name, log string) string {
+	if v.number == 1 {
+		return name
+	}
+	return secretEntry(name, log, v.number)
+}
+
 // readFirst reads the record that KES would read too.
 func readFirst(ctx context.Context, store Store, name string) (*Key, error) {
 	value, err := store.Get(ctx, name)

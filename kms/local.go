@@ -31,6 +31,9 @@ type LocalOptions struct {
 	ProbeInterval time.Duration
 	// Logger is told when the store stops and begins to answer; nil means no log.
 	Logger *slog.Logger
+	// Waiting is told when a call begins to wait for the store, and what it returns, when that
+	// ends; nil for nobody.
+	Waiting func(ctx context.Context) (end func(error))
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -170,7 +173,10 @@ func (l *Local) change(ctx context.Context, what, name string, do func() error) 
 		return err
 	}
 	defer l.cache.forget(name)
-	if err := l.noted(ctx, do()); err != nil {
+	waited := l.cache.waiting(ctx)
+	err := l.noted(ctx, do())
+	waited(err)
+	if err != nil {
 		return fmt.Errorf("%s key %q: %w", what, name, err)
 	}
 	return nil

@@ -150,10 +150,7 @@ func (t *Tender) rule(name string) time.Duration {
 // end destroys a version whose time has come, and removes what a destruction that was
 // cut off has left.
 func (t *Tender) end(ctx context.Context, name string, key *Key, v *keyVersion, entries []string) error {
-	entry := name
-	if v.number > 1 {
-		entry = secretEntry(name, key.log.id, v.number)
-	}
+	entry := v.entry(name, key.log.id)
 	switch v.state {
 	case VersionDestroyed:
 		if _, left := slices.BinarySearch(entries, entry); !left {

@@ -186,7 +186,7 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 	}
 	keys := keyring.New(keyring.Options{
 		KMS: o.KMS, Rights: s.identities, AllowAnonymous: o.AllowAnonymous, DefaultKey: o.DefaultKey, S3Key: o.S3Key,
-		FormerS3Keys: o.FormerS3Keys, Reserved: []string{lifecycle.SystemKey, lifecycle.SystemReadyKey}, ShareDEK: o.ShareDEK, Wraps: wraps, Rekeyed: book, Late: s.uses.Late,
+		FormerS3Keys: o.FormerS3Keys, Reserved: []string{lifecycle.SystemKey, lifecycle.SystemReadyKey}, ShareDEK: o.ShareDEK, Wraps: wraps, Rekeyed: book, Late: s.uses.Late, Wanted: s.uses.Wanted,
 	})
 	s.onAdopt(func(l *Live) {
 		keys.Adopt(keyring.Live{AllowAnonymous: l.AllowAnonymous, S3Key: l.S3Key, FormerS3Keys: l.FormerS3Keys})
@@ -217,7 +217,7 @@ func (s *Server) openVault(rules *bucketconfig.Rules) (err error) {
 	s.keeper, err = maintenance.New(maintenance.Options{
 		Storage: storage, Keys: keys, Objects: objects, System: s.system, Manifests: manifests, Ledger: ledger, Wraps: wraps, Rekeyed: book,
 		KMS: o.KMS, Buckets: s.service.CreationDates, SystemBucket: o.SystemBucket, Ready: s.setup.Ensure, Clock: o.Upstream.Clock,
-		Layout: systemLayout(), SweepOthers: s.sweepOthers, AuditRewrap: o.AuditRewrap, Logger: o.Logger,
+		Layout: systemLayout(), SweepOthers: s.sweepOthers, AuditRewrap: o.AuditRewrap, LateWrite: s.lateWrite, Logger: o.Logger,
 	})
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/maintenance"
+	"github.com/bucketseal/bucketseal/proxy/progress"
 	"github.com/bucketseal/bucketseal/proxy/rekey"
 	"github.com/bucketseal/bucketseal/proxy/usage"
 )
@@ -39,5 +40,5 @@ func (s *Server) sweepOthers(ctx context.Context, o *maintenance.SweepOptions, n
 // indexes are the beginnings of the names of system objects that are changed again
 // and again, each change leaving a version.
 func indexes() []string {
-	return []string{encryption.RulesName, "identities/index", rekey.BookName, "keys/", "sweep/", usage.Prefix}
+	return []string{encryption.RulesName, "identities/index", rekey.BookName, progress.Prefix, "keys/", "sweep/", usage.Prefix}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/pins"
+	"github.com/bucketseal/bucketseal/proxy/progress"
 	"github.com/bucketseal/bucketseal/proxy/rekey"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -19,6 +20,6 @@ import (
 func systemLayout() []system.Layout {
 	return slices.Concat(
 		[]system.Layout{{Prefix: encryption.RulesName, Kind: encryption.RulesKind}, {Prefix: upstream.CanaryPrefix}},
-		batchjobs.Layout(), rekey.Layout(), usage.Layout(), identity.Layout(), pins.Layout(), manifest.Layout(),
+		batchjobs.Layout(), rekey.Layout(), progress.Layout(), usage.Layout(), identity.Layout(), pins.Layout(), manifest.Layout(),
 	)
 }

@@ -1,13 +1,10 @@
 package proxy
 
 import (
-	"cmp"
 	"context"
-	"log/slog"
 	"slices"
 	"time"
 
-	"github.com/bucketseal/bucketseal/proxy/maintenance"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/usage"
 )
@@ -29,11 +26,10 @@ func (o readyObjects) Put(ctx context.Context, kind, name string, data []byte, e
 // openUsage makes what remembers who uses which KMS key.
 func (s *Server) openUsage() (err error) {
 	o := &s.opts
-	count := func(ctx context.Context) ([]usage.SystemCount, error) { return countSystem(ctx, s.keeper, s.log) }
 	s.uses.ShareIn(readyObjects{s.system.WithoutLate(), s.setup.Ensure})
 	s.scanner, err = usage.NewScanner(usage.Options{
 		Objects: s.system, Ready: s.setup.Ensure, Keys: o.KMS, Known: append(slices.Clone(o.FormerS3Keys), o.DefaultKey, o.S3Key),
-		Count: s.keeper.Usage, System: count, Uses: s.uses, Clock: o.Upstream.Clock, Offline: o.KeysOffline, Interval: o.UsageScan, Rate: o.UsageRate, Logger: o.Logger,
+		Count: s.keeper.Usage, Uses: s.uses, Clock: o.Upstream.Clock, Offline: o.KeysOffline, Interval: o.UsageScan, Rate: o.UsageRate, Logger: o.Logger,
 	})
 	if err == nil && o.Metrics != nil {
 		o.Metrics.MustRegister(s.scanner.Collector())
@@ -41,27 +37,20 @@ func (s *Server) openUsage() (err error) {
 	return err
 }
 
-// countSystem counts the proxies' own objects, nil if it cannot be told of one what it lies
-// under.
-func countSystem(ctx context.Context, keeper *maintenance.Keeper, log *slog.Logger) ([]usage.SystemCount, error) {
-	found, err := keeper.SystemUsage(ctx)
+// lateWrite implements maintenance.Options.LateWrite.
+func (s *Server) lateWrite(ctx context.Context) (last time.Time, err error) {
+	shared, err := s.uses.Shared(ctx)
 	if err != nil {
-		return nil, err
+		return time.Time{}, err
 	}
-	for _, one := range found.Unknown {
-		log.Warn("it cannot be told which KMS key an object of the system bucket lies under", "object", one.Name.Key, "error", one.Err)
+	for _, versions := range shared.Late {
+		for _, at := range versions {
+			if at.After(last) {
+				last = at
+			}
+		}
 	}
-	if len(found.Unknown) > 0 {
-		return nil, nil
-	}
-	counts := make([]usage.SystemCount, 0, len(found.Counts))
-	for under, n := range found.Counts {
-		counts = append(counts, usage.SystemCount{KMSKey: under.KMSKey, Version: under.Version, Objects: n.Objects})
-	}
-	slices.SortFunc(counts, func(a, b usage.SystemCount) int {
-		return cmp.Or(cmp.Compare(a.KMSKey, b.KMSKey), cmp.Compare(a.Version, b.Version))
-	})
-	return counts, nil
+	return last, nil
 }
 
 // usesAge is how old the documents of uses must be that another one replaced: one is written

@@ -42,7 +42,7 @@ func members(src string, b *binary) []member {
 }
 
 // units are systemd's.
-var units = []string{"bucketseal.service", "bucketseal.socket", "bucketseal-kms.service", "bucketseal-kms.socket"}
+var units = []string{"bucketseal.service", "bucketseal.socket", "bucketseal-console.socket", "bucketseal-kms.service", "bucketseal-kms.socket"}
 
 // writeArchive writes a .tar.gz, or a .zip for Windows. Owners, times and order are the same
 // whoever writes it, and when.

@@ -134,18 +134,57 @@ func checkDelivery(t *testing.T, dist string, packages bool) {
 		t.Errorf("%v: %s", err, said)
 	}
 	checkSPDX(t, strings.TrimSuffix(archives[0], ".tar.gz")+".spdx.json", filepath.Join(dir, "bucketseal"))
-	if !packages {
-		return
+	if packages {
+		checkPackages(t, strings.TrimSuffix(archives[0], ".tar.gz"))
 	}
-	if _, err := exec.LookPath("dpkg-deb"); err != nil {
-		t.Log("dpkg-deb is not installed: the package is not looked into")
-		return
-	}
-	said, err = exec.Command("dpkg-deb", "-c", strings.TrimSuffix(archives[0], ".tar.gz")+".deb").CombinedOutput()
-	for _, want := range []string{"./usr/bin/bucketseal", "./usr/lib/systemd/system/bucketseal.socket", "./usr/share/doc/bucketseal/copyright"} {
-		if err != nil || !strings.Contains(string(said), want) {
-			t.Errorf("the package has no %s: %v", want, err)
+	checkEmulated(t, dist)
+}
+
+// checkPackages looks into the packages of which base is the path without .deb or .rpm.
+func checkPackages(t *testing.T, base string) {
+	t.Helper()
+	for _, look := range []struct {
+		with []string
+		want []string
+	}{
+		{[]string{"dpkg-deb", "-c", base + ".deb"}, []string{
+			"./usr/bin/bucketseal", "./usr/lib/systemd/system/bucketseal.socket", "./usr/lib/systemd/system/bucketseal-console.socket", "./usr/share/doc/bucketseal/copyright",
+		}},
+		{[]string{"rpm", "-q", "--list", "--scripts", "--requires", "-p", base + ".rpm"}, []string{
+			"/usr/bin/bucketseal", "/usr/lib/systemd/system/bucketseal.socket", "/usr/lib/systemd/system/bucketseal-console.socket", "/usr/share/doc/bucketseal/copyright",
+			"postinstall scriptlet", "useradd --system", "preuninstall scriptlet", "shadow-utils",
+		}},
+		{[]string{"rpm", "--checksig", "--nosignature", base + ".rpm"}, []string{"digests OK"}},
+	} {
+		if _, err := exec.LookPath(look.with[0]); err != nil {
+			t.Logf("%s is not installed: its package is not looked into", look.with[0])
+			continue
 		}
+		said, err := exec.Command(look.with[0], look.with[1:]...).CombinedOutput()
+		for _, want := range look.want {
+			if err != nil || !strings.Contains(string(said), want) {
+				t.Errorf("%v has no %q: %v\n%s", look.with, want, err, said)
+			}
+		}
+	}
+}
+
+// checkEmulated starts what was built for another processor, if its emulator is installed.
+func checkEmulated(t *testing.T, dist string) {
+	t.Helper()
+	archives, _ := filepath.Glob(filepath.Join(dist, "*_linux_arm64.tar.gz"))
+	emulator, err := exec.LookPath("qemu-aarch64-static")
+	if len(archives) == 0 || err != nil {
+		t.Logf("%d archives for arm64, and %v: none is started", len(archives), err)
+		return
+	}
+	dir := t.TempDir()
+	if said, err := exec.Command("tar", "-C", dir, "--strip-components=1", "-xzf", archives[0]).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	said, err := exec.Command(emulator, filepath.Join(dir, "bucketseal"), "version", "--json").CombinedOutput()
+	if err != nil || !strings.Contains(string(said), "arm64") {
+		t.Errorf("%v: %s", err, said)
 	}
 }
 

@@ -55,26 +55,26 @@ busybox=$(debian busybox-static)/bin/busybox || { echo "compose-images: no busyb
 
 seal() {
 	local at=$work/seal
-	mkdir -p "$at/root/etc/ssl/certs" "$at/data"
+	mkdir -p "$at/root/etc/ssl/certs" "$at/lib/bucketseal"
 	cp "$bin/bucketseal" "$at/root/"
 	cp /etc/ssl/certs/ca-certificates.crt "$at/root/etc/ssl/certs/" 2>/dev/null || true
-	chmod 0700 "$at/data"
+	chmod 0700 "$at/lib/bucketseal"
 	# The last stage of the Dockerfile, with the files of this machine.
 	sed -n '/^FROM scratch AS bucketseal/,$p' "$root/Dockerfile" | sed -e '/^COPY --from=build \//d' \
-		-e 's|^COPY --from=build --chown=65532:65532 /out/data|COPY root /\nCOPY --chown=65532:65532 data|' >"$at/Dockerfile"
+		-e 's|^COPY --from=build --chown=65532:65532 /out/lib|COPY root /\nCOPY --chown=65532:65532 lib|' >"$at/Dockerfile"
 	image seal "$at" BUCKETSEAL_IMAGE
 }
 
 storage() {
 	local at=$work/minio
 	shell "$at/root"
-	mkdir -p "$at/root/usr/local/bin" "$at/data"
+	mkdir -p "$at/root/usr/local/bin" "$at/volumes/data"
 	cp "$bin/minio" "$at/root/usr/local/bin/"
-	chmod 0700 "$at/data"
+	chmod 0700 "$at/volumes/data"
 	cat >"$at/Dockerfile" <<-'TEXT'
 		FROM scratch
 		COPY root /
-		COPY --chown=65532:65532 data /data
+		COPY --chown=65532:65532 volumes /
 		USER 65532:65532
 		ENTRYPOINT ["/usr/local/bin/minio"]
 	TEXT

@@ -17,6 +17,11 @@ if docker compose version >/dev/null 2>&1; then compose=(docker compose); else c
 "${compose[@]}" version >/dev/null 2>&1 || skip "neither docker compose nor docker-compose is installed"
 for need in curl openssl aws rclone; do type -P "$need" >/dev/null || skip "$need is not installed"; done
 
+parts=${PARTS:-clients console hardened watched restarts cut upgrade aws_profile}
+# Other ports where one of the five is taken.
+listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+taken() { local p; for ((p = port; p < port + 5; p++)); do ! listening "$p" || return 0; done; return 1; }
+while taken && ((port < 28000)); do port=$((port + 100)); done
 work=$(mktemp -d) faults=0 project=bucketseal-test-$$
 seal=http://127.0.0.1:$port front=http://127.0.0.1:$((port + 2))
 
@@ -41,7 +46,7 @@ within() {
 		sleep 0.5
 	done
 }
-dc() { "${compose[@]}" --env-file "$work/env" -p "$project" "$@"; }
+dc() { "${compose[@]}" -f docker-compose.yml -f compose/console.yml --env-file "$work/env" -p "$project" "$@"; }
 # Asks the engine itself: compose takes a second for it.
 id() { docker ps -aq --filter "label=com.docker.compose.project=$project" --filter "label=com.docker.compose.service=$1"; }
 inside() { local s=$1; shift; docker exec "$(id "$s")" "$@"; }
@@ -77,6 +82,7 @@ trap end EXIT
 make_images() {
 	echo "building the images"
 	if [[ -n ${IMAGES:-} ]]; then cat "$IMAGES" >>"$work/env"; else BIN=$bin scripts/compose-images.sh "$project" >>"$work/env"; fi
+	[[ " $parts " == *" upgrade "* ]] || return 0
 	new=$(sed -n 's/^BUCKETSEAL_IMAGE=//p' "$work/env")
 	mkdir "$work/old"
 	if [[ -n $old ]]; then
@@ -104,6 +110,16 @@ clients() {
 	check "something does lie there" inside minio grep -rq first /data/.minio.sys/buckets
 }
 
+# A login as a browser makes it, and the page behind it. The password is on no command line.
+console() {
+	local at=http://127.0.0.1:$((port + 4))
+	printf 'data-urlencode = "access_key=client"\ndata-urlencode = "secret_key=%s"\n' "$password" |
+		curl -fsS -L --max-time 20 -b "$work/jar" -c "$work/jar" -H "Origin: $at" -K - -o "$work/page" "$at/login"
+	check "the console shows the buckets to who has logged in" grep -q '>first<' "$work/page"
+	check "it shows nobody else anything" test "$(curl -sS -o "$work/page" -w '%{http_code}' "$at/")" != 200
+	check "the balancer does not serve it" refused curl -fsS -o /dev/null "$front/login"
+}
+
 hardened() {
 	local service pid
 	for service in minio bucketseal bucketseal-2 balancer prometheus; do
@@ -116,8 +132,13 @@ hardened() {
 		check "$service: a bound of memory" test "$(state "$service" .HostConfig.Memory)" -gt 0
 		case $service in
 		bucketseal*) # has no shell
+			check "$service: its volume is closed to others" test "$(stat -c %a "/proc/$pid/root/var/lib/bucketseal")" = 700
 			check "$service: / cannot be written" refused inside "$service" /bucketseal identity new --key /k --cert /c
 			check "$service: its volume can" inside "$service" /bucketseal identity new --force --key /var/lib/bucketseal/k --cert /var/lib/bucketseal/c
+			;;
+		minio)
+			check "minio: its volume is closed to others" test "$(stat -c %a "/proc/$pid/root/data")" = 700
+			check "minio: / cannot be written" refused inside minio sh -c 'touch /written || touch /etc/written'
 			;;
 		*) check "$service: / cannot be written" refused inside "$service" sh -c 'touch /written || touch /etc/written' ;;
 		esac
@@ -240,6 +261,7 @@ BUCKETSEAL_PORT=$port
 MINIO_PORT=$((port + 1))
 BALANCER_PORT=$((port + 2))
 PROMETHEUS_PORT=$((port + 3))
+CONSOLE_PORT=$((port + 4))
 COMPOSE_PROFILES=ha,aws,observability
 TEXT
 if [[ ! -r $work/secrets/client_password ]]; then skip "this user cannot make the secrets"; fi
@@ -249,7 +271,7 @@ services=(minio bucketseal bucketseal-2 balancer prometheus)
 dc up -d --no-build "${services[@]}" >"$work/up" 2>&1 || { cat "$work/up" >&2; exit 1; }
 healthy "${services[@]}"
 ok "up, and healthy"
-for part in ${PARTS:-clients hardened watched restarts cut upgrade aws_profile}; do
+for part in $parts; do
 	at=$SECONDS
 	$part
 	echo "      $part: $((SECONDS - at)) s"

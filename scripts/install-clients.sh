@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# install-clients.sh: install the real clients that tests drive and skip where they are missing, on
-# Debian as root. It never fails: a test whose client is missing says so.
+# install-clients.sh: install the real clients and servers that tests drive and skip where they are
+# missing, on Debian as root. It never fails: a test whose client is missing says so.
 set -uo pipefail
 
 # program=package
-clients=(curl=curl rclone=rclone restic=restic s3cmd=s3cmd s3fs=s3fs chromium=chromium)
+clients=(curl=curl rclone=rclone restic=restic s3cmd=s3cmd s3fs=s3fs chromium=chromium
+	haproxy=haproxy promtool=prometheus systemd-analyze=systemd rpm=rpm)
 missing=()
 for one in "${clients[@]}"; do
-	command -v "${one%%=*}" >/dev/null || missing+=("${one#*=}")
+	PATH=$PATH:/usr/sbin command -v "${one%%=*}" >/dev/null || missing+=("${one#*=}")
 done
 if [[ ${#missing[@]} -eq 0 ]]; then exit 0; fi
 if [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null; then

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -172,4 +173,140 @@ func TestALogThatIsNotRequiredBeginsWhenItCan(t *testing.T) {
 	if r := k.fine(); !strings.Contains(k.lines()[0], `"kind":"start"`) || !strings.Contains(fmt.Sprint(r.Notes), "3 events have no line") {
 		t.Errorf("%v\n%s", r.Notes, k.lines()[0])
 	}
+}
+
+// syncs counts what is made durable.
+type syncs struct {
+	audit.Keeper
+	written, synced atomic.Int64
+}
+
+func (s *syncs) Write(lines []byte, count int, sync bool) error {
+	s.written.Add(int64(count))
+	if sync {
+		s.synced.Add(1)
+	}
+	return s.Keeper.Write(lines, count, sync)
+}
+
+// newCountedLog is a required log of a file, of which the syncs are counted.
+func newCountedLog(t *testing.T) (*audit.Log, *syncs) {
+	t.Helper()
+	f, err := sink.OpenFile(sink.FileOptions{Path: filepath.Join(t.TempDir(), "audit.log")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &syncs{Keeper: f}
+	log, err := audit.New(audit.Options{Sinks: []audit.Sink{s}, Required: true, HeadEvery: time.Hour, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	return log, s
+}
+
+func TestOnlyLinesThatSomebodyWaitsForAreMadeDurableAtOnce(t *testing.T) {
+	t.Parallel()
+	log, s := newCountedLog(t)
+	synced, written := s.synced.Load(), s.written.Load()
+	note := func() { log.Note(&audit.Event{Kind: audit.KeyUse, KMSKey: "k", Took: -1}) }
+	const requests = 20
+	for range requests { // as a read that uses a key
+		note()
+		time.Sleep(2 * time.Millisecond) // MinIO answers meanwhile
+		if err := log.Record(t.Context(), &audit.Event{Kind: audit.Request, Took: -1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := s.synced.Load() - synced; got != requests {
+		t.Errorf("%d requests one after the other: %d syncs", requests, got)
+	}
+	if got := s.written.Load() - written; got != 2*requests {
+		t.Errorf("%d lines for %d requests", got, requests)
+	}
+	note() // alone it is written soon, and waits for no head
+	for end := time.Now().Add(10 * time.Second); s.written.Load()-written < 2*requests+1; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("a line that nobody waits for is not written")
+		}
+	}
+	if got := s.synced.Load() - synced; got != requests {
+		t.Errorf("%d syncs after a line that nobody waits for", got)
+	}
+}
+
+// Reads that are under way share a sync: the one who waits has all their lines made durable.
+func TestReadsShareASync(t *testing.T) {
+	t.Parallel()
+	log, s := newCountedLog(t)
+	synced, written := s.synced.Load(), s.written.Load()
+	begin := func() func() error { return log.Start(&audit.Event{Kind: audit.Begin, Took: -1}) }
+	until := func(what string, is func() bool) {
+		t.Helper()
+		for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal(what)
+			}
+		}
+	}
+
+	log.Enter() // alone its line is made durable at once, also if nobody waits yet
+	alone := begin()
+	until("the line of a client that is alone is not made durable", func() bool { return s.synced.Load() == synced+1 })
+	if err := alone(); err != nil {
+		t.Error(err)
+	}
+
+	const many = 20
+	for range many - 1 {
+		log.Enter()
+	}
+	var waits []func() error
+	for range many / 2 {
+		waits = append(waits, begin())
+	}
+	for _, durable := range waits {
+		if err := durable(); err != nil || s.written.Load() < written+1+many/2 {
+			t.Errorf("%v, %d lines are written", err, s.written.Load()-written)
+		}
+	}
+	if got := s.synced.Load() - synced; got > 4 { // of 10, and few where lines are late
+		t.Errorf("%d syncs for %d requests at once", got-1, many/2)
+	}
+	synced = s.synced.Load()
+	for range many { // most have a line: it is not waited until somebody waits
+		begin()
+	}
+	until("lines of most requests are not made durable", func() bool { return s.synced.Load() > synced })
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if begin()() == nil {
+		t.Error("a log that is closed makes a line durable")
+	}
+}
+
+func TestALineThatIsNotDurableIsSaidToWhoWaits(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, sink.FileOptions{})
+	f, err := sink.OpenFile(k.o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &brittleFile{Keeper: f, brittle: brittle{Sink: f}}
+	log, err := audit.New(audit.Options{Sinks: []audit.Sink{b}, Required: true, HeadEvery: time.Hour, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	b.set(errors.New("no space left on device"))
+	for range 2 { // the second one knows already
+		durable := log.Start(&audit.Event{Kind: audit.Begin})
+		for range 2 {
+			if err := durable(); !errors.Is(err, audit.ErrUnavailable) {
+				t.Errorf("the disk is full: %v", err)
+			}
+		}
+	}
+	b.set(nil)
 }

@@ -37,6 +37,7 @@ type FileOptions struct {
 type File struct {
 	o    FileOptions
 	f    *os.File
+	at   string // the name of f: another one than the path's once the path is another process's
 	size int64
 	born time.Time
 	tail audit.Tail
@@ -60,7 +61,7 @@ func OpenFile(o FileOptions) (*File, error) {
 	if err := os.MkdirAll(filepath.Dir(o.Path), 0o700); err != nil {
 		return nil, fmt.Errorf("audit file: %w", err)
 	}
-	s := &File{o: o}
+	s := &File{o: o, at: o.Path}
 	f, size, err := s.open()
 	if err != nil {
 		return nil, err
@@ -127,8 +128,13 @@ func (s *File) readTail() error {
 	s.tail.Torn = torn
 	if s.size == 0 {
 		if former := s.former(); len(former) > 0 {
-			if last, err = lastLineOf(former[len(former)-1]); err != nil {
+			newest := former[len(former)-1]
+			if last, err = lastLineOf(newest); err != nil {
 				return fmt.Errorf("audit file: %w", err)
+			}
+			if tail, yielded := afterYield(newest, last); yielded {
+				s.tail = tail
+				return nil
 			}
 		}
 	}
@@ -230,7 +236,7 @@ func (s *File) Write(lines []byte, _ int, sync bool) error {
 
 // Due implements audit.Keeper.
 func (s *File) Due(now time.Time, bytes int) bool {
-	if s.size == 0 {
+	if s.size == 0 || s.at != s.o.Path {
 		return false
 	}
 	return s.o.MaxSize > 0 && s.size+int64(bytes) > s.o.MaxSize || s.o.MaxAge > 0 && now.Sub(s.born) >= s.o.MaxAge
@@ -245,9 +251,9 @@ func (s *File) Rotate(now time.Time) error {
 		return err
 	}
 	if !s.Moved() {
-		name := s.o.Path + "." + now.UTC().Format(rotatedForm)
-		if _, err := os.Lstat(name); err == nil {
-			return fmt.Errorf("%s: %w", name, os.ErrExist)
+		name, err := s.formerName(now)
+		if err != nil {
+			return err
 		}
 		if err := os.Rename(s.o.Path, name); err != nil {
 			return err
@@ -274,7 +280,7 @@ func (s *File) Reopen() error {
 
 // Moved implements audit.Keeper.
 func (s *File) Moved() bool {
-	if s.f == nil {
+	if s.f == nil || s.at != s.o.Path {
 		return false
 	}
 	there, err := os.Stat(s.o.Path)
@@ -312,14 +318,16 @@ func (s *File) retain() {
 		if many || old {
 			if err := os.Remove(name); err != nil {
 				s.o.Warn(fmt.Errorf("remove a former audit file: %w", err))
+				continue
 			}
+			_ = os.Remove(name + HeadSuffix) // few have one
 		}
 	}
 }
 
 // KeepHead implements audit.Keeper.
 func (s *File) KeepHead(lines []byte) error {
-	name := s.o.Path + HeadSuffix
+	name := s.at + HeadSuffix
 	if err := os.WriteFile(name+".new", lines, 0o600); err != nil {
 		return err
 	}

@@ -44,6 +44,13 @@ func newKit(t *testing.T, o sink.FileOptions) *kit {
 // open opens the log; close, or drop, ends it.
 func (k *kit) open(required bool, more ...audit.Sink) {
 	k.t.Helper()
+	k.openUnsigned(required, more...)
+	k.log.SetKey(testKey)
+}
+
+// openUnsigned opens the log as it is before there is a key.
+func (k *kit) openUnsigned(required bool, more ...audit.Sink) {
+	k.t.Helper()
 	f, err := sink.OpenFile(k.o)
 	if err != nil {
 		k.t.Fatal(err)
@@ -55,7 +62,6 @@ func (k *kit) open(required bool, more ...audit.Sink) {
 		k.t.Fatal(err)
 	}
 	k.t.Cleanup(func() { _ = k.log.Close() })
-	k.log.SetKey(testKey)
 }
 
 func (k *kit) record(n int) {
@@ -262,7 +268,7 @@ func TestFilesFollowOneAnother(t *testing.T) {
 		wait.Go(func() { // rotation while others write
 			for range 100 {
 				_ = k.log.Record(context.Background(), &audit.Event{Kind: audit.Request, Object: "o", Took: -1})
-				time.Sleep(50 * time.Microsecond)
+				time.Sleep(time.Millisecond)
 			}
 		})
 	}

@@ -123,17 +123,35 @@ func (q *queue) readCursor() {
 	}
 	var number uint64
 	var offset int64
-	if n, err := fmt.Sscanf(string(data), "%d %d\n", &number, &offset); n != 2 || err != nil {
-		return
+	if n, err := fmt.Sscanf(string(data), "%d %d\n", &number, &offset); n != 2 || err != nil || string(data) != cursor(number, offset) {
+		return // of one that a crash tore, too
 	}
 	for len(q.segments) > 0 && q.segments[0].number < number {
 		_ = os.Remove(q.name(q.segments[0].number))
 		q.segments = q.segments[1:]
 	}
-	if len(q.segments) > 0 && q.segments[0].number == number && 0 <= offset && offset <= q.segments[0].size {
+	if len(q.segments) > 0 && q.segments[0].number == number && 0 <= offset && offset <= q.segments[0].size && q.beginsLine(number, offset) {
 		q.offset = offset
 	}
 }
+
+// beginsLine says whether a line begins at an offset of a segment.
+func (q *queue) beginsLine(number uint64, offset int64) bool {
+	if offset == 0 {
+		return true
+	}
+	f, err := os.Open(q.name(number))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var before [1]byte
+	_, err = f.ReadAt(before[:], offset-1)
+	return err == nil && before[0] == '\n'
+}
+
+// cursor is how it is noted that lines before an offset of a segment were taken off.
+func cursor(number uint64, offset int64) string { return fmt.Sprintf("%d %d\n", number, offset) }
 
 // begin opens a new segment to write to.
 func (q *queue) begin() error {
@@ -235,7 +253,7 @@ func (q *queue) take(n int) error {
 	number, offset := q.segments[0].number, q.offset
 	q.mu.Unlock()
 	name := filepath.Join(q.folder, cursorName)
-	if err := os.WriteFile(name+".new", fmt.Appendf(nil, "%d %d\n", number, offset), 0o600); err != nil {
+	if err := os.WriteFile(name+".new", []byte(cursor(number, offset)), 0o600); err != nil {
 		return err
 	}
 	return os.Rename(name+".new", name)

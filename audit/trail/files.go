@@ -44,7 +44,7 @@ func Verify(names []string, o Options) (*Report, error) {
 		v.file = f.name
 		err := eachLine(f.name, func(number int, text []byte, whole bool) error {
 			v.number = number
-			v.text(text, whole, i == len(files)-1)
+			v.text(text, whole, i == len(files)-1 || files[i+1].chain != f.chain)
 			return v.fail
 		})
 		if err != nil {
@@ -98,14 +98,25 @@ func (v *verifier) end() {
 		if !c.stopped {
 			v.note("the chain %s does not end with a line that says so: its process runs, or was killed", c.id)
 		}
-		vouched := max(c.signed, c.coded)
-		if last := c.next - 1; vouched < last {
+		vouched, last := max(c.signed, c.coded), c.next-1
+		switch {
+		case v.keyless(c) && c.loose > 0:
+			at := c.last
+			v.file, v.number = at.file, at.number
+			v.find(Unsigned, at.line, span{}, "nothing vouches for the %d lines from line %d on: their process has named no key", c.loose, last-c.loose+1)
+			v.file, v.number = "end", 0
+		case vouched < last:
 			v.note("nothing vouches for the lines of chain %s after line %d: no head was signed after it", c.id, vouched)
 		}
 		for _, h := range v.heads {
 			if h.Chain == c.id && h.Seq >= c.next {
 				v.find(CutOff, h, span{}, "the log ends with line %d, and a head that was kept elsewhere has signed lines up to %d", c.next-1, h.Seq)
 			}
+		}
+	}
+	for i, c := range v.order {
+		for _, p := range c.after {
+			v.predecessor(p, i == 0)
 		}
 	}
 	for _, h := range v.heads {
@@ -117,6 +128,21 @@ func (v *verifier) end() {
 	if v.report.Signed == 0 {
 		v.report.Authentic = false
 	}
+}
+
+// predecessor looks whether the chain is there that a line names as the one before its own.
+func (v *verifier) predecessor(p place, first bool) {
+	l, before := p.line, v.chains[p.line.AfterChain]
+	v.file, v.number = p.file, p.number
+	switch {
+	case before != nil && before.next <= l.After:
+		v.find(CutOff, l, span{}, "the chain %s ends with line %d, and had line %d when this process began", l.AfterChain, before.next-1, l.After)
+	case before == nil && first:
+		v.note("the chain %s, of %d lines or more, came before: it is in files that were not given, or are no longer kept", l.AfterChain, l.After)
+	case before == nil:
+		v.find(Removed, l, span{}, "the chain %s, of %d lines or more, is missing: this one began after it", l.AfterChain, l.After)
+	}
+	v.file, v.number = "end", 0
 }
 
 // inOrder returns files as they were written: by chain, and in a chain by number.

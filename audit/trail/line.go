@@ -36,6 +36,7 @@ type Line struct {
 	Bucket     string    `json:"bucket,omitempty"`
 	Object     string    `json:"object,omitempty"`
 	Version    string    `json:"version,omitempty"`
+	Target     string    `json:"target,omitempty"`
 	SSE        string    `json:"sse,omitempty"`
 	KMSKey     string    `json:"kms_key,omitempty"`
 	KMSVersion uint32    `json:"kms_version,omitempty"`
@@ -53,6 +54,8 @@ type Line struct {
 	Torn         int64  `json:"torn,omitempty"`
 	MissingChain string `json:"missing_chain,omitempty"`
 	MissingTo    uint64 `json:"missing_to,omitempty"`
+	AfterChain   string `json:"after_chain,omitempty"`
+	After        uint64 `json:"after,omitempty"`
 	From         uint64 `json:"from,omitempty"`
 	To           uint64 `json:"to,omitempty"`
 	Of           string `json:"of,omitempty"`

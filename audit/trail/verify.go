@@ -122,7 +122,11 @@ type chainState struct {
 	broken        uint64 // lines that could not be read
 	suspect       *suspect
 	stopped       bool
-	last          place
+	// after are lines that say after which other chain they begin this one.
+	after []place
+	// beheaded says that lines before the first one are missing, which may have named the key.
+	beheaded bool
+	last     place
 }
 
 // place is a line and where it stands.
@@ -200,6 +204,7 @@ func (v *verifier) first(l *Line) *chainState {
 	switch {
 	case !begins:
 		v.find(Removed, l, span{}, "the lines before line %d are missing: no file begins with it", l.Seq)
+		c.beheaded = true
 	case audit.HashOf(hashOf(l.Prev), l.Body) != l.Hash:
 		v.find(Changed, l, span{}, "line %d is not as it was written", l.Seq)
 	case l.Seq > 1:
@@ -275,19 +280,28 @@ func (v *verifier) later(c *chainState, l *Line) {
 func (v *verifier) start(c *chainState, l *Line) {
 	if unsigned := c.loose - 1; c.run != 0 && unsigned > 0 { // l itself is counted
 		text := fmt.Sprintf("nothing vouches for the %d lines before line %d: they were not signed when their process ended", unsigned, l.Seq)
-		if v.o.Open != nil { // lines have codes, as soon as there is a key
+		if v.o.Open != nil || v.keyless(c) { // lines have codes, as soon as there is a key
 			v.find(Unsigned, l, span{}, "%s", text)
 		} else {
 			v.note("%s", text)
 		}
 	}
-	c.run, c.key, c.early, c.loose = l.Seq, nil, nil, 1
+	c.run, c.key, c.early, c.loose, c.beheaded = l.Seq, nil, nil, 1, false
+	if l.AfterChain != "" {
+		c.after = append(c.after, place{l, v.file, v.number})
+	}
 	if l.Torn > 0 {
 		v.note("the process before was killed while it wrote: %d bytes of a line without an end were cut off", l.Torn)
 	}
 	if l.MissingTo > 0 {
 		v.find(CutOff, l, span{}, "when a process began with line %d, the log ended before line %d of chain %s, which a head had signed", l.Seq, l.MissingTo, l.MissingChain)
 	}
+}
+
+// keyless says that the process whose lines these are has named no key, while there is one to
+// verify with: anybody can have written them.
+func (v *verifier) keyless(c *chainState) bool {
+	return c.key == nil && !c.beheaded && (v.o.Open != nil || len(v.o.Trust) > 0)
 }
 
 // signer is a line that names the key of those that follow.

@@ -9,5 +9,5 @@ remove | 0) ;;
 esac
 
 if [ -d /run/systemd/system ]; then
-	systemctl --no-reload disable --now bucketseal.socket bucketseal.service bucketseal-kms.socket bucketseal-kms.service >/dev/null 2>&1 || true
+	systemctl --no-reload disable --now bucketseal.socket bucketseal-console.socket bucketseal.service bucketseal-kms.socket bucketseal-kms.service >/dev/null 2>&1 || true
 fi

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/kms/identity"
+	"github.com/bucketseal/bucketseal/operator/collector"
 )
 
 // DefaultAddress is where a key server listens if the file does not say.
@@ -43,6 +44,9 @@ type Config struct {
 	// Paths that take a name end in "/".
 	API map[string]Endpoint
 	Log Log
+	// Tracing says where traces go to, of a key server that is no part of a proxy. An
+	// extension of KES's schema.
+	Tracing collector.Settings
 	// Keys are the names of keys to create before serving, in the file's order.
 	Keys []string
 	// RotateAfter says how old the newest version of keys may become before they are
@@ -121,7 +125,7 @@ type Log struct {
 	JSON bool
 	// AuditFile gets a signed line for every request, and AuditRequired says that none is
 	// served while that cannot be written. Extensions of KES's schema.
-	AuditFile     string
+	AuditFile     AuditFile
 	AuditRequired bool
 }
 

@@ -106,6 +106,36 @@ func TestTheShortHostOfTheGuideIsTakenForAWS(t *testing.T) {
 	}
 }
 
+var wholeAuditFile = config.AuditFile{Path: "audit.log", MaxSize: 1 << 20, MaxAge: time.Hour, Keep: 7, KeepFor: 720 * time.Hour}
+
+func TestAuditFiles(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]config.AuditFile{
+		"{ audit_file: a.log }": {Path: "a.log", MaxSize: 100 << 20, MaxAge: 24 * time.Hour},
+		"{ audit_file: { path: a.log, max_size: 65536, max_age: 168h } }": {Path: "a.log", MaxSize: 64 << 10, MaxAge: 168 * time.Hour},
+		"{ audit_file: { path: a.log, max_size: 1 TiB, keep: 3 } }":       {Path: "a.log", MaxSize: 1 << 40, MaxAge: 24 * time.Hour, Keep: 3},
+		`{ audit_file: "" }`: {},
+	} {
+		if c := parse(t, server("log: "+in)); c.Log.AuditFile != want {
+			t.Errorf("%s: %+v", in, c.Log.AuditFile)
+		}
+	}
+	for in, want := range map[string]string{
+		"{ max_size: 1MiB }":                       "log.audit_file.path: name the file",
+		"{ path: a.log, max_size: 1KiB }":          "log.audit_file.max_size: write a size",
+		"{ path: a.log, max_size: 9999999999TiB }": "log.audit_file.max_size: write a size",
+		"{ path: a.log, max_age: 1ms }":            "log.audit_file.max_age: write a duration from 1s",
+		"{ path: a.log, keep: -1 }":                "log.audit_file.keep: a whole number",
+		"{ path: a.log, keep_for: 1 }":             "log.audit_file.keep_for: not a duration",
+		"{ path: a.log, size: 1MiB }":              "known are keep, keep_for, max_age, max_size, path",
+	} {
+		_, err := config.Parse("kes.yml", []byte(server("log: { audit_file: "+in+" }")), func(string) (string, bool) { return "", false })
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", in, err)
+		}
+	}
+}
+
 func TestWholeSchema(t *testing.T) {
 	t.Parallel()
 	c := parse(t, `
@@ -133,7 +163,7 @@ cache:
 api:
   /v1/ready: { skip_auth: true, timeout: 3s }
   /v1/key/create: { timeout: 20s }
-log: { error: WARN+1, audit: off, format: json, audit_file: audit.log, audit_required: true }
+log: { error: WARN+1, audit: off, format: json, audit_file: { path: audit.log, max_size: 1MiB, max_age: 1h, keep: 7, keep_for: 720h }, audit_required: true }
 keys: [ { name: a }, { name: b_2 } ]
 keystore:
   aws:
@@ -155,7 +185,7 @@ keystore:
 		}, "proxies": {Allow: []string{"/v1/key/*"}, Bucketseal: true}},
 		Cache:    config.Cache{Any: time.Minute, Unused: 10 * time.Second, Offline: time.Hour},
 		API:      map[string]config.Endpoint{"/v1/ready": {SkipAuth: true, Timeout: 3 * time.Second}, "/v1/key/create/": {Timeout: 20 * time.Second}},
-		Log:      config.Log{Error: slog.LevelWarn + 1, Audit: config.LevelOff, JSON: true, AuditFile: "audit.log", AuditRequired: true},
+		Log:      config.Log{Error: slog.LevelWarn + 1, Audit: config.LevelOff, JSON: true, AuditFile: wholeAuditFile, AuditRequired: true},
 		Keys:     []string{"a", "b_2"},
 		KeyStore: &config.AWSKMS{Region: "eu-central-1", Key: "alias/root", FormerKeys: []string{"alias/old"}, Path: "/keys"},
 	}

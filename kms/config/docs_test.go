@@ -22,6 +22,8 @@ func TestDocumentedConfigurationsLoad(t *testing.T) {
 			return strings.Repeat("a", 64), true
 		case strings.HasPrefix(name, "MINIO"):
 			return strings.Repeat("b", 64), true
+		case strings.HasSuffix(name, "AUTHORIZATION"):
+			return "Authorization=Bearer token", true
 		case strings.HasSuffix(name, "IDENTITY"):
 			return strings.Repeat("c", 64), true
 		}

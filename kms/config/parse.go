@@ -121,6 +121,7 @@ func (d *decoder) decodeConfig(root *node, embedded bool) *Config {
 		"keystore": func(v *node) { keystore = v },
 
 		"rotate_after": func(v *node) { c.RotateAfter = d.decodeRotateAfter(v) },
+		"tracing":      func(v *node) { c.Tracing = decodeTracing(d, v, embedded) },
 	})
 	if keys != nil && keys.Kind == yamlfile.Mapping {
 		d.deprecated(keys, "a key store under keys", "it under keystore, and a list of names under keys")
@@ -245,7 +246,7 @@ func (d *decoder) decodeLog(n *node, l *Log) {
 	d.mapping(n, "log", fields{
 		"error":          func(v *node) { l.Error = d.level(v, "log.error") },
 		"audit":          func(v *node) { l.Audit = d.level(v, "log.audit") },
-		"audit_file":     func(v *node) { l.AuditFile = d.text(v) },
+		"audit_file":     func(v *node) { l.AuditFile = decodeAuditFile(d, v) },
 		"audit_required": func(v *node) { l.AuditRequired = d.boolean(v, "log.audit_required") },
 		"format": func(v *node) {
 			switch d.text(v) {

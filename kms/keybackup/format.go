@@ -62,9 +62,13 @@ func (b *Backup) encode() ([]byte, error) {
 			return nil, err
 		}
 	}
-	sum := sha256.Sum256(out.Bytes())
-	err := e.Encode(footer{hex.EncodeToString(sum[:])})
-	return out.Bytes(), err
+	return appendDigest(out.Bytes()), nil
+}
+
+// appendDigest appends the footer to all lines before it.
+func appendDigest(lines []byte) []byte {
+	sum := sha256.Sum256(lines)
+	return append(lines, `{"sha256":"`+hex.EncodeToString(sum[:])+"\"}\n"...)
 }
 
 // decode reads an unencrypted file whole, and refuses what encode does not write.
@@ -196,6 +200,14 @@ func strictly(line []byte, v any) error {
 	}
 	if d.InputOffset() != int64(len(line)-1) {
 		return fmt.Errorf("something follows in a line: %w", ErrDamaged)
+	}
+	// JSON has many ways to write one value: names without case, or repeated. There is one here.
+	again := bytes.NewBuffer(make([]byte, 0, len(line)+64)) // grows no more if it is the same
+	defer func() { clear(again.Bytes()) }()
+	e := json.NewEncoder(again)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil || !bytes.Equal(again.Bytes(), line) {
+		return fmt.Errorf("a line is not as it is written: %w", ErrDamaged)
 	}
 	return nil
 }

@@ -63,9 +63,33 @@ type Backup struct {
 	Entries []Entry
 }
 
+// takeTries bounds how often a store is read while somebody changes it.
+const takeTries = 6
+
+// takePause is the first pause in between.
+const takePause = 100 * time.Millisecond
+
 // Take reads all entries of a store. An entry that cannot be read fails the whole: a backup
-// that lacks a key shows it only when it is needed. The store's errors.
+// that lacks a key shows it only when it is needed. A store that others change meanwhile is read
+// again: half of a change may be the loss of a key. The store's errors, kms.ErrUnavailable if they
+// never rest.
 func Take(ctx context.Context, from kms.Store, about About) (*Backup, error) {
+	for try := range takeTries {
+		b, err := takeOnce(ctx, from, about)
+		if err != nil || b != nil {
+			return b, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(takePause << try): // a store may need a moment to show what it was told
+		}
+	}
+	return nil, fmt.Errorf("others change the key store all the time: %w", kms.ErrUnavailable)
+}
+
+// takeOnce is Take once; nil if the store changed meanwhile.
+func takeOnce(ctx context.Context, from kms.Store, about About) (*Backup, error) {
 	names, err := from.List(ctx, "")
 	if err != nil {
 		return nil, fmt.Errorf("list keys: %w", err)
@@ -86,9 +110,17 @@ func Take(ctx context.Context, from kms.Store, about About) (*Backup, error) {
 			b.Entries = append(b.Entries, Entry{Name: name, Value: value})
 		}
 	}
+	again, err := from.List(ctx, "")
+	if err != nil {
+		failed = append(failed, fmt.Errorf("list keys again: %w", err))
+	}
 	if err := errors.Join(failed...); err != nil {
 		b.Zero()
 		return nil, err
+	}
+	if len(b.Entries) != len(names) || !slices.Equal(names, again) {
+		b.Zero()
+		return nil, nil //nolint:nilnil // see above
 	}
 	if len(b.Entries) == 0 {
 		return nil, fmt.Errorf("the key store is empty: %w", kms.ErrKeyNotFound)
@@ -129,25 +161,41 @@ func (b *Backup) Fill(ctx context.Context, to kms.Store) error {
 type Restored struct {
 	// Written are entries that the store did not have, Present those that it had already.
 	Written, Present int
+	// Destroyed are secrets of versions that the store says are destroyed: they were not put back.
+	Destroyed int
 }
 
 // Restore puts the entries into a store. It never replaces one: if any differs, the error is
-// ErrOtherKey, names all that do, and nothing is written. Each entry that is written is read
-// back. What a crash or a full disk left undone, another call does. The store's errors.
+// ErrOtherKey, names all that do, and nothing is written. What the store says is destroyed stays
+// so. Each entry that is written is read back. What a crash or a full disk left undone, another call does. The store's errors.
 func (b *Backup) Restore(ctx context.Context, to kms.Store) (Restored, error) {
 	var done Restored
 	var missing []Entry
 	var differ []error
+	destroyed := make(map[string][]string) // by key
 	for _, e := range b.Entries {
 		there, err := has(ctx, to, e)
 		switch {
 		case errors.Is(err, ErrOtherKey):
 			differ = append(differ, err)
+			continue
 		case err != nil:
 			return done, fmt.Errorf("%w; nothing was written", err)
 		case there:
 			done.Present++
-		default:
+			continue
+		}
+		key, _ := kms.KeyOfEntry(e.Name)
+		gone, known := destroyed[key]
+		if !known {
+			if gone, err = kms.DestroyedEntries(ctx, to, key); err != nil {
+				return done, fmt.Errorf("which versions of key %q are destroyed: %w; nothing was written", key, err)
+			}
+			destroyed[key] = gone
+		}
+		if slices.Contains(gone, e.Name) {
+			done.Destroyed++
+		} else {
 			missing = append(missing, e)
 		}
 	}

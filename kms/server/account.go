@@ -55,15 +55,20 @@ func (s *Server) account(r *request, code int, elapsed time.Duration, err error)
 
 // event says what is known of a request.
 func (r *request) event(kind audit.Kind) *audit.Event {
-	e := &audit.Event{Kind: kind, Operation: "kes:unknown", AccessKey: r.caller.String(), Identity: "kes", Source: r.policy, Address: r.ip, Took: -1}
-	if r.route != nil {
-		e.Operation = "kes:" + strings.Trim(strings.TrimPrefix(r.route.path, "/v1/"), "/")
-		if strings.HasPrefix(r.route.path, "/v1/key/") {
-			e.KMSKey = r.name
-		}
+	e := &audit.Event{Kind: kind, Operation: r.operation(), AccessKey: r.caller.String(), Identity: "kes", Source: r.policy, Address: r.ip, Took: -1}
+	if r.route != nil && strings.HasPrefix(r.route.path, "/v1/key/") {
+		e.KMSKey = r.name
 	}
 	if sum := hashContext(r.encContext); sum != "" {
 		e.Object = "context_sha256:" + sum
 	}
 	return e
+}
+
+// operation is what the request asks for, as the audit log and traces call it.
+func (r *request) operation() string {
+	if r.route == nil {
+		return "kes:unknown"
+	}
+	return "kes:" + strings.Trim(strings.TrimPrefix(r.route.path, "/v1/"), "/")
 }

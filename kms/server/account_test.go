@@ -29,6 +29,11 @@ func (a *accounts) Record(_ context.Context, e *audit.Event) error {
 	return nil
 }
 
+func (a *accounts) Start(e *audit.Event) func() error {
+	err := a.Record(context.Background(), e)
+	return func() error { return err }
+}
+
 func (a *accounts) Note(e *audit.Event) { _ = a.Record(context.Background(), e) }
 func (a *accounts) Required() bool      { return true }
 

@@ -32,21 +32,56 @@ import (
 // faulty is a key service over memory that fails on demand.
 type faulty struct {
 	kms.Service
-	mu    sync.Mutex
-	err   error
-	delay time.Duration
-	panic bool
+	mu      sync.Mutex
+	err     error
+	delay   time.Duration
+	hold    chan struct{}
+	holding int
+	panic   bool
 }
 
 func (f *faulty) fail(err error) { f.mu.Lock(); f.err = err; f.mu.Unlock() }
 
 func (f *faulty) slow(d time.Duration) { f.mu.Lock(); f.delay = d; f.mu.Unlock() }
 
+// holds has all calls wait until the function that it returns is called.
+func (f *faulty) holds() (release func()) {
+	hold := make(chan struct{})
+	f.mu.Lock()
+	f.hold = hold
+	f.mu.Unlock()
+	return func() {
+		f.mu.Lock()
+		f.hold = nil
+		f.mu.Unlock()
+		close(hold)
+	}
+}
+
+// held waits until so many calls were held.
+func (f *faulty) held(t *testing.T, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		f.mu.Lock()
+		holding := f.holding
+		f.mu.Unlock()
+		if holding >= n {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d calls are held, not %d", holding, n)
+		}
+	}
+}
+
 func (f *faulty) panics(yes bool) { f.mu.Lock(); f.panic = yes; f.mu.Unlock() }
 
 func (f *faulty) before(ctx context.Context) error {
 	f.mu.Lock()
-	err, delay, p := f.err, f.delay, f.panic
+	err, delay, hold, p := f.err, f.delay, f.hold, f.panic
+	if hold != nil {
+		f.holding++
+	}
 	f.mu.Unlock()
 	if p {
 		panic("a bug")
@@ -56,6 +91,13 @@ func (f *faulty) before(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(delay):
+		}
+	}
+	if hold != nil {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-hold:
 		}
 	}
 	return err

@@ -111,10 +111,13 @@ func TestShutdownEndsStreamsAndLetsRequestsFinish(t *testing.T) {
 	if _, err := lines.ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
-	k.service.slow(300 * time.Millisecond)
+	admin := k.asKey(k.admin)
+	k.do(admin, "GET", "/v1/key/describe/k", "") // its connection is there
+	release := k.service.holds()
 	slow := make(chan answer, 1)
-	go func() { a, _ := k.try(k.asKey(k.admin), "GET", "/v1/key/describe/k", ""); slow <- a }()
-	time.Sleep(100 * time.Millisecond)
+	go func() { a, _ := k.try(admin, "GET", "/v1/key/describe/k", ""); slow <- a }()
+	k.service.held(t, 1)
+	time.AfterFunc(200*time.Millisecond, release)
 	begin := time.Now()
 	if err := k.stop(); err != nil {
 		t.Fatal(err)

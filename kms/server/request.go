@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/kms/identity"
+	"github.com/bucketseal/bucketseal/operator/trace"
 )
 
 // How much longer than a request's timeout the rest of its body may take to
@@ -51,6 +52,8 @@ type request struct {
 	leaveLarge func()
 	// encContext is the encryption context, whose hash goes to the audit log.
 	encContext []byte
+	// span is nil where the request is not traced.
+	span *trace.Span
 }
 
 // recorder knows what was answered.
@@ -88,6 +91,9 @@ func (s *Server) ServeHTTP(writer http.ResponseWriter, hr *http.Request) {
 	w := &recorder{ResponseWriter: writer}
 	r := &request{Request: hr, state: s.state.Load(), ip: remoteIP(hr.RemoteAddr)}
 	refuseSoon(w)
+	if doubtful(hr) {
+		w.Header().Set("Connection", "close")
+	}
 	err := s.guarded(w, r)
 
 	code := http.StatusOK
@@ -110,6 +116,7 @@ func (s *Server) ServeHTTP(writer http.ResponseWriter, hr *http.Request) {
 	s.logFailure(r, code, err)
 	s.audit(r, code, elapsed, err)
 	s.account(r, code, elapsed, err)
+	r.endTrace(code)
 }
 
 // guarded turns a panic into an error.
@@ -161,7 +168,9 @@ func (s *Server) dispatch(w *recorder, r *request) error {
 	if nobody != nil && found.access != open {
 		return nobody
 	}
-	if err := r.state.authorize(r); err != nil {
+	err := r.state.authorize(r)
+	s.trace(r)
+	if err != nil {
 		return err
 	}
 	if err := s.intend(r); err != nil {

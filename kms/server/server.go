@@ -15,6 +15,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/config"
+	"github.com/bucketseal/bucketseal/operator/trace"
 )
 
 const (
@@ -51,6 +52,8 @@ type Options struct {
 	ErrorLog, AuditLog io.Writer
 	// Audit gets a line for every request, beside what log.audit says; nil for none.
 	Audit Auditor
+	// Tracer begins the traces of requests; nil for none.
+	Tracer trace.Tracer
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -132,10 +135,16 @@ func (s *Server) Update(ctx context.Context, c *config.Config) error {
 		return nil
 	}
 	next.errors.Info("configuration reloaded", "file", c.Name)
-	if old := before.config; old.Address != c.Address || old.Cache != c.Cache || !reflect.DeepEqual(old.KeyStore, c.KeyStore) {
-		next.errors.Warn("changes of address, cache and keystore take effect when the server is started again", "file", c.Name)
+	if needsRestart(before.config, c) {
+		next.errors.Warn("changes of address, cache, keystore, tracing and audit files take effect when the server is started again", "file", c.Name)
 	}
 	return nil
+}
+
+// needsRestart says whether something has changed that belongs to who made the server.
+func needsRestart(old, c *config.Config) bool {
+	return old.Address != c.Address || old.Cache != c.Cache || !reflect.DeepEqual(old.KeyStore, c.KeyStore) ||
+		old.Log.AuditFile != c.Log.AuditFile || old.Log.AuditRequired != c.Log.AuditRequired || !old.Tracing.Equal(&c.Tracing)
 }
 
 // CreateKeys creates those of the keys that do not exist.

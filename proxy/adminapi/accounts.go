@@ -244,6 +244,10 @@ func (a *API) addServiceAccount(w http.ResponseWriter, r *intake.Request) error 
 	if err := a.openPayload(r, body, &asked); err != nil {
 		return err
 	}
+	r.Aims(map[string][]string{"accessKey": {asked.AccessKey}, "targetUser": {asked.TargetUser}})
+	if err := r.Restate(); err != nil {
+		return err
+	}
 	for _, name := range []string{asked.AccessKey, asked.TargetUser} {
 		// Who signs with the proxy's own access key has its rights already.
 		if a.identities.IsOwn(name) && (name == asked.AccessKey || name != r.Caller.AccessKey) {
@@ -268,6 +272,7 @@ func (a *API) addServiceAccount(w http.ResponseWriter, r *intake.Request) error 
 		}
 		return err
 	}
+	r.Aims(map[string][]string{"accessKey": {made.AccessKey}})
 	parent := asked.TargetUser
 	if parent == "" {
 		parent = r.Caller.AccessKey

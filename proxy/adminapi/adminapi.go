@@ -53,7 +53,7 @@ type Options struct {
 	// Batch are the batch jobs that the proxy runs.
 	Batch *batchjobs.Jobs
 	// Admit refuses requests while the storage cannot be used.
-	Admit func(ctx context.Context, method string) error
+	Admit func(ctx context.Context, need storage.Need) error
 	// Describe returns what a client sees of an error that is not this package's own.
 	Describe func(error) *intake.Error
 	Logger   *slog.Logger
@@ -173,12 +173,13 @@ func (a *API) Handle(w *intake.Answer, r *intake.Request) error {
 	if namesSystemBucket(r, a.o.SystemBucket) { // as everywhere, it does not exist
 		return intake.NewError(http.StatusNotFound, "NoSuchBucket", "The specified bucket does not exist")
 	}
-	if err := a.o.Admit(r.Context(), http.MethodGet); err != nil {
+	if err := a.o.Admit(r.Context(), storage.Reads); err != nil {
 		return err
 	}
 	if found.Action == route.Refuse {
 		return errRefused(found.Op, found.Why)
 	}
+	r.Target = r.Query.Encode() // as far as the table knows it: no parameter there is a secret
 	if err := a.in.Enter(r); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/intake"
@@ -41,10 +42,16 @@ func (a *API) updateGroupMembers(w http.ResponseWriter, r *intake.Request) error
 		return err
 	}
 	var asked struct {
-		Members []string `json:"members"`
+		Group    string
+		Members  []string
+		IsRemove bool
 	}
 	if err := json.Unmarshal(body, &asked); err != nil {
 		return fmt.Errorf("the members of a group: %w", errGroupMembers)
+	}
+	r.Aims(map[string][]string{"group": {asked.Group}, "members": asked.Members, "isRemove": {strconv.FormatBool(asked.IsRemove)}})
+	if err := r.Restate(); err != nil {
+		return err
 	}
 	if i := slices.IndexFunc(asked.Members, a.identities.IsOwn); i >= 0 {
 		return errManaged(asked.Members[i])
@@ -67,9 +74,14 @@ func (a *API) changePolicies(w http.ResponseWriter, r *intake.Request) error {
 		return err
 	}
 	var asked struct {
-		User string `json:"user"`
+		Policies    []string
+		User, Group string
 	}
 	if err := a.openRequest(r, body, &asked); err != nil {
+		return err
+	}
+	r.Aims(map[string][]string{"user": {asked.User}, "group": {asked.Group}, "policies": asked.Policies})
+	if err := r.Restate(); err != nil {
 		return err
 	}
 	if a.identities.IsOwn(asked.User) {

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sort"
 	"strings"
@@ -240,13 +241,28 @@ func (j *Jobs) get(ctx context.Context, id string) (*Job, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	job := new(Job)
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(job); err != nil || job.ID != id {
+	job, err := decodeJob(data)
+	if err == nil && job.ID != id {
+		err = errors.New("it is another one")
+	}
+	if err != nil {
 		return nil, "", fmt.Errorf("batch job %q: %w (%w)", id, system.ErrTampered, err)
 	}
 	return job, etag, nil
+}
+
+// decodeJob reads a job as put stores it.
+func decodeJob(data []byte) (*Job, error) {
+	job := new(Job)
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(job); err != nil {
+		return nil, err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, errors.New("something follows")
+	}
+	return job, nil
 }
 
 // put stores a job in the place of the one that has an ETag, "" for none. system.ErrConflict

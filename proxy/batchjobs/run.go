@@ -278,7 +278,7 @@ func (r *run) once(ctx context.Context, spec *Spec) (maintenance.RewrapTotal, er
 	}
 	now := time.Now()
 	o := &maintenance.Rewrap{
-		Buckets: []string{spec.Bucket}, To: to, Mode: spec.Mode, Prefix: spec.Prefix,
+		Buckets: []string{spec.Bucket}, To: to, Mode: spec.Mode, Prefix: spec.Prefix, Resume: prefix + r.job.ID,
 		Report: func(done maintenance.Rewrapped) {
 			result := "done"
 			if done.Err != nil {

@@ -11,7 +11,7 @@ import (
 
 // Audit says where the account of requests and key uses goes. Without a sink there is none.
 type Audit struct {
-	// Required says that no answer leaves before its line is durable.
+	// Required says that no answer leaves before a line about it is durable.
 	Required bool
 	File     AuditFile
 	// Stdout writes lines to the standard output too.

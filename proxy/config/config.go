@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/bucketseal/bucketseal/operator/collector"
 	"github.com/bucketseal/bucketseal/operator/yamlfile"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 )
@@ -82,7 +83,7 @@ type Config struct {
 	// Profiling serves profiles of Go's runtime there too.
 	Profiling bool
 	// Tracing says where traces are sent to.
-	Tracing Tracing
+	Tracing collector.Settings
 	// ReadinessKeyService says that the server is not ready while its key service
 	// cannot be used.
 	ReadinessKeyService bool

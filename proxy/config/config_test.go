@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bucketseal/bucketseal/operator/collector"
 	"github.com/bucketseal/bucketseal/proxy/identity"
 )
 
@@ -127,7 +128,7 @@ func TestEverySettingOfAFileIsRead(t *testing.T) {
 		},
 		Log: Log{Level: slog.LevelDebug, Format: "json"}, MetricsAddress: "127.0.0.1:9100", Profiling: true,
 		Console: Console{Address: "127.0.0.1:9091", PlainHTTP: true, Session: 20 * time.Minute},
-		Tracing: Tracing{SampleRatio: 0.25, Headers: []TracingHeader{{"X-Key", NewSecret("one=two")}}, CA: "/etc/seal/ca.pem", Service: "seal"}, Access: identity.Access{Unrestricted: true}, DataDir: "/var/lib/bucketseal", MasterKeyFile: "/etc/master.key",
+		Tracing: collector.Settings{SampleRatio: 0.25, Headers: []collector.Header{collector.NewHeader("X-Key", "one=two")}, CA: "/etc/seal/ca.pem", Service: "seal"}, Access: identity.Access{Unrestricted: true}, DataDir: "/var/lib/bucketseal", MasterKeyFile: "/etc/master.key",
 		DoctorInterval: 5 * time.Minute, holdsSecret: true,
 	}
 	if !reflect.DeepEqual(c, want) {

@@ -158,7 +158,7 @@ func (c *Config) secretAt(path string) Secret {
 	case "audit.webhook.token":
 		return c.Audit.Webhook.Token
 	case "tracing.headers":
-		return c.Tracing.headers()
+		return NewSecret(c.Tracing.Lines())
 	}
 	return Secret{}
 }

@@ -21,7 +21,8 @@ const (
 	EnvRootPasswordFile = "BUCKETSEAL_ROOT_PASSWORD_FILE"
 	EnvMasterKey        = "BUCKETSEAL_MASTER_KEY"
 	EnvCredentialSecret = "BUCKETSEAL_CREDENTIAL_SECRET"
-	envHandOver         = "BUCKETSEAL_HANDOVER_FD" // set by a server for the one after it
+	envHandOver         = "BUCKETSEAL_HANDOVER_FD" // set by a server for the one after it, as the next
+	envHandOverManaged  = "BUCKETSEAL_HANDOVER_MANAGED"
 )
 
 // Sources are where a configuration comes from.
@@ -244,7 +245,7 @@ func (c *Config) warnReadable(file string) {
 // warnUnknown warns of variables that look like settings and are none. They are
 // no error: container platforms set such names by themselves.
 func warnUnknown(c *Config, env map[string]string) {
-	known := []string{EnvFile, EnvRootUser, EnvRootUserFile, EnvRootPassword, EnvRootPasswordFile, EnvMasterKey, EnvCredentialSecret, envHandOver}
+	known := []string{EnvFile, EnvRootUser, EnvRootUserFile, EnvRootPassword, EnvRootPasswordFile, EnvMasterKey, EnvCredentialSecret, envHandOver, envHandOverManaged}
 	for _, s := range Settings() {
 		if s.Env != "" {
 			known = append(known, s.Env)

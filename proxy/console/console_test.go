@@ -122,12 +122,12 @@ func (facts) Settings() []console.Setting {
 }
 
 func (facts) Search(context.Context, trail.Query) ([]*trail.Line, bool, error) {
-	return []*trail.Line{{Kind: "request", Bucket: evil, Object: evil, AccessKey: evil, Reason: evil}}, true, nil
+	return []*trail.Line{{Kind: "request", Bucket: evil, Object: evil, Target: evil, AccessKey: evil, Reason: evil}}, true, nil
 }
 
 // browser has cookies, an address, and an origin.
 type browser struct {
-	t       *testing.T
+	t       testing.TB
 	handler http.Handler
 	proxy   *fakeProxy
 	recent  *console.Recent
@@ -138,7 +138,7 @@ type browser struct {
 	header  http.Header
 }
 
-func newBrowser(t *testing.T) *browser {
+func newBrowser(t testing.TB) *browser {
 	t.Helper()
 	b := &browser{t: t, from: "192.0.2.1:1", header: make(http.Header), log: new(bytes.Buffer), recent: console.NewRecent(nil)}
 	now := time.Now()

@@ -21,7 +21,7 @@ func (c *Console) login(v *visit) error {
 		return err
 	}
 	who := Credential{AccessKey: v.PostFormValue("access_key"), SecretKey: v.PostFormValue("secret_key")}
-	address, key := "address "+v.from.String(), "key "+who.AccessKey
+	address, key := nameOfAddress(v.from), nameOfKey(who.AccessKey)
 	if !c.failures.take(address, failuresOfAddress) || !c.failures.take(key, failuresOfKey) {
 		c.log.Warn("too many failed logins at the console", "access_key", who.AccessKey, "client", v.from.String())
 		v.Header().Set("Retry-After", strconv.Itoa(int(failuresFor.Seconds())))

@@ -90,7 +90,7 @@ func (c *Console) audit(v *visit) error {
 	q := v.URL.Query()
 	field := func(name string) string { return strings.TrimSpace(q.Get(name)) }
 	find := trail.Query{
-		Bucket: field("bucket"), Object: field("object"), AccessKey: field("access_key"), KMSKey: field("kms_key"),
+		Bucket: field("bucket"), Object: field("object"), Target: field("target"), AccessKey: field("access_key"), KMSKey: field("kms_key"),
 		Request: field("request"), Operation: field("op"), Outcome: field("outcome"), Limit: maxLines,
 	}
 	data := map[string]any{

@@ -17,6 +17,8 @@ type Log interface {
 	audit.Recorder
 	Required() bool
 	Ready() error
+	Enter()
+	Leave()
 }
 
 // Recent stands in front of an audit log, or of none, and remembers which requests were
@@ -66,6 +68,15 @@ func (r *Recent) Record(ctx context.Context, e *audit.Event) error {
 	return r.next.Record(ctx, e)
 }
 
+// Start implements audit.Recorder.
+func (r *Recent) Start(e *audit.Event) func() error {
+	r.see(e)
+	if r.next == nil {
+		return audit.Durable
+	}
+	return r.next.Start(e)
+}
+
 // Note implements audit.Recorder.
 func (r *Recent) Note(e *audit.Event) {
 	r.see(e)
@@ -76,6 +87,20 @@ func (r *Recent) Note(e *audit.Event) {
 
 // Required says whether the log is.
 func (r *Recent) Required() bool { return r.next != nil && r.next.Required() }
+
+// Enter is the log's.
+func (r *Recent) Enter() {
+	if r.next != nil {
+		r.next.Enter()
+	}
+}
+
+// Leave is the log's.
+func (r *Recent) Leave() {
+	if r.next != nil {
+		r.next.Leave()
+	}
+}
 
 // Ready says why the log could not be written.
 func (r *Recent) Ready() error {

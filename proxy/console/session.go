@@ -183,6 +183,21 @@ func newLimiter(now func() time.Time) *limiter {
 	return &limiter{now: now, all: make(map[string]*failed)}
 }
 
+// nameOfAddress is what the limiter counts as one address: of IPv6, a /64, which is what one client
+// is given.
+func nameOfAddress(from netip.Addr) string {
+	if p, err := from.Prefix(64); err == nil && from.Is6() {
+		from = p.Addr()
+	}
+	return "address " + from.String()
+}
+
+// nameOfKey names an access key of any length.
+func nameOfKey(accessKey string) string {
+	sum := sha256.Sum256([]byte(accessKey))
+	return "key " + string(sum[:])
+}
+
 // take counts a login as a failed one before it is tried, so that many at once are not
 // more than allowed. It returns false if there were too many.
 func (l *limiter) take(name string, most int) bool {

@@ -113,7 +113,7 @@ func (w *patientWriter) writeTogether(c *limitedConn, p []byte) (n int, err erro
 		}
 	}()
 	if n, err = w.ResponseWriter.Write(p); err == nil {
-		err = w.control.Flush()
+		err = w.limits.control.Flush()
 	}
 	return n, err
 }

@@ -15,13 +15,16 @@ func Hurry(w http.ResponseWriter, r *http.Request, limit time.Duration) (done fu
 		return func() {}
 	}
 	body := &hurriedBody{ReadCloser: r.Body}
-	control := http.NewResponseController(w)
+	served := &deadlines{control: http.NewResponseController(w)}
 	timer := time.AfterFunc(limit, func() {
 		body.late.Store(true)
-		_ = control.SetReadDeadline(time.Unix(1, 0)) // a connection that is gone needs no deadline
+		served.read(time.Unix(1, 0))
 	})
 	r.Body = body
-	return func() { timer.Stop() }
+	return func() {
+		timer.Stop()
+		served.end()
+	}
 }
 
 // hurriedBody tells a time that is over from a connection that broke.

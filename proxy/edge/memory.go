@@ -175,9 +175,18 @@ func limitedOf(c net.Conn) *limitedConn {
 
 // Handler serves requests by next while there is memory for their headers, and
 // answers 503 to the others: what a connection may always have is its allowance,
-// so that only those who keep more are refused. It needs ConnContext.
+// so that only those who keep more are refused. That needs ConnContext. The connection ends
+// after a request whose end is in doubt; one of several lengths is answered with 400.
 func Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if doubtful(r) {
+			w.Header().Set("Connection", "close")
+		}
+		if severalLengths(r) {
+			w.Header().Set("Content-Length", "0")
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
 		c, _ := r.Context().Value(connKey{}).(*limitedConn)
 		if c == nil {
 			next.ServeHTTP(w, r)

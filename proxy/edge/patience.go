@@ -37,15 +37,44 @@ func (p Patience) Apply(w http.ResponseWriter, r *http.Request) (http.ResponseWr
 	if p.Stall <= 0 {
 		return w, r, func() {}
 	}
-	out := &patientWriter{ResponseWriter: w, stall: p.Stall, control: http.NewResponseController(w), request: r}
+	out := &patientWriter{ResponseWriter: w, stall: p.Stall, limits: deadlines{control: http.NewResponseController(w)}, request: r}
 	if r.Body != nil && r.Body != http.NoBody {
-		out.body = &patientBody{body: r.Body, stall: p.Stall, left: p.Stall, control: out.control}
+		out.body = &patientBody{body: r.Body, stall: p.Stall, left: p.Stall, limits: &out.limits}
 		// A copy: net/http looks at the body of its own request.
 		copied := *r
 		copied.Body = out.body
 		r = &copied
 	}
 	return out, r, out.finish
+}
+
+// deadlines are those of a request's connection while it is served. net/http's writers must not
+// be touched once their handler has returned: the one of HTTP/2 ends the process then, and the
+// one of HTTP/1 would cut the next request. Timers and readers of a body may come later than that.
+type deadlines struct {
+	control *http.ResponseController
+	mu      sync.Mutex
+	over    bool
+}
+
+// read sets when reads end, write when writes do; a connection that is gone needs neither.
+func (d *deadlines) read(at time.Time) { d.set(d.control.SetReadDeadline, at) }
+
+func (d *deadlines) write(at time.Time) { d.set(d.control.SetWriteDeadline, at) }
+
+func (d *deadlines) set(to func(time.Time) error, at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.over {
+		_ = to(at)
+	}
+}
+
+// end says that the request is served.
+func (d *deadlines) end() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.over = true
 }
 
 // watchdog ends a connection's read or write that takes too long.
@@ -55,22 +84,22 @@ type watchdog struct {
 }
 
 // watch starts to wait. end says what to do when the time is over.
-func (d *watchdog) watch(limit time.Duration, end func(time.Time) error) {
+func (d *watchdog) watch(limit time.Duration, end func(time.Time)) {
 	if d.timer != nil {
 		d.timer.Reset(limit)
 		return
 	}
 	d.timer = time.AfterFunc(limit, func() {
 		d.fired.Store(true)
-		_ = end(time.Unix(1, 0)) // a connection that is gone needs no deadline
+		end(time.Unix(1, 0))
 	})
 }
 
 // patientBody is a request's body whose client must not stall.
 type patientBody struct {
-	body    io.ReadCloser
-	stall   time.Duration
-	control *http.ResponseController
+	body   io.ReadCloser
+	stall  time.Duration
+	limits *deadlines
 
 	mu    sync.Mutex // upstream may still read while an early answer is given
 	dog   watchdog
@@ -87,7 +116,7 @@ func (b *patientBody) Read(p []byte) (int, error) {
 	defer b.mu.Unlock()
 	b.begun.Store(true)
 	began := time.Now()
-	b.dog.watch(b.left, b.control.SetReadDeadline)
+	b.dog.watch(b.left, b.limits.read)
 	n, err := b.body.Read(p)
 	b.dog.timer.Stop()
 	b.left = max(b.left-time.Since(began), time.Millisecond)
@@ -108,7 +137,7 @@ func (b *patientBody) Close() error { return b.body.Close() }
 
 // discard reads a little of what nobody wanted.
 func (b *patientBody) discard() {
-	enough := time.AfterFunc(min(linger, b.stall), func() { _ = b.control.SetReadDeadline(time.Unix(1, 0)) })
+	enough := time.AfterFunc(min(linger, b.stall), func() { b.limits.read(time.Unix(1, 0)) })
 	defer enough.Stop()
 	_, _ = io.CopyN(io.Discard, b, lingerBytes)
 }
@@ -117,7 +146,7 @@ func (b *patientBody) discard() {
 type patientWriter struct {
 	http.ResponseWriter
 	stall   time.Duration
-	control *http.ResponseController
+	limits  deadlines
 	request *http.Request
 	body    *patientBody // nil if there is none
 	dog     watchdog
@@ -147,9 +176,7 @@ func (w *patientWriter) settleBody() {
 	if !w.body.ended.Load() && !waits && w.request.ContentLength-w.body.read.Load() <= lingerBytes {
 		w.body.discard()
 	}
-	// RFC 9112, 6.1: a length beside the coding, which net/http has dropped already,
-	// may be an attempt to smuggle a second request.
-	if !w.body.ended.Load() || len(w.request.TransferEncoding) > 0 {
+	if !w.body.ended.Load() {
 		w.Header().Set("Connection", "close")
 	}
 }
@@ -159,7 +186,7 @@ func (w *patientWriter) Write(p []byte) (int, error) {
 	if !w.began {
 		w.WriteHeader(http.StatusOK)
 	}
-	w.dog.watch(w.stall, w.control.SetWriteDeadline)
+	w.dog.watch(w.stall, w.limits.write)
 	n, err := w.write(p)
 	w.dog.timer.Stop()
 	return n, w.stalled(err)
@@ -181,8 +208,8 @@ func (w *patientWriter) FlushError() error {
 	if !w.began {
 		w.WriteHeader(http.StatusOK)
 	}
-	w.dog.watch(w.stall, w.control.SetWriteDeadline)
-	err := w.control.Flush()
+	w.dog.watch(w.stall, w.limits.write)
+	err := w.limits.control.Flush()
 	w.dog.timer.Stop()
 	return w.stalled(err)
 }
@@ -201,8 +228,9 @@ func (w *patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // is buffered and reads what is left of a body. It ends both deadlines itself.
 func (w *patientWriter) finish() {
 	now := time.Now()
-	_ = w.control.SetWriteDeadline(now.Add(w.stall))
+	w.limits.write(now.Add(w.stall))
 	if w.body != nil && !w.body.ended.Load() && w.request.ProtoMajor == 1 {
-		_ = w.control.SetReadDeadline(now.Add(min(linger, w.stall)))
+		w.limits.read(now.Add(min(linger, w.stall)))
 	}
+	w.limits.end()
 }

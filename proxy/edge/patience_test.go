@@ -239,27 +239,6 @@ func TestARefusalDoesNotWaitForTheBody(t *testing.T) {
 	}
 }
 
-// A second request that hides behind two lengths is never answered.
-func TestTwoLengthsEndTheConnection(t *testing.T) {
-	t.Parallel()
-	s, seen := patientServer(t, time.Second, false)
-	for _, method := range []string{"POST", "PUT"} { // read, and refused unread
-		conn := raw(t, s, method+" / HTTP/1.1\r\nHost: x\r\nContent-Length: 60\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"+
-			"PUT /smuggled HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
-		if o := <-seen; o.err != nil {
-			t.Errorf("%+v", o)
-		}
-		_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
-		all, err := io.ReadAll(conn)
-		if err != nil && !errors.Is(err, net.ErrClosed) && !strings.Contains(err.Error(), "reset") {
-			t.Error(err)
-		}
-		if n := strings.Count(string(all), "HTTP/1.1 "); n != 1 {
-			t.Errorf("%s: %d answers: %s", method, n, all)
-		}
-	}
-}
-
 func TestALimitedConnectionStillLingers(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

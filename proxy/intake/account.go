@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,11 +25,14 @@ type Auditor interface {
 	// not be.
 	Required() bool
 	Ready() error
+	// Enter and Leave are called when a request comes and when its last line is written.
+	Enter()
+	Leave()
 }
 
-// heldAnswer is how much of an answer is held back until the line about it is durable, if
-// the log is required. Answers that are no longer have one line, others one at their
-// beginning and one at their end.
+// heldAnswer is how much of an answer is held back until the lines about it are durable, if
+// the log is required. What reads waits for the line that it was let in, which becomes durable
+// while MinIO answers, and the rest for the line of its end.
 const heldAnswer = 32 << 10
 
 // account is the account that is given of one request.
@@ -38,6 +43,10 @@ type account struct {
 	required bool
 	read     atomic.Int64
 	intended bool
+	// durable waits for the line that says that a read was let in; nil if there is none.
+	durable func() error
+	// owed are the lines about objects besides the request's own, which its answer waits for.
+	owed []func() error
 
 	// mu is held while the answer is written: while a client is kept waiting, two do.
 	mu      sync.Mutex
@@ -59,6 +68,7 @@ func (in *Intake) open(r *Request, w http.ResponseWriter) (*account, http.Respon
 	a := &account{in: in, r: r, w: w, required: in.o.Audit.Required()}
 	a.trace.RequestID = r.ID
 	r.account = a
+	in.o.Audit.Enter()
 	r.Request = r.WithContext(audit.WithTrace(r.Context(), &a.trace))
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = &countedBody{r.Body, &a.read}
@@ -81,7 +91,7 @@ func (b *countedBody) Read(p []byte) (int, error) {
 
 // intend is called when it is known who asks for what, and before it is done. Of a required
 // log it returns when the line about a request that changes something is durable, or
-// ErrUnaudited.
+// ErrUnaudited. The line about a request that reads is on its way then.
 func (r *Request) intend() error {
 	a := r.account
 	if a == nil || a.intended {
@@ -96,11 +106,114 @@ func (r *Request) intend() error {
 		return ErrUnaudited
 	}
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		e := a.event(audit.Begin)
+		e.Outcome = audit.Allowed
+		a.durable = a.in.o.Audit.Start(e)
 		return nil
 	}
 	e := a.event(audit.Intent)
 	e.Outcome = audit.Allowed
 	return a.record(e)
+}
+
+// Touched is an object that a request is about, and that its own line does not name.
+type Touched struct {
+	// Bucket is "" for the request's.
+	Bucket, Key, Version string
+	// Code is the error of this object, "" for none. Refused says that the caller may not do
+	// what it asked for.
+	Code    string
+	Refused bool
+}
+
+// Audited says whether an account is given of the request.
+func (r *Request) Audited() bool { return r.account != nil }
+
+// Restate is called when the body of a request has told its Key or its Target, which its address
+// does not. Of a required log it returns when a line with them is durable, or ErrUnaudited.
+func (r *Request) Restate() error {
+	a := r.account
+	if a == nil {
+		return nil
+	}
+	a.trace.About(r.Caller.AccessKey, r.Bucket, r.Key)
+	if !a.required {
+		return nil
+	}
+	e := a.event(audit.Intent)
+	e.Outcome = audit.Allowed
+	return a.record(e)
+}
+
+// Aims adds to the Target what the body names: names and their values, of which empty ones are
+// left out.
+func (r *Request) Aims(names map[string][]string) {
+	target, err := url.ParseQuery(r.Target)
+	if err != nil {
+		target = make(url.Values)
+	}
+	for name, values := range names {
+		if values = slices.DeleteFunc(slices.Clone(values), func(v string) bool { return v == "" }); len(values) > 0 {
+			target[name] = values
+		}
+	}
+	r.Target = target.Encode()
+}
+
+// Touches says which objects a request is about besides its own, before anything is done. Of a
+// required log it returns when lines about them are durable, or ErrUnaudited.
+func (r *Request) Touches(objects []Touched) error {
+	a := r.account
+	if a == nil || !a.required || len(objects) == 0 {
+		return nil
+	}
+	lines := make([]func() error, len(objects))
+	for i := range objects {
+		lines[i] = a.in.o.Audit.Start(a.touched(audit.Intent, &objects[i], audit.Allowed))
+	}
+	return durable(lines)
+}
+
+// durable waits for lines. ErrUnaudited.
+func durable(lines []func() error) error {
+	for _, wait := range lines {
+		if wait() != nil {
+			return ErrUnaudited
+		}
+	}
+	return nil
+}
+
+// HasTouched says what became of those objects. Of a required log the answer waits for the lines.
+func (r *Request) HasTouched(objects []Touched) {
+	a := r.account
+	if a == nil {
+		return
+	}
+	for i := range objects {
+		o := &objects[i]
+		outcome := audit.OK
+		switch {
+		case o.Refused:
+			outcome = audit.Refused
+		case o.Code != "":
+			outcome = audit.Failed
+		}
+		e := a.touched(audit.Object, o, outcome)
+		e.Code = o.Code
+		a.owed = append(a.owed, a.in.o.Audit.Start(e))
+	}
+}
+
+// touched is an event about an object besides the request's own.
+func (a *account) touched(kind audit.Kind, o *Touched, outcome string) *audit.Event {
+	e := a.event(kind)
+	if o.Bucket != "" {
+		e.Bucket = o.Bucket
+	}
+	e.Object, e.Version, e.Outcome = o.Key, o.Version, outcome
+	e.BytesIn, e.SSE, e.KMSKey, e.KMSVersion = 0, "", "", 0 // of the request
+	return e
 }
 
 // record writes an event down. ErrUnaudited.
@@ -167,14 +280,42 @@ func (a *account) FlushError() error {
 	return http.NewResponseController(a.w).Flush()
 }
 
-// begin lets the answer go, once the line that says so is durable. ErrUnaudited.
+// begin lets the answer go, once a line says that it may have been given. ErrUnaudited.
 func (a *account) begin() error {
-	e := a.event(audit.Begin)
-	e.Status, e.Outcome = a.status, audit.Allowed
-	if a.failed = a.record(e); a.failed != nil {
+	if a.durable != nil {
+		a.failed = a.await()
+	} else {
+		e := a.event(audit.Begin)
+		e.Status, e.Outcome = a.status, audit.Allowed
+		a.failed = a.record(e)
+	}
+	if a.failed != nil {
 		return a.failed
 	}
 	return a.send()
+}
+
+// await waits for the line that says that a read was let in. ErrUnaudited.
+func (a *account) await() error {
+	if a.durable() != nil {
+		return ErrUnaudited
+	}
+	return nil
+}
+
+// end writes down how the request ended. ErrUnaudited: its answer may not leave.
+func (a *account) end(e *audit.Event) error {
+	if a.durable == nil {
+		if err := a.record(e); err != nil {
+			return err
+		}
+		return durable(a.owed)
+	}
+	a.in.o.Audit.Note(e)
+	if a.sending {
+		return nil
+	}
+	return a.await()
 }
 
 // send sends what is held back.
@@ -225,7 +366,7 @@ func (a *account) close(cut bool, err error, answer *Error) error {
 			e.Damage = string(failure)
 		}
 	}
-	switch failed := a.record(e); {
+	switch failed := a.end(e); {
 	case failed != nil && !a.sending:
 		return failed
 	case a.required && !a.sending && !cut:
@@ -267,6 +408,7 @@ func (a *account) event(kind audit.Kind) *audit.Event {
 		e.Peer = r.RemoteAddr
 	}
 	e.KMSKey, e.KMSVersion = a.trace.Key()
+	e.Target = r.Target
 	h := a.w.Header()
 	if v := h.Get("X-Amz-Version-Id"); v != "" {
 		e.Version = v
@@ -297,6 +439,7 @@ func (in *Intake) settle(a *account, r *Request, w http.ResponseWriter, h Handle
 	if a == nil {
 		return out, cut, answer, err
 	}
+	defer in.o.Audit.Leave()
 	if failed := a.close(cut, err, answer); failed != nil {
 		if err != nil && !errors.Is(err, ErrClientGone) {
 			failed = errors.Join(failed, err)

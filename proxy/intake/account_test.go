@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/bucketseal/bucketseal/audit"
 	"github.com/bucketseal/bucketseal/proxy/intake"
@@ -20,20 +21,32 @@ import (
 type auditor struct {
 	mu       sync.Mutex
 	required bool
-	fails    int // from the line of this number on; 0 is never
+	fails    int  // from the line of this number on; 0 is never
+	once     bool // only that line
 	events   []audit.Event
 	left     []int // bytes that had been written when each came
 	written  func() int
 }
 
+func (*auditor) Enter() {}
+func (*auditor) Leave() {}
+
 func (a *auditor) Record(_ context.Context, e *audit.Event) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.fails > 0 && len(a.events)+1 >= a.fails {
+		if a.once {
+			a.fails = 0
+		}
 		return audit.ErrUnavailable
 	}
 	a.events, a.left = append(a.events, *e), append(a.left, a.written())
 	return nil
+}
+
+func (a *auditor) Start(e *audit.Event) func() error {
+	err := a.Record(context.Background(), e)
+	return func() error { return err }
 }
 
 func (a *auditor) Note(e *audit.Event) { _ = a.Record(context.Background(), e) }
@@ -44,6 +57,7 @@ func (a *auditor) Ready() error        { return nil }
 type writing struct {
 	in     *intake.Intake
 	pieces []string
+	about  []intake.Touched
 	err    error
 	done   bool // it did what was asked
 }
@@ -52,7 +66,11 @@ func (h *writing) Handle(w *intake.Answer, r *intake.Request) error {
 	if err := h.in.Enter(r); err != nil {
 		return err
 	}
+	if err := r.Touches(h.about); err != nil {
+		return err
+	}
 	h.done = true
+	defer r.HasTouched(h.about)
 	if r.Body != nil {
 		_, _ = io.Copy(io.Discard, r.Body)
 	}
@@ -96,6 +114,33 @@ func kindsOf(a *auditor) string {
 	return strings.Join(kinds, " ")
 }
 
+// Of a request about many objects each has its lines before anything is done, and before the
+// answer. One that is missing, with all others there, is enough to refuse.
+func TestEachObjectHasItsLines(t *testing.T) {
+	t.Parallel()
+	const all = "intent intent intent object object request"
+	for fails, want := range map[int]struct {
+		status int
+		done   bool
+	}{0: {http.StatusOK, true}, 2: {http.StatusServiceUnavailable, false}, 3: {http.StatusServiceUnavailable, false}, 4: {http.StatusServiceUnavailable, true}, 5: {http.StatusServiceUnavailable, true}} {
+		a := &auditor{required: true, fails: fails, once: true}
+		h := &writing{pieces: []string{"done"}, about: []intake.Touched{{Key: "a"}, {Bucket: "other", Key: "b", Code: "AccessDenied", Refused: true}}}
+		answer, _ := serve(t, a, http.MethodPost, h)
+		if answer.Code != want.status || h.done != want.done || (answer.Body.String() == "done") != (fails == 0) {
+			t.Errorf("line %d fails: %d %s, done %t", fails, answer.Code, answer.Body, h.done)
+		}
+		if fails > 0 {
+			continue
+		}
+		if got := kindsOf(a); got != all {
+			t.Errorf("the lines are %q", got)
+		}
+		if b := a.events[4]; b.Bucket != "other" || b.Object != "b" || b.Outcome != audit.Refused || b.Code != "AccessDenied" {
+			t.Errorf("%+v", b)
+		}
+	}
+}
+
 func TestNoByteLeavesBeforeItsLine(t *testing.T) {
 	t.Parallel()
 	large := strings.Repeat("x", 20<<10)
@@ -104,7 +149,8 @@ func TestNoByteLeavesBeforeItsLine(t *testing.T) {
 		pieces       []string
 		kinds        string
 	}{
-		{"a read", http.MethodGet, []string{"abc", "def"}, "request"},
+		{"a read", http.MethodGet, []string{"abc", "def"}, "begin request"},
+		{"a read without an answer's body", http.MethodHead, nil, "begin request"},
 		{"a change", http.MethodPut, []string{"abc"}, "intent request"},
 		{"a change without an answer's body", http.MethodDelete, nil, "intent request"},
 		{"a large read", http.MethodGet, []string{large, large, large}, "begin request"},
@@ -120,7 +166,7 @@ func TestNoByteLeavesBeforeItsLine(t *testing.T) {
 				t.Errorf("%s: %d bytes had left before line %d", tt.name, left, i)
 			}
 		}
-		if last := len(a.left) - 1; a.left[last] != 0 && !strings.Contains(tt.kinds, "begin") {
+		if last := len(a.left) - 1; a.left[last] != 0 && tt.name != "a large read" {
 			t.Errorf("%s: %d bytes had left before the last line", tt.name, a.left[last])
 		}
 		e := a.events[len(a.events)-1]
@@ -128,6 +174,61 @@ func TestNoByteLeavesBeforeItsLine(t *testing.T) {
 			t.Errorf("%s: %+v", tt.name, e)
 		}
 	}
+}
+
+// slow is an audit log whose lines are durable once it is told so.
+type slow struct {
+	auditor
+	durable chan struct{}
+}
+
+func (a *slow) Start(e *audit.Event) func() error {
+	durable := a.auditor.Start(e)
+	return func() error { <-a.durable; return durable() }
+}
+
+// MinIO is asked while the line of a read becomes durable, and the answer waits for that.
+func TestAReadIsDoneWhileItsLineBecomesDurable(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"", "abc", strings.Repeat("x", 40<<10)} {
+		a := &slow{auditor: auditor{required: true}, durable: make(chan struct{})}
+		answer := httptest.NewRecorder()
+		a.written = answer.Body.Len
+		h := &reading{writing{pieces: []string{body}}, make(chan struct{})}
+		h.in = intake.New(intake.Options{Audit: a, MaxHeader: 1 << 20, Own: s3api.Own, Logger: slog.New(slog.DiscardHandler)})
+		served := make(chan struct{})
+		go func() {
+			defer close(served)
+			h.in.Serve(answer, httptest.NewRequest(http.MethodGet, "/b/k", nil), false, h)
+		}()
+		<-h.asked
+		select {
+		case <-served:
+			t.Errorf("%d bytes: answered before the line is durable", len(body))
+		case <-time.After(20 * time.Millisecond):
+		}
+		if answer.Body.Len() > 0 {
+			t.Errorf("%d bytes: %d left before the line is durable", len(body), answer.Body.Len())
+		}
+		close(a.durable)
+		if <-served; answer.Body.String() != body || kindsOf(&a.auditor) != "begin request" {
+			t.Errorf("%d bytes: %d came, lines %s", len(body), answer.Body.Len(), kindsOf(&a.auditor))
+		}
+	}
+}
+
+// reading is a writing that says when it is let in.
+type reading struct {
+	writing
+	asked chan struct{}
+}
+
+func (h *reading) Handle(w *intake.Answer, r *intake.Request) error {
+	if err := h.in.Enter(r); err != nil {
+		return err
+	}
+	close(h.asked)
+	return h.writing.Handle(w, r)
 }
 
 func TestWhatCannotBeWrittenDownIsRefused(t *testing.T) {

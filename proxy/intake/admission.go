@@ -3,11 +3,13 @@ package intake
 import (
 	"errors"
 	"log/slog"
+	"net/http"
 	"sync/atomic"
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 )
 
 const (
@@ -95,4 +97,16 @@ func (b *busyLog) warn(log *slog.Logger, err error) {
 	if errors.Is(err, edge.ErrBusy) && now-last >= every && b.last.CompareAndSwap(last, now) {
 		log.Warn("requests are refused with 503 SlowDown: limits.max_requests of them run, or all that one caller or strangers may have, and as many wait")
 	}
+}
+
+// NeedOf is what a request with this method needs of the storage. frees says that it deletes
+// data, and nothing else.
+func NeedOf(method string, frees bool) storage.Need {
+	switch {
+	case method == http.MethodGet, method == http.MethodHead:
+		return storage.Reads
+	case frees:
+		return storage.Frees
+	}
+	return storage.Writes
 }

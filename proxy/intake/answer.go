@@ -78,11 +78,12 @@ func (w *Answer) BeginError(r *Request, e *Error) (done bool) {
 }
 
 // ForgetObject removes what a handler said of an object before it failed: a
-// Content-Encoding, above all, would be believed of the error's own document.
+// Content-Encoding, above all, would be believed of the error's own document. What is said of
+// the connection stays: it is to end after an error, too.
 func ForgetObject(h http.Header, status int) {
 	for name := range h {
 		switch name {
-		case "X-Amz-Request-Id", "Server", "X-Content-Type-Options", "Vary",
+		case "Connection", "X-Amz-Request-Id", "Server", "X-Content-Type-Options", "Vary",
 			"Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Access-Control-Expose-Headers":
 		case "Etag", "Last-Modified":
 			if status != http.StatusNotModified && status != http.StatusPreconditionFailed {

@@ -3,6 +3,7 @@ package intake
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -46,6 +47,22 @@ func (in *Intake) Forward(w http.ResponseWriter, r *Request, api upstream.API) e
 // Ask sends a request on whose document was read already. The answer is one of success,
 // and is to be closed, or passed back. *storage.Error for others.
 func (in *Intake) Ask(r *Request, api upstream.API, body []byte) (*upstream.Answer, error) {
+	streamed := r.Auth.Payload == sigv4.PayloadStreamingSignedTrailer || r.Auth.Payload == sigv4.PayloadStreamingUnsignedTrailer
+	return in.ask(r, api, body, streamed)
+}
+
+// AskAnew is Ask with another document than the client's, whose digests do not go with it.
+func (in *Intake) AskAnew(r *Request, api upstream.API, body []byte) (*upstream.Answer, error) {
+	anew := *r
+	anew.Request = r.WithContext(r.Context())
+	anew.Header = maps.Clone(r.Header)
+	maps.DeleteFunc(anew.Header, func(name string, _ []string) bool {
+		return name == "Content-Md5" || name == "X-Amz-Content-Sha256" || name == "X-Amz-Sdk-Checksum-Algorithm" || strings.HasPrefix(name, "X-Amz-Checksum-")
+	})
+	return in.ask(&anew, api, body, true)
+}
+
+func (in *Intake) ask(r *Request, api upstream.API, body []byte, withMD5 bool) (*upstream.Answer, error) {
 	header := make(storage.Metadata, 8)
 	for _, name := range slices.Concat(forwardedHeaders, r.Route.Headers) {
 		if v := r.Header.Values(name); len(v) > 0 {
@@ -64,8 +81,7 @@ func (in *Intake) Ask(r *Request, api upstream.API, body []byte) (*upstream.Answ
 		header["X-Amz-Content-Sha256"] = v // told, where the proxy signs another one
 	}
 	return in.o.Forwarder.Forward(r.Context(), r.Actor(), &upstream.Forward{
-		Method: r.Method, Bucket: r.Bucket, Key: r.Key, Query: r.Query, Header: header, Body: body, API: api,
-		WithMD5: r.Auth.Payload == sigv4.PayloadStreamingSignedTrailer || r.Auth.Payload == sigv4.PayloadStreamingUnsignedTrailer,
+		Method: r.Method, Bucket: r.Bucket, Key: r.Key, Query: r.Query, Header: header, Body: body, API: api, WithMD5: withMD5,
 	})
 }
 

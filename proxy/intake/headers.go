@@ -9,13 +9,15 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/storage"
 )
 
-// refusedHeaders change what a request means in ways that would reach past the
-// encryption. The value says whether only "true" does.
+// refusedHeaders change what a request means in ways that would reach past the encryption, or
+// are conditions that the storage ignores. The value says whether only "true" does.
 var refusedHeaders = map[string]bool{
 	"X-Minio-Extract":                    true,
 	"X-Amz-Meta-Snowball-Auto-Extract":   true,
 	"X-Amz-Write-Offset-Bytes":           false,
 	"X-Minio-Source-Replication-Request": false,
+	"X-Amz-If-Match-Size":                false,
+	"X-Amz-If-Match-Last-Modified-Time":  false,
 }
 
 // RefuseHeaders refuses requests whose headers ask for what is not offered, or

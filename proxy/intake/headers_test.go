@@ -19,6 +19,8 @@ func TestHeadersThatAreRefused(t *testing.T) {
 		{"X-Amz-Meta-Snowball-Auto-Extract", "true", ErrNotOffered},
 		{"X-Amz-Meta-Snowball-Auto-Extract", "false", nil},
 		{"X-Amz-Write-Offset-Bytes", "0", ErrNotOffered},
+		{"X-Amz-If-Match-Size", "5", ErrNotOffered},
+		{"X-Amz-If-Match-Last-Modified-Time", "Fri, 27 Nov 2026 00:00:00 GMT", ErrNotOffered},
 		{"X-Minio-Source-Replication-Request", "false", ErrNotOffered},
 		{"X-Amz-Meta-Bucketseal", "x", ErrReservedMetadata},
 		{"x-amz-meta-bucketSEAL", "x", ErrReservedMetadata},

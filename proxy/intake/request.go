@@ -32,6 +32,8 @@ type Request struct {
 	VirtualHost bool
 	// Query is the query without the signature, as far as the route accepts it.
 	Query url.Values
+	// Target is what an administrator's request is about, for the audit log: a query.
+	Target string
 	// Auth is how the request is signed, Caller who signed it.
 	Auth   *sigv4.Request
 	Caller Caller

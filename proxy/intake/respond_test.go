@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"testing"
 )
@@ -18,5 +19,15 @@ func TestAnAnswerBeginsOnce(t *testing.T) {
 	w.WriteHeader(500)
 	if !w.started || w.Status() != 200 || rec.Code != 200 {
 		t.Errorf("status %d, %d", w.Status(), rec.Code)
+	}
+}
+
+// A server that ends, and a request whose end is in doubt, end the connection after an error, too.
+func TestErrorsKeepWhatIsSaidOfTheConnection(t *testing.T) {
+	t.Parallel()
+	h := http.Header{"Connection": {"close"}, "Content-Encoding": {"gzip"}}
+	ForgetObject(h, http.StatusNotFound)
+	if h.Get("Connection") != "close" || len(h) != 1 {
+		t.Errorf("left is %v", h)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,6 +27,8 @@ type Place struct {
 // Version is one version of an object, or a delete marker.
 type Version struct {
 	Name sse.Name
+	// Raw is the key as the storage lists it, and takes it as a Place.
+	Raw string
 	// ID is the version id, "null" in a bucket without versions.
 	ID string
 	// Marker says that it is a delete marker, of which only ID, Latest and Modified say
@@ -55,8 +58,20 @@ const Customer = "SSE-C"
 // keys, versions of a key from the newest. next is the place behind the page. It ends with
 // the first error, page's or the storage's. ErrRights.
 func Walk(ctx context.Context, at storage.Backend, bucket string, from Place, page func(versions []Version, next Place) error) error {
-	for {
-		listed, err := list(ctx, at, bucket, from)
+	return WalkBy(ctx, at, bucket, from, 0, page)
+}
+
+// fullPage is how many versions a page has at most.
+const fullPage = 1000
+
+// WalkBy is Walk with a first page of so many versions, 0 for as many as there can be. Each page
+// is twice as long as the one before.
+func WalkBy(ctx context.Context, at storage.Backend, bucket string, from Place, size int, page func(versions []Version, next Place) error) error {
+	for ; ; size = 2 * size {
+		if size >= fullPage {
+			size = 0
+		}
+		listed, err := list(ctx, at, bucket, from, size)
 		if err != nil {
 			return fmt.Errorf("list bucket %q: %w", bucket, err)
 		}
@@ -81,8 +96,11 @@ func Walk(ctx context.Context, at storage.Backend, bucket string, from Place, pa
 var ErrRights = errors.New("the credential lacks s3:GetObject for what it lists")
 
 // list asks for one page, with metadata if the storage can write them.
-func list(ctx context.Context, at storage.Backend, bucket string, from Place) (*storage.Page, error) {
+func list(ctx context.Context, at storage.Backend, bucket string, from Place, size int) (*storage.Page, error) {
 	ask := storage.List{Bucket: bucket, Versions: true, Metadata: true, Parameters: map[string]string{}}
+	if size > 0 {
+		ask.Parameters["max-keys"] = strconv.Itoa(size)
+	}
 	if from.Key != "" {
 		ask.Parameters["key-marker"] = from.Key
 		if from.Version != "" {
@@ -116,7 +134,7 @@ func read(ctx context.Context, at storage.Backend, bucket string, page *storage.
 			return nil, fmt.Errorf("age of %q: %w", e.Key, storage.ErrListing)
 		}
 		*v = Version{
-			Name: objectname.Listed(bucket, key), ID: e.VersionID, Marker: e.DeleteMarker, Latest: e.IsLatest == "true",
+			Name: objectname.Listed(bucket, key), Raw: key, ID: e.VersionID, Marker: e.DeleteMarker, Latest: e.IsLatest == "true",
 			ETag: `"` + strings.Trim(e.ETag, `"`) + `"`, Size: e.Size, Modified: modified,
 		}
 		if v.ID == "" {

@@ -55,6 +55,9 @@ type Options struct {
 	// of them count; nil for none.
 	Wraps   Wraps
 	Rekeyed Rekeyed
+	// Wanted is told of an object that was asked for and that nothing but a retired version of a
+	// KMS key opens; nil for nobody.
+	Wanted func(kmsKey string, version uint32)
 	// Late is told before a write is acknowledged that lies under a version of a KMS key that
 	// is not the newest any more; nil for nobody. Its error fails the write.
 	Late func(ctx context.Context, kmsKey string, version uint32) error
@@ -118,6 +121,14 @@ func (k *WriteKey) Confirm(ctx context.Context) error {
 		return nil
 	}
 	return k.issued.confirm(ctx)
+}
+
+// Doubt is called instead after a write that failed and may have been carried out all the same:
+// Options.Late is told of it as by Confirm. A nil key has nothing to tell.
+func (k *WriteKey) Doubt(ctx context.Context) {
+	if k != nil {
+		k.issued.doubt(ctx)
+	}
 }
 
 // Make gets the keys for writing name as asked, for a caller who may. ErrAccess, kms

@@ -23,6 +23,9 @@ type Resealed struct {
 // more. Errors are those of WriteKey.Confirm.
 func (r *Resealed) Confirm(ctx context.Context) error { return r.issued.confirm(ctx) }
 
+// Doubt is called instead where storing the wrap failed, and it may lie there all the same.
+func (r *Resealed) Doubt(ctx context.Context) { r.issued.doubt(ctx) }
+
 // Target is what a re-wrap seals an object's key under.
 type Target struct {
 	// Mode is SSE-S3 or SSE-KMS; 0 is that in which the key is sealed now.

@@ -83,6 +83,17 @@ type issuedDEK struct {
 	late func(ctx context.Context, kmsKey string, version uint32) error
 }
 
+// doubtFor bounds what is done about a write of which nobody knows whether it was done.
+const doubtFor = 5 * time.Second
+
+// doubt is confirm for a write that failed and may have been done: nobody is told, and whoever
+// waits for the write does not end it.
+func (d *issuedDEK) doubt(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), doubtFor)
+	defer cancel()
+	_ = d.confirm(ctx)
+}
+
 // confirm is asked before a write is acknowledged. Errors are those of verify.
 func (d *issuedDEK) confirm(ctx context.Context) error {
 	if d == nil || withinLease(d.asked, time.Now()) {

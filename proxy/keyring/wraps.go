@@ -93,33 +93,45 @@ func gone(err error) bool {
 		errors.Is(err, ErrOtherS3Key)
 }
 
-// openSealed opens an object's key. Where a wrap counts, that opens it and nothing else. Else
-// a wrap that is known does, or the record, or, if the record's KMS key is gone, the wrap that
-// was fetched or is there now. So an object that was never re-keyed costs no look-up.
+// openSealed opens an object's key, for a caller who may. Options.Wanted is told if that takes a
+// version of a KMS key that is retired.
 func (k *Ring) openSealed(ctx context.Context, s *Sealing, fetched *Fetched) (sse.ObjectKey, *sse.Private, error) {
+	key, private, w, err := k.openAny(ctx, s, fetched)
+	if of := (*kms.VersionError)(nil); k.o.Wanted != nil && errors.Is(err, kms.ErrVersionRetired) && errors.As(err, &of) {
+		kmsKey, _ := Under(s.record, w)
+		k.o.Wanted(kmsKey, of.Version)
+	}
+	return key, private, err
+}
+
+// openAny opens an object's key. Where a wrap counts, that opens it and nothing else. Else a wrap
+// that is known does, or the record, or, if the record's KMS key is gone, the wrap that was fetched
+// or is there now. So an object that was never re-keyed costs no look-up. w is what was tried last.
+func (k *Ring) openAny(ctx context.Context, s *Sealing, fetched *Fetched) (key sse.ObjectKey, private *sse.Private, w *sse.Wrap, err error) {
 	if s.rekeyed {
-		return k.openAs(ctx, s, s.wrap)
+		key, private, err = k.openAs(ctx, s, s.wrap)
+		return key, private, s.wrap, err
 	}
 	if w := k.o.Wraps.Known(s.name, s.record); w != nil {
 		if key, private, err := k.openAs(ctx, s, w); err == nil {
-			return key, private, nil
+			return key, private, w, nil
 		}
 	}
-	key, private, err := k.openAs(ctx, s, nil)
+	key, private, err = k.openAs(ctx, s, nil)
 	if err == nil || !gone(err) {
-		return key, private, err
+		return key, private, nil, err
 	}
 	w, all := fetched.of(s.name, s.record)
 	if !all {
 		var failed error
 		if w, failed = k.o.Wraps.Find(ctx, s.name, s.record); failed != nil {
-			return key, private, fmt.Errorf("%w (%w)", failed, err)
+			return key, private, nil, fmt.Errorf("%w (%w)", failed, err)
 		}
 	}
-	if w == nil {
-		return key, private, err
+	if w != nil {
+		key, private, err = k.openAs(ctx, s, w)
 	}
-	return k.openAs(ctx, s, w)
+	return key, private, w, err
 }
 
 // openAs opens an object's key as a wrap seals it, or as the record does if w is nil.

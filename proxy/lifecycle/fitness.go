@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
@@ -54,19 +54,22 @@ func NewFitness(client *upstream.Client, service *upstream.Service, bucket func(
 	return &Fitness{client: client, service: service, bucket: bucket, log: log}
 }
 
-// Admit says whether a request with this method may go on. upstream.ErrUnfit for
-// every one, if the storage was found to be unfit; system.ErrNotReady for a write, if it
-// was never checked.
-func (f *Fitness) Admit(ctx context.Context, method string) error {
+// Admit says whether a request with this need may go on. upstream.ErrUnfit for every one, if the
+// storage was found to be unfit; system.ErrNotReady for all but reads, if it was never checked.
+// Where a check fails because the storage is full, what frees room goes on, or nobody could make any.
+func (f *Fitness) Admit(ctx context.Context, need storage.Need) error {
 	if unfit := f.unfit.Load(); unfit != nil {
 		return *unfit
 	}
-	if method == http.MethodGet || method == http.MethodHead || f.checked.Load() == f.client.Epoch() {
+	if need == storage.Reads || f.checked.Load() == f.client.Epoch() {
 		return nil
 	}
 	err := f.Ensure(ctx)
 	if err != nil && !errors.Is(err, upstream.ErrUnfit) && f.checked.Load() != 0 {
 		return nil // it could be used when it answered last, and cannot be asked now
+	}
+	if need == storage.Frees && storage.IsFull(err) {
+		return nil
 	}
 	return err
 }

@@ -38,16 +38,32 @@ func (r *rewrap) wants(ctx context.Context, s *scanned, sealed *sealedOnce) (boo
 	if r.o.Only == nil {
 		return true, nil
 	}
-	c := &Candidate{Name: s.Name, Version: s.ID, Modified: s.Modified, Meta: s.Meta, Tags: s.Tags, Listed: s.Listed}
-	switch {
-	case sealed != nil:
-		as, _, err := r.keeper.asItIs(ctx, sealed)
-		if err != nil {
-			return false, err
-		}
-		c.Mode, c.KMSKey = as.Mode, as.KMSKey
-	case s.record != nil:
+	c := Candidate{Name: s.Name, Version: s.ID, Modified: s.Modified, Meta: s.Meta, Tags: s.Tags, Listed: s.Listed}
+	if sealed != nil {
+		sealed.candidate = &c
+		return r.chosen(ctx, sealed)
+	}
+	if s.record != nil {
 		c.Mode = s.record.Mode
 	}
-	return r.o.Only(ctx, c)
+	return r.o.Only(ctx, &c)
+}
+
+// chosen asks Only about an object, as it is now. Where a wrap lies there that does not count, of
+// an update that is on its way or was cut off, it must let that pass too: that is what the key is
+// opened with. The error is that of wants.
+func (r *rewrap) chosen(ctx context.Context, s *sealedOnce) (bool, error) {
+	as, counts, err := r.keeper.asItIs(ctx, s)
+	if err != nil {
+		return false, err
+	}
+	c := *s.candidate
+	c.Mode, c.KMSKey = as.Mode, as.KMSKey
+	wanted, err := r.o.Only(ctx, &c)
+	if !wanted || err != nil || counts || s.wrap == nil {
+		return wanted, err
+	}
+	as = s.wrap.Encryption(s.record)
+	c.Mode, c.KMSKey = as.Mode, as.KMSKey
+	return r.o.Only(ctx, &c)
 }

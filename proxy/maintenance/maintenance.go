@@ -52,6 +52,14 @@ type Options struct {
 	// AuditRewrap is told of each key that was sealed anew, or could not be; never by two at
 	// a time. Nil for nobody.
 	AuditRewrap func(Rewrapped)
+	// LateWrite returns when a write under a version of a KMS key that was not the newest any
+	// more was last noted, zero for never. Nil where nobody notes that.
+	LateWrite func(context.Context) (time.Time, error)
+	// SaveEvery is how often a re-wrap stores how far it is, at most; 0 is 500 ms.
+	SaveEvery time.Duration
+	// Settles is how long after a run of a re-wrap began no server seals under an older version
+	// of a KMS key any more without noting that; 0 is 10 s.
+	Settles time.Duration
 }
 
 // Keeper does the maintenance of an installation. It is safe for concurrent use.

@@ -377,10 +377,7 @@ func TestUsageCountsWhatLiesUnderEachKey(t *testing.T) {
 		{Bucket: vaulttest.Bucket, Mode: sse.ModeC}:                                  {Objects: 1, Bytes: enc},
 		{Bucket: vaulttest.Bucket, Mode: sse.ModeNone}:                               {Objects: 1, Bytes: 4},
 	}
-	own, err := s.Installation.Engine(t).SystemUsage(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	own := systemUsage(t, s.Installation.Engine(t))
 	// Rules, three wraps and the book of them, an upload.
 	if n := own.Counts[maintenance.SystemUnder{KMSKey: "system", Version: 1}]; n.Objects != 6 || n.Bytes == 0 || len(own.Counts) != 1 {
 		t.Errorf("of the system bucket: %+v", own)

@@ -34,8 +34,8 @@ func (r *rewrap) ensure(ctx context.Context, todo []*sealedOnce) error {
 // be sealed anew.
 func (r *rewrap) look(ctx context.Context, s *sealedOnce) (in bool, err error) {
 	s.wrap, err = r.run.Current(ctx, s.WrapRef, s.record)
-	if errors.Is(err, keyring.ErrWithheld) { // what is there is nobody's
-		s.wrap, s.anew, err = nil, true, nil
+	if s.anew = errors.Is(err, keyring.ErrWithheld); s.anew { // what is there is nobody's
+		s.wrap, err = nil, nil
 	}
 	if err != nil {
 		return false, err
@@ -61,6 +61,9 @@ func (r *rewrap) end(ctx context.Context, err error) error {
 func (r *rewrap) obeyed(ctx context.Context) error {
 	if r.o.DryRun || r.o.CountOnly {
 		return nil
+	}
+	if ago, before := r.trail.closed(); before {
+		return r.keeper.o.Rekeyed.ObeyedAfter(ctx, ago)
 	}
 	return r.keeper.o.Rekeyed.Obeyed(ctx, r.known)
 }

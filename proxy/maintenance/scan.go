@@ -38,18 +38,26 @@ func (k *Keeper) bucketsOf(ctx context.Context, patterns glob.Patterns) ([]strin
 	return names, nil
 }
 
-// scan calls f for each page of a bucket's versions, in the order of their keys, and without
-// delete markers. A bucket that does not exist any more has none.
-func (k *Keeper) scan(ctx context.Context, bucket string, f func([]scanned) error) error {
-	if err := k.walk(ctx, bucket, f); !errors.Is(err, storage.ErrNoSuchBucket) {
+// scan calls f for each page of a bucket's versions behind a place, in the order of their keys,
+// and without delete markers; next is the place behind the page, zero at the end; size is as for inventory.WalkBy. A bucket that
+// does not exist any more has none.
+func (k *Keeper) scan(ctx context.Context, bucket string, from inventory.Place, size int, f func(page []scanned, next inventory.Place) error) error {
+	if err := k.walkFrom(ctx, bucket, from, size, f); !errors.Is(err, storage.ErrNoSuchBucket) {
 		return err
 	}
 	return nil
 }
 
-// walk is scan, but that a bucket that does not exist is storage.ErrNoSuchBucket.
+// walk is scan of all, but that a bucket that does not exist is storage.ErrNoSuchBucket.
 func (k *Keeper) walk(ctx context.Context, bucket string, f func([]scanned) error) error {
-	return inventory.Walk(ctx, k.alone(), bucket, inventory.Place{}, func(versions []inventory.Version, _ inventory.Place) error {
+	return k.walkFrom(ctx, bucket, inventory.Place{}, 0, func(page []scanned, _ inventory.Place) error { return f(page) })
+}
+
+func (k *Keeper) walkFrom(ctx context.Context, bucket string, from inventory.Place, size int, f func([]scanned, inventory.Place) error) error {
+	return inventory.WalkBy(ctx, k.alone(), bucket, from, size, func(versions []inventory.Version, next inventory.Place) error {
+		if n := len(versions); next.Key != "" && n > 0 { // the storage's marker may have more in it, that means something for a while only
+			next = inventory.Place{Key: versions[n-1].Raw, Version: versions[n-1].ID}
+		}
 		page := make([]scanned, 0, len(versions))
 		for i := range versions {
 			if s := (scanned{Version: versions[i]}); !s.Marker {
@@ -57,6 +65,16 @@ func (k *Keeper) walk(ctx context.Context, bucket string, f func([]scanned) erro
 				page = append(page, s)
 			}
 		}
-		return f(page)
+		return f(page, next)
 	})
+}
+
+// hand gives one thing to who takes it from a channel, or ends with the context.
+func hand[T any](ctx context.Context, to chan<- T, one T) error {
+	select {
+	case to <- one:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

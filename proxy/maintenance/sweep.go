@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/progress"
 )
 
 const (
@@ -15,6 +16,8 @@ const (
 	// sweepInterval is the pace of the background pass; each proxy adds up to half
 	// of it, so that several do not sweep at once.
 	sweepInterval = 6 * time.Hour
+	// cursorAge is how long ago a cursor of a re-wrap was stored that a sweep removes.
+	cursorAge = 7 * 24 * time.Hour
 	// maxSkipsLogged bounds the lines of the log that one background pass writes about
 	// what it cannot judge; bucketseal object sweep prints them all.
 	maxSkipsLogged = 20
@@ -55,7 +58,10 @@ func (k *Keeper) Sweep(ctx context.Context, o SweepOptions) (waiting int, err er
 		System: k.o.System, Lookups: lookups{k}, Age: o.Age, Now: now, Ours: time.Now(),
 		DryRun: o.DryRun, Report: o.Removed, Skip: o.Skipped, Found: o.Found,
 	}
-	if waiting, err = sweeper.Run(ctx); err != nil || k.o.SweepOthers == nil {
+	if waiting, err = sweeper.Run(ctx); err != nil {
+		return waiting, err
+	}
+	if err := progress.Sweep(ctx, k.o.System, now.Add(-cursorAge), o.DryRun, o.Removed); err != nil || k.o.SweepOthers == nil {
 		return waiting, err
 	}
 	return waiting, k.o.SweepOthers(ctx, &o, now)

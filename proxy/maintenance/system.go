@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bucketseal/bucketseal/proxy/keyring"
+	"github.com/bucketseal/bucketseal/proxy/progress"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/sse"
@@ -28,36 +29,31 @@ type SystemUnder struct {
 // and how large they are.
 type SystemUsage struct {
 	Counts map[SystemUnder]Count
-	// Unknown are those of which it cannot be told.
+	// Unknown are those of which it cannot be told, 1,000 at most.
 	Unknown []Unknown
 }
 
-// SystemUsage counts what the proxies keep for themselves in the system bucket by the KMS
-// key that it lies under. No key is opened for it. Errors are the storage's.
-func (k *Keeper) SystemUsage(ctx context.Context) (*SystemUsage, error) {
-	u := &SystemUsage{Counts: make(map[SystemUnder]Count)}
-	err := k.eachSystem(ctx, func(page []systemObject) error {
-		for i := range page {
-			s := &page[i]
-			if err := k.look(ctx, s); sealed.MayPass(err) {
-				return err
-			} else if err != nil {
-				if !errors.Is(err, system.ErrNotFound) { // it went while the page was read
-					u.Unknown = append(u.Unknown, Unknown{Name: k.systemName(s.note.Name), Err: err})
-				}
-				continue
-			}
-			n := u.Counts[s.under]
-			n.Objects++
-			n.Bytes += s.note.Size + int64(len(s.note.Value))
-			u.Counts[s.under] = n
-		}
+// countSystem counts one of the proxies' own objects. No key is opened for it.
+func (k *Keeper) countSystem(ctx context.Context, u *SystemUsage, n system.Note) error {
+	s := k.systemObject(n)
+	if s.unsealed() {
 		return nil
-	})
-	if err != nil {
-		return nil, err
 	}
-	return u, nil
+	switch err := k.look(ctx, &s); {
+	case sealed.MayPass(err):
+		return err
+	case errors.Is(err, system.ErrNotFound): // it went while the page was read
+	case err != nil:
+		if len(u.Unknown) < maxUnknown {
+			u.Unknown = append(u.Unknown, Unknown{Name: k.systemName(n.Name), Err: err})
+		}
+	default:
+		count := u.Counts[s.under]
+		count.Objects++
+		count.Bytes += n.Size + int64(len(n.Value))
+		u.Counts[s.under] = count
+	}
+	return nil
 }
 
 // systemObject is one object in the system bucket.
@@ -75,25 +71,44 @@ func (k *Keeper) systemName(name string) sse.Name {
 // ownKey is the KMS key that system objects lie under.
 func (k *Keeper) ownKey() string { return k.o.System.Key() }
 
-// eachSystem calls f for each page of the system bucket, without what is not sealed.
-func (k *Keeper) eachSystem(ctx context.Context, f func([]systemObject) error) error {
-	for after := ""; ; {
+func (k *Keeper) systemObject(n system.Note) systemObject {
+	s := systemObject{note: n}
+	s.layout, s.err = system.LayoutOf(k.o.Layout, n.Name)
+	return s
+}
+
+// unsealed says that an object is none that is sealed.
+func (s *systemObject) unsealed() bool { return s.err == nil && s.layout.Kind == "" }
+
+// eachNote calls f for each page of the system bucket, behind a name.
+func (k *Keeper) eachNote(ctx context.Context, after string, f func([]system.Note) error) error {
+	for {
 		notes, more, err := k.o.System.ListNotes(ctx, "", after)
 		if err != nil {
 			return fmt.Errorf("list the system bucket: %w", err)
 		}
+		if err := f(notes); err != nil || !more || len(notes) == 0 {
+			return err
+		}
+		after = notes[len(notes)-1].Name
+	}
+}
+
+// eachSystem calls f for each page of the system bucket behind a name, without what is not sealed.
+// last is the last name of the page.
+func (k *Keeper) eachSystem(ctx context.Context, after string, f func(page []systemObject, last string) error) error {
+	return k.eachNote(ctx, after, func(notes []system.Note) error {
+		if len(notes) == 0 {
+			return nil
+		}
 		page := make([]systemObject, 0, len(notes))
 		for _, n := range notes {
-			after = n.Name
-			s := systemObject{note: n}
-			if s.layout, s.err = system.LayoutOf(k.o.Layout, n.Name); s.err != nil || s.layout.Kind != "" {
+			if s := k.systemObject(n); !s.unsealed() {
 				page = append(page, s)
 			}
 		}
-		if err := f(page); err != nil || !more || len(notes) == 0 {
-			return err
-		}
-	}
+		return f(page, notes[len(notes)-1].Name)
+	})
 }
 
 // look finds out what an object lies under.
@@ -109,8 +124,8 @@ func (k *Keeper) look(ctx context.Context, s *systemObject) (err error) {
 	return err
 }
 
-// system does the objects of the system bucket, if they are in scope.
-func (r *rewrap) system(ctx context.Context) error {
+// system does the objects of the system bucket behind a name, if they are in scope.
+func (r *rewrap) system(ctx context.Context, after string) error {
 	own := r.keeper.ownKey()
 	switch {
 	case r.o.Key == own && r.o.To != "" && r.o.To != own:
@@ -124,19 +139,20 @@ func (r *rewrap) system(ctx context.Context) error {
 	}
 	for pass := 1; ; pass++ {
 		before := r.total.SystemDone
-		if err := r.systemPass(ctx, newest, pass == 1); err != nil {
+		if err := r.systemPass(ctx, newest, pass == 1, after); err != nil {
 			return err
 		}
+		after = ""
 		if r.total.SystemDone == before || r.o.CountOnly || r.o.DryRun || pass == systemPasses {
 			return nil
 		}
 	}
 }
 
-// systemPass goes through the system bucket once. What cannot be done is reported by the
-// first pass only.
-func (r *rewrap) systemPass(ctx context.Context, newest uint32, first bool) error {
-	return r.keeper.eachSystem(ctx, func(page []systemObject) error {
+// systemPass goes through the system bucket once, from behind a name. What cannot be done is
+// reported by the first pass only.
+func (r *rewrap) systemPass(ctx context.Context, newest uint32, first bool, after string) error {
+	return r.keeper.eachSystem(ctx, after, func(page []systemObject, last string) error {
 		group, ctx := errgroup.WithContext(ctx)
 		group.SetLimit(rewrappers)
 		for i := range page {
@@ -164,14 +180,18 @@ func (r *rewrap) systemPass(ctx context.Context, newest uint32, first bool) erro
 			if err := r.limit.Wait(ctx); err != nil {
 				return errors.Join(err, group.Wait())
 			}
+			if err := r.trail.soil(ctx); err != nil {
+				return errors.Join(err, group.Wait())
+			}
 			group.Go(func() error {
 				r.systemOne(ctx, s, newest, first)
 				return ctx.Err()
 			})
 		}
 		err := group.Wait()
-		if r.o.Progress != nil {
-			r.o.Progress(r.total)
+		r.progress()
+		if err == nil {
+			r.trail.reach(progress.Place{Phase: progress.System, After: last})
 		}
 		return err
 	})

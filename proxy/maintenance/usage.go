@@ -1,6 +1,7 @@
 package maintenance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -14,6 +15,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -31,6 +33,8 @@ type UsageOf struct {
 	Found func(Used)
 	// Rate bounds the objects per second; 0 is no bound.
 	Rate float64
+	// System has the proxies' own objects counted too.
+	System bool
 	// Progress is told after each page how many objects and uploads were seen; nil for nobody.
 	Progress func(seen int64)
 }
@@ -76,6 +80,8 @@ type Usage struct {
 	// 1,000 are named.
 	Unknown      []Unknown
 	UnknownCount int64
+	// System are the proxies' own objects, nil if nobody asked for them.
+	System *SystemUsage
 }
 
 // Unknown is an object of which it cannot be told what its key lies under.
@@ -100,10 +106,8 @@ func (k *Keeper) Usage(ctx context.Context, o *UsageOf) (*Usage, error) {
 		u.burst = max(1, min(int(o.Rate), maxPage))
 		u.limit = rate.NewLimiter(rate.Limit(o.Rate), u.burst)
 	}
-	for _, bucket := range slices.Clone(buckets) {
-		if err := u.bucket(ctx, bucket); err != nil {
-			return nil, err
-		}
+	if err := u.run(ctx); err != nil {
+		return nil, err
 	}
 	u.Ended = time.Now()
 	return u.Usage, nil
@@ -126,49 +130,96 @@ type usage struct {
 	limit  *rate.Limiter // nil for none
 	burst  int
 	seen   int64
+	walk   *wrapWalk // of the system bucket, nil if it is not counted
 }
 
-// bucket counts what a bucket has. Uploads come first: one that ends meanwhile is an object
-// before it is no upload any more, so it is counted once at least. A bucket that goes
-// meanwhile has nothing.
-func (u *usage) bucket(ctx context.Context, bucket string) error {
-	if err := u.uploads(ctx, bucket); err != nil {
-		return err
-	}
-	pages := make(chan []scanned, 1) // the storage lists the next one meanwhile
-	group, inner := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		defer close(pages)
-		return u.keeper.walk(inner, bucket, func(page []scanned) error {
-			select {
-			case pages <- page:
-				return nil
-			case <-inner.Done():
-				return context.Cause(inner)
-			}
+// counting is what is counted at once: uploads of a bucket, or a page of its versions. gone says that
+// there is no such bucket any more.
+type counting struct {
+	bucket  string
+	uploads []noted
+	page    []scanned
+	gone    bool
+}
+
+// run counts everything. The storage lists the next page of a bucket, and of the system bucket,
+// while one is counted.
+func (u *usage) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	all, notes := make(chan counting), make(chan []system.Note)
+	if u.o.System {
+		u.System = &SystemUsage{Counts: make(map[SystemUnder]Count)}
+		u.walk = &wrapWalk{keeper: u.keeper, pages: notes, passed: u.countNote, ahead: make(map[manifest.WrapRef]system.Note)}
+		group.Go(func() error {
+			defer close(notes)
+			return u.keeper.eachNote(ctx, "", func(page []system.Note) error { return hand(ctx, notes, page) })
 		})
-	})
+	}
 	group.Go(func() error {
-		for page := range pages {
-			if err := u.page(inner, bucket, page); err != nil {
-				return err
-			}
-			if u.seen += int64(len(page)); u.o.Progress != nil {
-				u.o.Progress(u.seen)
-			}
-			if err := u.pace(inner, len(page)); err != nil {
+		defer close(all)
+		for _, bucket := range inOrderOfNames(u.Buckets) {
+			if err := u.list(ctx, bucket, all); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	err := group.Wait()
-	if !errors.Is(err, storage.ErrNoSuchBucket) {
+	group.Go(func() error {
+		for one := range all {
+			if err := u.add(ctx, one); err != nil {
+				return err
+			}
+		}
+		if u.walk == nil {
+			return context.Cause(ctx)
+		}
+		return u.walk.pass(ctx, "")
+	})
+	return group.Wait()
+}
+
+// inOrderOfNames has buckets in the order in which their objects' wraps lie.
+func inOrderOfNames(buckets []string) []string {
+	return slices.SortedFunc(slices.Values(buckets), func(a, b string) int { return cmp.Compare(a+"/", b+"/") })
+}
+
+// list hands over what a bucket has. Uploads come first: one that ends meanwhile is an object
+// before it is no upload any more, so it is counted once at least.
+func (u *usage) list(ctx context.Context, bucket string, to chan<- counting) error {
+	uploads, err := u.keeper.uploadsOf(ctx, bucket)
+	if err == nil {
+		err = hand(ctx, to, counting{bucket: bucket, uploads: uploads})
+	}
+	if err != nil {
 		return err
 	}
-	maps.DeleteFunc(u.Counts, func(at UsageKey, _ Count) bool { return at.Bucket == bucket })
-	u.Buckets = slices.DeleteFunc(u.Buckets, func(name string) bool { return name == bucket })
-	return nil
+	err = u.keeper.walk(ctx, bucket, func(page []scanned) error { return hand(ctx, to, counting{bucket: bucket, page: page}) })
+	if errors.Is(err, storage.ErrNoSuchBucket) {
+		err = hand(ctx, to, counting{bucket: bucket, gone: true})
+	}
+	return err
+}
+
+// add counts one thing. A bucket that went meanwhile has nothing.
+func (u *usage) add(ctx context.Context, one counting) error {
+	if one.gone {
+		maps.DeleteFunc(u.Counts, func(at UsageKey, _ Count) bool { return at.Bucket == one.bucket })
+		u.Buckets = slices.DeleteFunc(u.Buckets, func(name string) bool { return name == one.bucket })
+		return nil
+	}
+	if err := u.uploads(ctx, one.uploads); err != nil {
+		return err
+	}
+	if one.page == nil {
+		return nil
+	}
+	if err := u.page(ctx, one.bucket, one.page); err != nil {
+		return err
+	}
+	if u.seen += int64(len(one.page)); u.o.Progress != nil {
+		u.o.Progress(u.seen)
+	}
+	return u.pace(ctx, len(one.page))
 }
 
 func (u *usage) pace(ctx context.Context, n int) error {
@@ -189,7 +240,7 @@ func (u *usage) page(ctx context.Context, bucket string, page []scanned) error {
 			todo = append(todo, bySeal[i])
 		}
 	}
-	if err := u.keeper.findWraps(ctx, bucket, todo); err != nil {
+	if err := u.findWraps(ctx, bucket, todo); err != nil {
 		return err
 	}
 	for i := range page {
@@ -207,6 +258,18 @@ func (u *usage) page(ctx context.Context, bucket string, page []scanned) error {
 		}
 	}
 	return nil
+}
+
+func (u *usage) findWraps(ctx context.Context, bucket string, todo []*sealedOnce) error {
+	if u.walk != nil {
+		return u.walk.find(ctx, bucket, todo)
+	}
+	return u.keeper.findWraps(ctx, bucket, todo)
+}
+
+// countNote counts one of the proxies' own objects.
+func (u *usage) countNote(ctx context.Context, n system.Note) error {
+	return u.keeper.countSystem(ctx, u.System, n)
 }
 
 // countSealed counts an object, or upload, under all that its key lies under: s is nil where that
@@ -235,11 +298,7 @@ func (u *usage) countSealed(ctx context.Context, used Used, s *sealedOnce) error
 	return nil
 }
 
-func (u *usage) uploads(ctx context.Context, bucket string) error {
-	uploads, err := u.keeper.uploadsOf(ctx, bucket)
-	if err != nil {
-		return err
-	}
+func (u *usage) uploads(ctx context.Context, uploads []noted) error {
 	for _, one := range uploads {
 		used := Used{Name: one.upload.Name(), Upload: one.upload.ID}
 		switch {

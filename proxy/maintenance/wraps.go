@@ -6,6 +6,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/progress"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -17,7 +18,11 @@ type sealedOnce struct {
 	wrap   *sse.Wrap // the last one, nil if there is none
 	// anew says that a wrap takes the place of whatever is there.
 	anew bool
-	done Rewrapped
+	// candidate is what Rewrap.Only judges, but for the mode and KMS key; nil if it judges nothing.
+	candidate *Candidate
+	done      Rewrapped
+	// mark is what is told when a re-wrap is done with it, nil for nobody.
+	mark *progress.Mark
 }
 
 // findWraps gives each record its wrap, with one listing for all.
@@ -25,24 +30,32 @@ func (k *Keeper) findWraps(ctx context.Context, bucket string, todo []*sealedOnc
 	if len(todo) == 0 {
 		return nil
 	}
-	first, last := todo[0].Name.Key, todo[0].Name.Key
-	for _, s := range todo {
-		first, last = min(first, s.Name.Key), max(last, s.Name.Key)
-	}
+	first, last := spanOf(todo)
 	found := make(map[manifest.WrapRef]*sse.Wrap)
 	if err := k.o.Wraps.Range(ctx, bucket, first, last, func(ref manifest.WrapRef, w *sse.Wrap) { found[ref] = w }); err != nil {
 		return err
 	}
 	for _, s := range todo {
-		if s.wrap = found[s.WrapRef]; s.wrap != nil || s.Mirrored() {
+		if s.wrap = found[s.WrapRef]; s.wrap != nil {
 			continue
 		}
-		w, err := k.o.Wraps.Find(ctx, s.Name, s.record)
-		if sealed.MayPass(err) {
+		if err := k.findHashed(ctx, s); err != nil {
 			return err
 		}
-		s.wrap = w // what does not open is written anew
 	}
+	return nil
+}
+
+// findHashed gives a record its wrap if no listing finds it.
+func (k *Keeper) findHashed(ctx context.Context, s *sealedOnce) error {
+	if s.Mirrored() {
+		return nil
+	}
+	w, err := k.o.Wraps.Find(ctx, s.Name, s.record)
+	if sealed.MayPass(err) {
+		return err
+	}
+	s.wrap = w // what does not open is written anew
 	return nil
 }
 
@@ -79,24 +92,31 @@ func (k *Keeper) uploadsOf(ctx context.Context, bucket string) (all []noted, err
 		return nil, err
 	}
 	for i := range all {
-		one := &all[i]
-		if one.upload.Record == "" {
-			continue
-		}
-		rec, err := sse.ParseRecord(one.upload.Record)
-		if err != nil {
-			one.err = err
-			continue
-		}
-		one.sealed = &sealedOnce{WrapRef: manifest.WrapRef{Name: one.upload.Name(), Record: rec.Digest()}, record: rec}
-		if rec.Mode == sse.ModeC {
-			continue
-		}
-		w, err := k.o.Wraps.Find(ctx, one.upload.Name(), rec)
-		if sealed.MayPass(err) {
+		if err := k.lookUp(ctx, &all[i]); err != nil {
 			return nil, err
 		}
-		one.sealed.wrap = w // one that does not open is none
 	}
 	return all, nil
+}
+
+// lookUp reads an upload's record and finds its wrap.
+func (k *Keeper) lookUp(ctx context.Context, one *noted) error {
+	if one.upload.Record == "" {
+		return nil
+	}
+	rec, err := sse.ParseRecord(one.upload.Record)
+	if err != nil {
+		one.err = err
+		return nil
+	}
+	one.sealed = &sealedOnce{WrapRef: manifest.WrapRef{Name: one.upload.Name(), Record: rec.Digest()}, record: rec}
+	if rec.Mode == sse.ModeC {
+		return nil
+	}
+	w, err := k.o.Wraps.Find(ctx, one.upload.Name(), rec)
+	if sealed.MayPass(err) {
+		return err
+	}
+	one.sealed.wrap = w // one that does not open is none
+	return nil
 }

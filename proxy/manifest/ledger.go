@@ -52,6 +52,15 @@ type Upload struct {
 // Name is the object that is uploaded.
 func (u *Upload) Name() sse.Name { return sse.Name{Bucket: u.Bucket, Key: u.Key} }
 
+// Place is where it stands among the uploads of a bucket: Uploads calls in the order of these.
+func (u *Upload) Place() string {
+	name := uploadName(u.Name(), u.ID)
+	if strings.HasPrefix(name, "uploads/") {
+		return "1" + name
+	}
+	return "2" + name
+}
+
 // PartID tells the uploads of one part number apart.
 type PartID struct {
 	Number int

@@ -66,24 +66,32 @@ func readSightings(ctx context.Context, s *system.Store, now sighting) (*sightin
 }
 
 func (l *sightings) read(ctx context.Context) (list map[sightingKey]sighting, etag string, err error) {
-	list = make(map[sightingKey]sighting)
 	data, etag, err := l.system.Get(ctx, sightingsKind, sightingsName, "")
 	if errors.Is(err, system.ErrNotFound) {
-		return list, "", nil
+		return make(map[sightingKey]sighting), "", nil
+	}
+	if err == nil {
+		list, err = decodeSightings(data)
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("read what earlier sweeps saw: %w", err)
 	}
+	return list, etag, nil
+}
+
+// decodeSightings is the inverse of encodeSightings. system.ErrTampered.
+func decodeSightings(data []byte) (map[sightingKey]sighting, error) {
 	if len(data)%sightingSize != 1 || data[0] != sightingsVersion {
-		return nil, "", fmt.Errorf("read what earlier sweeps saw: %w", system.ErrTampered)
+		return nil, system.ErrTampered
 	}
+	list := make(map[sightingKey]sighting, len(data)/sightingSize)
 	for rest := data[1:]; len(rest) > 0; rest = rest[sightingSize:] {
 		times := rest[len(sightingKey{}):]
 		list[sightingKey(rest[:len(sightingKey{})])] = sighting{
 			ours: int64(binary.BigEndian.Uint64(times)), upstreams: int64(binary.BigEndian.Uint64(times[8:])), //nolint:gosec // as written
 		}
 	}
-	return list, etag, nil
+	return list, nil
 }
 
 // unneeded notes that nothing needs n, and says whether an earlier pass found that

@@ -26,6 +26,8 @@ const (
 	hashedWraps = wrapRoot + "-h/"
 	// wrapCacheSize bounds the number of wraps in memory, about 600 bytes each.
 	wrapCacheSize = 16384
+	// afterSeparator is what comes next after separator.
+	afterSeparator = "\x02"
 )
 
 // WrapRef names the wrap of one record of one object.
@@ -99,17 +101,14 @@ func (s *Wraps) Get(ctx context.Context, ref WrapRef) (*sse.Wrap, error) {
 	if err == nil && last == nil {
 		return nil, fmt.Errorf("wrap %x: %w (%w)", ref.Record, ErrNoWrap, system.ErrNotFound)
 	}
-	var content []byte
-	if err == nil {
-		content, err = s.system.OpenNote(ctx, wrapKind, *last)
-	}
-	if errors.Is(err, system.ErrTampered) {
-		return nil, fmt.Errorf("wrap %x: %w (%w)", ref.Record, ErrNoWrap, err)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("wrap %x: %w", ref.Record, err)
 	}
-	return s.parse(ref, last.Name, content)
+	w, err := s.Open(ctx, ref, *last)
+	if err == nil {
+		s.keep(ref, w)
+	}
+	return w, err
 }
 
 // Last returns the highest sequence among the names of a record's wraps, whatever they are;
@@ -164,7 +163,7 @@ func sequenceOf(name string) uint64 {
 	return n
 }
 
-func (s *Wraps) parse(ref WrapRef, name string, content []byte) (*sse.Wrap, error) {
+func parseWrap(ref WrapRef, name string, content []byte) (*sse.Wrap, error) {
 	w, err := sse.ParseWrap(content)
 	if err == nil && w.Sequence != sequenceOf(name) {
 		err = fmt.Errorf("number %d under the name of another: %w", w.Sequence, sse.ErrRecord)
@@ -172,7 +171,6 @@ func (s *Wraps) parse(ref WrapRef, name string, content []byte) (*sse.Wrap, erro
 	if err != nil {
 		return nil, fmt.Errorf("wrap %x: %w (%w)", ref.Record, ErrNoWrap, err)
 	}
-	s.keep(ref, w)
 	return w, nil
 }
 
@@ -185,6 +183,7 @@ func (s *Wraps) keep(ref WrapRef, w *sse.Wrap) {
 			break
 		}
 	}
+	ref.Name.Key = strings.Clone(ref.Name.Key) // and not the listing that it is of
 	s.cache[ref] = w
 	s.any.Store(true)
 }
@@ -205,41 +204,84 @@ func (s *Wraps) Put(ctx context.Context, ref WrapRef, w *sse.Wrap) error {
 
 // Range reads the wraps of a page of a listing: of the objects of one bucket whose keys are
 // from first to last, in the order of bytes. They are kept, as far as there is room, and
-// each is given to found, nil for one that does not open: of each record in the order of
-// sequences, so that the last one is the one. What has no such place in the order, Get reads by
-// itself. storage.ErrUnreachable, or the key service's errors.
+// each record's last one is given to found, nil if it does not open. What has no such place in
+// the order, Get reads by itself. storage.ErrUnreachable, or the key service's errors.
 func (s *Wraps) Range(ctx context.Context, bucket, first, last string, found func(WrapRef, *sse.Wrap)) error {
-	prefix := wrapRoot + "/" + bucket + "/"
-	after := prefix + first // comes before first and its separator, and after every name before them
+	open := func(ref WrapRef, n system.Note) error {
+		w, err := s.Open(ctx, ref, n)
+		if err != nil && !errors.Is(err, ErrNoWrap) {
+			return err
+		}
+		if err == nil {
+			s.keep(ref, w)
+		}
+		found(ref, w)
+		return nil
+	}
+	after, end := WrapNames(bucket, first, last)
+	var ref WrapRef // of the note before, which is open's if no later one is of the same record
+	var note *system.Note
 	for {
-		notes, more, err := s.system.ListNotes(ctx, prefix, after)
+		notes, more, err := s.system.ListNotes(ctx, wrapRoot+"/"+bucket+"/", after)
 		if err != nil {
 			return fmt.Errorf("list wraps: %w", err)
 		}
-		for _, n := range notes {
-			after = n.Name
-			ref, err := parseWrapName(n.Name)
-			if err != nil {
+		for i := range notes {
+			after = notes[i].Name
+			if after >= end {
+				break
+			}
+			of, err := WrapOf(after)
+			if err != nil || of.Name.Key < first || of.Name.Key > last {
 				continue
 			}
-			if ref.Name.Key > last {
-				return nil
+			if note != nil && of != ref {
+				if err := open(ref, *note); err != nil {
+					return err
+				}
 			}
-			content, err := s.system.OpenNote(ctx, wrapKind, n)
-			if errors.Is(err, system.ErrTampered) {
-				found(ref, nil)
-				continue
-			}
-			if err != nil {
-				return fmt.Errorf("open wrap: %w", err)
-			}
-			w, _ := s.parse(ref, n.Name, content)
-			found(ref, w)
+			ref, note = of, &notes[i]
 		}
-		if !more || len(notes) == 0 {
+		if more && len(notes) > 0 && after < end {
+			continue
+		}
+		if note == nil {
 			return nil
 		}
+		return open(ref, *note)
 	}
+}
+
+// WrapNames says where the names of wraps lie that mirror those of a bucket's objects with keys
+// from first to last: they come after one name, and before end. Names of others may lie there
+// too, where keys have the separator in them.
+func WrapNames(bucket, first, last string) (after, end string) {
+	prefix := wrapRoot + "/" + bucket + "/"
+	if i := strings.Index(last, separator); i >= 0 { // others, of what is before it, lie behind it
+		last = last[:i]
+	}
+	return prefix + first, prefix + last + afterSeparator
+}
+
+// WrapOf says whose wrap a name is. system.ErrTampered if it mirrors no object's.
+func WrapOf(name string) (WrapRef, error) {
+	if !strings.HasPrefix(name, wrapRoot+"/") {
+		return WrapRef{}, fmt.Errorf("no name of a wrap: %w", system.ErrTampered)
+	}
+	return parseWrapName(name)
+}
+
+// Open opens a wrap that was listed. ErrNoWrap if it is not authentic;
+// storage.ErrUnreachable, or the key service's errors.
+func (s *Wraps) Open(ctx context.Context, ref WrapRef, n system.Note) (*sse.Wrap, error) {
+	content, err := s.system.OpenNote(ctx, wrapKind, n)
+	if errors.Is(err, system.ErrTampered) {
+		return nil, fmt.Errorf("wrap %x: %w (%w)", ref.Record, ErrNoWrap, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("wrap %x: %w", ref.Record, err)
+	}
+	return parseWrap(ref, n.Name, content)
 }
 
 // Fetch is Range for who does not know WrapRef.

@@ -12,8 +12,10 @@ import (
 	"io"
 	"io/fs"
 	"net/textproto"
+	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
@@ -65,11 +67,19 @@ type Source interface {
 const noteEntry = "X-Amz-Meta-Sealed"
 
 // SystemObjects are the proxies' own objects in a copy of the system bucket.
-func SystemObjects(from Source, bucket string) system.Objects { return &systemObjects{from, bucket} }
+func SystemObjects(from Source, bucket string) system.Objects {
+	return &systemObjects{from: from, bucket: bucket}
+}
 
 type systemObjects struct {
 	from   Source
 	bucket string
+
+	// The notes of the folder that was listed last. A copy is not written to, and a folder has the
+	// wraps of a whole bucket: for each object to read it anew would take forever.
+	mu     sync.Mutex
+	folder string
+	notes  []system.Note // sorted by name; nil for none yet
 }
 
 // errReadOnly says that a copy is only read.
@@ -127,14 +137,52 @@ func (s *systemObjects) GetNote(_ context.Context, name string) (string, error) 
 
 // ListNotes implements system.Objects. It returns all at once.
 func (s *systemObjects) ListNotes(ctx context.Context, prefix, after string) (notes []system.Note, more bool, err error) {
-	err = s.from.Walk(ctx, s.bucket, prefix, func(o *Object) error {
-		if o.Latest && !o.Marker && o.Err == nil && o.Name.Key > after {
+	folder, _ := path.Split(prefix)
+	if _, live := s.from.(*Live); live || folder == "" {
+		notes, err = s.walk(ctx, prefix)
+	} else {
+		notes, err = s.of(ctx, folder)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	first, _ := slices.BinarySearchFunc(notes, max(prefix, after), func(n system.Note, name string) int { return strings.Compare(n.Name, name) })
+	end := first
+	for end < len(notes) && strings.HasPrefix(notes[end].Name, prefix) {
+		end++
+	}
+	if notes = notes[first:end:end]; len(notes) > 0 && notes[0].Name == after {
+		notes = notes[1:]
+	}
+	return notes, false, nil
+}
+
+// of returns the notes of a folder, or of one that it lies in. It keeps those of the last one.
+func (s *systemObjects) of(ctx context.Context, folder string) ([]system.Note, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.notes != nil && strings.HasPrefix(folder, s.folder) {
+		return s.notes, nil
+	}
+	notes, err := s.walk(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
+	s.folder, s.notes = folder, notes
+	return notes, nil
+}
+
+// walk reads the notes whose names begin with prefix, sorted by name.
+func (s *systemObjects) walk(ctx context.Context, prefix string) ([]system.Note, error) {
+	notes := []system.Note{}
+	err := s.from.Walk(ctx, s.bucket, prefix, func(o *Object) error {
+		if o.Latest && !o.Marker && o.Err == nil {
 			notes = append(notes, system.Note{Name: o.Name.Key, Value: o.Meta.Get(noteEntry), Modified: o.Modified})
 		}
 		return nil
 	})
 	slices.SortFunc(notes, func(a, b system.Note) int { return strings.Compare(a.Name, b.Name) })
-	return notes, false, err
+	return notes, err
 }
 
 // Put implements system.Objects, and does nothing.

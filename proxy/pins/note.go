@@ -224,9 +224,18 @@ func (k *Keys) read(ctx context.Context, name string) (*pin, error) {
 	if err != nil {
 		return nil, err
 	}
+	p, err := decodePin(data)
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", name, err)
+	}
+	return p, nil
+}
+
+// decodePin is the inverse of encode. ErrDamaged.
+func decodePin(data []byte) (*pin, error) {
 	p := new(pin)
 	if err := json.Unmarshal(data, p); err != nil || len(p.Witness) == 0 || len(p.Digest) != sha256.Size {
-		return nil, fmt.Errorf("%q: %w", name, ErrDamaged)
+		return nil, ErrDamaged
 	}
 	return p, nil
 }

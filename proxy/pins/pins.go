@@ -270,11 +270,14 @@ func (k *Keys) add(ctx context.Context, name string, p *pin, used kms.UsedKey) e
 			return fmt.Errorf("pin version %d of the KMS key %q: %w", used.Version, name, err)
 		}
 	}
-	k.o.Logger.Info("version of a KMS key pinned", "key", name, "version", used.Version, "fingerprint", used.Fingerprint)
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.pins[name] == p {
+	first := k.pins[name] == p
+	if first {
 		k.pins[name] = &next
+	}
+	k.mu.Unlock()
+	if first { // of those who met it at once
+		k.o.Logger.Info("version of a KMS key pinned", "key", name, "version", used.Version, "fingerprint", used.Fingerprint)
 	}
 	return nil
 }

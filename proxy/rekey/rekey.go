@@ -33,6 +33,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -87,6 +88,7 @@ type Book struct {
 	wraps *manifest.Wraps
 	index *register.Register[*document]
 	clock register.Clock
+	lease time.Duration
 	// ended is a context that has ended: who asks with it waits for nothing.
 	ended context.Context //nolint:containedctx // nobody's request
 
@@ -138,7 +140,7 @@ func New(o Options) (*Book, error) {
 	}
 	ended, end := context.WithCancel(context.Background())
 	end()
-	b := &Book{ended: ended, wraps: o.Wraps, index: index, clock: o.Clock, kept: make(map[manifest.WrapRef]kept)}
+	b := &Book{ended: ended, wraps: o.Wraps, index: index, clock: o.Clock, lease: o.Lease, kept: make(map[manifest.WrapRef]kept)}
 	b.queue.change = b.changeAll
 	return b, nil
 }
@@ -274,6 +276,9 @@ func (b *Book) keep(ref manifest.WrapRef, k kept) error {
 			delete(b.kept, victim)
 			break
 		}
+	}
+	if !known {
+		ref.Name.Key = strings.Clone(ref.Name.Key) // and not the listing that it is of
 	}
 	b.kept[ref] = k
 	return nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +33,34 @@ type Run struct {
 // Run begins a re-wrap of a bucket. It writes nothing before Ensure.
 func (b *Book) Run(bucket string) *Run {
 	return &Run{book: b, bucket: bucket, name: token(), written: make(map[string]map[sse.RecordDigest]uint64)}
+}
+
+// Opened returns the KMS keys about whose records the book says, because of this run, that
+// somebody writes wraps. In order.
+func (r *Run) Opened() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Sorted(maps.Keys(r.written))
+}
+
+// Resume takes over what a run of the same kind had opened that was killed: End says that it is
+// written.
+func (r *Run) Resume(ctx context.Context, opened []string) error {
+	if len(opened) == 0 {
+		return nil
+	}
+	doc, err := r.book.current(ctx)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, key := range opened {
+		if s := doc.scopeOf(r.bucket, key); s != nil && s.open && r.written[key] == nil {
+			r.written[key] = make(map[sse.RecordDigest]uint64)
+		}
+	}
+	return nil
 }
 
 // Ensure has wraps of records count, before they are written. What it costs it costs once
@@ -196,6 +226,11 @@ func (b *Book) Obeyed(ctx context.Context, known register.Instant) error {
 	return b.index.Obeyed(ctx, known)
 }
 
+// ObeyedAfter is Obeyed for a change of so long ago, of which another process knew.
+func (b *Book) ObeyedAfter(ctx context.Context, ago time.Duration) error {
+	return b.clock.Sleep(ctx, 2*b.lease-ago)
+}
+
 // Sealed is a wrap that is to be written.
 type Sealed struct {
 	Wrap *sse.Wrap
@@ -275,6 +310,9 @@ func (b *Book) update(ctx context.Context, ref manifest.WrapRef, rec *sse.Record
 	}
 	written = true // or perhaps so
 	if err := b.write(ctx, ref, &p, seen, w, foreign); err != nil {
+		if !errors.Is(err, ErrStale) { // it may lie there
+			_ = sealed.Confirm(ctx)
+		}
 		return register.Instant{}, err
 	}
 	if err := sealed.Confirm(ctx); err != nil {

@@ -83,6 +83,8 @@ type Row[H any] struct {
 	// Unplaced marks a route whose handler takes the request's place itself, once it
 	// knows who asks.
 	Unplaced bool
+	// Frees marks a route that deletes data, and does nothing else.
+	Frees bool
 	// Why is said to the client of a refused route, and in docs/compatibility.md.
 	Why string
 

@@ -29,7 +29,13 @@ func (s *API) copyObject(w http.ResponseWriter, r *intake.Request) error {
 		Long:     func(do func() error) error { return intake.Patiently(w, do) },
 	}
 	defer what.Asked.CustomerKey.Zero()
-	copied, err := s.vault.Copy(r.Context(), s.writer(r), what)
+	var copied *vault.Copied
+	err = readingSource(r, &source, func() (version string, err error) {
+		if copied, err = s.vault.Copy(r.Context(), s.writer(r), what); err != nil {
+			return "", err
+		}
+		return copied.SourceVersion, nil
+	})
 	if err != nil {
 		return err
 	}

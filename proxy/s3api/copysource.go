@@ -114,3 +114,22 @@ func sourceConditions(h http.Header) conditions.Read {
 		IfModifiedSince: at("If-Modified-Since"), IfUnmodifiedSince: at("If-Unmodified-Since"),
 	}
 }
+
+// readingSource does a copy, and gives an account of its source: the request's own line is about
+// the object that is made. do returns the version that was read, if it is known.
+func readingSource(r *intake.Request, source *vault.Read, do func() (version string, err error)) error {
+	of := []intake.Touched{{Bucket: source.Name.Bucket, Key: source.Name.Key, Version: source.Version}}
+	if err := r.Touches(of); err != nil {
+		return err
+	}
+	version, err := do()
+	if version != "" {
+		of[0].Version = version
+	}
+	if err != nil {
+		answer := Describe(err)
+		of[0].Code, of[0].Refused = answer.Code, answer.Status == http.StatusForbidden
+	}
+	r.HasTouched(of)
+	return err
+}

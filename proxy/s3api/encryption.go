@@ -16,7 +16,12 @@ func (s *API) putBucketEncryption(w http.ResponseWriter, r *intake.Request) erro
 		if err != nil {
 			return bucketconfig.Rule{}, err
 		}
-		return bucketconfig.ParseXML(bytes.NewReader(body))
+		rule, err := bucketconfig.ParseXML(bytes.NewReader(body))
+		if err != nil {
+			return rule, err
+		}
+		r.Aims(map[string][]string{"algorithm": {string(rule.Algorithm)}, "key": {rule.KeyName()}})
+		return rule, r.Restate()
 	})
 	if err != nil {
 		return err

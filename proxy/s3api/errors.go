@@ -9,6 +9,7 @@ import (
 	"github.com/bucketseal/bucketseal/bucketconfig"
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/conditions"
+	"github.com/bucketseal/bucketseal/proxy/deletion"
 	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/form"
@@ -90,6 +91,8 @@ var errorTable = []struct {
 	{vault.ErrPartNeedsKey, intake.NewError(400, invalidRequest, "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate encryption parameters.")},
 	{errBusy, intake.NewError(503, "SlowDown", "Please reduce your request rate.")},
 	{intake.ErrBusy, intake.NewError(503, "SlowDown", "Please reduce your request rate.")},
+	{deletion.ErrMalformed, intake.NewError(400, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema.")},
+	{deletion.ErrCondition, intake.NewError(501, "NotImplemented", "Conditions on the size and the date of objects are not implemented.")},
 	{intake.ErrMalformedXML, intake.NewError(400, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema.")},
 	{vault.ErrInvalidPart, intake.NewError(400, "InvalidPart", "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.")},
 	{errPartOrder, intake.NewError(400, "InvalidPartOrder", "The list of parts was not in ascending order. The parts list must be specified in order by part number.")},
@@ -226,6 +229,10 @@ func Describe(err error) *intake.Error {
 	var malformed *bucketconfig.InvalidRuleError
 	if errors.As(err, &malformed) {
 		return intake.NewError(400, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema. ("+malformed.Reason+")")
+	}
+	var syntax *deletion.SyntaxError
+	if errors.As(err, &syntax) {
+		return intake.NewError(400, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema. ("+syntax.Reason.Error()+")")
 	}
 	if e, ok := formPolicyError(err); ok {
 		return e

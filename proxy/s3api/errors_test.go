@@ -90,6 +90,8 @@ var mappedElsewhere = map[string]string{
 	"verify.ErrNoBucket":          "only the command line gets it",
 	"system.ErrConflict":          "of system objects: RulesBackend translates it",
 	"system.ErrUnknownLayout":     "only re-wraps get it, and report it",
+	"progress.ErrMalformed":       "a re-wrap begins at the start then, and says so in the log",
+	"progress.ErrTooLong":         "a re-wrap goes on without a cursor then",
 }
 
 // unexportedToo are the packages whose own sentinels clients may get.

@@ -9,6 +9,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/proxy/vault"
 )
@@ -48,7 +49,7 @@ func newAPI(t testing.TB, engine *vault.Vault) *API {
 			Verifier: verifier, Identities: identities, Forwarder: up.Forwarder(), MaxHeader: 1 << 20, UploadMemory: 64 << 20, Own: Own, Logger: quiet,
 		}),
 		Vault: engine, Forwarder: up.Forwarder(),
-		Admit: func(context.Context, string) error { return nil }, Ours: func() error { return nil },
+		Admit: func(context.Context, storage.Need) error { return nil }, Ours: func() error { return nil },
 		SystemBucket: "bucketseal-system", SmallObject: 1 << 20, Logger: quiet,
 	})
 	if err != nil {

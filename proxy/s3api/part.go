@@ -86,7 +86,13 @@ func (s *API) uploadPartCopy(w http.ResponseWriter, r *intake.Request) error {
 	defer customer.CustomerKey.Zero()
 	piece := &vault.PartCopy{PartTarget: to, Source: source, Long: func(do func() error) error { return intake.Patiently(w, do) }}
 	piece.Range, piece.RangeFault = parseSourceRange(r.Header.Get("X-Amz-Copy-Source-Range"))
-	copied, err := s.vault.PartCopy(r.Context(), s.reader(r), piece)
+	var copied *vault.CopiedPart
+	err = readingSource(r, &source, func() (version string, err error) {
+		if copied, err = s.vault.PartCopy(r.Context(), s.reader(r), piece); err != nil {
+			return "", err
+		}
+		return copied.SourceVersion, nil
+	})
 	if err != nil {
 		return err
 	}

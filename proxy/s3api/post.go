@@ -153,6 +153,9 @@ func (p *posting) setRequest() error {
 	}
 	put := *r
 	put.Key, r.Key = name.Key, name.Key // also for the log
+	if err := r.Restate(); err != nil {
+		return err
+	}
 	put.Request = r.WithContext(r.Context())
 	put.Method, put.Header = http.MethodPut, header
 	p.put = &put

@@ -58,7 +58,7 @@ func bucketRoutes() []row {
 		{Op: "CreateBucket", Scope: route.Bucket, Method: "PUT", Action: route.Forward, Body: smallBody, Headers: []string{"X-Amz-Bucket-Object-Lock-Enabled", "X-Amz-Acl"}},
 		{Op: "HeadBucket", Scope: route.Bucket, Method: "HEAD", Action: route.Forward},
 		{Op: "DeleteBucket", Scope: route.Bucket, Method: "DELETE", Handler: (*API).deleteBucket},
-		{Op: "DeleteObjects", Scope: route.Bucket, Method: "POST", Sub: []string{"delete"}, Action: route.Forward, Body: deleteBody, Headers: []string{"X-Amz-Bypass-Governance-Retention", "X-Amz-Mfa"}},
+		{Op: "DeleteObjects", Scope: route.Bucket, Method: "POST", Sub: []string{"delete"}, Handler: deleteObjects, Frees: true, Body: deleteBody, Headers: []string{"X-Amz-Bypass-Governance-Retention", "X-Amz-Mfa"}},
 		{Op: "PostObject", Scope: route.Bucket, Method: "POST", Handler: (*API).postObject, Unplaced: true},
 
 		{Op: "GetBucketEncryption", Scope: route.Bucket, Method: "GET", Sub: []string{"encryption"}, Handler: (*API).getBucketEncryption},
@@ -109,7 +109,7 @@ func objectRoutes() []row {
 		{Op: "GetObject", Scope: route.Object, Method: "GET", Params: read, Handler: (*API).getObject},
 		{Op: "HeadObject", Scope: route.Object, Method: "HEAD", Params: read, Handler: (*API).getObject},
 		{Op: "PutObject", Scope: route.Object, Method: "PUT", Handler: (*API).putObject},
-		{Op: "DeleteObject", Scope: route.Object, Method: "DELETE", Handler: (*API).deleteObject, Params: version, Headers: []string{"X-Amz-Bypass-Governance-Retention", "X-Amz-Mfa"}},
+		{Op: "DeleteObject", Scope: route.Object, Method: "DELETE", Handler: (*API).deleteObject, Frees: true, Params: version, Headers: []string{"X-Amz-Bypass-Governance-Retention", "X-Amz-Mfa"}},
 		{Op: "CopyObject", Scope: route.Object, Method: "PUT", Header: "X-Amz-Copy-Source", Handler: (*API).copyObject},
 		{Op: "GetObjectAttributes", Scope: route.Object, Method: "GET", Sub: []string{"attributes"}, Params: version, Handler: (*API).getObjectAttributes},
 
@@ -119,7 +119,7 @@ func objectRoutes() []row {
 		{Op: "UploadPart", Scope: route.Object, Method: "PUT", Sub: []string{"uploadId", "partNumber"}, Handler: (*API).uploadPart},
 		{Op: "UploadPartCopy", Scope: route.Object, Method: "PUT", Sub: []string{"uploadId", "partNumber"}, Header: "X-Amz-Copy-Source", Handler: (*API).uploadPartCopy},
 		{Op: "CompleteMultipartUpload", Scope: route.Object, Method: "POST", Sub: []string{"uploadId"}, Body: maxCompleteBody, Handler: (*API).completeMultipartUpload},
-		{Op: "AbortMultipartUpload", Scope: route.Object, Method: "DELETE", Sub: []string{"uploadId"}, Handler: (*API).abortMultipartUpload},
+		{Op: "AbortMultipartUpload", Scope: route.Object, Method: "DELETE", Sub: []string{"uploadId"}, Handler: (*API).abortMultipartUpload, Frees: true},
 		{Op: "ListParts", Scope: route.Object, Method: "GET", Sub: []string{"uploadId"}, Params: []string{"max-parts", "part-number-marker", "encoding-type"}, Handler: (*API).listParts},
 
 		{Op: "GetObjectTagging", Scope: route.Object, Method: "GET", Sub: []string{"tagging"}, Action: route.Forward, Params: version},

@@ -21,6 +21,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/route"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/proxy/vault"
 )
@@ -36,7 +37,7 @@ type Options struct {
 	Forwarder  *upstream.Forwarder
 	// Admit refuses requests while the storage cannot be used, Ours while the keys are
 	// those of another installation. Required.
-	Admit func(ctx context.Context, method string) error
+	Admit func(ctx context.Context, need storage.Need) error
 	Ours  func() error
 	// SystemBucket does not exist for clients.
 	SystemBucket string
@@ -151,7 +152,7 @@ func (c *call) Handle(w *intake.Answer, r *intake.Request) error {
 		return err
 	}
 	if c.scope == route.Service && isSTS(r.Request) {
-		if err := c.o.Admit(r.Context(), http.MethodGet); err != nil {
+		if err := c.o.Admit(r.Context(), storage.Reads); err != nil {
 			return err
 		}
 		return c.handleSTS(w, r)
@@ -209,7 +210,7 @@ func (s *API) admit(r *intake.Request, found *row) error {
 	if err := s.o.Ours(); err != nil {
 		return err
 	}
-	if err := s.o.Admit(r.Context(), r.Method); err != nil {
+	if err := s.o.Admit(r.Context(), intake.NeedOf(r.Method, found.Frees)); err != nil {
 		return err
 	}
 	if err := checkKey(r, found); err != nil {

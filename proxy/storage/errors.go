@@ -53,6 +53,13 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("upstream answered %d %s: %s", e.Status, e.Code, e.Message)
 }
 
+// MayBeDone says whether a write that ended with err may have been carried out all the same: but
+// for a refusal, nobody knows.
+func MayBeDone(err error) bool {
+	var answer *Error
+	return err != nil && (!errors.As(err, &answer) || answer.Status >= 500)
+}
+
 // Is says whether the answer means one of the sentinels.
 func (e *Error) Is(target error) bool {
 	switch target {
@@ -72,4 +79,10 @@ func (e *Error) Is(target error) bool {
 		return strings.Contains(e.Message, "WORM protected")
 	}
 	return false
+}
+
+// IsFull says that the storage has no room for what was to be written.
+func IsFull(err error) bool {
+	var answer *Error
+	return errors.As(err, &answer) && answer.Code == "XMinioStorageFull"
 }

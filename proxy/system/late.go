@@ -2,8 +2,11 @@ package system
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/storage"
 )
 
 // quickly is how long after something was sealed it is stored under a version of the KMS key that
@@ -36,6 +39,24 @@ func (s *Store) confirm(ctx context.Context, kind, name string, sealing time.Tim
 		return fmt.Errorf("after system object %q was stored, under version %d: %w", name, version, err)
 	}
 	return nil
+}
+
+// doubtFor bounds what is done about a write of which nobody knows whether it was done.
+const doubtFor = 5 * time.Second
+
+// stored is confirm after a write that ended with err. One that failed and may have been carried out
+// all the same is told of, too: whoever waits for it does not end that.
+func (s *Store) stored(ctx context.Context, kind, name string, sealing time.Time, version uint32, err error) error {
+	switch {
+	case err == nil:
+		return s.confirm(ctx, kind, name, sealing, version)
+	case errors.Is(err, ErrConflict), errors.Is(err, ErrNotFound), !storage.MayBeDone(err):
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), doubtFor)
+	defer cancel()
+	_ = s.confirm(ctx, kind, name, sealing, version)
+	return err
 }
 
 func (s *Store) now() time.Time {

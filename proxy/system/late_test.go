@@ -9,6 +9,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/keystore/mem"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/system"
 )
@@ -105,5 +106,56 @@ func TestLateWritesAreToldOf(t *testing.T) {
 	told, pause, failed, service.rotate = nil, time.Minute, nil, true
 	if _, err := store.WithoutLate().Put(t.Context(), "kind", "notes", nil, ""); err != nil || len(told) != 0 {
 		t.Errorf("%v, told of %s", err, told)
+	}
+}
+
+// A write whose answer is lost may have been carried out: it is told of, too. One that was refused
+// is not.
+func TestALateWriteWhoseAnswerIsLostIsToldOf(t *testing.T) {
+	t.Parallel()
+	local, err := kms.NewLocal(kms.LocalOptions{Store: mem.New()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(local.Close)
+	if err := local.CreateKey(t.Context(), "system"); err != nil {
+		t.Fatal(err)
+	}
+	at := memory.New(memory.Options{})
+	bucket := at.System("own")
+	if err := bucket.CreateBucket(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	service, told, now := &rotatingKMS{Service: local}, 0, time.Now()
+	store, err := system.New(system.Options{Service: bucket, KMS: service, Key: "system", Deployment: "test", Late: func(context.Context, string, uint32) error {
+		told++
+		return nil
+	}, Now: func() time.Time { now = now.Add(2 * time.Second); return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, answer := range []struct {
+		err  error
+		told int
+	}{{storage.ErrUnreachable, 1}, {&storage.Error{Status: 500, Code: "InternalError"}, 1}, {memory.Forbidden(), 0}} {
+		at.SetFaults(func(_ context.Context, c *memory.Call) error {
+			if c.Op == memory.Put && c.Step == memory.Done {
+				return answer.err
+			}
+			return nil
+		})
+		for what, write := range map[string]func() error{
+			"an object":               func() error { _, err := store.Put(t.Context(), "kind", "object", []byte("data"), ""); return err },
+			"a note":                  func() error { return store.PutNote(t.Context(), "kind", "note", []byte("data"), nil) },
+			"a note that is replaced": func() error { return store.ReplaceNote(t.Context(), "kind", "replaced", []byte("data"), nil) },
+		} {
+			told, service.rotate = 0, true
+			if _, err := bucket.DeleteNotes(t.Context(), "", nil); err != nil {
+				t.Fatal(err)
+			}
+			if err := write(); err == nil || told != answer.told {
+				t.Errorf("%s, %v: %v, told of %d", what, answer.err, err, told)
+			}
+		}
 	}
 }

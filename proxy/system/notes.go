@@ -16,13 +16,10 @@ import (
 func (s *Store) PutNote(ctx context.Context, kind, name string, data, body []byte) error {
 	sealing := s.now()
 	n, err := s.sealNote(ctx, kind, name, data, body)
-	if err == nil {
-		err = s.o.Service.PutNote(ctx, name, n.value, n.body)
-	}
 	if err != nil {
 		return err
 	}
-	return s.confirm(ctx, kind, name, sealing, n.version)
+	return s.stored(ctx, kind, name, sealing, n.version, s.o.Service.PutNote(ctx, name, n.value, n.body))
 }
 
 // ReplaceNote is PutNote for a note that may exist. In the place of a body that is nil are
@@ -36,10 +33,7 @@ func (s *Store) ReplaceNote(ctx context.Context, kind, name string, data, body [
 	if n.body == nil {
 		n.body = filler()
 	}
-	if err := s.o.Service.ReplaceNote(ctx, name, n.value, n.body); err != nil {
-		return err
-	}
-	return s.confirm(ctx, kind, name, sealing, n.version)
+	return s.stored(ctx, kind, name, sealing, n.version, s.o.Service.ReplaceNote(ctx, name, n.value, n.body))
 }
 
 func encodeNote(sealed []byte) string { return base64.RawURLEncoding.EncodeToString(sealed) }

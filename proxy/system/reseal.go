@@ -160,10 +160,8 @@ func (s *Store) Reseal(ctx context.Context, l Layout, n Note, least uint32) (ver
 	if l.Replaced {
 		sealed.body = filler()
 	}
-	if err := s.o.Service.ChangeNote(ctx, n.Name, sealed.value, sealed.body, etag); err != nil {
-		return 0, err
-	}
-	return sealed.version, s.confirm(ctx, l.Kind, n.Name, sealing, sealed.version)
+	err = s.o.Service.ChangeNote(ctx, n.Name, sealed.value, sealed.body, etag)
+	return sealed.version, s.stored(ctx, l.Kind, n.Name, sealing, sealed.version, err)
 }
 
 // Opens says whether Reseal could read what was listed as n.
@@ -193,10 +191,8 @@ func (s *Store) resealObject(ctx context.Context, kind, name string, least uint3
 	if err != nil {
 		return 0, err
 	}
-	if _, err = s.o.Service.Put(ctx, name, sealed, etag); err != nil {
-		return 0, err
-	}
-	return version, s.confirm(ctx, kind, name, sealing, version)
+	_, err = s.o.Service.Put(ctx, name, sealed, etag)
+	return version, s.stored(ctx, kind, name, sealing, version, err)
 }
 
 // Look returns a note or object as a listing shows it now. ErrNotFound, storage.ErrUnreachable.

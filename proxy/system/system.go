@@ -75,10 +75,8 @@ func (s *Store) Put(ctx context.Context, kind, name string, data []byte, etag st
 	if err != nil {
 		return "", err
 	}
-	if newETag, err = s.o.Service.Put(ctx, name, sealed, etag); err != nil {
-		return "", err
-	}
-	return newETag, s.confirm(ctx, kind, name, sealing, version)
+	newETag, err = s.o.Service.Put(ctx, name, sealed, etag)
+	return newETag, s.stored(ctx, kind, name, sealing, version, err)
 }
 
 func (s *Store) context(kind, name string) []byte {

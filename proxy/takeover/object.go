@@ -290,6 +290,9 @@ func (t *taking) write(ctx context.Context, s *sealing, meta storage.Metadata) e
 		Instead: &storage.Instead{Version: t.version.ID, Modified: t.age},
 	})
 	if err != nil {
+		if storage.MayBeDone(err) {
+			s.key.Doubt(ctx)
+		}
 		return t.refused(err)
 	}
 	if stored.Meta.Get("X-Amz-Server-Side-Encryption") != "" {

@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,10 +50,8 @@ type Options struct {
 	Keys kms.Service
 	// Known are KMS keys that are asked about although the service may not list them.
 	Known []string
-	// Count counts the objects of all buckets. Required.
+	// Count counts the objects of all buckets, and the proxies' own. Required.
 	Count func(context.Context, *maintenance.UsageOf) (*maintenance.Usage, error)
-	// System counts the proxies' own objects by KMS key and version; nil if that cannot be.
-	System func(context.Context) ([]SystemCount, error)
 	// Uses are the uses that proxies share. Required.
 	Uses *Uses
 	// Clock returns the storage's time. Required.
@@ -144,7 +143,7 @@ func (o *ScanOptions) say(what string) {
 }
 
 func (s *Scanner) count(ctx context.Context, o *ScanOptions) (*maintenance.Usage, error) {
-	of := maintenance.UsageOf{Buckets: o.Buckets, Rate: o.Rate, Progress: o.Progress}
+	of := maintenance.UsageOf{Buckets: o.Buckets, Rate: o.Rate, Progress: o.Progress, System: len(o.Buckets) == 0}
 	if o.Found != nil {
 		of.Found = func(u maintenance.Used) {
 			if o.Key == "" || u.KMSKey == o.Key {
@@ -162,7 +161,11 @@ func (s *Scanner) scan(ctx context.Context, o *ScanOptions) (*Scan, error) {
 		return nil, err
 	}
 	if len(young) > 0 && s.settle > 0 {
-		o.say(fmt.Sprintf("the KMS key %s was rotated a moment ago; waiting %v until every server knows", young, s.settle))
+		if o.Key == "" || o.Key == young {
+			o.say(fmt.Sprintf("the KMS key %s was rotated a moment ago; waiting %v until every server knows", young, s.settle))
+		} else {
+			o.say(fmt.Sprintf("waiting %v until every server knows the newest versions of all KMS keys: the scan is of all", s.settle))
+		}
 		if err := sleep(ctx, s.settle); err != nil {
 			return nil, err
 		}
@@ -179,12 +182,7 @@ func (s *Scanner) scan(ctx context.Context, o *ScanOptions) (*Scan, error) {
 	if shared != nil { // else nothing of late writes is known, and no version is covered
 		scan.Covered, scan.Late = covered, shared.Late
 	}
-	if s.o.System != nil {
-		if scan.System, err = s.o.System(ctx); err != nil {
-			return nil, err
-		}
-		scan.Ended = time.Now().UTC()
-	}
+	scan.System = s.ofSystem(u.System)
 	if err := s.store(ctx, scan); err != nil {
 		return nil, fmt.Errorf("keep the scan: %w", err)
 	}
@@ -192,8 +190,31 @@ func (s *Scanner) scan(ctx context.Context, o *ScanOptions) (*Scan, error) {
 	return scan, nil
 }
 
+// ofSystem returns what a scan keeps of the proxies' own objects, nil if it cannot be told of one
+// what it lies under.
+func (s *Scanner) ofSystem(found *maintenance.SystemUsage) []SystemCount {
+	if found == nil {
+		return nil
+	}
+	for _, one := range found.Unknown {
+		s.o.Logger.Warn("it cannot be told which KMS key an object of the system bucket lies under", "object", one.Name.Key, "error", one.Err)
+	}
+	if len(found.Unknown) > 0 {
+		return nil
+	}
+	counts := make([]SystemCount, 0, len(found.Counts))
+	for under, n := range found.Counts {
+		counts = append(counts, SystemCount{KMSKey: under.KMSKey, Version: under.Version, Objects: n.Objects})
+	}
+	slices.SortFunc(counts, func(a, b SystemCount) int {
+		return cmp.Or(cmp.Compare(a.KMSKey, b.KMSKey), cmp.Compare(a.Version, b.Version))
+	})
+	return counts
+}
+
 // versions returns, for each KMS key that is known, the version below which nothing is
-// sealed any more, in a moment at the latest. young is a key that needs this moment, "" if none does.
+// sealed any more, in a moment at the latest. young is a key that needs this moment, besides
+// if that one does, "" if none does.
 func (s *Scanner) versions(ctx context.Context, besides string) (covered map[string]uint32, young string, err error) {
 	names, err := s.o.Keys.ListKeys(ctx, "")
 	if err != nil && !errors.Is(err, kms.ErrNotPermitted) && !errors.Is(err, kms.ErrNotSupported) {
@@ -218,7 +239,7 @@ func (s *Scanner) versions(ctx context.Context, besides string) (covered map[str
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil && number > 1 { // of a key without versions there is nothing to cover
-				if covered[name] = number; isYoung {
+				if covered[name] = number; isYoung && young != besides {
 					young = name
 				}
 			}

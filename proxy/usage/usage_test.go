@@ -2,6 +2,7 @@ package usage
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -326,6 +327,96 @@ func TestTheSystemKeyAloneMakesNothingShared(t *testing.T) {
 	}
 	if err := u.Flush(t.Context()); err != nil || s.shelf.puts != 0 {
 		t.Errorf("%v, %d documents", err, s.shelf.puts)
+	}
+}
+
+// What is opened with a version, or asked for while it is retired, after a scan that counted
+// nothing under it, the scan did not see: as where another object's name hides it.
+func TestAVersionIsNotFreeIfItWasWantedSinceTheScan(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	dek, err := s.keys.GenerateDEK(t.Context(), "k", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.rotate()
+	scan := s.scanned(s.proxy(0))
+	opened := func(u *Uses) error {
+		_, err := u.DecryptDEK(t.Context(), "k", dek.Ciphertext, nil)
+		return err
+	}
+	for what, c := range map[string]struct {
+		use  func(*Uses) error
+		at   time.Duration
+		free bool
+	}{
+		"nothing":      {func(*Uses) error { return nil }, 2 * time.Minute, true},
+		"opened":       {opened, 2 * time.Minute, false},
+		"asked for":    {func(u *Uses) error { u.Wanted("k", 1); return nil }, 2 * time.Minute, false},
+		"another one":  {func(u *Uses) error { u.Wanted("k", 2); return nil }, 2 * time.Minute, true},
+		"asked before": {func(u *Uses) error { u.Wanted("k", 1); return nil }, -2 * time.Minute, true},
+	} {
+		u := NewUses(s.keys, "system")
+		u.now = func() time.Time { return scan.Began.Add(c.at) }
+		u.ShareIn(newShelf())
+		if err := errors.Join(c.use(u), u.Flush(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		shared, err := u.Shared(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v := OfVersion(scan, shared, "k", 1, scan.Began.Add(time.Hour)); v.Free() != c.free || c.free != (v.Missing == "") {
+			t.Errorf("%s: %q", what, v.Missing)
+		}
+	}
+}
+
+// More versions of keys than are remembered one by one are remembered together: none of them is
+// taken for unused.
+func TestMoreUsesThanThereIsRoomForAreNotForgotten(t *testing.T) {
+	t.Parallel()
+	began := time.Now()
+	for what, fill := range map[string]func(*Uses, *shelf){
+		"by this process": func(u *Uses, _ *shelf) {
+			for n := range maxUses {
+				u.note(&u.of(fmt.Sprint("key", n), 1).decrypt, "")
+			}
+		},
+		"by others": func(_ *Uses, at *shelf) {
+			shared := &Shared{Uses: make(map[string]map[uint32]Use)}
+			for n := range maxUses {
+				shared.Uses[fmt.Sprint("key", n)] = map[uint32]Use{1: {Decrypt: began}}
+			}
+			data, err := json.Marshal(shared)
+			if err == nil {
+				_, err = at.Put(t.Context(), usesKind, usesName, data, "")
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		s := newSite(t)
+		u := NewUses(s.keys, "system")
+		u.ShareIn(s.shelf)
+		fill(u, s.shelf)
+		if _, err := u.GenerateDEK(t.Context(), "k", nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := u.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		other := NewUses(s.keys, "system")
+		other.ShareIn(s.shelf)
+		shared, err := other.Shared(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		scan := &Scan{Began: began.Add(-time.Minute), Ended: began}
+		if v := OfKey(scan, shared, "k", Use{}, began.Add(time.Hour)); v.Free() || !strings.Contains(v.Missing, "was used") {
+			t.Errorf("%s: %q", what, v.Missing)
+		}
 	}
 }
 

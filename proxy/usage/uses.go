@@ -32,6 +32,9 @@ const (
 type Use struct {
 	Generate time.Time `json:"generate,omitzero"`
 	Decrypt  time.Time `json:"decrypt,omitzero"`
+	// Wanted is when an object was last asked for that nothing but the version opens, while it was
+	// retired.
+	Wanted time.Time `json:"wanted,omitzero"`
 }
 
 // Latest is the later of both.
@@ -44,6 +47,8 @@ type Shared struct {
 	// Late has, by key and version, when a proxy last acknowledged a write under a version
 	// that was not the newest any more.
 	Late map[string]map[uint32]time.Time `json:"late,omitempty"`
+	// Beyond is the last use of what Uses has no room for: of any key.
+	Beyond Use `json:"beyond,omitzero"`
 }
 
 // Last returns the last use of a version of a KMS key, or of all of them for 0.
@@ -53,9 +58,14 @@ func (s *Shared) Last(key string, version uint32) Use {
 	}
 	var last Use
 	for _, use := range s.Uses[key] {
-		last = Use{later(last.Generate, use.Generate), later(last.Decrypt, use.Decrypt)}
+		last = last.and(use)
 	}
 	return last
+}
+
+// and has the later one of each.
+func (u Use) and(o Use) Use {
+	return Use{later(u.Generate, o.Generate), later(u.Decrypt, o.Decrypt), later(u.Wanted, o.Wanted)}
 }
 
 // KeyUse is the last use of one version of a KMS key.
@@ -104,7 +114,7 @@ type usedID struct {
 }
 
 // minutes are those of the last uses, since 1970. stored is the last of generate that was shared.
-type minutes struct{ generate, decrypt, stored atomic.Int64 }
+type minutes struct{ generate, decrypt, wanted, stored atomic.Int64 }
 
 // Uses notes when this process uses versions of KMS keys, and shares it with others now and
 // then. A use costs no request, but for the first write in a while under a key that no setting
@@ -120,6 +130,8 @@ type Uses struct {
 	mu    sync.RWMutex
 	seen  map[usedID]*minutes
 	dirty atomic.Bool
+	// beyond is of all that there is no room for in seen.
+	beyond minutes
 
 	// late are writes under versions that are not the newest any more. They are stored
 	// before they are acknowledged; writes that wait for a store at once share the next one.
@@ -182,6 +194,9 @@ func (u *Uses) DecryptDEK(ctx context.Context, name string, ciphertext, encConte
 	return dek, err
 }
 
+// Wanted notes that an object was asked for that nothing but a version opens, which is retired.
+func (u *Uses) Wanted(key string, version uint32) { u.note(&u.of(key, version).wanted, key) }
+
 func (u *Uses) of(key string, version uint32) *minutes {
 	id := usedID{key, version}
 	u.mu.RLock()
@@ -192,12 +207,14 @@ func (u *Uses) of(key string, version uint32) *minutes {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if m = u.seen[id]; m == nil {
-		m = new(minutes)
-		if len(u.seen) < maxUses {
-			u.seen[id] = m
-		}
+	if m = u.seen[id]; m != nil {
+		return m
 	}
+	if len(u.seen) >= maxUses {
+		return &u.beyond
+	}
+	m = new(minutes)
+	u.seen[id] = m
 	return m
 }
 
@@ -246,10 +263,11 @@ func (u *Uses) share(ctx context.Context) error {
 	}
 	wasDirty := u.dirty.Swap(false)
 	u.mu.RLock()
-	shared := make(map[*minutes]int64, len(u.seen))
+	shared := make(map[*minutes]int64, len(u.seen)+1)
 	for _, m := range u.seen {
 		shared[m] = m.generate.Load()
 	}
+	shared[&u.beyond] = u.beyond.generate.Load()
 	u.mu.RUnlock()
 	u.lateMu.Lock()
 	seq, late := u.lateSeq, maps.Clone(u.late)
@@ -318,17 +336,23 @@ func (u *Uses) addTo(s *Shared, late map[usedID]time.Time) {
 	}
 	u.mu.RLock()
 	defer u.mu.RUnlock()
+	s.Beyond = s.Beyond.and(u.beyond.use())
 	for id, m := range u.seen {
 		of := s.Uses[id.key]
 		if of == nil {
 			if len(s.Uses) >= maxUses {
+				s.Beyond = s.Beyond.and(m.use())
 				continue
 			}
 			of = make(map[uint32]Use)
 			s.Uses[id.key] = of
 		}
-		of[id.version] = Use{later(of[id.version].Generate, at(m.generate.Load())), later(of[id.version].Decrypt, at(m.decrypt.Load()))}
+		of[id.version] = of[id.version].and(m.use())
 	}
+}
+
+func (m *minutes) use() Use {
+	return Use{at(m.generate.Load()), at(m.decrypt.Load()), at(m.wanted.Load())}
 }
 
 func at(minute int64) time.Time {

@@ -113,20 +113,24 @@ func judge(scan *Scan, key string, version uint32, now time.Time) *Verdict {
 
 // OfVersion judges a version of a KMS key. scan is nil if there is none. New objects come under
 // the newest version alone. So a scan covers an older one if it began when every server knew
-// of a newer one, and if no write that had begun before ended since.
+// of a newer one, and if no write that had begun before ended since. Whatever was opened with the
+// version since, or asked for, the scan did not count: MinIO lists nothing below a key that exists.
 func OfVersion(scan *Scan, shared *Shared, key string, version uint32, now time.Time) *Verdict {
 	v := judge(scan, key, version, now)
 	if v.Missing != "" {
 		return v
 	}
-	late := shared.Late[key][version]
-	switch {
+	late, use := shared.Late[key][version], shared.Uses[key][version]
+	switch opened := later(use.Decrypt, later(use.Wanted, shared.Beyond.Wanted)); {
 	case version >= scan.Covered[key]:
 		v.Missing = fmt.Sprintf("when the last scan began, at %s, version %d was not yet known to be replaced by a newer one everywhere", scan.Began.UTC().Format(time.RFC3339), version)
 		v.Remedy = scanAgain
 	case !late.Equal(scan.Late[key][version]), late.Add(lateFor).After(scan.Began):
 		v.Missing = fmt.Sprintf("a write under version %d ended at %s, about or after when the last scan began", version, late.UTC().Format(time.RFC3339))
 		v.Remedy = fmt.Sprintf("%s, after %s", scanAgain, late.Add(lateFor).UTC().Format(time.RFC3339))
+	case opened.After(scan.Began): // it is the minute that was begun
+		v.Missing = fmt.Sprintf("something under version %d was opened or asked for at %s, which the last scan, from %s, did not count", version, opened.UTC().Format("15:04 MST on 2006-01-02"), scan.Began.UTC().Format(time.RFC3339))
+		v.Remedy = scanAgain + "; if that counts nothing, objects below keys that exist themselves may be it (docs/keys.md)"
 	}
 	return v
 }
@@ -140,7 +144,7 @@ func OfKey(scan *Scan, shared *Shared, key string, last Use, now time.Time) *Ver
 	if v.Missing != "" {
 		return v
 	}
-	used := later(shared.Last(key, 0).Latest(), last.Latest())
+	used := later(later(shared.Last(key, 0).Latest(), shared.Beyond.Latest()), last.Latest())
 	switch soon := scan.Began.Add(flushLag); {
 	case !used.IsZero() && !used.Add(unstoredFor+2*time.Minute).Before(scan.Began): // it is to the minute
 		v.Missing = fmt.Sprintf("the key was used at %s, and the last scan began at %s", used.UTC().Format("15:04 MST on 2006-01-02"), scan.Began.UTC().Format(time.RFC3339))

@@ -67,6 +67,8 @@ type completing struct {
 	wanted *Complete
 	upload *openUpload
 
+	// noted are the parts that were sent, also those that were sent again since.
+	noted  map[manifest.PartID]sse.PartFacts
 	chosen []chosenPart
 	facts  sse.Facts
 	// etag is the one upstream will store, without quotes.
@@ -147,7 +149,10 @@ func (p *completing) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return p.commit(ctx, pinned)
+	if err := p.commit(ctx, pinned); err != nil {
+		return err
+	}
+	return p.vault.checkResent(ctx, p.caller, p.wanted.Name, p.version, p.etag, p.storedParts(), p.noted)
 }
 
 func (p *completing) writeManifest(ctx context.Context) error {
@@ -194,12 +199,8 @@ func (p *completing) commit(ctx context.Context, pinned storage.Conditions) erro
 // learn has listings remember the object.
 func (p *completing) learn(stored *storage.Stored) {
 	w := &listing.Written{Name: p.wanted.Name, Record: p.upload.record, Facts: p.facts, Size: p.facts.PlainSize, Stored: stored}
-	for _, part := range p.chosen {
-		if w.Record == nil {
-			w.EncSize += part.PlainSize
-		} else {
-			w.EncSize += sse.EncSize(part.PlainSize)
-		}
+	for _, part := range p.storedParts() {
+		w.EncSize += part.size
 	}
 	p.vault.lists.Learn(w)
 }

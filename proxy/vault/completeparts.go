@@ -36,6 +36,7 @@ func (p *completing) choose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.noted = noted
 	for i := range p.wanted.Parts {
 		want := &p.wanted.Parts[i]
 		id := manifest.PartID{Number: want.Number, ETag: current[want.Number]}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/bucketseal/bucketseal/proxy/caller"
+	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
@@ -49,6 +50,12 @@ func (v *Vault) repeat(ctx context.Context, c *caller.Caller, wanted *Complete, 
 	if !sameParts(wanted.Parts, rec, &facts, parts) {
 		return nil, otherwise
 	}
+	list := parts.List()
+	if err := v.checkRepeated(ctx, c, wanted, info, func(i int, _ manifest.PartID, noted *sse.PartFacts) bool {
+		return noted.Nonce == list[i].Nonce && noted.PlainSize == list[i].PlainSize
+	}, sse.EncSize); err != nil {
+		return nil, err
+	}
 	return &Completed{ETag: sealed.ETag(rec, &facts, info.ETag), Version: info.Version, Record: rec, Facts: facts}, nil
 }
 
@@ -79,6 +86,11 @@ func (v *Vault) repeatPlain(ctx context.Context, c *caller.Caller, wanted *Compl
 	etag := hex.EncodeToString(sum.Sum(nil)) + "-" + strconv.Itoa(len(wanted.Parts))
 	if rec, err := sealed.RecordOf(info.Reserved); err != nil || rec != nil || strings.Trim(info.ETag, `"`) != etag {
 		return nil, otherwise
+	}
+	if err := v.checkRepeated(ctx, c, wanted, info, func(i int, id manifest.PartID, _ *sse.PartFacts) bool {
+		return id.ETag == strings.Trim(wanted.Parts[i].ETag, `"`)
+	}, func(plain int64) int64 { return plain }); err != nil {
+		return nil, err
 	}
 	return &Completed{ETag: sealed.ETag(nil, nil, etag), Version: info.Version}, nil
 }

@@ -220,6 +220,9 @@ func (k *copying) rewrap(ctx context.Context) error {
 	}
 	k.record = &key.Record
 	if err := k.copyUpstream(ctx, text); err != nil {
+		if storage.MayBeDone(err) {
+			key.Doubt(ctx)
+		}
 		return err
 	}
 	return key.Confirm(ctx)

@@ -144,7 +144,7 @@ func (o *opening) plan(r *Reader) (err error) {
 		}
 	}
 	if !o.get.Head && o.get.Part == 0 && r.body == nil {
-		return fmt.Errorf("the object grew after its range was refused: %w", storage.ErrUnreachable)
+		return fmt.Errorf("the object grew after its range was refused: %w", ErrChanged)
 	}
 	if o.rng == nil && o.get.Part == 0 && o.get.Checksum {
 		r.Checksum = r.Facts.Checksum

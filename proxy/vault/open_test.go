@@ -396,11 +396,12 @@ func TestRecordThatChangesUnderTheSameETagIsReadAnew(t *testing.T) {
 	r.wantRead(t, "changed between two requests", g, young[2*pkg:])
 }
 
-func TestObjectThatGrewBehindItsRangeIsToBeAskedForAgain(t *testing.T) {
+func TestObjectThatGrewBehindItsRangeIsAskedForAgain(t *testing.T) {
 	t.Parallel()
 	r := newReads(t)
+	data := vaulttest.Data(3*pkg, 16)
 	r.put(t, vaulttest.Name("k"), sse.ModeKMS, vaulttest.Data(10, 15))
-	big := r.seal(t, vaulttest.Name("k"), sse.ModeKMS, vaulttest.Data(3*pkg, 16))
+	big := r.seal(t, vaulttest.Name("k"), sse.ModeKMS, data)
 	g := of(vaulttest.Name("k"), sse.ModeKMS)
 	g.Range = from(2 * pkg)
 	r.Watch(vaulttest.Bucket, func(c *memory.Call) error {
@@ -409,5 +410,20 @@ func TestObjectThatGrewBehindItsRangeIsToBeAskedForAgain(t *testing.T) {
 		}
 		return nil
 	})
-	r.wantError(t, "grown", g, storage.ErrUnreachable)
+	r.wantRead(t, "grown", g, data[2*pkg:])
+}
+
+func TestStorageThatRefusesEveryRangeIsNotAskedForEver(t *testing.T) {
+	t.Parallel()
+	r := newReads(t)
+	r.put(t, vaulttest.Name("k"), sse.ModeKMS, vaulttest.Data(3*pkg, 17))
+	g := of(vaulttest.Name("k"), sse.ModeKMS)
+	g.Range = from(2 * pkg)
+	r.Watch(vaulttest.Bucket, func(c *memory.Call) error {
+		if get, ok := c.Request.(*storage.Get); ok && get.Range != nil {
+			return &storage.Error{Status: 416, Code: "InvalidRange"}
+		}
+		return nil
+	})
+	r.wantError(t, "always refused", g, vault.ErrChanged)
 }

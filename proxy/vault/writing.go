@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"maps"
+	"sync/atomic"
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/caller"
@@ -51,6 +52,8 @@ type writing struct {
 	record *sse.Record       // nil for plain storage
 	key    *keyring.WriteKey // that the record is sealed with; nil for plain storage
 	text   string            // the record's
+	// whole says that the storage may have got all of the body.
+	whole atomic.Bool
 	// answer is the storage's.
 	answer *storage.Stored
 }
@@ -124,6 +127,7 @@ func (u *writing) sendSmall(ctx context.Context, buffer []byte) error {
 	}
 	u.stream.EncryptSpaced(buffer)
 	sent = plaintext.NewGuarded(buffer)
+	u.whole.Store(true)
 	return u.send(ctx, storage.Body{Reader: sent, Length: sse.EncSize(u.size), Again: sent.Again})
 }
 
@@ -148,8 +152,12 @@ func (u *writing) sendStream(ctx context.Context) error {
 	}()
 	whole := plaintext.BeforeEnd(enc, sse.EncSize(u.size), func() error {
 		// What is there now must not be replaced by what nobody can read.
-		if err := u.key.Confirm(ctx); err != nil || !u.late {
+		if err := u.key.Confirm(ctx); err != nil {
 			return err
+		}
+		u.whole.Store(true)
+		if !u.late {
+			return nil
 		}
 		if err := u.writeManifest(ctx); err != nil {
 			return err
@@ -194,6 +202,9 @@ func (u *writing) send(ctx context.Context, body storage.Body) (err error) {
 		Name: u.write.Name, Meta: u.meta, Record: u.text, Conditions: u.pinned, Body: body,
 	})
 	if err != nil {
+		if u.whole.Load() && storage.MayBeDone(err) {
+			u.key.Doubt(ctx)
+		}
 		return sendError(u.body, err)
 	}
 	if err := u.key.Confirm(ctx); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/bucketseal/bucketseal/kms/client"
 	kmsconfig "github.com/bucketseal/bucketseal/kms/config"
 	"github.com/bucketseal/bucketseal/kms/server"
+	"github.com/bucketseal/bucketseal/operator/trace"
 	"github.com/bucketseal/bucketseal/proxy/config"
 )
 
@@ -30,7 +31,9 @@ type Keys struct {
 	// remote is the client of a key server, nil if the keys are in this process.
 	remote *client.Client
 	// Audit gets a line for each request of others to these keys; nil for none.
-	Audit   server.Auditor
+	Audit server.Auditor
+	// Tracer traces the same requests; nil for none.
+	Tracer  trace.Tracer
 	closers []func()
 }
 
@@ -147,7 +150,7 @@ func CheckKMS(a *cli.App, c *config.Config) error {
 
 // LocalKeys returns a key service over a store, which it closes.
 func LocalKeys(store kms.Store, where string, settings *kmsconfig.Config) (*Keys, error) {
-	o := kms.LocalOptions{Store: store}
+	o := kms.LocalOptions{Store: store, Waiting: traceStore}
 	if settings != nil {
 		o.Cache = kms.CacheOptions{Any: settings.Cache.Any, Unused: settings.Cache.Unused, Offline: settings.Cache.Offline}
 	}
@@ -160,6 +163,17 @@ func LocalKeys(store kms.Store, where string, settings *kmsconfig.Config) (*Keys
 		Service: service, Where: where, Settings: settings, local: service,
 		closers: []func(){service.Close, func() { _ = store.Close() }},
 	}, nil
+}
+
+// traceStore has the time that a request waits for the key store be a span.
+func traceStore(ctx context.Context) (end func(error)) {
+	_, span := trace.Start(ctx, "keystore")
+	return func(err error) {
+		if !errors.Is(err, kms.ErrKeyNotFound) && !errors.Is(err, kms.ErrKeyExists) { // these are answers
+			span.FailWith(err, "failed")
+		}
+		span.End()
+	}
 }
 
 // ServedAt says where others than this proxy get at the same keys, "" if nowhere.

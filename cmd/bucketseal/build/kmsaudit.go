@@ -15,11 +15,13 @@ const AuditKey = "bucketseal-audit"
 
 // OpenKMSAudit opens the audit file of a key server; nil if it has none.
 func OpenKMSAudit(c *kmsconfig.Config, log *slog.Logger) (*Audit, error) {
-	if c.Log.AuditFile == "" {
+	f := c.Log.AuditFile
+	if f.Path == "" {
 		return nil, nil //nolint:nilnil // there is none
 	}
 	file, err := sink.OpenFile(sink.FileOptions{
-		Path: c.Log.AuditFile, MaxSize: 100 << 20, Warn: func(err error) { log.Warn("audit", "error", err) },
+		Path: f.Path, MaxSize: f.MaxSize, MaxAge: f.MaxAge, Keep: f.Keep, KeepFor: f.KeepFor,
+		Warn: func(err error) { log.Warn("audit", "error", err) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: log.audit_file: %w", c.Name, err)

@@ -7,14 +7,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/cli"
+	"github.com/bucketseal/bucketseal/operator/collector"
 	"github.com/bucketseal/bucketseal/operator/otlp"
 	"github.com/bucketseal/bucketseal/proxy/certs"
-	"github.com/bucketseal/bucketseal/proxy/config"
 )
 
 // Tracer returns what sends traces, which the caller closes; nil if nothing does. metrics is
 // nil for none.
-func Tracer(t config.Tracing, files *certs.Watcher, metrics prometheus.Registerer, log *slog.Logger) (*otlp.Tracer, error) {
+func Tracer(t collector.Settings, files *certs.Watcher, metrics prometheus.Registerer, log *slog.Logger) (*otlp.Tracer, error) {
 	if t.Endpoint == nil {
 		return nil, nil //nolint:nilnil // there is none
 	}
@@ -23,7 +23,7 @@ func Tracer(t config.Tracing, files *certs.Watcher, metrics prometheus.Registere
 		Service: t.Service, Version: cli.ReadBuildInfo().Version, Logger: log, Metrics: metrics,
 	}
 	for _, h := range t.Headers {
-		o.Headers[h.Name] = h.Value.Reveal()
+		o.Headers[h.Name] = h.Value()
 	}
 	if t.CA != "" {
 		roots, err := files.Pool("tracing.ca", t.CA, false)

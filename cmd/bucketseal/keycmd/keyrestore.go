@@ -80,10 +80,14 @@ func restoreKeys(cmd *cobra.Command, a *cli.App, b *keybackup.Backup, keystore, 
 	}
 	if asJSON {
 		return a.PrintJSON(struct {
-			Written int    `json:"written"`
-			Present int    `json:"present"`
-			Digest  string `json:"digest"`
-		}{done.Written, done.Present, has})
+			Written   int    `json:"written"`
+			Present   int    `json:"present"`
+			Destroyed int    `json:"destroyed"`
+			Digest    string `json:"digest"`
+		}{done.Written, done.Present, done.Destroyed, has})
+	}
+	if done.Destroyed > 0 {
+		fmt.Fprintf(a.Stderr, "%d versions of keys are destroyed in this store, and stay so\n", done.Destroyed)
 	}
 	fmt.Fprintf(a.Stdout, "%d keys restored and read back, %d there already, digest %s\n", done.Written, done.Present, has)
 	return nil

@@ -103,6 +103,9 @@ func rewrap(ctx context.Context, a *cli.App, keeper *maintenance.Keeper, o maint
 		}
 	}
 	total, err := keeper.Rewrap(ctx, &o)
+	if o.Progress != nil {
+		progress.end(total)
+	}
 	verb := "sealed anew"
 	if o.DryRun {
 		verb = "would seal anew"
@@ -130,12 +133,21 @@ type rewrapProgress struct {
 	shown time.Time
 }
 
+// show shows it, at most once a second.
 func (p *rewrapProgress) show(total maintenance.RewrapTotal) {
-	now := time.Now()
-	if now.Sub(p.shown) < time.Second {
-		return
+	if now := time.Now(); now.Sub(p.shown) >= time.Second {
+		p.shown = now
+		p.line(now, total)
 	}
-	p.shown = now
+}
+
+// end shows it for the last time, and ends the line.
+func (p *rewrapProgress) end(total maintenance.RewrapTotal) {
+	p.line(time.Now(), total)
+	fmt.Fprintln(p.w)
+}
+
+func (p *rewrapProgress) line(now time.Time, total maintenance.RewrapTotal) {
 	done, took := total.Done+total.SystemDone+total.Failed, now.Sub(p.began)
 	rate := float64(done) / took.Seconds()
 	left := "?"
@@ -143,7 +155,4 @@ func (p *rewrapProgress) show(total maintenance.RewrapTotal) {
 		left = time.Duration(float64(p.scope-done) / rate * float64(time.Second)).Round(time.Second).String()
 	}
 	fmt.Fprintf(p.w, "\r%d of %d, %.0f/s, %s left   ", done, p.scope, rate, left)
-	if done >= p.scope {
-		fmt.Fprintln(p.w)
-	}
 }

@@ -184,6 +184,9 @@ func (u *usageCommand) print(w io.Writer, scan *usage.Scan, shared *usage.Shared
 	}
 	for _, one := range shared.Of(u.key) {
 		fmt.Fprintf(w, "last seen in use: %s version %d: sealing %s, opening %s\n", one.Key, one.Version, seenAt(one.Generate), seenAt(one.Decrypt))
+		if !one.Wanted.IsZero() {
+			fmt.Fprintf(w, "asked for while it was retired: %s version %d: %s; the log says for which objects\n", one.Key, one.Version, seenAt(one.Wanted))
+		}
 	}
 	_, err := fmt.Fprintf(w, "scanned %d buckets, all versions, from %s to %s (%s ago); what was written since it began is not counted\n",
 		len(scan.Buckets), scan.Began.UTC().Format(time.RFC3339), scan.Ended.UTC().Format(time.RFC3339), time.Since(scan.Began).Round(time.Second))

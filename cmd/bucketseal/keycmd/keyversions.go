@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bucketseal/bucketseal/audit/trail"
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/cli"
 	"github.com/bucketseal/bucketseal/kms"
@@ -145,6 +147,9 @@ var errSystemUncounted = errors.New("the last scan could not count the proxies' 
 // systemFree returns nil if a version of one of the proxy's own keys is known to seal nothing,
 // or why it is not.
 func (v *versionCommand) systemFree(ctx context.Context, cmd *cobra.Command, keys kms.Service, name string, version uint32) error {
+	if err := v.auditFree(cmd, name, version); err != nil {
+		return err
+	}
 	verdict, err := usedVersion(ctx, v.a, cmd, keys, name, version)
 	switch {
 	case err != nil:
@@ -155,6 +160,27 @@ func (v *versionCommand) systemFree(ctx context.Context, cmd *cobra.Command, key
 		return fmt.Errorf("it is not known whether it is used: %s; use: %s", verdict.Missing, verdict.Remedy)
 	case verdict.Scan.System == nil:
 		return errSystemUncounted
+	}
+	return nil
+}
+
+// auditFree returns nil if no key that has signed the audit log's files is known to lie under a
+// version of a KMS key. Without it nobody could verify their lines from the key service.
+func (v *versionCommand) auditFree(cmd *cobra.Command, name string, version uint32) error {
+	c, err := v.a.LoadConfig(cmd)
+	if err != nil || c.Audit.File.Path == "" {
+		return nil //nolint:nilerr // what has no configuration has no log either
+	}
+	files, err := trail.Files(c.Audit.File.Path)
+	if err != nil {
+		return err
+	}
+	under, err := trail.SealedUnder(files, name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("audit.file: %w", err)
+	}
+	if n := under[version]; n > 0 {
+		return fmt.Errorf("it seals %d keys that signed the audit log %s, whose lines could be verified by a public key alone; bucketseal audit verify prints that", n, c.Audit.File.Path)
 	}
 	return nil
 }

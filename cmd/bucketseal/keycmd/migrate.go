@@ -115,9 +115,17 @@ func migrate(ctx context.Context, a *cli.App, from, to kms.Store, pattern string
 	return errors.Join(failed...)
 }
 
-// copyEntries copies a key with its versions. fresh is false if the target had them all.
+// copyEntries copies a key with its versions, but for those that the target says are destroyed.
+// fresh is false if the target had them all.
 func copyEntries(ctx context.Context, from, to kms.Store, key kms.KeyEntries) (fresh bool, err error) {
+	destroyed, err := kms.DestroyedEntries(ctx, to, key.Name)
+	if err != nil {
+		return false, fmt.Errorf("which versions the target says are destroyed: %w", err)
+	}
 	for _, entry := range key.Entries {
+		if slices.Contains(destroyed, entry) {
+			continue
+		}
 		copied, err := copyKey(ctx, from, to, entry)
 		if err != nil {
 			return false, err

@@ -79,9 +79,9 @@ func (f newFile) writeTemp() (path string, err error) {
 func (f newFile) place(temp string, force bool) (kept string, err error) {
 	if !force {
 		if err := os.Link(temp, f.path); errors.Is(err, fs.ErrExist) {
-			return "", fmt.Errorf("%w; use --force to overwrite it", err)
+			return "", fmt.Errorf("%s: %w; use --force to overwrite it", f.path, fs.ErrExist)
 		} else if err != nil {
-			return "", err
+			return "", f.failed(err)
 		}
 		return "", nil
 	}
@@ -89,15 +89,24 @@ func (f newFile) place(temp string, force bool) (kept string, err error) {
 	if err := os.Link(f.path, kept); errors.Is(err, fs.ErrNotExist) {
 		kept = ""
 	} else if err != nil {
-		return "", err
+		return "", f.failed(err)
 	}
 	if err := os.Rename(temp, f.path); err != nil {
 		if kept != "" {
 			_ = os.Remove(kept)
 		}
-		return "", err
+		return "", f.failed(err)
 	}
 	return kept, nil
+}
+
+// failed says which file could not be written, by the name that it was given, and why.
+func (f newFile) failed(err error) error {
+	var link *os.LinkError
+	if errors.As(err, &link) { // it names the temporary file
+		err = link.Err
+	}
+	return fmt.Errorf("write %s: %w", f.path, err)
 }
 
 // syncFolder makes a folder's entries durable.

@@ -105,10 +105,19 @@ func readRules(a *cli.App, args []string) ([]bucketconfig.BucketRule, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseRules(data)
+}
+
+// parseRules reads what "rules export" prints.
+func parseRules(data []byte) ([]bucketconfig.BucketRule, error) {
 	var file ruleFile
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&file); err != nil || len(data) > maxRules {
+	err := decoder.Decode(&file)
+	if _, more := decoder.Token(); err == nil && more != io.EOF { // a second export in the same file, say, would be left out
+		err = errors.New("something follows")
+	}
+	if err != nil || len(data) > maxRules {
 		return nil, fmt.Errorf("this is not what \"bucketseal rules export\" prints: %w", cmp.Or(err, errors.New("it is too long")))
 	}
 	if file.Version != 1 {

@@ -39,8 +39,8 @@ func openAudit(a *cli.App, c *config.Config, files *certs.Watcher, keys *build.K
 
 // openKMSAudit is openAudit for a key server alone. The log's key is sealed under a KMS key of
 // its own.
-func openKMSAudit(c *kmsconfig.Config, keys kms.Service, log *slog.Logger) (account server.Auditor, stop func(), err error) {
-	l, err := build.OpenKMSAudit(c, log)
+func openKMSAudit(c *kmsconfig.Config, keys kms.Service, log *slog.Logger) (l *build.Audit, stop func(), err error) {
+	l, err = build.OpenKMSAudit(c, log)
 	if err != nil || l == nil {
 		return nil, func() {}, err
 	}

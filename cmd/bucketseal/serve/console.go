@@ -64,18 +64,23 @@ func (r *running) openConsole(ctx context.Context, c *config.Config, up *upstrea
 	if err != nil {
 		return fmt.Errorf("console.address: %w", err)
 	}
+	if err := guardSecrets(l.Addr(), secure != nil || c.Console.PlainHTTP); err != nil {
+		_ = l.Close()
+		return err
+	}
 	patience := edge.Patience{Stall: c.Limits.Stall}
 	s := &consoleServer{listener: l, server: &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		Handler: edge.Handler(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			w, req, finish := patience.Apply(w, req)
 			defer finish()
 			page.ServeHTTP(w, req)
-		}),
+		})),
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10, ErrorLog: stdlog.New(logs.HTTP(r.log), "", 0), TLSConfig: secure,
+		HTTP2: http2Limits(c.Limits),
 	}}
 	go files.Watch(ctx, certPoll, nil)
 	go page.Watch(ctx)
-	go s.serve(secure)
+	go s.serve(newSideDoor(l, forwarded.Trust{Proxies: c.TrustedProxies}), secure)
 	r.console = s
 	r.log.Info("console", "address", l.Addr().String(), "tls", secure != nil)
 	if c.Console.PlainHTTP && secure == nil {
@@ -84,12 +89,22 @@ func (r *running) openConsole(ctx context.Context, c *config.Config, up *upstrea
 	return nil
 }
 
-func (s *consoleServer) serve(secure *tls.Config) {
+// guardSecrets refuses a socket on which secret keys would travel readable. The configuration was
+// checked for that; a service manager's socket listens where its unit says.
+func guardSecrets(at net.Addr, allowed bool) error {
+	if tcp, ok := at.(*net.TCPAddr); allowed || ok && tcp.IP.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("console.address: the socket that was handed over listens on %s, where secret keys are typed in without TLS; "+
+		"set tls, have its unit listen on 127.0.0.1, or set console.plain_http if something before it has TLS", at)
+}
+
+func (s *consoleServer) serve(l net.Listener, secure *tls.Config) {
 	if secure != nil {
-		_ = s.server.ServeTLS(s.listener, "", "")
+		_ = s.server.ServeTLS(l, "", "")
 		return
 	}
-	_ = s.server.Serve(s.listener)
+	_ = s.server.Serve(l)
 }
 
 // rest has another process answer from now on. Sessions end with this one.

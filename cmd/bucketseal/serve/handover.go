@@ -10,13 +10,18 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/cli"
-	"github.com/bucketseal/bucketseal/proxy"
+	kmsconfig "github.com/bucketseal/bucketseal/kms/config"
 )
 
 // envSuccessor is the file descriptor on which a process that was started to take over says
 // that it is ready.
 const envSuccessor = "BUCKETSEAL_HANDOVER_FD"
+
+// envManaged has the names of those sockets that are a service manager's, with colons between
+// them: they count wherever they are, for the process that takes over too.
+const envManaged = "BUCKETSEAL_HANDOVER_MANAGED"
 
 const (
 	// successorLimit is how long a new process may take until it is ready.
@@ -34,7 +39,7 @@ func isSuccessor(a *cli.App) bool { return a.Getenv(envSuccessor) != "" }
 
 // takeOver waits until the server is ready, and tells the process before, which serves
 // until then. It does nothing where there is none.
-func takeOver(ctx context.Context, a *cli.App, handler *proxy.Server, log *slog.Logger) error {
+func takeOver(ctx context.Context, a *cli.App, server interface{ Ready(context.Context) error }, log *slog.Logger) error {
 	if !isSuccessor(a) {
 		return nil
 	}
@@ -47,7 +52,7 @@ func takeOver(ctx context.Context, a *cli.App, handler *proxy.Server, log *slog.
 	limit, cancel := context.WithTimeout(ctx, successorLimit)
 	defer cancel()
 	for {
-		if err = handler.Ready(limit); err == nil {
+		if err = server.Ready(limit); err == nil {
 			break
 		}
 		select {
@@ -67,8 +72,10 @@ func takeOver(ctx context.Context, a *cli.App, handler *proxy.Server, log *slog.
 type handOver struct {
 	app     *cli.App
 	sockets func() []handed
-	rest    func() // the sockets are served by the other process from now on
-	ended   func() // the grace is over
+	audit   *build.Audit      // nil for none
+	keys    *kmsconfig.Config // nil if that of the keys is not known
+	rest    func()            // the sockets are served by the other process from now on
+	ended   func()            // the grace is over
 	grace   func() time.Duration
 	log     *slog.Logger
 }
@@ -84,7 +91,7 @@ type handed struct {
 func (h *handOver) try(ctx context.Context) {
 	h.log.Info("asked to hand over: starting the program anew")
 	began := time.Now()
-	pid, err := h.start(ctx)
+	pid, err := h.begin(ctx)
 	if err != nil {
 		h.log.Error("the new process does not take over; this one goes on serving", "error", err)
 		return
@@ -94,6 +101,27 @@ func (h *handOver) try(ctx context.Context) {
 	grace := max(h.grace(), handOverGrace)
 	h.log.Info("the new process serves; this one answers what it has, and ends", "pid", pid, "after", time.Since(began).Round(time.Millisecond), "grace", grace)
 	time.AfterFunc(grace, h.ended)
+}
+
+// begin starts the other process. The audit log's file is left to it first, since each file has
+// one process that writes; if that does not come, this one takes it back.
+func (h *handOver) begin(ctx context.Context) (pid int, err error) {
+	if inMemory(h.keys) {
+		return 0, errors.New("the keys are in the memory of this process, and would be lost")
+	}
+	if h.audit == nil {
+		return h.start(ctx)
+	}
+	if h.audit.Webhook != nil {
+		return 0, errors.New("the queue of audit.webhook is one process's: restart the server instead")
+	}
+	if err := h.audit.Yield(); err != nil {
+		return 0, fmt.Errorf("leave the audit log to it: %w", err)
+	}
+	if pid, err = h.start(ctx); err != nil {
+		h.audit.Resume()
+	}
+	return pid, err
 }
 
 // tellManager tells a service manager that waits for such things (systemd's Type=notify)
@@ -108,5 +136,6 @@ func tellManager(a *cli.App, pid int) {
 		return
 	}
 	defer func() { _ = conn.Close() }()
+	_ = conn.SetWriteDeadline(time.Now().Add(time.Second)) // a manager that reads nothing
 	_, _ = fmt.Fprintf(conn, "MAINPID=%d\n", pid)
 }

@@ -17,12 +17,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// follow hands over on each SIGUSR2, until ctx ends.
-func (h *handOver) follow(ctx context.Context) {
-	asked := make(chan os.Signal, 1)
-	signal.Notify(asked, syscall.SIGUSR2)
+// handOverSignals returns where each SIGUSR2 from now on waits to be obeyed.
+func handOverSignals() (asked <-chan os.Signal, stop func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGUSR2)
+	return c, func() { signal.Stop(c) }
+}
+
+// follow hands over whenever that is asked for, until ctx ends.
+func (h *handOver) follow(ctx context.Context, asked <-chan os.Signal) {
 	go func() {
-		defer signal.Stop(asked)
 		for {
 			select {
 			case <-ctx.Done():
@@ -55,7 +59,7 @@ func (h *handOver) start(ctx context.Context) (pid int, err error) {
 			_ = unix.Close(int(fd))
 		}
 	}()
-	var names []string
+	var names, managed []string
 	for _, s := range h.sockets() {
 		fd, err := duplicate(s.listener)
 		if err != nil {
@@ -63,6 +67,9 @@ func (h *handOver) start(ctx context.Context) (pid int, err error) {
 			return 0, fmt.Errorf("socket %s: %w", s.name, err)
 		}
 		files, names = append(files, uintptr(fd)), append(names, s.name)
+		if _, is := s.listener.(managedSocket); is {
+			managed = append(managed, s.name)
+		}
 	}
 	ready, err := unix.FcntlInt(w.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	_ = w.Close()
@@ -72,10 +79,10 @@ func (h *handOver) start(ctx context.Context) (pid int, err error) {
 	files = append(files, uintptr(ready))
 	env := slices.DeleteFunc(slices.Clone(h.app.Environ), func(e string) bool {
 		// The watchdog is fed by who serves: without a pid, that is the new process.
-		return strings.HasPrefix(e, "LISTEN_") || strings.HasPrefix(e, envSuccessor+"=") || strings.HasPrefix(e, "WATCHDOG_PID=")
+		return strings.HasPrefix(e, "LISTEN_") || strings.HasPrefix(e, envSuccessor+"=") || strings.HasPrefix(e, envManaged+"=") || strings.HasPrefix(e, "WATCHDOG_PID=")
 	})
 	env = append(env, "LISTEN_FDS="+strconv.Itoa(len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"),
-		envSuccessor+"="+strconv.Itoa(len(files)-1))
+		envSuccessor+"="+strconv.Itoa(len(files)-1), envManaged+"="+strings.Join(managed, ":"))
 	if pid, err = syscall.ForkExec(program, os.Args, &syscall.ProcAttr{Env: env, Files: files}); err != nil {
 		return 0, fmt.Errorf("%s: %w", program, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/cli"
@@ -17,6 +18,7 @@ import (
 	"github.com/bucketseal/bucketseal/kms"
 	kmsconfig "github.com/bucketseal/bucketseal/kms/config"
 	"github.com/bucketseal/bucketseal/kms/server"
+	"github.com/bucketseal/bucketseal/proxy/certs"
 )
 
 // KeyServer runs a key server until ctx ends.
@@ -24,6 +26,8 @@ func KeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, file string
 	log := kmsLogger(a.Stderr, c.Log)
 	hup, stop := hangups()
 	defer stop()
+	asked, stopAsking := handOverSignals() // from the start, as a SIGHUP
+	defer stopAsking()
 	protectMemory(log, true)
 	store, err := build.OpenStore(ctx, a, c.KeyStore, true)
 	if err != nil {
@@ -35,7 +39,7 @@ func KeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, file string
 		return err
 	}
 	defer keys.Close()
-	account, stopAudit, err := openKMSAudit(c, keys, log)
+	audited, stopAudit, err := openKMSAudit(c, keys, log)
 	if err != nil {
 		return err
 	}
@@ -45,13 +49,25 @@ func KeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, file string
 		return err
 	}
 	defer inherited.close()
-	s, listener, err := newKeyServer(ctx, a, c, keys, inherited, account, false, []string{file}, load)
+	if audited != nil {
+		keys.Audit = audited
+	}
+	tracer, endTraces, err := traceRequests(c.Tracing, certs.NewWatcher(log), nil, log)
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	defer endTraces()
+	if tracer != nil {
+		keys.Tracer = tracer
+	}
+	s, listener, err := newKeyServer(ctx, a, c, keys, inherited, false, []string{file}, load)
 	if err != nil {
 		return err
 	}
+	inherited.close()
 	b := cli.ReadBuildInfo()
 	log.Info("bucketseal key server", "version", b.Version, "commit", b.Commit, "fips", b.FIPS, "address", listener.Addr().String(), "keystore", keys.Where, "config", file)
-	if _, inMemory := c.KeyStore.(*kmsconfig.Mem); inMemory {
+	if inMemory(c) {
 		log.Warn("keys are kept in memory only: when this process ends they are lost, and everything sealed under them")
 	}
 	tender, err := keys.Tender(log)
@@ -61,19 +77,46 @@ func KeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, file string
 	tending, stopTending := context.WithCancel(ctx)
 	defer stopTending()
 	go tender.Run(tending)
+	if err := takeOver(ctx, a, readyKeys{keys}, log); err != nil {
+		return err
+	}
 	defer findSupervisor(log).serving(ctx, keyServerEnd)()
-	return runKeyServer(ctx, s, listener, hup, log)
+	serving, ended := context.WithCancel(ctx)
+	defer ended()
+	h := &handOver{
+		app: a, log: log, audit: audited, keys: c, rest: listener.rest, ended: ended, grace: func() time.Duration { return handOverGrace },
+		sockets: func() []handed { return []handed{{socketKMS, listener.Listener}} },
+	}
+	h.follow(serving, asked)
+	return runKeyServer(serving, s, listener, hup, log)
+}
+
+// readyKeys says whether a key service answers.
+type readyKeys struct{ kms.Service }
+
+// Ready returns nil if it does.
+func (k readyKeys) Ready(ctx context.Context) error {
+	_, err := k.Status(ctx)
+	return err
+}
+
+// inMemory says whether the keys end with the process.
+func inMemory(c *kmsconfig.Config) bool {
+	if c == nil {
+		return false
+	}
+	_, in := c.KeyStore.(*kmsconfig.Mem)
+	return in
 }
 
 // newKeyServer listens at c's address and serves keys there, once runKeyServer
-// is called. account gets a line for each request; nil for none. Files named in watch
-// are read again, by load, when they change.
-func newKeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, keys kms.Service, inherited sockets, account server.Auditor, proxied bool, watch []string, load func() (*kmsconfig.Config, error)) (*server.Server, net.Listener, error) {
+// is called. Files named in watch are read again, by load, when they change.
+func newKeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, keys *build.Keys, inherited sockets, proxied bool, watch []string, load func() (*kmsconfig.Config, error)) (*server.Server, *restListener, error) {
 	b := cli.ReadBuildInfo()
 	s, err := server.New(ctx, server.Options{
 		Config: c, Service: keys, Proxied: proxied, Load: carefulLoad(c, load, kmsLogger(a.Stderr, c.Log)), Watch: watch,
 		Connections: keyServerConnections(availableMemory(), openFiles()),
-		Version:     b.Version, Commit: b.Commit, ErrorLog: a.Stderr, AuditLog: a.Stdout.Writer(), Audit: account,
+		Version:     b.Version, Commit: b.Commit, ErrorLog: a.Stderr, AuditLog: a.Stdout.Writer(), Audit: keys.Audit, Tracer: keys.Tracer,
 	})
 	if err != nil {
 		return nil, nil, err
@@ -82,7 +125,7 @@ func newKeyServer(ctx context.Context, a *cli.App, c *kmsconfig.Config, keys kms
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: address: %w", c.Name, err)
 	}
-	return s, listener, nil
+	return s, newRestListener(listener), nil
 }
 
 // keyServerConnections are as many as fit, each at its worst, into a quarter of the

@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"slices"
@@ -28,15 +29,18 @@ type sockets map[string]passedSocket
 
 // passedSocket is a socket that another process has opened.
 type passedSocket struct {
-	net.Listener
+	*net.TCPListener
 	// supervised says that a service manager did. Its unit says where, not the configuration.
 	supervised bool
 }
 
+// managedSocket is a service manager's: whoever takes over from this process has to know.
+type managedSocket struct{ *net.TCPListener }
+
 // inheritedSockets returns the listeners that a service manager, or the process before, has
 // handed to this one in the way of systemd (sd_listen_fds): LISTEN_FDS says how many there
 // are, from file descriptor 3 on, LISTEN_PID for whom they are, LISTEN_FDNAMES how they are
-// called: s3, metrics, keys. Without names they are these, by their place. Another name is an
+// called: s3, metrics, keys, console. Without names they are these, by their place. Another name is an
 // error. There are none where nothing was handed over.
 func inheritedSockets(a *cli.App) (sockets, error) {
 	all := make(sockets)
@@ -46,6 +50,7 @@ func inheritedSockets(a *cli.App) (sockets, error) {
 	}
 	known := []string{socketS3, socketMetrics, socketKMS, socketConsole}
 	names := strings.Split(a.Getenv("LISTEN_FDNAMES"), ":")
+	managed := strings.Split(a.Getenv(envManaged), ":")
 	for i := range count {
 		name := ""
 		switch {
@@ -65,7 +70,8 @@ func inheritedSockets(a *cli.App) (sockets, error) {
 			all.close()
 			return nil, fmt.Errorf("the socket %d (%s) that was handed over: %w", firstSocket+i, name, err)
 		}
-		if _, tcp := l.(*net.TCPListener); !tcp {
+		tcp, ok := l.(*net.TCPListener)
+		if !ok {
 			_ = l.Close()
 			all.close()
 			return nil, fmt.Errorf("the socket %q that was handed over is not TCP; give ListenStream= a port, or an address and a port", name)
@@ -75,7 +81,7 @@ func inheritedSockets(a *cli.App) (sockets, error) {
 			all.close()
 			return nil, fmt.Errorf("two sockets are handed over under the name %q; [::]:PORT alone takes IPv4 too", name)
 		}
-		all[name] = passedSocket{l, !isSuccessor(a)}
+		all[name] = passedSocket{tcp, !isSuccessor(a) || slices.Contains(managed, name)}
 	}
 	return all, nil
 }
@@ -86,13 +92,29 @@ func inheritedSockets(a *cli.App) (sockets, error) {
 func (s sockets) listen(ctx context.Context, name, address string) (net.Listener, error) {
 	if l, ok := s[name]; ok {
 		delete(s, name)
-		if l.supervised || sameAddress(l.Addr().String(), address) {
-			return l.Listener, nil
+		switch {
+		case l.supervised:
+			return managedSocket{l.TCPListener}, nil
+		case sameAddress(l.Addr().String(), address):
+			return l.TCPListener, nil
 		}
 		_ = l.Close() // the configuration has moved it
 	}
 	var lc net.ListenConfig
 	return lc.Listen(ctx, "tcp", address)
+}
+
+// leave closes what nobody has taken, and warns of it: whoever connects there waits for ever,
+// since the service manager still listens.
+func (s sockets) leave(log *slog.Logger) {
+	settings := map[string]string{socketMetrics: "metrics.address", socketKMS: "kms.address", socketConsole: "console.address"}
+	for name, l := range s {
+		if l.supervised {
+			log.Warn("a socket was handed over and nothing serves it: set its address in the configuration, or disable the unit that holds it",
+				"socket", name, "address", l.Addr().String(), "setting", settings[name])
+		}
+	}
+	s.close()
 }
 
 // close closes what nobody has taken.

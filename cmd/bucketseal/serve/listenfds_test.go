@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 
@@ -42,6 +43,47 @@ func TestSocketsOfAnotherProcessAreLeftAlone(t *testing.T) {
 			t.Errorf("%v: %v, %v", environ, all, err)
 		}
 	}
+}
+
+// A socket unit for something that is not configured would have its clients wait for ever.
+func TestASocketThatNothingServesIsNamed(t *testing.T) {
+	t.Parallel()
+	var text bytes.Buffer
+	all := sockets{
+		socketConsole: {listenerOn(t, "127.0.0.1:0"), true}, socketMetrics: {listenerOn(t, "127.0.0.1:0"), false}, // the process before had it
+	}
+	all.leave(slog.New(slog.NewTextHandler(&text, nil)))
+	if got := text.String(); len(all) > 0 || strings.Count(got, "level=WARN") != 1 || !strings.Contains(got, "socket=console") || !strings.Contains(got, "setting=console.address") {
+		t.Errorf("%d left, and %s", len(all), got)
+	}
+}
+
+// Where the console listens is checked also when not the configuration says where.
+func TestAConsoleSocketWithoutTLSIsForThisMachine(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		address string
+		allowed bool // by TLS, or by the configuration
+		fine    bool
+	}{
+		{"127.0.0.1:0", false, true},
+		{"0.0.0.0:0", false, false},
+		{"0.0.0.0:0", true, true},
+	} {
+		if err := guardSecrets(listenerOn(t, test.address).Addr(), test.allowed); (err == nil) != test.fine {
+			t.Errorf("%s, allowed %v: %v", test.address, test.allowed, err)
+		}
+	}
+}
+
+func listenerOn(t *testing.T, address string) *net.TCPListener {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l.(*net.TCPListener)
 }
 
 func TestALogChangesLevelAndFormatWithWhatLoggersHaveAdded(t *testing.T) {

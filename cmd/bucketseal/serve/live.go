@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +34,8 @@ type running struct {
 	served  *servedKeys     // nil if nothing is counted
 	recent  *console.Recent // nil without a console
 	console *consoleServer  // nil without one
+	// asked tells when to hand over; nil for never.
+	asked <-chan os.Signal
 	// config is what is in force, as it was read: auto is 0.
 	config atomic.Pointer[config.Config]
 	doctor atomic.Pointer[doctor.Doctor] // nil before the start

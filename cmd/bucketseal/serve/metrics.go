@@ -18,8 +18,10 @@ import (
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/cli"
 	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/operator/forwarded"
 	"github.com/bucketseal/bucketseal/proxy/certs"
 	"github.com/bucketseal/bucketseal/proxy/config"
+	"github.com/bucketseal/bucketseal/proxy/edge"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
@@ -98,7 +100,7 @@ func newMetricsServer(ctx context.Context, c *config.Config, inherited sockets, 
 		mux.Handle(e.pattern, e.handler)
 	}
 	m := &metricsServer{listener: l, server: &http.Server{
-		Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		Handler: edge.Handler(mux), ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 	}}
 	mux.Handle("GET /debug/pprof/", m.profiled(profiles()))
 	m.profile(c.Profiling)
@@ -151,6 +153,6 @@ func profiles() http.Handler {
 }
 
 // serve answers until close is called.
-func (m *metricsServer) serve() { _ = m.server.Serve(m.listener) }
+func (m *metricsServer) serve() { _ = m.server.Serve(newSideDoor(m.listener, forwarded.Trust{})) }
 
 func (m *metricsServer) close() { _ = m.server.Close() }

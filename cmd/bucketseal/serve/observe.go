@@ -8,6 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
+	"github.com/bucketseal/bucketseal/operator/collector"
+	"github.com/bucketseal/bucketseal/operator/otlp"
 	"github.com/bucketseal/bucketseal/proxy"
 	"github.com/bucketseal/bucketseal/proxy/certs"
 	"github.com/bucketseal/bucketseal/proxy/config"
@@ -23,22 +25,25 @@ func observed(c *config.Config, files *certs.Watcher, up *upstream.Client, keys 
 		o.Metrics = r
 		served = registerCertificates(r, files, up, keys)
 	}
-	end, err = traceRequests(c, files, &o, log)
+	tracer, end, err := traceRequests(c.Tracing, files, o.Metrics, log)
+	if tracer != nil {
+		o.Tracer, keys.Tracer = tracer, tracer
+	}
 	return o, served, end, err
 }
 
 // lastTraces is how long the end waits for traces to be sent.
 const lastTraces = 3 * time.Second
 
-// traceRequests has requests traced, if the configuration says where to, until end is called.
-func traceRequests(c *config.Config, files *certs.Watcher, o *proxy.Options, log *slog.Logger) (end func(), err error) {
-	tracer, err := build.Tracer(c.Tracing, files, o.Metrics, log)
+// traceRequests returns what traces requests, nil if the settings do not say where to. end
+// sends the last traces.
+func traceRequests(t collector.Settings, files *certs.Watcher, metrics prometheus.Registerer, log *slog.Logger) (tracer *otlp.Tracer, end func(), err error) {
+	tracer, err = build.Tracer(t, files, metrics, log)
 	if tracer == nil || err != nil {
-		return func() {}, err
+		return nil, func() {}, err
 	}
-	o.Tracer = tracer
-	log.Info("traces", "endpoint", c.Tracing.Endpoint.String(), "sample_ratio", c.Tracing.SampleRatio)
-	return func() {
+	log.Info("traces", "endpoint", t.Endpoint.String(), "sample_ratio", t.SampleRatio)
+	return tracer, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), lastTraces)
 		defer cancel()
 		_ = tracer.Close(ctx) // what was lost is counted, and nobody reads that any more

@@ -28,6 +28,8 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 	log := live.Logger()
 	_, stopHangups := hangups() // from the start: a SIGHUP while the key store opens must not end the server
 	defer stopHangups()
+	asked, stopAsking := handOverSignals() // and a SIGUSR2 waits
+	defer stopAsking()
 	for _, w := range c.Warnings {
 		log.Warn(w)
 	}
@@ -85,6 +87,7 @@ func Proxy(ctx context.Context, a *cli.App, c *config.Config, reload func() (*co
 	if err := followConfig(&follower{current: asRead, waiting: watch.Steady{For: steady}, log: log, adopt: r.adopt}, files, reload, handler); err != nil {
 		return err
 	}
+	r.asked = asked
 	return r.run(ctx, a, c, up, keys, inherited, reload)
 }
 
@@ -114,12 +117,15 @@ func (r *running) run(ctx context.Context, a *cli.App, c *config.Config, up *ups
 		return err
 	}
 	defer r.console.close()
-	inherited.close()
+	inherited.leave(r.log)
 	if err := takeOver(ctx, a, r.handler, r.log); err != nil {
 		return err
 	}
 	defer findSupervisor(r.log).serving(ctx, c.Limits.Drain+c.Limits.Shutdown+spareTime)()
-	r.handOver(a, exposed.listener, func() { failed(errHandedOver) }).follow(serving)
+	h := r.handOver(a, exposed.listener, func() { failed(errHandedOver) })
+	h.keys = keys.Settings
+	h.audit, _ = keys.Audit.(*build.Audit)
+	h.follow(serving, r.asked)
 	err = r.front.serve(serving, r.handler)
 	if err == nil && ctx.Err() == nil && !errors.Is(context.Cause(serving), errHandedOver) { // nobody asked for the end
 		err = context.Cause(serving)
@@ -131,7 +137,7 @@ func (r *running) run(ctx context.Context, a *cli.App, c *config.Config, up *ups
 
 // handOver returns what hands this server's sockets to the next process. ended is called
 // when that serves, and this one has had time to answer what it has.
-func (r *running) handOver(a *cli.App, keyServer net.Listener, ended func()) *handOver {
+func (r *running) handOver(a *cli.App, keyServer *restListener, ended func()) *handOver {
 	h := &handOver{
 		app: a, log: r.log, ended: ended, grace: func() time.Duration { return r.config.Load().Limits.Drain },
 		rest: func() {
@@ -139,6 +145,9 @@ func (r *running) handOver(a *cli.App, keyServer net.Listener, ended func()) *ha
 			r.front.listener.Rest()
 			r.metrics.rest()
 			r.console.rest()
+			if keyServer != nil {
+				keyServer.rest()
+			}
 		},
 		sockets: func() []handed {
 			all := []handed{{socketS3, r.front.listener.Socket()}}
@@ -149,7 +158,7 @@ func (r *running) handOver(a *cli.App, keyServer net.Listener, ended func()) *ha
 				all = append(all, handed{socketConsole, r.console.listener})
 			}
 			if keyServer != nil {
-				all = append(all, handed{socketKMS, keyServer})
+				all = append(all, handed{socketKMS, keyServer.Listener})
 			}
 			return all
 		},
@@ -197,7 +206,7 @@ func exposeKeys(ctx context.Context, a *cli.App, c *config.Config, keys *build.K
 	if c.KMS.File != "" {
 		watch = []string{c.KMS.File}
 	}
-	s, listener, err := newKeyServer(ctx, a, keys.Settings, keys, inherited, keys.Audit, true, watch, func() (*kmsconfig.Config, error) {
+	s, listener, err := newKeyServer(ctx, a, keys.Settings, keys, inherited, true, watch, func() (*kmsconfig.Config, error) {
 		fresh, err := reload()
 		if err != nil {
 			return nil, err
@@ -226,7 +235,7 @@ func exposeKeys(ctx context.Context, a *cli.App, c *config.Config, keys *build.K
 
 // exposed is the server of the embedded keys.
 type exposed struct {
-	listener net.Listener    // nil without one
+	listener *restListener   // nil without one
 	ended    <-chan struct{} // is closed when none runs any more
 }
 

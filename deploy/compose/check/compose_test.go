@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,7 +21,17 @@ const root = "../../.."
 // project loads docker-compose.yml with a profile, as `docker compose` does.
 func project(t *testing.T, env []string, profiles ...string) *types.Project {
 	t.Helper()
-	options, err := cli.NewProjectOptions([]string{filepath.Join(root, "docker-compose.yml")},
+	return projectOf(t, []string{"docker-compose.yml"}, env, profiles...)
+}
+
+// projectOf loads several files over each other.
+func projectOf(t *testing.T, files, env []string, profiles ...string) *types.Project {
+	t.Helper()
+	var paths []string
+	for _, file := range files {
+		paths = append(paths, filepath.Join(root, file))
+	}
+	options, err := cli.NewProjectOptions(paths,
 		cli.WithName("check"), cli.WithProfiles(profiles), cli.WithEnv(env), cli.WithInterpolation(true), cli.WithResolvedPaths(true))
 	if err != nil {
 		t.Fatal(err)
@@ -209,6 +220,46 @@ func TestSettingsAreTheBinarys(t *testing.T) {
 	p := project(t, []string{"BUCKETSEAL_SETTINGS=bucketseal-kms.yml"}, "*")
 	if at := *p.Services["bucketseal-2"].Environment["BUCKETSEAL_CONFIG"]; at != "/etc/bucketseal/bucketseal-kms.yml" {
 		t.Errorf("settings %s", at)
+	}
+}
+
+// The console is at the first proxy alone, published to this host alone, and only when asked for.
+func TestTheConsoleIsAFileOfItsOwn(t *testing.T) {
+	const variable = "BUCKETSEAL_CONSOLE_ADDRESS"
+	for name, s := range project(t, nil, "*").Services {
+		if _, ok := s.Environment[variable]; ok {
+			t.Errorf("%s has a console that nobody asked for", name)
+		}
+	}
+	p := projectOf(t, []string{"docker-compose.yml", "compose/console.yml"}, []string{"CONSOLE_PORT=19091"}, "*")
+	for name, s := range p.Services {
+		at, ok := s.Environment[variable]
+		if ok != (name == "bucketseal") {
+			t.Errorf("%s has a console: %v", name, ok)
+		}
+		if !ok {
+			continue
+		}
+		if n := len(s.Ports); n != 2 || s.Ports[1].HostIP != "127.0.0.1" || s.Ports[1].Published != "19091" || *at != fmt.Sprintf(":%d", s.Ports[1].Target) {
+			t.Errorf("%s: %v, and it listens on %s", name, s.Ports, *at)
+		}
+		if s.Environment["BUCKETSEAL_METRICS_ADDRESS"] == nil || !s.ReadOnly || s.MemLimit <= 0 {
+			t.Errorf("%s lost what docker-compose.yml gives it", name)
+		}
+	}
+	for _, file := range []string{"bucketseal.yml", "bucketseal-kms.yml"} {
+		text, err := os.ReadFile(filepath.Join(root, "compose", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), file)
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		env := []string{variable + "=:9091", "SERVICE_USER=service", "CLIENT_USER=client"}
+		if out, _ := seal(t, env, "config", "check", path); strings.Contains(out, "console") {
+			t.Errorf("%s does not allow the console:\n%s", file, out)
+		}
 	}
 }
 

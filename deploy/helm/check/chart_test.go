@@ -3,9 +3,11 @@ package check
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,6 +48,7 @@ const (
  networkPolicy: {clients: [{namespaceSelector: {}}], monitoring: [{namespaceSelector: {matchLabels: {name: monitoring}}}], egress: [{ports: [{port: 9000}], to: [{ipBlock: {cidr: 10.0.0.0/8}}]}]},
  podLabels: {a: b}, podAnnotations: {c: d}, priorityClassName: high, nodeSelector: {disk: ssd}, tolerations: [{key: x, operator: Exists}], affinity: {podAntiAffinity: {}}, extraEnv: [{name: A, value: b}],
  extraEnvFrom: [{configMapRef: {name: more}}], extraVolumes: [{name: ca, secret: {secretName: minio-ca}}], extraVolumeMounts: [{name: ca, mountPath: /ca}], serviceAccount: {annotations: {role: x}}}`
+	console     = `{console: {enabled: true, annotations: {a: b}}, tls: {existingSecret: s3-tls}, networkPolicy: {operators: [{podSelector: {matchLabels: {app: bastion}}}]}}`
 	certManager = `{tls: {certManager: {enabled: true, issuerRef: {name: ca, kind: ClusterIssuer}, dnsNames: [s3.example.com]}}, keyServer: {tls: {existingSecret: ""}}}`
 )
 
@@ -61,6 +64,8 @@ var sets = map[string]struct {
 	}},
 	"cert-manager":         {[]string{upstream, keyServer, certManager}, map[string]int{"Certificate": 2}},
 	"key servers at AWS":   {[]string{upstream, keyServer, `{keyServer: {replicas: 2, config: {keystore: {aws: {secretsmanager: {region: eu-central-1}}}}}}`}, map[string]int{"StatefulSet": 1}},
+	"console":              {[]string{upstream, awsKeys, console}, map[string]int{"Service": 3, "NetworkPolicy": 1}},
+	"console behind TLS":   {[]string{upstream, awsKeys, `{console: {enabled: true, plainHTTP: true, session: 20m}}`}, map[string]int{"Service": 3}},
 	"nothing that is more": {[]string{upstream, awsKeys, `{serviceAccount: {create: false}, podDisruptionBudget: {enabled: false}, networkPolicy: {enabled: false}}`}, map[string]int{"Deployment": 1, "Service": 2, "NetworkPolicy": 0, "ServiceAccount": 0, "PodDisruptionBudget": 0}},
 }
 
@@ -91,11 +96,14 @@ func TestChartMakesObjectsThatKubernetesReads(t *testing.T) {
 				t.Fatalf("helm template: %v\n%s", err, out)
 			}
 			got := make(map[string]int)
+			var ports portNames
 			for doc := range strings.SplitSeq("\n"+out, "\n---") {
 				if kind := decode(t, doc); kind != "" {
 					got[kind]++
 				}
+				ports.note(t, doc)
 			}
+			ports.check(t)
 			for kind, n := range set.want {
 				if got[kind] != n {
 					t.Errorf("%d of %s, want %d", got[kind], kind, n)
@@ -141,6 +149,56 @@ func decode(t *testing.T, doc string) (kind string) {
 		checkPod(t, &o.Spec.Template)
 	}
 	return head.Kind
+}
+
+// portNames are the names of ports: those that containers have, and those that services lead
+// to and policies let through.
+type portNames struct{ had, wanted []string }
+
+func (p *portNames) note(t *testing.T, doc string) {
+	t.Helper()
+	var o struct {
+		Kind string
+		Spec struct {
+			Ports    []struct{ TargetPort any }
+			Ingress  []struct{ Ports []struct{ Port any } }
+			Template struct {
+				Spec struct {
+					Containers []struct{ Ports []struct{ Name string } }
+				}
+			}
+		}
+	}
+	if strings.Contains(doc, "kind: Service\n") || strings.Contains(doc, "kind: NetworkPolicy\n") || strings.Contains(doc, "template:\n") {
+		if err := yaml.Unmarshal([]byte(doc), &o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range o.Spec.Template.Spec.Containers {
+		for _, port := range c.Ports {
+			p.had = append(p.had, port.Name)
+		}
+	}
+	for _, port := range o.Spec.Ports {
+		p.wanted = append(p.wanted, fmt.Sprint(port.TargetPort))
+	}
+	for _, rule := range o.Spec.Ingress {
+		for _, port := range rule.Ports {
+			p.wanted = append(p.wanted, fmt.Sprint(port.Port))
+		}
+	}
+}
+
+func (p *portNames) check(t *testing.T) {
+	t.Helper()
+	if len(p.wanted) < 2 {
+		t.Errorf("services lead to %q only", p.wanted)
+	}
+	for _, name := range p.wanted {
+		if !slices.Contains(p.had, name) {
+			t.Errorf("a service or a policy is for the port %q; containers have %q", name, p.had)
+		}
+	}
 }
 
 // checkPod holds a pod to the "restricted" standard of Kubernetes, and its mounts to its volumes.
@@ -237,6 +295,8 @@ func TestChartRefusesWhatCannotWork(t *testing.T) {
 		"no issuer":               {[]string{upstream, awsKeys, `{tls: {certManager: {enabled: true}}}`}, "issuerRef"},
 		"a value that is unknown": {[]string{upstream, awsKeys, `{replicaCount: 2}`}, "replicaCount"},
 		"a wrong type":            {[]string{upstream, awsKeys, `{replicas: "2"}`}, "replicas"},
+		"a readable console":      {[]string{upstream, awsKeys, `{console: {enabled: true}}`}, "console.plainHTTP"},
+		"a port twice":            {[]string{upstream, awsKeys, `{console: {enabled: true, plainHTTP: true, port: 9100}}`}, "console.port"},
 		"half a digest":           {[]string{upstream, awsKeys, `{image: {digest: "sha256:12"}}`}, "digest"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -25,8 +25,10 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/maintenance"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/progress"
 	"github.com/bucketseal/bucketseal/proxy/rekey"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -58,6 +60,8 @@ type Installation struct {
 	Rights keyring.Rights
 	// Change, if not nil, changes the options of each engine.
 	Change func(*Options)
+	// Before, if not nil, puts another storage before that in which engines have objects.
+	Before func(storage.Storage) storage.Storage
 	// Policy is the policy of every bucket, nil for none.
 	Policy []byte
 	// Lease is how long engines know the buckets' rules; New makes it 10 ms.
@@ -80,6 +84,9 @@ type Options struct {
 	ListingCache   int64
 	Logger         *slog.Logger
 	SweepOthers    maintenance.SweepOthers
+	LateWrite      func(context.Context) (time.Time, error)
+	SaveEvery      time.Duration
+	Settles        time.Duration
 }
 
 // New returns an installation whose system bucket is ready.
@@ -136,6 +143,10 @@ func (i *Installation) Engine(t testing.TB) *Engine {
 func (i *Installation) EngineAt(t testing.TB, view *memory.View) *Engine {
 	t.Helper()
 	own := view.System(i.System.Bucket())
+	var where storage.Storage = view
+	if i.Before != nil {
+		where = i.Before(view)
+	}
 	store, err := system.New(system.Options{Service: own, KMS: i.KMS, Key: "system", Deployment: "test"})
 	if err != nil {
 		t.Fatal(err)
@@ -170,29 +181,29 @@ func (i *Installation) EngineAt(t testing.TB, view *memory.View) *Engine {
 		i.Change(&o)
 	}
 	ready := func(context.Context) error { return nil }
-	objects, err := sealed.New(sealed.Options{Storage: view, Keys: o.Keys, Manifests: e.Manifests, Logger: o.Logger})
+	objects, err := sealed.New(sealed.Options{Storage: where, Keys: o.Keys, Manifests: e.Manifests, Logger: o.Logger})
 	if err != nil {
 		t.Fatal(err)
 	}
 	e.Settings, err = encryption.New(encryption.Options{
-		Storage: view, Keys: o.Keys, Rules: rules, Ready: ready, Policy: o.Policy, AutoEncryption: o.AutoEncryption,
+		Storage: where, Keys: o.Keys, Rules: rules, Ready: ready, Policy: o.Policy, AutoEncryption: o.AutoEncryption,
 		OpaqueETag: o.OpaqueETag, MD5ETag: o.MD5ETag, Logger: o.Logger,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	e.Vault, err = vault.New(vault.Options{
-		Storage: view, Manifests: e.Manifests, Ledger: e.Ledger, Rekeyed: e.Book, Keys: o.Keys, Objects: objects, Encryption: e.Settings,
+		Storage: where, Manifests: e.Manifests, Ledger: e.Ledger, Rekeyed: e.Book, Keys: o.Keys, Objects: objects, Encryption: e.Settings,
 		Ready: ready, PlainRead: o.PlainRead, SmallObject: o.SmallObject, ListingCache: o.ListingCache, Logger: o.Logger,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	e.Keeper, err = maintenance.New(maintenance.Options{
-		Storage: view, Keys: o.Keys, Objects: objects, System: store, Manifests: e.Manifests, Ledger: e.Ledger, Wraps: e.Wraps, Rekeyed: e.Book, KMS: i.KMS,
+		Storage: where, Keys: o.Keys, Objects: objects, System: store, Manifests: e.Manifests, Ledger: e.Ledger, Wraps: e.Wraps, Rekeyed: e.Book, KMS: i.KMS,
 		Buckets: own.CreationDates, SystemBucket: i.System.Bucket(), Ready: ready, Clock: i.Storage.Clock,
-		Layout:      slices.Concat(manifest.Layout(), rekey.Layout(), []system.Layout{{Prefix: "rules/", Kind: "bucket-rules"}}),
-		SweepOthers: o.SweepOthers, Logger: o.Logger,
+		Layout:      slices.Concat(manifest.Layout(), rekey.Layout(), progress.Layout(), []system.Layout{{Prefix: "rules/", Kind: "bucket-rules"}}),
+		SweepOthers: o.SweepOthers, LateWrite: o.LateWrite, SaveEvery: o.SaveEvery, Settles: o.Settles, Logger: o.Logger,
 	})
 	if err != nil {
 		t.Fatal(err)

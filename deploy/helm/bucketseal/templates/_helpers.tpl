@@ -86,6 +86,18 @@ capabilities:
 {{- if include "bucketseal.tlsSecret" . -}}
 {{- $_ := set $own "tls" (dict "cert" "/etc/bucketseal-tls/tls.crt" "key" "/etc/bucketseal-tls/tls.key") -}}
 {{- end -}}
+{{- if .Values.console.enabled -}}
+{{- if not (or $own.tls .Values.config.tls .Values.console.plainHTTP) -}}
+{{- fail "console.enabled needs a certificate (tls), or console.plainHTTP behind something that has TLS: secret keys are typed in there" -}}
+{{- end -}}
+{{- if has (int .Values.console.port) (list (int .Values.service.targetPort) (int .Values.metrics.port)) -}}
+{{- fail "console.port is S3's or that of metrics: it needs its own" -}}
+{{- end -}}
+{{- $_ := set $own "console" (dict
+      "address" (printf ":%d" (int .Values.console.port))
+      "plain_http" .Values.console.plainHTTP
+      "session" .Values.console.session) -}}
+{{- end -}}
 {{- if .Values.keyServer.enabled -}}
 {{- $_ := set $own "kms" (dict "remote" (dict
       "endpoints" (list (printf "https://%s-kms.%s.svc:7373" (include "bucketseal.fullname" .) .Release.Namespace))

@@ -1,0 +1,191 @@
+package checker
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/bucketseal/bucketseal/chaos/history"
+)
+
+// check tells whether the answers for one key can be put into an order in which each has its effect at
+// one instant between its start and its end. False for decided: the time was not enough.
+func (r *register) check(limit time.Duration) (found []Violation, decided bool) {
+	if found = append(r.plain(), r.swaps()...); len(found) > 0 {
+		return found, true // the search would only say it again, less clearly
+	}
+	steps := r.steps()
+	switch try(steps, limit) {
+	case porcupine.Ok:
+		return nil, true
+	case porcupine.Unknown:
+		return nil, false
+	}
+	// The shortest beginning that has no order names the answer that broke the promise.
+	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(a.op.End, b.op.End) })
+	short, long := 0, len(steps)
+	for long-short > 1 {
+		mid := (short + long) / 2
+		if try(beginning(steps, mid), limit) == porcupine.Illegal {
+			long = mid
+		} else {
+			short = mid
+		}
+	}
+	breaks := steps[long-1].op
+	near := []*history.Op{breaks}
+	for _, s := range beginning(steps, long-1) {
+		if s.op.Until() >= breaks.Start-time.Second {
+			near = append(near, s.op)
+		}
+	}
+	return []Violation{violation("order", r.name, near, "no order of %d operations explains %v", long, breaks)}, true
+}
+
+// plain names the answers that are wrong on their own: too old, too new, of nobody.
+func (r *register) plain() []Violation {
+	var out []Violation
+	for _, o := range r.ops {
+		if o.Saw == nil || o.Writes() || o.Outcome != history.OK {
+			continue
+		}
+		last, untouched := possible(r.writes, o.Start, o.End)
+		saw := o.Saw.Write
+		if saw == history.Absent && untouched {
+			continue
+		}
+		if slices.ContainsFunc(last, func(w *history.Op) bool { return w.Write == saw }) {
+			continue
+		}
+		kind := "stale-read"
+		switch {
+		case saw == history.Absent:
+			kind = "lost-write"
+		case !slices.ContainsFunc(r.writes, func(w *history.Op) bool { return w.Write == saw && w.Outcome != history.Failed }):
+			kind = "phantom"
+		}
+		out = append(out, violation(kind, r.name, append([]*history.Op{o}, last...), "%v, but it may only show one of %v", o, last))
+	}
+	return out
+}
+
+// swaps names compare-and-swaps of one value that were both acknowledged.
+func (r *register) swaps() []Violation {
+	var out []Violation
+	won := map[history.Write]*history.Op{}
+	for _, o := range r.writes {
+		if o.OnlyIf == nil || *o.OnlyIf == history.Absent || o.Outcome != history.OK {
+			continue
+		}
+		if other := won[*o.OnlyIf]; other != nil {
+			out = append(out, violation("swapped-twice", r.name, []*history.Op{other, o},
+				"%v and %v both replaced write %d", other, o, *o.OnlyIf))
+		}
+		won[*o.OnlyIf] = o
+	}
+	return out
+}
+
+// step is an operation as a step of the register.
+type step struct {
+	op    *history.Op
+	read  bool
+	saw   history.Write // of a read
+	not   bool          // of a read: anything but saw
+	start time.Duration
+	end   time.Duration
+}
+
+// steps returns what the search has to order. Writes without an answer that nobody saw are left out
+// where nothing can depend on them.
+func (r *register) steps() []step {
+	seen := map[history.Write]bool{}
+	refused := false
+	for _, o := range r.ops {
+		if o.Saw != nil {
+			seen[o.Saw.Write] = true
+		}
+		if o.OnlyIf != nil {
+			seen[*o.OnlyIf] = true
+			refused = refused || o.Outcome == history.Failed
+		}
+	}
+	for _, s := range r.reads {
+		seen[s.saw] = true
+	}
+	var out []step
+	for _, o := range r.ops {
+		s := step{op: o, start: o.Start, end: o.Until()}
+		switch {
+		case o.Writes() && o.Outcome == history.Failed:
+			if o.OnlyIf == nil || o.Code != "PreconditionFailed" {
+				continue
+			}
+			s.read, s.not, s.saw = true, true, *o.OnlyIf
+		case o.Writes():
+			if o.Outcome == history.Unknown && o.Write != history.Absent && !seen[o.Write] && !refused {
+				continue
+			}
+		case o.Saw == nil || o.Outcome != history.OK:
+			continue
+		default:
+			s.read, s.saw = true, o.Saw.Write
+		}
+		out = append(out, s)
+	}
+	for _, c := range r.reads {
+		out = append(out, step{op: c.by, read: true, saw: c.saw, start: c.by.Start, end: c.by.Until()})
+	}
+	return out
+}
+
+// beginning is what an observer knows who stops when the first n steps have ended: writes that had
+// begun by then may have happened, their answers and the reads that come later are not known.
+func beginning(steps []step, n int) []step {
+	if n == 0 {
+		return nil
+	}
+	out := slices.Clone(steps[:n])
+	until := out[n-1].op.End
+	for _, s := range steps[n:] {
+		if !s.read && s.start <= until {
+			s.end = history.Forever
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// model is a register with compare-and-swap. A write whose answer is unknown may be put at the very
+// end, where nobody sees it, so Step need not guess whether it happened.
+var model = porcupine.Model{
+	Init: func() any { return history.Absent },
+	Step: func(state, input, _ any) (bool, any) {
+		now, s := state.(history.Write), input.(step)
+		switch {
+		case s.read && s.not:
+			return now != s.saw, now
+		case s.read:
+			return now == s.saw, now
+		case s.op.OnlyIf != nil && *s.op.OnlyIf != now:
+			return s.end == history.Forever, now // it was refused, and nobody was told
+		}
+		return true, s.op.Write
+	},
+	Hash: func(state any) uint64 { return uint64(state.(history.Write)) * 0x9e3779b97f4a7c15 },
+	DescribeOperation: func(input, _ any) string {
+		return input.(step).op.String()
+	},
+	DescribeState: func(state any) string { return fmt.Sprint(state) },
+}
+
+func try(steps []step, limit time.Duration) porcupine.CheckResult {
+	ops := make([]porcupine.Operation, len(steps))
+	for i, s := range steps {
+		ops[i] = porcupine.Operation{Input: s, Call: int64(s.start), Return: int64(s.end)}
+	}
+	return porcupine.CheckOperationsTimeout(model, ops, limit)
+}

@@ -1,0 +1,112 @@
+package keybackup_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/kms/keybackup"
+	"github.com/bucketseal/bucketseal/kms/keystore/mem"
+)
+
+// rotated returns a store with a key of two versions, and its service.
+func rotated(t *testing.T, s kms.Store) *kms.Local {
+	t.Helper()
+	local, err := kms.NewLocal(kms.LocalOptions{Store: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(local.Close)
+	if err := local.CreateKey(t.Context(), "k"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := local.RotateKey(t.Context(), "k", 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return local
+}
+
+func destroy(t *testing.T, local *kms.Local, version uint32) {
+	t.Helper()
+	if err := local.ChangeVersion(context.WithoutCancel(t.Context()), "k", kms.VersionChange{Action: kms.Destroy, Version: version, Force: true}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A backup from before a version was destroyed does not put its secret back, and still opens in a
+// store of its own.
+func TestWhatWasDestroyedIsNotRestored(t *testing.T) {
+	t.Parallel()
+	s := mem.New()
+	local := rotated(t, s)
+	b := take(t, s)
+	destroy(t, local, 1)
+	destroy(t, local, 2)
+	left, err := s.List(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		done, err := b.Restore(t.Context(), s)
+		if err != nil || done.Written != 0 || done.Destroyed != 2 || done.Present != len(b.Entries)-2 {
+			t.Errorf("%+v, %v", done, err)
+		}
+	}
+	if now, err := s.List(t.Context(), ""); err != nil || !slices.Equal(now, left) {
+		t.Errorf("the store had %q, and has %q, %v", left, now, err)
+	}
+	if done, err := b.Restore(t.Context(), mem.New()); err != nil || done.Written != len(b.Entries) || done.Destroyed != 0 {
+		t.Errorf("into an empty store: %+v, %v", done, err)
+	}
+}
+
+// changing is a store that somebody changes while it is read.
+type changing struct {
+	*mem.Store
+	reads  int
+	change func(read int)
+}
+
+func (c *changing) Get(ctx context.Context, name string) ([]byte, error) {
+	value, err := c.Store.Get(ctx, name)
+	c.reads++
+	if c.change != nil {
+		c.change(c.reads)
+	}
+	return value, err
+}
+
+// A backup of a store that is changed while it is read is of what was there before, or of what is
+// there now, and nothing in between.
+func TestABackupIsOfOneState(t *testing.T) {
+	t.Parallel()
+	for read := 1; read <= 6; read++ {
+		s := mem.New()
+		local := rotated(t, s)
+		once := false
+		b, err := keybackup.Take(t.Context(), &changing{Store: s, change: func(n int) {
+			if n == read && !once {
+				once = true
+				destroy(t, local, 2)
+			}
+		}}, about())
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := mem.New()
+		if _, err := b.Restore(t.Context(), to); err != nil {
+			t.Fatal(err)
+		}
+		restored, err := kms.NewLocal(kms.LocalOptions{Store: to})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if versions, err := restored.KeyVersions(t.Context(), "k"); err != nil || len(versions) != 3 {
+			t.Errorf("changed after read %d: %+v, %v", read, versions, err)
+		}
+		restored.Close()
+	}
+}

@@ -1,0 +1,111 @@
+package vault
+
+import (
+	"context"
+	"crypto/md5" //nolint:gosec // the storage's ETags of parts are MD5
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/bucketseal/bucketseal/proxy/caller"
+	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// storedPart is a part of an object that was put together.
+type storedPart struct {
+	manifest.PartID
+	size int64 // as it is stored, in bytes
+}
+
+// checkResent reads those parts of an object that were sent more than once, and compares them with
+// their ETags, the MD5 of what was sent. MinIO mixes two sendings of a part where a node did not
+// take part in the last one: its shards stay, and nothing tells that they are of another one
+// (docs/reliability.md). An object that cannot be read must not be acknowledged. Nothing is read of
+// parts that were sent once. Version is the object's, "" in a bucket without versions; etag is
+// upstream's, without quotes. An object that was replaced or deleted since passes. storage.ErrLied,
+// or what the storage fails with.
+func (v *Vault) checkResent(ctx context.Context, c *caller.Caller, name sse.Name, version, etag string, parts []storedPart, noted map[manifest.PartID]sse.PartFacts) error {
+	sent := make(map[int]int)
+	for id := range noted {
+		sent[id.Number]++
+	}
+	var at int64
+	for _, p := range parts {
+		if sent[p.Number] > 1 && p.size > 0 {
+			got, err := v.storedSum(ctx, c, &storage.Get{
+				Name: name, Version: version, IfMatch: `"` + etag + `"`, Range: &storage.Range{First: at, Last: at + p.size - 1},
+			})
+			switch {
+			case errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrPrecondition):
+				return nil
+			case err != nil:
+				return fmt.Errorf("read part %d, which was sent more than once: %w", p.Number, err)
+			case got != p.ETag:
+				return fmt.Errorf("part %d was sent more than once, and upstream mixed what was sent: %w", p.Number, storage.ErrLied)
+			}
+		}
+		at += p.size
+	}
+	return nil
+}
+
+// storedSum reads bytes as they are stored and returns their MD5 in hex. The proxy's own credential
+// reads: who writes may perhaps not read, and is told nothing of them.
+func (v *Vault) storedSum(ctx context.Context, c *caller.Caller, get *storage.Get) (string, error) {
+	body, err := v.own(c).Get(ctx, get)
+	if err != nil {
+		return "", err
+	}
+	sum := md5.New() //nolint:gosec // see above
+	_, err = io.Copy(sum, body)
+	if err = errors.Join(err, body.Close()); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// storedParts are the parts that a Complete chose.
+func (p *completing) storedParts() []storedPart {
+	out := make([]storedPart, len(p.chosen))
+	for i, part := range p.chosen {
+		out[i] = storedPart{part.PartID, part.PlainSize}
+		if p.upload.record != nil {
+			out[i].size = sse.EncSize(part.PlainSize)
+		}
+	}
+	return out
+}
+
+// checkRepeated is checkResent for an object that an earlier Complete put together, whose answer
+// was lost or a refusal. An upload's notes begin to go once it was acknowledged: where a part has
+// none, nothing is left to be checked. Is tells whether a note is of the part that became the i-th
+// of the object.
+func (v *Vault) checkRepeated(ctx context.Context, c *caller.Caller, wanted *Complete, info *storage.Info, is func(i int, id manifest.PartID, facts *sse.PartFacts) bool, size func(plain int64) int64) error {
+	id, err := parseUploadID(wanted.ID)
+	if err != nil {
+		return err
+	}
+	noted, err := v.o.Ledger.Parts(ctx, id.upstream, wanted.Parts[0].Number, wanted.Parts[len(wanted.Parts)-1].Number)
+	if err != nil {
+		return err
+	}
+	byNumber := make(map[int]int, len(wanted.Parts))
+	for i := range wanted.Parts {
+		byNumber[wanted.Parts[i].Number] = i
+	}
+	parts, found := make([]storedPart, len(wanted.Parts)), 0
+	for id, facts := range noted {
+		if i, ok := byNumber[id.Number]; ok && is(i, id, &facts) {
+			parts[i] = storedPart{id, size(facts.PlainSize)}
+			found++
+		}
+	}
+	if found < len(parts) {
+		return nil
+	}
+	return v.checkResent(ctx, c, wanted.Name, info.Version, strings.Trim(info.ETag, `"`), parts, noted)
+}

@@ -1,0 +1,107 @@
+package vault_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+
+	"github.com/bucketseal/bucketseal/proxy/encryption"
+	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/storage/memory"
+	"github.com/bucketseal/bucketseal/proxy/vault"
+	"github.com/bucketseal/bucketseal/proxy/vault/vaulttest"
+	"github.com/bucketseal/bucketseal/sse"
+)
+
+// mixes has the storage change a byte of the object that it puts together, at an offset of what is
+// stored, as MinIO changes many where a node missed that a part was sent again; nothing if offset
+// is below 0. What it returns counts the reads of the object.
+func mixes(i *vaulttest.Installation, name sse.Name, offset int) *atomic.Int64 {
+	reads := new(atomic.Int64)
+	i.Storage.SetFaults(func(_ context.Context, c *memory.Call) error {
+		switch {
+		case c.Op == memory.Get && c.Step == memory.Arrived && c.Name == name:
+			reads.Add(1)
+		case c.Op == memory.Complete && c.Step == memory.Done && c.Err == nil && offset >= 0:
+			return i.Storage.Flip(name, offset)
+		}
+		return nil
+	})
+	return reads
+}
+
+// TestPartSentAgainIsReadBeforeItIsAcknowledged: a part that the storage mixed is found, by a repeated
+// Complete too, and in each mode; and parts that were sent once cost no request.
+func TestPartSentAgainIsReadBeforeItIsAcknowledged(t *testing.T) {
+	t.Parallel()
+	asks := map[string]encryption.Asked{"plain": {}}
+	for name, request := range uploadModes {
+		asks[name] = encryption.Asked{Request: request}
+	}
+	first, again, last := vaulttest.Data(vault.MinPartSize, 1), vaulttest.Data(vault.MinPartSize, 2), vaulttest.Data(1000, 3)
+	for name, asked := range asks {
+		stored := int64(vault.MinPartSize)
+		if name != "plain" {
+			stored = sse.EncSize(vault.MinPartSize)
+		}
+		for what, try := range map[string]struct {
+			offset int
+			err    error
+			reads  int64 // by Complete and by a repeated one
+		}{
+			"whole":                {-1, nil, 2},
+			"mixed at its begin":   {0, storage.ErrLied, 2},
+			"mixed at its end":     {int(stored) - 1, storage.ErrLied, 2},
+			"the next one is bad":  {int(stored), nil, 2}, // which was sent once
+			"sent once and mixed":  {5, nil, 0},
+			"sent once, and whole": {-1, nil, 0},
+		} {
+			i := vaulttest.New(t, memory.Options{})
+			if name == "plain" {
+				i.Change = func(o *vaulttest.Options) { o.AutoEncryption, o.PlainRead = sse.ModeNone, []string{"*"} }
+			}
+			u := newUploader(t, i, "k")
+			u.asked = asked
+			u.begin()
+			if try.reads > 0 {
+				u.part(1, first)
+			}
+			parts := []vault.WantedPart{u.part(1, again), u.part(3, last)}
+			reads := mixes(i, u.name, try.offset)
+			_, err := u.tryComplete(parts...)
+			if !errors.Is(err, try.err) {
+				t.Errorf("%s, %s: %v", name, what, err)
+			}
+			if _, err = u.tryComplete(parts...); !errors.Is(err, try.err) {
+				t.Errorf("%s, %s, repeated: %v", name, what, err)
+			}
+			// A repeated one reads nothing where the notes are gone already.
+			if got := reads.Load(); got != try.reads && (try.err != nil || got != try.reads/2) {
+				t.Errorf("%s, %s: %d reads, not %d", name, what, got, try.reads)
+			}
+		}
+	}
+}
+
+// TestMixedPartThatWasReplacedIsNoFault: what another write has taken the place of is not read.
+func TestMixedPartThatWasReplacedIsNoFault(t *testing.T) {
+	t.Parallel()
+	for _, deleted := range []bool{false, true} {
+		i := vaulttest.New(t, memory.Options{})
+		u := newUploader(t, i, "k").begin()
+		u.part(1, vaulttest.Data(10, 1))
+		part := u.part(1, vaulttest.Data(10, 2))
+		i.Storage.SetFaults(at(memory.Complete, memory.Done, once(func(*memory.Call) error {
+			if deleted {
+				return i.Storage.Hide(u.name, true)
+			}
+			i.Storage.SetFaults(nil)
+			newUploader(t, i, "k").put(vaulttest.Data(20, 3))
+			return nil
+		})))
+		if _, err := u.tryComplete(part); err != nil {
+			t.Errorf("deleted %v: %v", deleted, err)
+		}
+	}
+}
