@@ -53,6 +53,7 @@ type Log struct {
 	keeper Keeper // nil if no sink keeps the chain
 	lines  []byte
 	signer []byte // the line that names the key
+	given  *Key   // the key, while no line names it yet
 	// begun says that the first line is written, and newFile that a file begins whose first
 	// lines are not. tail is what was found.
 	begun, newFile bool
@@ -264,14 +265,19 @@ func tell(what chan<- struct{}) {
 func (l *Log) SetKey(k *Key) {
 	for set := false; !set; {
 		set = true
-		l.do(func() { set = l.setKey(k) })
+		l.do(func() { l.given = k; set = l.nameKey() })
 		if !set {
 			time.Sleep(l.o.HeadEvery)
 		}
 	}
 }
 
-func (l *Log) setKey(k *Key) (set bool) {
+// nameKey writes the line that names the key that was given, and signs everything so far.
+func (l *Log) nameKey() (named bool) {
+	k := l.given
+	if k == nil {
+		return true
+	}
 	if !l.inOrder() {
 		return false
 	}
@@ -284,7 +290,7 @@ func (l *Log) setKey(k *Key) (set bool) {
 		l.failed(err)
 		return false
 	}
-	l.signer = bytes.Clone(lines)
+	l.signer, l.given = bytes.Clone(lines), nil
 	l.sign(now)
 	return true
 }
@@ -363,6 +369,7 @@ func (l *Log) stop() error {
 	if !l.inOrder() {
 		return errors.New("audit: the log could not be written in the end")
 	}
+	l.nameKey() // if the log could not be written since there is one
 	now, saved := l.o.Now(), l.chain
 	lines := l.chain.add(nil, members(nil).text("kind", string(kindStop)).time(now))
 	if err := l.write(lines, 1, true); err != nil {

@@ -87,6 +87,36 @@ func TestARequiredLogThatCannotBeWrittenRefuses(t *testing.T) {
 	}
 }
 
+// A key that comes while the disk is full is named in the end, however soon the process ends then.
+func TestAKeyThatComesWhileALogCannotBeWrittenIsNamed(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, sink.FileOptions{})
+	f, err := sink.OpenFile(k.o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &brittleFile{Keeper: f, brittle: brittle{Sink: f}}
+	log, err := audit.New(audit.Options{Sinks: []audit.Sink{b}, Required: true, HeadEvery: time.Hour, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.log = log
+	k.record(3)
+	b.set(errors.New("no space left on device"))
+	var named sync.WaitGroup
+	named.Go(func() { log.SetKey(testKey) })
+	for end := time.Now().Add(20 * time.Second); log.Ready() == nil && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	b.set(nil)
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := k.fine(); r.Signed != r.Lines {
+		t.Errorf("%d of %d lines are signed", r.Signed, r.Lines)
+	}
+}
+
 func TestALineThatASinkDidNotTakeIsSaidToBeMissing(t *testing.T) {
 	t.Parallel()
 	k := newKit(t, sink.FileOptions{})
