@@ -214,6 +214,9 @@ func (r *rewrap) newestOf(ctx context.Context, kmsKey string) (uint32, error) {
 	version = max(info.Version, 1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if known, ok := r.newest[kmsKey]; ok { // by somebody else meanwhile: a run goes by one version
+		return known, nil
+	}
 	r.newest[kmsKey] = version
 	return version, nil
 }
@@ -539,11 +542,11 @@ func (r *rewrap) progress() {
 }
 
 func (r *rewrap) report(done Rewrapped) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if done.Err != nil {
 		r.trail.changed()
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	switch {
 	case done.Err != nil:
 		r.total.Failed++

@@ -48,7 +48,8 @@ type trail struct {
 	keeper *Keeper
 	// store is where the cursor lies, nil if none is kept.
 	store *progress.Store
-	// newest returns the versions of KMS keys that the run goes by.
+	// newest returns the versions of KMS keys that the run goes by. It is called without mu: the run
+	// reports with a lock of its own held, which newest takes too.
 	newest func() map[string]uint32
 	every  time.Duration
 
@@ -334,12 +335,13 @@ func (t *trail) save(ctx context.Context) error {
 			c.Began, c.Lap = now, now
 			t.cursor.Began, t.cursor.Lap = now, now
 		}
-		c.Saved, c.Newest = now, t.newest()
+		c.Saved = now
 		if c.Open = nil; t.run != nil && c.Place.Bucket != "" {
 			c.Open = t.run.Opened()
 		}
 		t.stored, t.moved = true, false
 		t.mu.Unlock()
+		c.Newest = t.newest() // of all keys before the place, which was read before
 		err = t.store.Save(ctx, &c)
 	}
 	t.mu.Lock()

@@ -61,7 +61,9 @@ func (c *course) killed(t *testing.T, k int, o maintenance.Rewrap) (total mainte
 		return nil
 	})
 	defer c.Storage.SetFaults(nil)
-	o.Report = func(maintenance.Rewrapped) {}
+	if o.Report == nil {
+		o.Report = func(maintenance.Rewrapped) {}
+	}
 	total, err := e.Rewrap(ctx, &o)
 	return total, err == nil
 }
@@ -143,6 +145,21 @@ func TestRewrapEndsHoweverOftenItIsKilled(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A re-wrap that notes how far it is while it reports what failed waits for neither for ever.
+func TestRewrapNotesItsPlaceWhileItReports(t *testing.T) {
+	t.Parallel()
+	c := newCourse(t, time.Nanosecond)
+	c.fill(t, 30)
+	c.rotate(t)
+	slow := func(maintenance.Rewrapped) { time.Sleep(3 * time.Millisecond) }
+	for k := 40; k < 60; k++ {
+		c.killed(t, k, maintenance.Rewrap{Key: "default", Report: slow})
+	}
+	if _, ended := c.killed(t, 10000, maintenance.Rewrap{Key: "default", Report: slow}); !ended || c.left(t, 2) != 0 {
+		t.Errorf("ended %t, %d are left", ended, c.left(t, 2))
 	}
 }
 
