@@ -143,15 +143,19 @@ SEED    ?= 0
 FAULTS  ?= ours
 FROM    ?=
 STORAGE ?= both
+# MinIO with a clock that can be set, where that is wanted. It takes some minutes to build.
+CLOCKED_MINIO := $(if $(findstring clock-minio,$(FAULTS))$(filter all,$(FAULTS)),$(BIN)/minio-clocked)
+$(BIN)/minio-clocked: $(BIN)/chaos $(BIN)/minio
+	$(BIN)/chaos build -command '$(MINIO_PKG)@$(MINIO_VERSION)' -o $@
 .PHONY: chaos
 chaos: HOURS := $(if $(filter file,$(origin HOURS)),2,$(HOURS))
-chaos: $(BIN)/chaos $(BIN)/minio $(BIN)/mc ## Run clients and faults against a cluster for HOURS (2), and check every answer (SEED=, FAULTS=)
+chaos: $(BIN)/chaos $(BIN)/minio $(BIN)/mc $(CLOCKED_MINIO) ## Run clients and faults against a cluster for HOURS (2), and check every answer (SEED=, FAULTS=)
 	$(BIN)/chaos build -source . -o $(BIN)/bucketseal-clocked
 	@storages='$(STORAGE:both=one four)'; set -- $$storages; result=0; \
 	duration=$$(awk "BEGIN { printf \"%ds\", $(HOURS) * 3600 / $$# }"); \
 	for storage; do \
 		$(BIN)/chaos run -seed '$(SEED)' -duration "$$duration" -clients '$(CLIENTS)' -storage "$$storage" -faults '$(FAULTS)' -clocked \
-			-bin $(BIN)/bucketseal-clocked -from '$(FROM)' -minio $(BIN)/minio -mc $(BIN)/mc || result=$$?; \
+			-bin $(BIN)/bucketseal-clocked -from '$(FROM)' $(if $(CLOCKED_MINIO),-minio-clocked -minio $(CLOCKED_MINIO),-minio $(BIN)/minio) -mc $(BIN)/mc || result=$$?; \
 	done; exit $$result
 
 # The short form needs no rights: processes on loopback, and what can be done to those in little time.

@@ -42,6 +42,7 @@ func parse(args []string, bare bool) (options, error) {
 	flags.StringVar(&c.Bucketseal, "bin", "../.bin/bucketseal", "the product")
 	flags.StringVar(&c.Upgrade, "from", "", "another binary of it, that proxies are upgraded from; -bin if not given")
 	flags.BoolVar(&c.Clocked, "clocked", false, "-bin was built by \"chaos build\"")
+	flags.BoolVar(&c.MinIOClocked, "minio-clocked", false, "-minio was built by \"chaos build\"")
 	flags.StringVar(&c.MinIO, "minio", "../.bin/minio", "MinIO")
 	flags.StringVar(&c.MC, "mc", "../.bin/mc", "mc")
 	flags.StringVar(&c.HAProxy, "haproxy", found("haproxy"), "haproxy; without, a balancer of this program's own takes its place")
@@ -143,11 +144,18 @@ func planCommand(_ context.Context, args []string) (int, error) {
 func buildCommand(ctx context.Context, args []string) (int, error) {
 	flags := flag.NewFlagSet("build", flag.ContinueOnError)
 	source := flags.String("source", "..", "the product's module")
+	command := flags.String("command", "", "build this in place of the product, as in github.com/minio/minio@VERSION")
 	out := flags.String("o", "../.bin/bucketseal-clocked", "the file to write")
 	if err := flags.Parse(args); err != nil {
 		return misused, err
 	}
-	if err := clock.Build(ctx, *source, *out); err != nil {
+	var err error
+	if *command != "" {
+		err = clock.Install(ctx, *command, *out)
+	} else {
+		err = clock.Build(ctx, *source, *out)
+	}
+	if err != nil {
 		return undecided, err
 	}
 	return good, nil

@@ -17,7 +17,7 @@ chaos plan    print the faults of a seed
 chaos plant   find faults that are planted into the product: chaos plant [NAME...]
 chaos load    hold a load for long, or a bucket of many objects: chaos load held, chaos load many
 chaos build   build the product with a clock that can be set: chaos load    hold a load for long, or a bucket of many objects: chaos load held, chaos load many
-chaos build -source DIR -o FILE
+chaos build -source DIR -o FILE, or -command github.com/minio/minio@VERSION -o FILE
 
 "chaos run -h" lists the flags.
 `

@@ -20,10 +20,8 @@ func TestTimeOfThisGoIsChanged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"time.go": changed, "reader.go": reader} {
-		if _, err := parser.ParseFile(token.NewFileSet(), name, text, parser.AllErrors); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
+	if _, err := parser.ParseFile(token.NewFileSet(), "time.go", changed, parser.AllErrors); err != nil {
+		t.Error(err)
 	}
 }
 

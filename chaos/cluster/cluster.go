@@ -92,6 +92,8 @@ type Config struct {
 	Room string
 	// Clocked says that the clock of Bucketseal can be set (package clock).
 	Clocked bool
+	// MinIOClocked says that of MinIO's.
+	MinIOClocked bool
 	// Upgrade is another binary of the product, that proxies are upgraded from and to; "" for none.
 	Upgrade string
 	Logf    func(string, ...any)
@@ -401,7 +403,7 @@ func Best() string {
 // Sketch is a cluster of names only, that permits every fault: plans are made of it.
 func Sketch() *Cluster {
 	c := &Cluster{
-		Config: Config{Clocked: true, Upgrade: "other"}, Links: map[string]*link.Link{}, net: &namespaces{},
+		Config: Config{Clocked: true, MinIOClocked: true, Upgrade: "other"}, Links: map[string]*link.Link{}, net: &namespaces{},
 		disks: &disks{mounts: true}, Keys: keyNames(),
 	}
 	for i := range minios {

@@ -38,6 +38,8 @@ type Server struct {
 	mu     sync.Mutex
 	wanted bool
 	pid    int
+	// group has the process that was started, and those that it hands over to.
+	group int
 	// ended is closed when the process that pid names has ended.
 	ended chan struct{}
 	wake  chan struct{}
@@ -101,7 +103,7 @@ func (s *Server) live(ctx context.Context) (unasked bool) {
 		s.note(err)
 		return true
 	}
-	s.pid, s.ended = cmd.Process.Pid, make(chan struct{})
+	s.pid, s.group, s.ended = cmd.Process.Pid, cmd.Process.Pid, make(chan struct{})
 	s.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() { s.signal(syscall.SIGKILL) })
 	defer stop()
@@ -151,11 +153,16 @@ func waitFor(pid int) error {
 	}
 }
 
+// signal sends a signal to the process that serves. SIGKILL is for one that still hands over, too.
 func (s *Server) signal(sig syscall.Signal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	to := s.pid
+	if sig == syscall.SIGKILL {
+		to = -s.group
+	}
 	if s.pid != 0 {
-		_ = syscall.Kill(s.pid, sig) // it may have ended this moment
+		_ = syscall.Kill(to, sig) // it may have ended this moment
 	}
 }
 

@@ -43,11 +43,12 @@ func (c *Cluster) startStorage(ctx, live context.Context) error {
 				return err
 			}
 		}
+		s.Clock = filepath.Join(c.Dir, s.Name+".clock")
 		s.ready = get("http://" + s.Address + "/minio/health/cluster")
 		s.command = func() *exec.Cmd {
 			cmd := c.net.command(s.Name, c.MinIO, append([]string{"server", "--quiet", "--address", s.Address}, endpoints...)...)
 			cmd.Env = environment("MINIO_ROOT_USER="+rootUser, "MINIO_ROOT_PASSWORD="+c.secrets.root, "MINIO_BROWSER=off",
-				"MINIO_UPDATE=off", "MINIO_CI_CD=on", "MINIO_API_REQUESTS_MAX=512")
+				"MINIO_UPDATE=off", "MINIO_CI_CD=on", "MINIO_API_REQUESTS_MAX=512", "CHAOS_CLOCK="+s.Clock)
 			if c.Load { // each slow reader of a large object holds a request
 				cmd.Env = append(cmd.Env, "MINIO_API_REQUESTS_MAX=10000")
 			}

@@ -33,6 +33,7 @@ func all() []kind {
 		{"slow-drive", storage, 4 * s, 45 * s, canSlow, slowDrive, ofMinIO},
 		{"full-drive", storage, 4 * s, 45 * s, canFill, fill(minios), ofMinIO},
 		{"replace-minio", storage, 2 * s, 10 * s, several, replace, ofMinIO},
+		{"clock-minio", storage, 4 * s, 45 * s, func(c *cluster.Cluster) bool { return c.MinIOClocked }, turnClock(minios), ofClock},
 		{"link-minio", storage, 3 * s, 40 * s, hasSeal, links("proxy-%d>minio-%d", 3, 4), elsewhere},
 
 		{"kill-proxy", front, 1 * s, 10 * s, hasSeal, killOne(proxies), elsewhere},

@@ -60,6 +60,9 @@ const (
 	// ofMinIO: a node of several. MinIO alone was seen to break promises under such faults (docs/reliability.md).
 	// Afterwards it looks at every object, so that the next fault meets full redundancy.
 	ofMinIO
+	// ofClock: MinIO's clock. MinIO orders an object's versions by it, so that a write after the clock was set back is
+	// acknowledged and not found.
+	ofClock
 )
 
 // Lanes. In each there is one fault at a time, for two of one lane could be more than the cluster promises to
@@ -99,11 +102,11 @@ func Kinds() []string {
 }
 
 // New returns a nemesis that does the faults named: with "all" those that the cluster permits, and with "ours"
-// those of them that are not ofMinIO. An unknown name is left out: ask Unknown before.
+// those of them after which MinIO alone keeps its promises. An unknown name is left out: ask Unknown before.
 func New(c *cluster.Cluster, seed uint64, faults []string) *Nemesis {
 	n := &Nemesis{cluster: c, seed: seed}
 	for _, k := range all() {
-		wanted := slices.Contains(faults, k.name) || slices.Contains(faults, "all") || (k.node != ofMinIO || c.OneMinIO) && slices.Contains(faults, "ours")
+		wanted := slices.Contains(faults, k.name) || slices.Contains(faults, "all") || (k.node == elsewhere || k.node == ofMinIO && c.OneMinIO) && slices.Contains(faults, "ours")
 		if wanted && (k.possible == nil || k.possible(c)) {
 			n.kinds = append(n.kinds, k)
 		}

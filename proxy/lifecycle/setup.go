@@ -118,7 +118,7 @@ func (s *Setup) Run(ctx context.Context) {
 // Ensure does what is left to do, once for all who wait for it. system.ErrNotReady with
 // the reason, promptly.
 func (s *Setup) Ensure(ctx context.Context) error {
-	if s.done.Load() {
+	if s.done.Load() || ctx.Value(settingUp{}) == s { // a step must not wait for itself
 		return nil
 	}
 	s.mu.Lock()
@@ -139,8 +139,11 @@ func (s *Setup) Ensure(ctx context.Context) error {
 	}
 }
 
+// settingUp is the key of the Setup in the context of its steps.
+type settingUp struct{}
+
 func (s *Setup) try(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, settingUp{}, s), setupTimeout)
 	defer cancel()
 	err := s.steps(ctx)
 	if err != nil {

@@ -24,6 +24,28 @@ func (k *lateKeys) DescribeKey(context.Context, string) (info kms.KeyInfo, err e
 	return info, nil
 }
 
+// again is a key service that asks whether the system bucket is set up while that is being done.
+type again struct {
+	kms.Service
+	setup *Setup
+	said  error
+}
+
+func (k *again) DescribeKey(ctx context.Context, _ string) (info kms.KeyInfo, err error) {
+	k.said = k.setup.Ensure(ctx)
+	return info, nil
+}
+
+// What a step of the set-up needs does not wait for the set-up.
+func TestSetupDoesNotWaitForItself(t *testing.T) {
+	t.Parallel()
+	k := &again{said: system.ErrNotReady}
+	k.setup = NewSetup(k, nil, nil, nil)
+	if err := k.setup.Ensure(t.Context()); err != nil || k.said != nil {
+		t.Errorf("the set-up: %v; in it: %v", err, k.said)
+	}
+}
+
 func TestKeysThatCameMeanwhileAreNoStrangers(t *testing.T) {
 	t.Parallel()
 	_, service := serviceBefore(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -48,8 +48,8 @@ type trail struct {
 	keeper *Keeper
 	// store is where the cursor lies, nil if none is kept.
 	store *progress.Store
-	// newest returns the versions of KMS keys that the run goes by. It is called without mu: the run
-	// reports with a lock of its own held, which newest takes too.
+	// newest returns the versions of KMS keys that the run goes by. It has a lock of its own: nothing
+	// is called with mu held.
 	newest func() map[string]uint32
 	every  time.Duration
 
@@ -336,11 +336,12 @@ func (t *trail) save(ctx context.Context) error {
 			t.cursor.Began, t.cursor.Lap = now, now
 		}
 		c.Saved = now
-		if c.Open = nil; t.run != nil && c.Place.Bucket != "" {
-			c.Open = t.run.Opened()
-		}
+		run := t.run
 		t.stored, t.moved = true, false
 		t.mu.Unlock()
+		if c.Open = nil; run != nil && c.Place.Bucket != "" {
+			c.Open = run.Opened()
+		}
 		c.Newest = t.newest() // of all keys before the place, which was read before
 		err = t.store.Save(ctx, &c)
 	}

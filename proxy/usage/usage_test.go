@@ -452,6 +452,44 @@ func TestALateWriteThatCannotBeNotedFails(t *testing.T) {
 	}
 }
 
+// A storage that does not answer holds up who shares the uses, and nobody else for longer than they wait.
+func TestNobodyWaitsLongerThanTheyAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	u := NewUses(s.keys, "")
+	silent := silence{asked: make(chan struct{}), end: make(chan struct{})}
+	u.ShareIn(silent)
+	var first sync.WaitGroup
+	first.Go(func() {
+		if err := u.Late(t.Context(), "k", 1); !errors.Is(err, errDown) {
+			t.Errorf("the one who shares: %v", err)
+		}
+	})
+	<-silent.asked
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := u.Late(gone, "k", 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("a write whose client has gone: %v", err)
+	}
+	if _, err := u.GenerateDEK(gone, "k", nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("another one: %v", err)
+	}
+	close(silent.end)
+	first.Wait()
+}
+
+// silence does not answer before its end.
+type silence struct {
+	down
+	asked, end chan struct{}
+}
+
+func (s silence) Get(context.Context, string, string, string) ([]byte, string, error) {
+	s.asked <- struct{}{}
+	<-s.end
+	return nil, "", errDown
+}
+
 var errDown = errors.New("down")
 
 type down struct{}

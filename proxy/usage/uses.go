@@ -21,6 +21,8 @@ const (
 	maxUses = 10_000
 	// FlushInterval is how often the uses of this process are shared, if there were any.
 	FlushInterval = time.Minute
+	// flushTimeout bounds one time.
+	flushTimeout = 30 * time.Second
 	// flushLag is how long after a use every process that runs has shared it.
 	flushLag = 2 * FlushInterval
 	// unstoredFor is how long a process seals under a KMS key without that being stored. One that
@@ -138,8 +140,9 @@ type Uses struct {
 	lateMu  sync.Mutex
 	late    map[usedID]time.Time
 	lateSeq uint64
-	// sharing is held while the document is written. stored is the lateSeq that is in it.
-	sharing sync.Mutex
+	// sharing has room for who writes the document. Others wait, no longer than they are waited for:
+	// a storage may take minutes. stored is the lateSeq that is in it.
+	sharing chan struct{}
 	stored  uint64
 }
 
@@ -147,7 +150,7 @@ type Uses struct {
 // do not make anything stored: what is stored is sealed under it. named are keys that are never
 // deleted, because settings name them: what is written under others waits until that is stored.
 func NewUses(service kms.Service, ignored string, named ...string) *Uses {
-	return &Uses{Service: service, ignored: ignored, named: named, now: time.Now, seen: make(map[usedID]*minutes), late: make(map[usedID]time.Time)}
+	return &Uses{Service: service, ignored: ignored, named: named, now: time.Now, seen: make(map[usedID]*minutes), late: make(map[usedID]time.Time), sharing: make(chan struct{}, 1)}
 }
 
 // ShareIn says where uses are shared. It is called once, before the first use.
@@ -177,9 +180,18 @@ func (u *Uses) storeSoon(ctx context.Context, key string, used *minutes) error {
 	if u.objects == nil || key == u.ignored || slices.Contains(u.named, key) || !old() {
 		return nil
 	}
-	u.sharing.Lock()
-	defer u.sharing.Unlock()
-	if !old() { // another one stored it
+	return u.shareUnless(ctx, func() bool { return !old() })
+}
+
+// shareUnless writes the document, once nobody else does, unless that is not needed any more then.
+func (u *Uses) shareUnless(ctx context.Context, done func() bool) error {
+	select {
+	case u.sharing <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("wait to share the uses of KMS keys: %w", ctx.Err())
+	}
+	defer func() { <-u.sharing }()
+	if done() {
 		return nil
 	}
 	return u.share(ctx)
@@ -238,12 +250,7 @@ func (u *Uses) Late(ctx context.Context, key string, version uint32) error {
 	u.lateSeq++
 	mine := u.lateSeq
 	u.lateMu.Unlock()
-	u.sharing.Lock()
-	defer u.sharing.Unlock()
-	if u.stored >= mine {
-		return nil
-	}
-	return u.share(ctx)
+	return u.shareUnless(ctx, func() bool { return u.stored >= mine })
 }
 
 // Flush shares what this process has used since the last time. Errors are those of Objects.
@@ -251,9 +258,9 @@ func (u *Uses) Flush(ctx context.Context) error {
 	if !u.dirty.Load() {
 		return nil
 	}
-	u.sharing.Lock()
-	defer u.sharing.Unlock()
-	return u.share(ctx)
+	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+	defer cancel()
+	return u.shareUnless(ctx, func() bool { return false })
 }
 
 // share writes the document, with what this process knows in it.
