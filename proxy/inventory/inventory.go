@@ -19,10 +19,7 @@ import (
 )
 
 // Place is where a listing goes on: behind this version. The zero value is the beginning.
-type Place struct {
-	Key     string `json:"key,omitempty"`
-	Version string `json:"version,omitempty"`
-}
+type Place = storage.Marker
 
 // Version is one version of an object, or a delete marker.
 type Version struct {
@@ -79,13 +76,11 @@ func WalkBy(ctx context.Context, at storage.Backend, bucket string, from Place, 
 		if err != nil {
 			return fmt.Errorf("list bucket %q: %w", bucket, err)
 		}
-		next := Place{Version: listed.NextVersionMarker}
-		if listed.Truncated {
-			if next.Key, err = url.QueryUnescape(listed.NextKeyMarker); err != nil || next.Key == "" || next == from {
-				return fmt.Errorf("marker of a listing of bucket %q: %w", bucket, storage.ErrListing)
-			}
+		next, more, err := listed.Behind(from)
+		if err != nil {
+			return fmt.Errorf("list bucket %q: %w", bucket, err)
 		}
-		if err := page(versions, next); err != nil || !listed.Truncated {
+		if err := page(versions, next); err != nil || !more {
 			return err
 		}
 		from = next
@@ -101,12 +96,7 @@ func list(ctx context.Context, at storage.Backend, bucket string, from Place, si
 	if size > 0 {
 		ask.Parameters["max-keys"] = strconv.Itoa(size)
 	}
-	if from.Key != "" {
-		ask.Parameters["key-marker"] = from.Key
-		if from.Version != "" {
-			ask.Parameters["version-id-marker"] = from.Version
-		}
-	}
+	from.Set(ask.Parameters)
 	page, err := at.List(ctx, &ask)
 	if errors.Is(err, storage.ErrListing) { // names of metadata that XML has no place for
 		ask.Metadata = false

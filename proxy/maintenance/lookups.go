@@ -64,12 +64,10 @@ func (l lookups) allNamed(ctx context.Context, object sse.Name) (named manifest.
 // there is no such bucket. No metadata is asked for: some names of it make a page
 // unreadable.
 func (l lookups) versions(ctx context.Context, object sse.Name) (ids []string, err error) {
-	key, version := "", ""
+	var from storage.Marker
 	for {
 		list := &storage.List{Bucket: object.Bucket, Versions: true, Parameters: map[string]string{"prefix": object.Key}}
-		if key != "" {
-			list.Parameters["key-marker"], list.Parameters["version-id-marker"] = key, version
-		}
+		from.Set(list.Parameters)
 		page, err := l.keeper.alone().List(ctx, list)
 		if errors.Is(err, storage.ErrNoSuchBucket) {
 			return nil, nil
@@ -89,11 +87,9 @@ func (l lookups) versions(ctx context.Context, object sse.Name) (ids []string, e
 		if !page.Truncated || last != object.Key {
 			return ids, nil
 		}
-		nextKey, err := url.QueryUnescape(page.NextKeyMarker)
-		if err != nil || nextKey == "" || nextKey == key && page.NextVersionMarker == version {
-			return nil, fmt.Errorf("marker of a listing: %w (%v)", storage.ErrListing, err)
+		if from, _, err = page.Behind(from); err != nil {
+			return nil, fmt.Errorf("list the versions of an object: %w", err)
 		}
-		key, version = nextKey, page.NextVersionMarker
 	}
 }
 

@@ -30,8 +30,10 @@ func (l *Live) Buckets() ([]string, error) { return l.Names() }
 // Walk implements Source.
 func (l *Live) Walk(ctx context.Context, bucket, prefix string, visit func(*Object) error) error {
 	own := l.Storage.Own(storage.Actor{})
-	parameters := map[string]string{"prefix": prefix}
+	var from storage.Marker
 	for {
+		parameters := map[string]string{"prefix": prefix}
+		from.Set(parameters)
 		page, err := own.List(ctx, &storage.List{Bucket: bucket, Versions: true, Parameters: parameters, Metadata: true})
 		if err != nil {
 			return err
@@ -45,14 +47,14 @@ func (l *Live) Walk(ctx context.Context, bucket, prefix string, visit func(*Obje
 				return err
 			}
 		}
-		if !page.Truncated {
+		next, more, err := page.Behind(from)
+		if err != nil {
+			return fmt.Errorf("list bucket %q: %w", bucket, err)
+		}
+		if !more {
 			return nil
 		}
-		key, err := url.QueryUnescape(page.NextKeyMarker)
-		if err != nil || len(page.Entries) == 0 || key == parameters["key-marker"] && page.NextVersionMarker == parameters["version-id-marker"] {
-			return fmt.Errorf("list bucket %q: it goes on where it was: %w", bucket, storage.ErrListing)
-		}
-		parameters = map[string]string{"prefix": prefix, "key-marker": key, "version-id-marker": page.NextVersionMarker}
+		from = next
 	}
 }
 

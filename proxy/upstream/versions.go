@@ -23,13 +23,14 @@ const (
 // there are more than a thousand. The current one always stays. removed is called for
 // each; with dryRun it is all that happens. storage.ErrUnreachable, storage.ErrListing.
 func (s *Service) PruneVersions(ctx context.Context, prefix string, before time.Time, dryRun bool, removed func(what, name string)) error {
-	key, version := "", ""
+	var from storage.Marker
 	name, rank := "", 0
 	for {
-		query := url.Values{"versions": {""}, "prefix": {prefix}}
-		if key != "" {
-			query.Set("key-marker", key)
-			query.Set("version-id-marker", version)
+		parameters := map[string]string{"versions": "", "prefix": prefix}
+		from.Set(parameters)
+		query := url.Values{}
+		for name, value := range parameters {
+			query.Set(name, value)
 		}
 		page, err := s.list(ctx, query)
 		if err != nil {
@@ -47,14 +48,14 @@ func (s *Service) PruneVersions(ctx context.Context, prefix string, before time.
 				return err
 			}
 		}
-		if !page.Truncated {
+		next, more, err := page.Behind(from)
+		if err != nil {
+			return fmt.Errorf("list versions: %w", err)
+		}
+		if !more {
 			return nil
 		}
-		nextKey, err := url.QueryUnescape(page.NextKeyMarker)
-		if err != nil || nextKey == "" || nextKey == key && page.NextVersionMarker == version {
-			return fmt.Errorf("list versions: marker: %w", storage.ErrListing)
-		}
-		key, version = nextKey, page.NextVersionMarker
+		from = next
 	}
 }
 
