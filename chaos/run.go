@@ -100,8 +100,19 @@ func (l *clients) attack(ctx context.Context, c *cluster.Cluster, o options, s *
 	s.LeftOut = n.LeftOut()
 	var both sync.WaitGroup
 	var faulty, loaded error
-	both.Go(func() { s.Faults, faulty = n.Run(ctx, o.duration) })
-	both.Go(func() { loaded = l.run(ctx) })
+	// Faults without clients, and clients at a cluster that did not heal, show nothing.
+	either, stop := context.WithCancel(ctx)
+	defer stop()
+	both.Go(func() {
+		if s.Faults, faulty = n.Run(either, o.duration); faulty != nil {
+			stop()
+		}
+	})
+	both.Go(func() {
+		if loaded = l.run(either); loaded != nil {
+			stop()
+		}
+	})
 	both.Wait()
 	if err := errors.Join(faulty, loaded, ctx.Err()); err != nil {
 		return err
