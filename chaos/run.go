@@ -103,7 +103,14 @@ func (l *clients) attack(ctx context.Context, c *cluster.Cluster, o options, s *
 	// Faults without clients, and clients at a cluster that did not heal, show nothing.
 	either, stop := context.WithCancel(ctx)
 	defer stop()
+	begun := make(chan struct{}) // buckets and rules are there
+	l.config.OnBegin = func() { close(begun) }
 	both.Go(func() {
+		select {
+		case <-begun:
+		case <-either.Done():
+			return
+		}
 		if s.Faults, faulty = n.Run(either, o.duration); faulty != nil {
 			stop()
 		}
