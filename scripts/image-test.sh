@@ -72,7 +72,7 @@ check_bucketseal() {
 	run bucketseal version
 	# What the image is made of: the program, the authorities, and a data folder of its user alone.
 	docker create --label "$tag=look" "$tag-bucketseal:1" >"$work/id"
-	docker export "$(cat "$work/id")" | tar -tv >"$work/files"
+	docker export "$(cat "$work/id")" | tar --numeric-owner -tv >"$work/files"
 	grep -qE '^drwx------ +65532/65532 .* var/lib/bucketseal/$' "$work/files" || die "its data folder: $(grep var/lib "$work/files")"
 	grep -qE '^-rwxr-xr-x .* bucketseal$' "$work/files" || die "no program: $(cat "$work/files")"
 	grep -qE ' etc/ssl/certs/ca-certificates.crt$' "$work/files" || die "no authorities"
@@ -85,7 +85,7 @@ check_bucketseal() {
 check_minio() {
 	run minio --version | head -n 1
 	docker create --label "$tag=look" "$tag-minio:1" >"$work/id"
-	docker export "$(cat "$work/id")" | tar -tv data >"$work/files"
+	docker export "$(cat "$work/id")" | tar --numeric-owner -tv data >"$work/files"
 	grep -qE '^drwx------ +65532/65532 .* data/$' "$work/files" || die "MinIO's data folder: $(cat "$work/files")"
 }
 check_setup() { run setup -c 'mc --version' | head -n 1; }
