@@ -64,7 +64,6 @@ func New(o Options) (*Rules, error) {
 		dates:   newDates(o.Buckets, o.Home, o.clock, o.Logger, o.DatesInterval, o.Timeout),
 		keep:    o.KeepStale,
 	}
-	failing := false // the last read failed, which is logged once
 	var err error
 	r.index, err = register.New(register.Options[*index]{
 		Store: store{o.Backend}, Name: "index", Unavailable: ErrUnavailable,
@@ -72,17 +71,7 @@ func New(o Options) (*Rules, error) {
 		Decode:     decodeIndex,
 		Generation: func(x *index) uint64 { return x.generation },
 		Lease:      o.Lease, Timeout: o.Timeout, Clock: o.clock,
-		Observe: func(err error) {
-			switch {
-			case failing == (err != nil):
-				return
-			case err != nil:
-				o.Logger.Warn("the index of bucket rules cannot be used", "error", err)
-			default:
-				o.Logger.Info("the index of bucket rules can be used again")
-			}
-			failing = err != nil
-		},
+		Observe: register.LogTurns(o.Logger, "the index of bucket rules cannot be used", "the index of bucket rules can be used again"),
 	})
 	if err != nil {
 		return nil, err

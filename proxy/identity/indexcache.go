@@ -33,11 +33,8 @@ func newIndexCache(o Options, clock register.Clock) (*indexCache, error) {
 		Generation: func(x *index) uint64 { return x.generation },
 		Absent:     func() *index { return &index{} },
 		Lease:      trust, Timeout: callTimeout, Pause: failurePause, Clock: clock,
-		Observe: func(err error) {
-			if err != nil {
-				o.Logger.Warn("the index of learned identities cannot be used: whoever is not configured is refused", "error", err)
-			}
-		},
+		Observe: register.LogTurns(o.Logger,
+			"the index of learned identities cannot be used: whoever is not configured is refused", "the index of learned identities can be used again"),
 	})
 	if err != nil {
 		return nil, err

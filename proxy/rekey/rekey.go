@@ -129,11 +129,8 @@ func New(o Options) (*Book, error) {
 		Generation: func(d *document) uint64 { return d.generation },
 		Absent:     func() *document { return &document{} },
 		Lease:      o.Lease, Timeout: callTimeout, Clock: o.Clock,
-		Observe: func(err error) {
-			if err != nil {
-				o.Logger.Warn("the book of re-keyed objects cannot be read: encrypted objects are not served", "error", err)
-			}
-		},
+		Observe: register.LogTurns(o.Logger,
+			"the book of re-keyed objects cannot be read: encrypted objects are not served", "the book of re-keyed objects can be read again"),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("rekey: %w", err)
