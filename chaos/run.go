@@ -65,7 +65,7 @@ func attack(ctx context.Context, c *cluster.Cluster, o options) (s *summary, err
 		return s, err
 	}
 	full := c.HasRoom() // what there is can be judged all the same
-	defer func() { err = errors.Join(full, err) }()
+	defer func() { err = errors.Join(full, s.inVain(), err) }()
 	settling, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
 	if err := aftermath.Settled(settling, c); err != nil {

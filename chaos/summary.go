@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/chaos/checker"
+	"github.com/bucketseal/bucketseal/chaos/history"
 	"github.com/bucketseal/bucketseal/chaos/nemesis"
 )
 
@@ -125,4 +126,21 @@ func (s *summary) markdown() string {
 		}
 	}
 	return b.String()
+}
+
+// enoughTries is how often one kind of operation succeeds once, whatever the faults.
+const enoughTries = 200
+
+// inVain fails if a kind of operation never succeeded: the run has shown nothing of it.
+func (s *summary) inVain() error {
+	for kind, outcomes := range s.Operations {
+		tries := 0
+		for _, n := range outcomes {
+			tries += n
+		}
+		if tries >= enoughTries && outcomes[string(history.OK)] == 0 && kind != string(history.UseExpired) {
+			return fmt.Errorf("none of %d operations %q succeeded", tries, kind)
+		}
+	}
+	return nil
 }

@@ -138,6 +138,9 @@ func Start(ctx context.Context, c Config) (*Cluster, error) {
 	live, stop := context.WithCancel(context.WithoutCancel(ctx))
 	cl.stop = stop
 	err := cl.lay()
+	if err == nil && !c.Bare {
+		cl.authority, err = newAuthority(filepath.Join(c.Dir, "ca.pem"))
+	}
 	if err == nil {
 		err = cl.startStorage(ctx, live)
 	}
@@ -297,7 +300,7 @@ func (c *Cluster) Ways() []Way {
 
 // Storage is the way to MinIO past the proxies, as its root. No fault lies on it but the servers' own.
 func (c *Cluster) Storage() Way {
-	return Way{Name: "storage", URL: "http://" + c.storage.Address(), AccessKey: rootUser, SecretKey: c.secrets.root, Region: Region}
+	return Way{Name: "storage", URL: c.toMinIO() + c.storage.Address(), AccessKey: rootUser, SecretKey: c.secrets.root, Region: Region}
 }
 
 // Secrets are what no log may hold, by what they are.

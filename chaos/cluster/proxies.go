@@ -16,7 +16,7 @@ const proxyDriveMiB = 256
 
 const proxyConfig = `address: %[1]s
 upstream:
-  endpoint: http://%[2]s
+  endpoint: %[2]s
   credentials: {access_key: %[3]s, secret_key: %[4]s}
 credentials:
   - {access_key: %[5]s, secret_key: %[6]s}
@@ -100,7 +100,7 @@ func (c *Cluster) proxy(s *Server, number int) error {
 	}
 	s.Metrics = "http://" + metrics + "/metrics"
 	file := filepath.Join(c.Dir, s.Name+".yml")
-	config := fmt.Sprintf(proxyConfig, s.Address, upstream.Address(), serviceUser, c.secrets.service, Client, c.secrets.client, balancer, metrics,
+	config := fmt.Sprintf(proxyConfig, s.Address, c.toMinIO()+upstream.Address()+c.trust(), serviceUser, c.secrets.service, Client, c.secrets.client, balancer, metrics,
 		levels[number], strings.Join(keys, ", "), c.secrets.proxyKey, filepath.Join(c.Dir, "ca.pem"),
 		strings.ReplaceAll(audits[number], "%s", filepath.Join(s.Drive, "audit.log"))+more, limits)
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {

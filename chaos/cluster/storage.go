@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,7 +31,7 @@ func (c *Cluster) startStorage(ctx, live context.Context) error {
 		case c.Small || c.Load:
 			endpoints = append(endpoints, filepath.Join(s.Drive, "data"))
 		default:
-			endpoints = append(endpoints, "http://"+s.Address+filepath.Join(s.Drive, "data"))
+			endpoints = append(endpoints, c.toMinIO()+s.Address+filepath.Join(s.Drive, "data"))
 		}
 	}
 	for _, s := range c.MinIOs {
@@ -44,9 +45,17 @@ func (c *Cluster) startStorage(ctx, live context.Context) error {
 			}
 		}
 		s.Clock = filepath.Join(c.Dir, s.Name+".clock")
-		s.ready = get("http://" + s.Address + "/minio/health/cluster")
+		s.ready = get(c.toMinIO() + s.Address + "/minio/health/cluster")
+		arguments := []string{"server", "--quiet", "--address", s.Address}
+		if c.secure() {
+			folder, err := c.certifyMinIO(s)
+			if err != nil {
+				return err
+			}
+			arguments = append(arguments, "--certs-dir", folder)
+		}
 		s.command = func() *exec.Cmd {
-			cmd := c.net.command(s.Name, c.MinIO, append([]string{"server", "--quiet", "--address", s.Address}, endpoints...)...)
+			cmd := c.net.command(s.Name, c.MinIO, append(arguments, endpoints...)...)
 			cmd.Env = environment("MINIO_ROOT_USER="+rootUser, "MINIO_ROOT_PASSWORD="+c.secrets.root, "MINIO_BROWSER=off",
 				"MINIO_UPDATE=off", "MINIO_CI_CD=on", "MINIO_API_REQUESTS_MAX=512", "CHAOS_CLOCK="+s.Clock)
 			if c.Load { // each slow reader of a large object holds a request
@@ -64,6 +73,11 @@ func (c *Cluster) startStorage(ctx, live context.Context) error {
 			return err
 		}
 	}
+	if c.secure() {
+		if err := copyFiles(map[string]string{filepath.Join(c.Dir, "ca.pem"): filepath.Join(c.Dir, "mc", "certs", "CAs", "ca.pem")}); err != nil {
+			return err
+		}
+	}
 	var err error
 	if c.storage, err = c.front("storage", c.MinIOs...); err != nil {
 		return err
@@ -77,26 +91,73 @@ func environment(extra ...string) []string {
 }
 
 // asking is for the health of servers; a connection that stalls is not used again.
-var asking = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+// asking asks whether servers are ready, not whether their certificates are good.
+var asking = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // see above
 
-func get(url string) func(context.Context) error {
-	return func(ctx context.Context) error { return ask(ctx, asking, url) }
+// secure says that MinIO is reached by TLS: over a network proxies learn no secrets otherwise, which sessions need. A
+// load is measured without, as clients alone at MinIO are.
+func (c *Cluster) secure() bool { return c.World == Namespaces && !c.Bare && !c.Load }
+
+func (c *Cluster) toMinIO() string {
+	if c.secure() {
+		return "https://"
+	}
+	return "http://"
 }
 
-func ask(ctx context.Context, client *http.Client, url string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
+// trust is what follows a proxy's upstream.endpoint, so that it trusts MinIO's certificate.
+func (c *Cluster) trust() string {
+	if c.secure() {
+		return "\n  ca: " + filepath.Join(c.Dir, "ca.pem")
 	}
-	answer, err := client.Do(request)
-	if err != nil {
-		return err
+	return ""
+}
+
+// certifyMinIO makes the folder of a MinIO's certificates.
+func (c *Cluster) certifyMinIO(s *Server) (folder string, err error) {
+	if err := c.Certify(s, time.Now().Add(-240*time.Hour), time.Now().Add(2400*time.Hour)); err != nil {
+		return "", err
 	}
-	_ = answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return errors.New(answer.Status)
+	base := filepath.Join(c.Dir, s.Name)
+	return base + "-certificates", copyFiles(map[string]string{
+		base + ".crt": filepath.Join(base+"-certificates", "public.crt"), base + ".key": filepath.Join(base+"-certificates", "private.key"),
+		filepath.Join(c.Dir, "ca.pem"): filepath.Join(base+"-certificates", "CAs", "ca.pem"),
+	})
+}
+
+// copyFiles copies small files into folders that it makes.
+func copyFiles(files map[string]string) error {
+	for from, to := range files {
+		data, err := os.ReadFile(from)
+		if err == nil {
+			err = os.MkdirAll(filepath.Dir(to), 0o700)
+		}
+		if err == nil {
+			err = os.WriteFile(to, data, 0o600)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+func get(url string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		answer, err := asking.Do(request)
+		if err != nil {
+			return err
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			return errors.New(answer.Status)
+		}
+		return nil
+	}
 }
 
 // Policies of the two users, as compose/ has them.
@@ -155,7 +216,7 @@ func (c *Cluster) RunMC(ctx context.Context, input string, args ...string) (stri
 	cmd := exec.CommandContext(ctx, c.MC, append([]string{"--quiet"}, args...)...)
 	way := c.Storage()
 	cmd.Env = environment("MC_CONFIG_DIR="+filepath.Join(c.Dir, "mc"),
-		"MC_HOST_storage=http://"+way.AccessKey+":"+way.SecretKey+"@"+strings.TrimPrefix(way.URL, "http://"))
+		"MC_HOST_storage="+strings.Replace(way.URL, "://", "://"+way.AccessKey+":"+way.SecretKey+"@", 1))
 	if c.entry != "" {
 		front := c.Ways()[0]
 		cmd.Env = append(cmd.Env, "MC_HOST_front=http://"+front.AccessKey+":"+front.SecretKey+"@"+strings.TrimPrefix(front.URL, "http://"))

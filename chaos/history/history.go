@@ -36,6 +36,7 @@ const (
 	CreateKey     Kind = "create-key"
 	DeleteKey     Kind = "delete-key"
 	UseExpired    Kind = "use-expired"
+	AssumeRole    Kind = "assume-role"
 )
 
 // Outcome is what the client knows of its operation's effect.

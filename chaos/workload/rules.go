@@ -98,10 +98,12 @@ func (c *client) renewSession(ctx context.Context) {
 		return
 	}
 	form := url.Values{"Action": {"AssumeRole"}, "Version": {"2011-06-15"}, "DurationSeconds": {"900"}}
+	o := c.begin(history.AssumeRole, w, bucketS3, "")
 	a := w.do(ctx, request{
 		method: http.MethodPost, header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
 		body: []byte(form.Encode()), limit: shortLimit, service: "sts",
 	})
+	c.end(o, a)
 	if a.outcome != history.OK {
 		return
 	}
