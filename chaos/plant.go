@@ -255,7 +255,7 @@ func (p *planting) run(ctx context.Context, name string, t trial, binary string)
 		err = load.attack(ctx, c, o, s)
 	}
 	if err == nil {
-		settling, cancel := context.WithTimeout(ctx, settleLimit)
+		settling, cancel := context.WithTimeout(ctx, settleLimit+o.duration/3)
 		err = c.WaitReady(settling)
 		cancel()
 	}

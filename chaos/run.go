@@ -66,7 +66,7 @@ func attack(ctx context.Context, c *cluster.Cluster, o options) (s *summary, err
 	}
 	full := c.HasRoom() // what there is can be judged all the same
 	defer func() { err = errors.Join(full, s.inVain(), err) }()
-	settling, cancel := context.WithTimeout(ctx, settleLimit)
+	settling, cancel := context.WithTimeout(ctx, settleLimit+o.duration/3) // MinIO looks at each object
 	defer cancel()
 	if err := aftermath.Settled(settling, c); err != nil {
 		return s, err

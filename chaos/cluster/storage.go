@@ -226,7 +226,7 @@ func (c *Cluster) RunMC(ctx context.Context, input string, args ...string) (stri
 	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if err != nil {
-		return string(out), fmt.Errorf("mc %s: %w: %s%s", strings.Join(args, " "), err, out, said.String())
+		return string(out), fmt.Errorf("mc %s: %w: %s%s", strings.Join(args, " "), err, tail(string(out), 2000), tail(said.String(), 2000))
 	}
 	return string(out), nil
 }
