@@ -94,6 +94,19 @@ func (d *issuedDEK) doubt(ctx context.Context) {
 	_ = d.confirm(ctx)
 }
 
+// ErrUnconfirmed says that something is stored, and that its KMS key does not open it any more: the key was
+// deleted, or its version retired, meanwhile. Whoever asked can take it neither for done nor for not done.
+var ErrUnconfirmed = errors.New("it is stored, and its KMS key does not open it any more")
+
+// Unconfirmed is what a Confirm after the storage's answer ended with: what says that there is no key must not sound
+// as if nothing had been stored.
+func Unconfirmed(err error) error {
+	if err == nil || errors.Is(err, kms.ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrUnconfirmed, err)
+}
+
 // confirm is asked before a write is acknowledged. Errors are those of verify.
 func (d *issuedDEK) confirm(ctx context.Context) error {
 	if d == nil || withinLease(d.asked, time.Now()) {

@@ -315,7 +315,7 @@ func (b *Book) update(ctx context.Context, ref manifest.WrapRef, rec *sse.Record
 		}
 		return register.Instant{}, err
 	}
-	if err := sealed.Confirm(ctx); err != nil {
+	if err := keyring.Unconfirmed(sealed.Confirm(ctx)); err != nil {
 		return register.Instant{}, err
 	}
 	return b.queue.do(ctx, func(d *draft) bool { return d.note(bucket, rec, ref.Record, w.Sequence, mine) })

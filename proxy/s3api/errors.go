@@ -169,6 +169,7 @@ var errorTable = []struct {
 	{system.ErrTampered, intake.NewError(500, "InternalError", "The stored object is damaged or was tampered with.")},
 
 	{vault.ErrKeyGone, intake.NewError(410, "KMS.NotFoundException", "The KMS key that the object is encrypted under does not exist any more. Unless that key comes back from a backup, its data is lost.")},
+	{vault.ErrUnconfirmed, intake.NewError(503, "SlowDown", "The KMS key was deleted or retired while the object was written. Please try again.")},
 	{kms.ErrKeyNotFound, intake.NewError(404, "kms:KeyNotFound", "key with given key ID does not exist")},
 	{kms.ErrKeyExists, intake.NewError(409, "kms:KeyAlreadyExists", "key with given key ID already exits")},
 	{kms.ErrNotPermitted, intake.NewError(403, "kms:NotAuthorized", "insufficient permissions to perform KMS operation")},

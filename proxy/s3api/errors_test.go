@@ -43,6 +43,7 @@ var mappedElsewhere = map[string]string{
 	"keyring.ErrNoCustomerKey":   "vault.ErrNoCustomerKey is the same",
 	"keyring.ErrKeyName":         "vault.ErrKeyName is the same",
 	"keyring.ErrOtherS3Key":      "vault.ErrOtherS3Key is the same",
+	"keyring.ErrUnconfirmed":     "vault.ErrUnconfirmed is the same",
 	"manifest.ErrNoSuchUpload":   "vault.ErrNoSuchUpload is the same",
 	"manifest.ErrMissing":        "vault.ErrNoManifest is the same",
 	"manifest.ErrUncertain":      "vault.ErrUncertain is the same",

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/caller"
+	"github.com/bucketseal/bucketseal/proxy/keyring"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
@@ -225,7 +226,7 @@ func (k *copying) rewrap(ctx context.Context) error {
 		}
 		return err
 	}
-	return key.Confirm(ctx)
+	return keyring.Unconfirmed(key.Confirm(ctx))
 }
 
 // carryLayout gives the copy's record what the source has: facts in the record

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/keyring"
@@ -108,6 +109,40 @@ func TestAWriteWhoseAnswerIsLostIsToldOf(t *testing.T) {
 			err := c.do(k)
 			if !errors.Is(err, storage.ErrUnreachable) && what != "a re-wrap" || !slices.Contains(k.told, c.key+" 1") {
 				t.Errorf("%v, told of %q", err, k.told)
+			}
+		})
+	}
+}
+
+// A write whose KMS key is deleted while the storage carries it out was done: no answer sounds as if it was not.
+func TestAWriteWhoseKeyIsDeletedMeanwhileIsNotCalledRefused(t *testing.T) {
+	t.Parallel()
+	for what, c := range map[string]struct {
+		op  memory.Op
+		put func(*tellsOfLate) error
+	}{
+		"small":    {memory.Put, func(k *tellsOfLate) error { _, err := k.put("a", []byte("small"), sse.ModeKMS); return err }},
+		"streamed": {memory.Put, func(k *tellsOfLate) error { _, err := k.put("a", someBytes(t, 2*smallWrite), sse.ModeKMS); return err }},
+		"a copy": {memory.Copy, func(k *tellsOfLate) error {
+			_, err := k.copy(reading("there", sse.ModeS3), "a", sse.ModeKMS)
+			return err
+		}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			k := newTellsOfLate(t)
+			k.mustPut("there", []byte("small"), sse.ModeS3)
+			k.at.Storage.SetFaults(func(ctx context.Context, call *memory.Call) error {
+				if call.Op != c.op || call.Name.Bucket != vaulttest.Bucket || call.Step != memory.Ready {
+					return nil
+				}
+				time.Sleep(1100 * time.Millisecond) // a DEK counts for a second
+				return k.at.KMS.DeleteKey(ctx, "default")
+			})
+			err := c.put(k)
+			k.at.Storage.SetFaults(nil)
+			if !errors.Is(err, keyring.ErrUnconfirmed) || !errors.Is(err, kms.ErrKeyNotFound) {
+				t.Errorf("the answer is %v", err)
 			}
 		})
 	}

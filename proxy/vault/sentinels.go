@@ -13,6 +13,7 @@ var (
 	ErrNoCustomerKey = keyring.ErrNoCustomerKey
 	ErrKeyName       = keyring.ErrKeyName
 	ErrOtherS3Key    = keyring.ErrOtherS3Key
+	ErrUnconfirmed   = keyring.ErrUnconfirmed
 	ErrKeyGone       = sealed.ErrKeyGone
 	ErrNoManifest    = manifest.ErrMissing
 	ErrUncertain     = manifest.ErrUncertain

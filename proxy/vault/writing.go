@@ -207,7 +207,7 @@ func (u *writing) send(ctx context.Context, body storage.Body) (err error) {
 		}
 		return sendError(u.body, err)
 	}
-	if err := u.key.Confirm(ctx); err != nil {
+	if err := keyring.Unconfirmed(u.key.Confirm(ctx)); err != nil {
 		return err
 	}
 	u.vault.lists.Learn(&listing.Written{
