@@ -90,13 +90,13 @@ func environment(extra ...string) []string {
 	return append([]string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin", "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir(), "LANG=C.UTF-8"}, extra...)
 }
 
-// asking is for the health of servers; a connection that stalls is not used again.
-// asking asks whether servers are ready, not whether their certificates are good.
+// asking asks whether servers are ready, not whether their certificates are good. A connection that stalls is not
+// used again.
 var asking = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // see above
 
 // secure says that MinIO is reached by TLS: over a network proxies learn no secrets otherwise, which sessions need. A
-// load is measured without, as clients alone at MinIO are.
-func (c *Cluster) secure() bool { return c.World == Namespaces && !c.Bare && !c.Load }
+// load is measured without, as clients alone at MinIO are. Several MinIOs talk to one another without.
+func (c *Cluster) secure() bool { return c.World == Namespaces && c.OneMinIO && !c.Bare && !c.Load }
 
 func (c *Cluster) toMinIO() string {
 	if c.secure() {
