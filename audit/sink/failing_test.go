@@ -46,20 +46,28 @@ func (b *brittleFile) Durable() bool                           { return true }
 func (b *brittleFile) Close() error                            { return b.Keeper.Close() }
 func (b *brittleFile) Write(lines []byte, n int, s bool) error { return b.brittle.Write(lines, n, s) }
 
+// openBrittle opens a required log whose file can fail, unsigned.
+func (k *kit) openBrittle(headEvery time.Duration, more ...audit.Sink) (*brittleFile, *audit.Log) {
+	k.t.Helper()
+	f, err := sink.OpenFile(k.o)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	b := &brittleFile{Keeper: f, brittle: brittle{Sink: f}}
+	k.log, err = audit.New(audit.Options{
+		Sinks: append([]audit.Sink{b}, more...), Required: true, HeadEvery: headEvery, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.t.Cleanup(func() { _ = k.log.Close() })
+	return b, k.log
+}
+
 func TestARequiredLogThatCannotBeWrittenRefuses(t *testing.T) {
 	t.Parallel()
 	k := newKit(t, sink.FileOptions{})
-	k.o.Path = k.path
-	f, err := sink.OpenFile(k.o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &brittleFile{Keeper: f, brittle: brittle{Sink: f}}
-	log, err := audit.New(audit.Options{Sinks: []audit.Sink{b}, Required: true, HeadEvery: 10 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	k.log = log
+	b, log := k.openBrittle(10 * time.Millisecond)
 	log.SetKey(testKey)
 	k.record(3)
 	b.set(errors.New("no space left on device"))
@@ -91,16 +99,7 @@ func TestARequiredLogThatCannotBeWrittenRefuses(t *testing.T) {
 func TestAKeyThatComesWhileALogCannotBeWrittenIsNamed(t *testing.T) {
 	t.Parallel()
 	k := newKit(t, sink.FileOptions{})
-	f, err := sink.OpenFile(k.o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &brittleFile{Keeper: f, brittle: brittle{Sink: f}}
-	log, err := audit.New(audit.Options{Sinks: []audit.Sink{b}, Required: true, HeadEvery: time.Second, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	k.log = log
+	b, log := k.openBrittle(time.Second)
 	k.record(3)
 	b.set(errors.New("no space left on device"))
 	var named sync.WaitGroup
@@ -119,20 +118,11 @@ func TestAKeyThatComesWhileALogCannotBeWrittenIsNamed(t *testing.T) {
 func TestALineThatASinkDidNotTakeIsSaidToBeMissing(t *testing.T) {
 	t.Parallel()
 	k := newKit(t, sink.FileOptions{})
-	f, err := sink.OpenFile(k.o)
-	if err != nil {
-		t.Fatal(err)
-	}
 	other, err := sink.OpenFile(sink.FileOptions{Path: k.path + "-other"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &brittleFile{Keeper: f, brittle: brittle{Sink: f}}
-	log, err := audit.New(audit.Options{Sinks: []audit.Sink{b, &brittle{Sink: other}}, Required: true, HeadEvery: time.Hour, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	k.log = log
+	b, log := k.openBrittle(time.Hour, &brittle{Sink: other})
 	log.SetKey(testKey)
 	k.record(3)
 	b.set(errors.New("no space left on device"))
@@ -318,16 +308,7 @@ func TestReadsShareASync(t *testing.T) {
 func TestALineThatIsNotDurableIsSaidToWhoWaits(t *testing.T) {
 	t.Parallel()
 	k := newKit(t, sink.FileOptions{})
-	f, err := sink.OpenFile(k.o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &brittleFile{Keeper: f, brittle: brittle{Sink: f}}
-	log, err := audit.New(audit.Options{Sinks: []audit.Sink{b}, Required: true, HeadEvery: time.Hour, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = log.Close() })
+	b, log := k.openBrittle(time.Hour)
 	b.set(errors.New("no space left on device"))
 	for range 2 { // the second one knows already
 		durable := log.Start(&audit.Event{Kind: audit.Begin})
