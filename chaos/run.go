@@ -19,8 +19,10 @@ import (
 const (
 	startLimit  = 3 * time.Minute
 	settleLimit = 5 * time.Minute
-	perRegister = 20 * time.Second
 )
+
+// judging is how long the search for an order of what happened to a key may take.
+var judging = checker.Limits{Key: 20 * time.Second, All: 10 * time.Minute}
 
 // run does a whole run: cluster, clients and faults, healing, checks, summary.
 func run(ctx context.Context, o options) (int, error) {

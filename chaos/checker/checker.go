@@ -7,8 +7,10 @@ package checker
 import (
 	"cmp"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/bucketseal/bucketseal/chaos/history"
@@ -32,14 +34,23 @@ type Verdict struct {
 	Undecided  int // registers whose history was too long to decide within the time
 }
 
-// perKey is how long the search for an order may take for one key.
-const perKey = 20 * time.Second
+// Limits are how long the search for an order may take.
+type Limits struct {
+	Key time.Duration // for one key
+	All time.Duration // for all keys that need longer than perKeyAtFirst
+}
+
+// Limits of a check where nobody waits for more, and how long each key is tried before any is tried
+// for longer.
+var usual = Limits{Key: 20 * time.Second, All: 10 * time.Minute}
+
+const perKeyAtFirst = 200 * time.Millisecond
 
 // Check judges a history by all rules.
-func Check(h *history.History) []Violation { return Judge(h, perKey).Violations }
+func Check(h *history.History) []Violation { return Judge(h, usual).Violations }
 
-// Judge is Check, and tells also how much could be decided within limit for each key.
-func Judge(h *history.History, limit time.Duration) Verdict {
+// Judge is Check, and tells also how much could be decided within the limits.
+func Judge(h *history.History, limits Limits) Verdict {
 	l := load(h.Ops())
 	var v Verdict
 	v.Violations = append(v.Violations, l.bodies()...)
@@ -52,21 +63,57 @@ func Judge(h *history.History, limit time.Duration) Verdict {
 	v.Violations = append(v.Violations, l.expired()...)
 	v.Violations = append(v.Violations, l.keys()...)
 	v.Violations = append(v.Violations, l.unreadable()...)
-	for _, r := range l.sorted() {
-		if r.stacked {
-			continue
-		}
-		v.Keys++
-		found, decided := r.check(limit)
-		v.Violations = append(v.Violations, found...)
-		if !decided {
-			v.Undecided++
-		}
-	}
+	l.orders(&v, limits)
 	slices.SortStableFunc(v.Violations, func(a, b Violation) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Bucket, b.Bucket), cmp.Compare(a.Key, b.Key))
 	})
 	return v
+}
+
+// orders judges every key that is a register: all for a short time, then those for longer that need
+// it, until the time for all is over.
+func (l *ledger) orders(v *Verdict, limits Limits) {
+	var registers []*register
+	for _, r := range l.sorted() {
+		if !r.stacked {
+			registers = append(registers, r)
+		}
+	}
+	v.Keys = len(registers)
+	hard := decide(v, registers, min(perKeyAtFirst, limits.Key), history.Forever)
+	v.Undecided = len(decide(v, hard, limits.Key, limits.All))
+}
+
+// decide judges registers, several at once, and returns those that limit or the time for all was too
+// short for.
+func decide(v *Verdict, registers []*register, limit, all time.Duration) (left []*register) {
+	began := time.Now()
+	next := make(chan *register)
+	var mu sync.Mutex
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for r := range next {
+				var found []Violation
+				decided := false
+				if rest := all - time.Since(began); rest > 0 {
+					found, decided = r.check(min(limit, rest))
+				}
+				mu.Lock()
+				v.Violations = append(v.Violations, found...)
+				if !decided {
+					left = append(left, r)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for _, r := range registers {
+		next <- r
+	}
+	close(next)
+	workers.Wait()
+	return left
 }
 
 // ledger is a history, sorted by what the rules ask.

@@ -2,7 +2,6 @@ package checker
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"time"
 
@@ -18,7 +17,7 @@ func (r *register) check(limit time.Duration) (found []Violation, decided bool) 
 		return found, true // the search would only say it again, less clearly
 	}
 	steps := r.steps()
-	switch try(steps, limit) {
+	switch search(steps, limit) {
 	case porcupine.Ok:
 		return nil, true
 	case porcupine.Unknown:
@@ -29,7 +28,7 @@ func (r *register) check(limit time.Duration) (found []Violation, decided bool) 
 	short, long := 0, len(steps)
 	for long-short > 1 {
 		mid := (short + long) / 2
-		if try(beginning(steps, mid), limit) == porcupine.Illegal {
+		if search(beginning(steps, mid), limit) == porcupine.Illegal {
 			long = mid
 		} else {
 			short = mid
@@ -97,6 +96,9 @@ type step struct {
 	not   bool          // of a read: anything but saw
 	start time.Duration
 	end   time.Duration
+	over  bool // no operation: whatever comes later never happened
+	alike alike
+	rank  int // among those that are alike
 }
 
 // steps returns what the search has to order. Writes without an answer that nobody saw are left out
@@ -157,35 +159,4 @@ func beginning(steps []step, n int) []step {
 		}
 	}
 	return out
-}
-
-// model is a register with compare-and-swap. A write whose answer is unknown may be put at the very
-// end, where nobody sees it, so Step need not guess whether it happened.
-var model = porcupine.Model{
-	Init: func() any { return history.Absent },
-	Step: func(state, input, _ any) (bool, any) {
-		now, s := state.(history.Write), input.(step)
-		switch {
-		case s.read && s.not:
-			return now != s.saw, now
-		case s.read:
-			return now == s.saw, now
-		case s.op.OnlyIf != nil && *s.op.OnlyIf != now:
-			return s.end == history.Forever, now // it was refused, and nobody was told
-		}
-		return true, s.op.Write
-	},
-	Hash: func(state any) uint64 { return uint64(state.(history.Write)) * 0x9e3779b97f4a7c15 },
-	DescribeOperation: func(input, _ any) string {
-		return input.(step).op.String()
-	},
-	DescribeState: func(state any) string { return fmt.Sprint(state) },
-}
-
-func try(steps []step, limit time.Duration) porcupine.CheckResult {
-	ops := make([]porcupine.Operation, len(steps))
-	for i, s := range steps {
-		ops[i] = porcupine.Operation{Input: s, Call: int64(s.start), Return: int64(s.end)}
-	}
-	return porcupine.CheckOperationsTimeout(model, ops, limit)
 }
