@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -247,6 +248,7 @@ func (c *Cluster) front(from string, to ...*Server) (*link.Front, error) {
 	var links []*link.Link
 	for _, s := range to {
 		l := link.New(from+">"+s.Name, s.Address, c.Seed)
+		l.Secure = c.secure() && slices.Contains(c.MinIOs, s)
 		c.Links[l.Name] = l
 		links = append(links, l)
 	}

@@ -95,8 +95,8 @@ func environment(extra ...string) []string {
 var asking = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // see above
 
 // secure says that MinIO is reached by TLS: over a network proxies learn no secrets otherwise, which sessions need. A
-// load is measured without, as clients alone at MinIO are. Several MinIOs talk to one another without.
-func (c *Cluster) secure() bool { return c.World == Namespaces && c.OneMinIO && !c.Bare && !c.Load }
+// load is measured without, as clients alone at MinIO are.
+func (c *Cluster) secure() bool { return c.World == Namespaces && !c.Bare && !c.Load }
 
 func (c *Cluster) toMinIO() string {
 	if c.secure() {

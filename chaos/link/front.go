@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"sync"
@@ -107,13 +108,18 @@ func (f *Front) watch(i int) {
 		return ours, nil
 	}}
 	client := &http.Client{Transport: transport, Timeout: healthLimit}
+	scheme := "http://"
+	if f.links[i].Secure {
+		scheme = "https://"
+		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // whether it is alive, not who it is
+	}
 	for {
 		select {
 		case <-f.done:
 			return
 		case <-time.After(healthPace):
 		}
-		answer, err := client.Get("http://" + f.links[i].target + healthPath)
+		answer, err := client.Get(scheme + f.links[i].target + healthPath)
 		if err == nil {
 			_ = answer.Body.Close()
 		}

@@ -33,7 +33,9 @@ const dialLimit = 5 * time.Second
 // Link is one way from a client to a server. All methods may be called by many.
 type Link struct {
 	// Name is "client>server".
-	Name   string
+	Name string
+	// Secure says that the server speaks TLS. A Front that has several asks it so whether it is alive.
+	Secure bool
 	target string
 
 	mu      sync.Mutex

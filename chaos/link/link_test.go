@@ -2,6 +2,7 @@ package link
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -116,10 +117,14 @@ func TestRefusedLinkEndsConnectionsThatAreOpenToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Set(Fault{Refuse: true})
-	for what, c := range map[string]net.Conn{"an open": c, "a new": dial(t, f)} {
+	if got, err := line(c, 5*time.Second); err == nil || isTimeout(err) {
+		t.Errorf("an open connection gives %q, %v", got, err)
+	}
+	if c, err := net.Dial("tcp", f.Address()); err == nil { // it may be reset before it is there
 		if got, err := line(c, 5*time.Second); err == nil || isTimeout(err) {
-			t.Errorf("%s connection gives %q, %v", what, got, err)
+			t.Errorf("a new connection gives %q, %v", got, err)
 		}
+		_ = c.Close()
 	}
 	l.Set(Fault{})
 	if _, err := line(dial(t, f), 5*time.Second); err != nil {
@@ -175,6 +180,49 @@ func TestFrontPassesOverServersThatDoNotAnswer(t *testing.T) {
 	for range 12 {
 		if got := ask(); got != "2" {
 			t.Fatalf("with one server that lives: %s", got)
+		}
+	}
+}
+
+// TestAFrontOfSecureServersKnowsThemAlive has a front ask two servers that speak TLS, one of which is
+// not ready.
+func TestAFrontOfSecureServersKnowsThemAlive(t *testing.T) {
+	t.Parallel()
+	var links []*Link
+	asked := make([]chan struct{}, 2)
+	for i, status := range []int{http.StatusOK, http.StatusServiceUnavailable} {
+		asked[i] = make(chan struct{}, 100)
+		s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != healthPath {
+				status = http.StatusTeapot
+			}
+			w.WriteHeader(status)
+			asked[i] <- struct{}{}
+		}))
+		t.Cleanup(s.Close)
+		l := New("client>server", s.Listener.Addr().String(), 1)
+		l.Secure = true
+		links = append(links, l)
+	}
+	f := front(t, links...)
+	for i := range asked {
+		for range 2 { // the answer to the first has been taken up when the second is asked for
+			select {
+			case <-asked[i]:
+			case <-time.After(20 * time.Second):
+				t.Fatalf("server %d was not asked", i)
+			}
+		}
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	for range 4 {
+		answer, err := client.Get("https://" + f.Address() + healthPath)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			t.Errorf("status %d is that of the server that is not ready", answer.StatusCode)
 		}
 	}
 }
