@@ -32,7 +32,7 @@ die() {
 
 # As base images have them: a shell with the usual commands, and the authorities.
 bases() {
-	local root=$work/root name
+	local root=$work/root name path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin # that of Alpine's images
 	(cd "$work" && apt-get download -qq busybox-static >/dev/null 2>&1 && dpkg-deb -x ./busybox-static_*.deb deb) || skip "no busybox-static from Debian"
 	mkdir -p "$root"/{bin,tmp,etc/ssl/certs,usr/local,modules,root}
 	chmod 1777 "$root/tmp"
@@ -47,14 +47,14 @@ bases() {
 		done
 	fi
 	printf 'root:x:0:0::/root:/bin/sh\nnobody:x:65532:65532::/tmp:/bin/sh\n' >"$root/etc/passwd"
-	tar -C "$root" -c . | docker import --change "LABEL $tag=base" --change 'ENV PATH=/bin' - "$tag-alpine:1" >/dev/null
+	tar -C "$root" -c . | docker import --change "LABEL $tag=base" --change "ENV PATH=$path" - "$tag-alpine:1" >/dev/null
 	# The authorities are there; what else the Dockerfile asks of apk fails.
 	printf '#!/bin/sh\n[ "$*" = "add --no-cache ca-certificates" ]\n' >"$root/bin/apk"
 	chmod +x "$root/bin/apk"
 	"$go" mod download # as the Dockerfile asks for them, more than a build needs
 	cp -r "$("$go" env GOROOT)" "$root/usr/local/go"
 	cp -r "$("$go" env GOMODCACHE)/cache/download/." "$root/modules/"
-	tar -C "$root" -c . | docker import --change "LABEL $tag=base" --change 'ENV PATH=/usr/local/go/bin:/bin' --change 'ENV GOPATH=/go' \
+	tar -C "$root" -c . | docker import --change "LABEL $tag=base" --change "ENV PATH=/usr/local/go/bin:$path" --change 'ENV GOPATH=/go' \
 		--change 'ENV GOPROXY=file:///modules' --change 'ENV GOSUMDB=off' --change 'ENV GOTOOLCHAIN=local' - "$tag-golang:1" >/dev/null
 	rm -rf "$root"
 	sed -e "s|^FROM golang:[^ ]*|FROM $tag-golang:1|" -e "s|^FROM alpine:[^ ]*|FROM $tag-alpine:1|" Dockerfile >"$work/Dockerfile"
