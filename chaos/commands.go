@@ -99,7 +99,11 @@ func (o *options) place() error {
 		}
 		*path = absolute
 	}
-	for _, program := range []string{c.Bucketseal, c.Upgrade, c.MinIO, c.MC} {
+	programs := []string{c.Bucketseal, c.Upgrade, c.MinIO, c.MC}
+	if c.Bare {
+		programs = programs[2:]
+	}
+	for _, program := range programs {
 		if _, err := os.Stat(program); err != nil {
 			return err
 		}

@@ -10,6 +10,9 @@ var (
 	// ErrRecord says that a record is not one that this format knows: not
 	// canonical, of another version, or with impossible values.
 	ErrRecord = errors.New("invalid object record")
+	// ErrContextTooLong says that a record has no room for the client's encryption
+	// context: what lies beside it is of different lengths.
+	ErrContextTooLong = errors.New("the encryption context is too long for the object's record")
 	// ErrWrongKey says that the object key cannot be unsealed: another customer
 	// key or DEK, another object's record, or an altered one.
 	ErrWrongKey = errors.New("the object key cannot be unsealed with this key")

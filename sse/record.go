@@ -105,6 +105,7 @@ func (r *Record) ETag() [16]byte {
 
 // Seal seals key for the binding, and private under key, and returns the
 // record's text form. r gives the public fields that the binding does not.
+// ErrContextTooLong, ErrRecord.
 func (r *Record) Seal(b *Binding, secret *Secret, key *ObjectKey, private *Private) (string, error) {
 	r.Mode, r.KMSKey, r.KMSKeyVersion = b.Mode, b.KMSKey, b.KMSKeyVersion
 	r.sealed = b.seal(secret, key)
@@ -119,7 +120,11 @@ func (r *Record) Seal(b *Binding, secret *Secret, key *ObjectKey, private *Priva
 
 	text := base64.RawURLEncoding.EncodeToString(appendField(r.public, tagPrivate, r.private))
 	if len(text) > MaxRecordLength {
-		return "", fmt.Errorf("record of %d bytes: %w", len(text), ErrRecord)
+		why := ErrRecord
+		if len(r.ClientContext) > 0 {
+			why = ErrContextTooLong
+		}
+		return "", fmt.Errorf("record of %d bytes, a context of %d: %w", len(text), len(r.ClientContext), why)
 	}
 	parsed, err := ParseRecord(text) // what is written can be read
 	if err == nil {

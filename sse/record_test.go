@@ -202,6 +202,10 @@ func TestSealRefusesARecordThatIsTooLong(t *testing.T) {
 	b := &Binding{Mode: ModeKMS, Name: testName, KMSKey: "k", KMSKeyVersion: 1}
 	rec := &Record{ClientContext: bytes.Repeat([]byte{'x'}, 4000), SealedDEK: []byte{1}}
 	key := NewObjectKey()
+	if _, err := rec.Seal(b, testSecret(1), &key, NewPrivate(0, StreamNonce{})); !errors.Is(err, ErrContextTooLong) {
+		t.Errorf("got %v, want ErrContextTooLong", err)
+	}
+	rec = &Record{SealedDEK: bytes.Repeat([]byte{1}, 4000)}
 	if _, err := rec.Seal(b, testSecret(1), &key, NewPrivate(0, StreamNonce{})); !errors.Is(err, ErrRecord) {
 		t.Errorf("got %v, want ErrRecord", err)
 	}

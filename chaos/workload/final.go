@@ -54,8 +54,8 @@ func Final(ctx context.Context, c Config, h *history.History) error {
 		readers.Go(func() {
 			cl := &client{r: r, id: i + 1, rng: seeded(c.Seed, uint64(i))}
 			for o := range work {
-				for _, w := range r.ways {
-					cl.readWhole(ctx, w, o.bucket, o.key, o.version)
+				for i := range max(finalReads, len(r.ways)) {
+					cl.readWhole(ctx, r.ways[i%len(r.ways)], o.bucket, o.key, o.version)
 				}
 			}
 		})
@@ -69,6 +69,10 @@ func Final(ctx context.Context, c Config, h *history.History) error {
 	readers.Wait()
 	return ctx.Err()
 }
+
+// finalReads is how often an object is read at least: a storage whose drives disagree shows now one
+// thing and now another.
+const finalReads = 4
 
 // finalTries is how often an object is read until it counts as unreadable: MinIO refuses reads for moments in
 // which it is busy.

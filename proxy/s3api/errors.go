@@ -146,6 +146,7 @@ var errorTable = []struct {
 	{sse.ErrTampered, intake.NewError(500, "InternalError", "The stored object is damaged or was tampered with.")},
 	{sse.ErrTruncated, intake.NewError(500, "InternalError", "The stored object is damaged or was tampered with.")},
 	{sse.ErrRecord, intake.NewError(500, "InternalError", "The stored object is damaged or was tampered with.")},
+	{sse.ErrContextTooLong, intake.NewError(400, invalidArgument, "The encryption context is too long to be kept with the object.")},
 	{sse.ErrWrongKey, intake.NewError(403, "AccessDenied", "Access Denied.")},
 	{vault.ErrInvalidChecksum, intake.NewError(400, invalidArgument, "Invalid checksum provided.")},
 	{vault.ErrChecksumMismatch, intake.NewError(400, "XAmzContentChecksumMismatch", "The provided 'x-amz-checksum' header does not match what was computed.")},
