@@ -146,6 +146,7 @@ func (l *clients) tell(o *aftermath.Options) {
 func checkCommand(_ context.Context, args []string) (int, error) {
 	flags := flag.NewFlagSet("check", flag.ContinueOnError)
 	storage := flags.String("storage", "four", "what the run's was")
+	killed := flags.Bool("killed", false, "MinIO was killed in the run")
 	if err := flags.Parse(args); err != nil {
 		return misused, err
 	}
@@ -163,7 +164,7 @@ func checkCommand(_ context.Context, args []string) (int, error) {
 	}
 	var s summary
 	s.judge(h)
-	s.Violations, s.Apart = checker.SetApart(h, s.Violations, *storage == "four")
+	s.Violations, s.Apart = checker.SetApart(h, s.Violations, checker.Storage{Several: *storage == "four", Killed: *killed})
 	for _, v := range s.Violations {
 		fmt.Println(line(v))
 	}

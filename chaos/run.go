@@ -93,7 +93,7 @@ func attack(ctx context.Context, c *cluster.Cluster, o options) (s *summary, err
 
 // setApart moves what the storage is known to break alone out of the violations.
 func (l *clients) setApart(s *summary) {
-	s.Violations, s.Apart = checker.SetApart(l.config.Record, s.Violations, s.Storage == "four")
+	s.Violations, s.Apart = checker.SetApart(l.config.Record, s.Violations, checker.Storage{Several: s.Storage == "four", Killed: s.killed()})
 }
 
 // attack runs the clients, and the faults meanwhile.

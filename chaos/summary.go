@@ -128,6 +128,11 @@ func (s *summary) markdown() string {
 	return b.String()
 }
 
+// killed tells whether a MinIO was.
+func (s *summary) killed() bool {
+	return slices.ContainsFunc(s.Faults, func(f nemesis.Fault) bool { return f.Kind == "kill-minio" || f.Kind == "kill-two-minios" })
+}
+
 // enoughTries is how often one kind of operation succeeds once, whatever the faults.
 const enoughTries = 200
 

@@ -7,11 +7,18 @@ import (
 	"github.com/bucketseal/bucketseal/chaos/history"
 )
 
+// Storage is what the storage of a run was like.
+type Storage struct {
+	Several bool // MinIOs, and not one
+	Killed  bool // a MinIO was, while clients wrote
+}
+
 // SetApart parts violations of which MinIO alone is known to be the cause (docs/reliability.md) from
-// all others: a listing lacks a key that is being overwritten; and, if the storage has several nodes,
-// an object cannot be read, or is damaged, where a part of an upload to its key had been sent twice.
-// Wrong bytes are never set apart.
-func SetApart(h *history.History, all []Violation, several bool) (others, apart []Violation) {
+// all others. A listing lacks a key that is being overwritten. If the storage has several nodes, an
+// object cannot be read, or is damaged, where a part of an upload to its key had been sent twice. If
+// MinIO was killed, reads show now a write of unknown outcome, and now what was there before it; they
+// are in order otherwise. Wrong bytes are never set apart.
+func SetApart(h *history.History, all []Violation, storage Storage) (others, apart []Violation) {
 	resent := map[name]bool{}
 	for _, o := range h.Ops() {
 		if o.Kind == history.Complete && o.Resent {
@@ -21,7 +28,8 @@ func SetApart(h *history.History, all []Violation, several bool) (others, apart 
 	others = []Violation{}
 	for _, v := range all {
 		n, ok := damaged(v)
-		if ok && resent[n] && several || v.Kind == "listing-lacks" && v.Overwritten {
+		if ok && resent[n] && storage.Several || v.Kind == "listing-lacks" && v.Overwritten ||
+			v.Kind == "order" && v.Unanswered && storage.Killed {
 			apart = append(apart, v)
 		} else {
 			others = append(others, v)

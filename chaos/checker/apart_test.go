@@ -28,12 +28,19 @@ func TestOnlyWhatTheStorageBreaksAloneIsSetApart(t *testing.T) {
 		{Kind: "verify", Detail: `orphan: {"bucket":"b","key":"twice","kind":"orphan"}`},
 		{Kind: "verify", Detail: `data: {"bucket":"b","error":"not authentic","key":"once","kind":"data"}`},
 		{Kind: "secret", Detail: "in a log"},
+		{Kind: "order", Bucket: "b", Key: "once"},
+		{Kind: "stale-read", Bucket: "b", Key: "once", Unanswered: true},
 	}
+	killed := checker.Violation{Kind: "order", Bucket: "b", Key: "once", Unanswered: true}
 	all := append(append([]checker.Violation{always}, apart...), stay...)
-	if others, set := checker.SetApart(h, all, true); len(set) != len(apart)+1 || len(others) != len(stay) {
+	if others, set := checker.SetApart(h, append(all, killed), checker.Storage{Killed: true}); len(set) != 2 || len(others) != len(all)-1 {
+		t.Errorf("killed: apart %v, others %v", set, others)
+	}
+	all, stay = append(all, killed), append(stay, killed)
+	if others, set := checker.SetApart(h, all, checker.Storage{Several: true}); len(set) != len(apart)+1 || len(others) != len(stay) {
 		t.Errorf("several: apart %v, others %v", set, others)
 	}
-	if others, set := checker.SetApart(h, all, false); len(set) != 1 || set[0].Kind != always.Kind || len(others) != len(all)-1 {
+	if others, set := checker.SetApart(h, all, checker.Storage{}); len(set) != 1 || set[0].Kind != always.Kind || len(others) != len(all)-1 {
 		t.Errorf("one: apart %v, others %v", set, others)
 	}
 }

@@ -25,6 +25,8 @@ type Violation struct {
 	Events []int  `json:"events,omitempty"`
 	// Overwritten says that a listing lacks a key that was being overwritten while it was made.
 	Overwritten bool `json:"overwritten,omitempty"`
+	// Unanswered says that the answers have an order but for those that show what a write of unknown outcome wrote.
+	Unanswered bool `json:"unanswered,omitempty"`
 }
 
 // Verdict is what came of a check.

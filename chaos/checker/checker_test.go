@@ -269,3 +269,36 @@ func TestRandomHistories(t *testing.T) {
 		t.Errorf("%d of %d impossible answers found", found, changed)
 	}
 }
+
+// TestOrderTellsWhetherOnlyUnansweredWritesAreOutOfIt: reads that show a write without an answer, then
+// what was there before, are one thing; reads of two acknowledged writes by turns another.
+func TestOrderTellsWhetherOnlyUnansweredWritesAreOutOfIt(t *testing.T) {
+	t.Parallel()
+	shown := func(values ...history.Write) []history.Op {
+		var out []history.Op
+		for i, w := range values {
+			out = append(out, op(history.Get, 20+float64(i), 20.5+float64(i), saw(w)))
+		}
+		return out
+	}
+	first := op(history.Put, 0, 1, writes(1))
+	for name, c := range map[string]struct {
+		ops        []history.Op
+		unanswered bool
+	}{
+		"a write":           {append(shown(2, 1, 2), first, op(history.Put, 3, 4, writes(2), unknown)), true},
+		"a delete":          {append(shown(history.Absent, 1), first, op(history.Delete, 3, 4, unknown)), true},
+		"both acknowledged": {append(shown(2, 1, 2), first, op(history.Put, 2, 30, writes(2))), false},
+		"acknowledged ones too": {append(shown(2, 1, 3, 1, 3), first,
+			op(history.Put, 3, 4, writes(2), unknown), op(history.Put, 3, 30, writes(3))), false},
+	} {
+		h := history.New(nil)
+		for _, o := range c.ops {
+			h.Add(o)
+		}
+		v := Check(h)
+		if len(v) != 1 || v[0].Kind != "order" || v[0].Unanswered != c.unanswered {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
+}

@@ -41,7 +41,18 @@ func (r *register) check(limit time.Duration) (found []Violation, decided bool) 
 			near = append(near, s.op)
 		}
 	}
-	return []Violation{violation("order", r.name, near, "no order of %d operations explains %v", long, breaks)}, true
+	v := violation("order", r.name, near, "no order of %d operations explains %v", long, breaks)
+	v.Unanswered = search(r.answered(steps), limit) == porcupine.Ok
+	return []Violation{v}, true
+}
+
+// answered leaves out the reads of what a write of unknown outcome wrote, if that had begun by then.
+func (r *register) answered(steps []step) []step {
+	return slices.DeleteFunc(slices.Clone(steps), func(s step) bool {
+		return s.read && !s.not && slices.ContainsFunc(r.writes, func(w *history.Op) bool {
+			return w.Outcome == history.Unknown && w.Write == s.saw && w.Start < s.end
+		})
+	})
 }
 
 // plain names the answers that are wrong on their own: too old, too new, of nobody.

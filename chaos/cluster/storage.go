@@ -245,14 +245,16 @@ func (c *Cluster) ReplaceDrive(s *Server) error {
 	return os.MkdirAll(filepath.Join(s.Drive, "data"), 0o700)
 }
 
-// HealStorage waits, where there are several MinIOs, until MinIO has filled all drives, and has it look at every object once more.
+// HealStorage waits until MinIO has filled all drives, and has it look at every object once more: a MinIO that was
+// killed leaves drives that disagree on what was being written (docs/reliability.md).
 func (c *Cluster) HealStorage(ctx context.Context) error {
+	drives := c.storages()
 	if c.OneMinIO {
-		return nil // its drives are always there together
+		drives = minios
 	}
 	for {
 		out, err := c.RunMC(ctx, "", "admin", "heal", "--json", "storage")
-		if err == nil && whole(out, c.storages()) {
+		if err == nil && whole(out, drives) {
 			break
 		}
 		select {
