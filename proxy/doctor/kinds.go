@@ -32,7 +32,7 @@ func upstreamKinds() []Kind {
 		{"upstream.region", Error, "MinIO refuses what is signed for another region", "set upstream.region to MINIO_REGION of MinIO"},
 		{"upstream.readonly", Error, "writes fail, and acknowledgements cannot be given", "mc admin info ALIAS: look for drives that are full, offline or read-only"},
 		{"upstream.unfit", Error, "the storage loses what encrypted objects need: nothing is served", "use a MinIO that was tested (docs/compatibility.md), without a proxy in between that changes requests"},
-		{"upstream.kms", Error, "MinIO can encrypt once more what is encrypted already, and all is lost with that KMS", "take MINIO_KMS_* away from MinIO and start it again"},
+		{"upstream.kms", Error, "MinIO can encrypt once more what is encrypted already, and all is lost with that KMS", "if MinIO has ever run with it, first take over what it encrypted, its users and settings too (docs/operations.md, \"A MinIO that encrypted itself\"); only then take MINIO_KMS_* out of its environment and start it again"},
 		{"upstream.rule", Error, "what is written there is encrypted twice, and lost with MinIO's KMS", "mc encrypt clear ALIAS/BUCKET on an alias of MinIO's own, and copy the objects onto themselves"},
 	}
 }

@@ -231,6 +231,9 @@ func checkPod(t *testing.T, pod *corev1.PodTemplateSpec) {
 			if strings.HasSuffix(image, ":latest") || !strings.ContainsAny(image, ":@") {
 				t.Errorf("%s: the image %q may be any", c.Name, image)
 			}
+			if !strings.Contains(image, "@") && !strings.Contains(image, ":v") {
+				t.Errorf("%s: the image %q is none that a release pushes: its tag is that of git", c.Name, image)
+			}
 		}
 	}
 }
