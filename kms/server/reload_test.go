@@ -147,6 +147,31 @@ func TestShutdownIsBoundedByGrace(t *testing.T) {
 	}
 }
 
+func TestReloadSaysWhatWaitsForARestart(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*config.Config){
+		"address":      func(c *config.Config) { c.Address = "127.0.0.1:1" },
+		"cache":        func(c *config.Config) { c.Cache.Any += time.Second },
+		"rotate_after": func(c *config.Config) { c.RotateAfter = []config.RotateAfter{{Pattern: "*", After: 240 * time.Hour}} },
+		"audit file":   func(c *config.Config) { c.Log.AuditFile.Path = "elsewhere" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var next *config.Config
+			k := start(t, func(_ *kit, _ *config.Config, o *server.Options) {
+				o.Load = func() (*config.Config, error) { return next, nil }
+			})
+			changed := *k.cfg
+			change(&changed)
+			next = &changed
+			if err := k.server.Reload(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			k.errors.line(t, "take effect when the server is started again", "rotate_after")
+		})
+	}
+}
+
 func TestReload(t *testing.T) {
 	t.Parallel()
 	var next *config.Config

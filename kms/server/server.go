@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -136,14 +137,14 @@ func (s *Server) Update(ctx context.Context, c *config.Config) error {
 	}
 	next.errors.Info("configuration reloaded", "file", c.Name)
 	if needsRestart(before.config, c) {
-		next.errors.Warn("changes of address, cache, keystore, tracing and audit files take effect when the server is started again", "file", c.Name)
+		next.errors.Warn("changes of address, cache, rotate_after, keystore, tracing and audit files take effect when the server is started again", "file", c.Name)
 	}
 	return nil
 }
 
 // needsRestart says whether something has changed that belongs to who made the server.
 func needsRestart(old, c *config.Config) bool {
-	return old.Address != c.Address || old.Cache != c.Cache || !reflect.DeepEqual(old.KeyStore, c.KeyStore) ||
+	return old.Address != c.Address || old.Cache != c.Cache || !slices.Equal(old.RotateAfter, c.RotateAfter) || !reflect.DeepEqual(old.KeyStore, c.KeyStore) ||
 		old.Log.AuditFile != c.Log.AuditFile || old.Log.AuditRequired != c.Log.AuditRequired || !old.Tracing.Equal(&c.Tracing)
 }
 
