@@ -22,7 +22,8 @@ import (
 )
 
 // HopHeader is on every request to MinIO that a client caused. A bucketseal that
-// gets it is somebody's upstream, perhaps its own.
+// gets it is somebody's upstream, perhaps its own, or somebody sends it what was
+// seen on the way to MinIO: it is signed, and what has it is refused.
 const HopHeader = "X-Bucketseal-Hop"
 
 // ownServer is what the Server header of a bucketseal says.
@@ -202,10 +203,10 @@ func (c *Client) Do(ctx context.Context, r *Request) (*http.Response, error) {
 func (c *Client) roundTrip(ctx context.Context, r *Request) (*http.Response, error) {
 	req := c.build(ctx, r)
 	sent := newMeter(req)
+	req.Header.Set(HopHeader, "1") // signed, so that nobody can send the request to a bucketseal without it
 	if r.Credential != nil {
 		req = c.sign(req, r)
 	}
-	req.Header.Set(HopHeader, "1") // after signing: what lies between may add to it
 	if parent := trace.TraceParent(ctx); parent != "" {
 		req.Header.Set(trace.Header, parent)
 	}
