@@ -114,9 +114,16 @@ func (s *Server) openKeys() (counted *adminapi.CountedKeys, err error) {
 			c.Register(s.opts.Metrics)
 		}
 	}
-	s.uses = usage.NewUses(counted, lifecycle.SystemKey, lifecycle.SystemReadyKey, s.opts.DefaultKey, s.opts.S3Key)
+	s.uses = usage.NewUses(counted, lifecycle.SystemKey)
+	s.nameKeys(s.opts.S3Key)
+	s.onAdopt(func(l *Live) { s.nameKeys(l.S3Key) })
 	s.opts.KMS = audited(s.uses, s.opts.Audit)
 	return counted, nil
+}
+
+// nameKeys tells which KMS keys settings name.
+func (s *Server) nameKeys(s3Key string) {
+	s.uses.Name(lifecycle.SystemReadyKey, s.opts.DefaultKey, s3Key)
 }
 
 // audited returns a key service whose uses are written to the audit log, if there is one.

@@ -147,9 +147,6 @@ func (t *table) candidates(path string) []*row {
 // Handle implements intake.Handler. Only callers who signed get
 // an answer; what they may is for MinIO to say, and of keys for the proxy too.
 func (a *API) Handle(w *intake.Answer, r *intake.Request) error {
-	if r.Header.Get(upstream.HopHeader) != "" {
-		return intake.NewError(http.StatusBadRequest, "InvalidRequest", "The request comes from an encryption gateway, whose upstream must be the storage itself.")
-	}
 	r.Bucket, r.Key = "minio", strings.TrimPrefix(r.URL.Path, Root)
 	if objectname.HasDotSegment(r.Key) || !utf8.ValidString(r.Key) || strings.ContainsRune(r.Key, 0) {
 		return intake.ErrMalformedPath

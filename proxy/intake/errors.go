@@ -11,6 +11,7 @@ var (
 	ErrBodyTooLarge     = errors.New("document is too large")
 	ErrBusy             = errors.New("no memory left for a body")
 	ErrHeadersTooLarge  = errors.New("headers are too large")
+	ErrLoop             = errors.New("the request comes from a bucketseal: this one, or one whose upstream this is")
 	ErrClientGone       = errors.New("the client went away")
 	ErrNotOffered       = errors.New("operation is not offered")
 	ErrReservedMetadata = errors.New("reserved metadata name")

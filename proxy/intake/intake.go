@@ -144,6 +144,9 @@ func (in *Intake) handle(w *Answer, r *Request, h Handler) error {
 	if edge.HeaderSize(r.Request) > in.o.MaxHeader {
 		return ErrHeadersTooLarge
 	}
+	if r.Header.Get(upstream.HopHeader) != "" {
+		return ErrLoop
+	}
 	defer func() {
 		r.stepOut()
 		if r.held != nil {

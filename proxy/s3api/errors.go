@@ -48,7 +48,6 @@ var (
 	errUnsignedForm   = errors.New("a form without a signature, and nobody without one may do this")
 	errFormCut        = errors.New("the form breaks off")
 	errFormWithoutKey = errors.New("form without a key")
-	errLoop           = errors.New("the request comes from a bucketseal: this one, or one whose upstream this is")
 	errPartAndRange   = errors.New("both a part number and a range")
 )
 
@@ -125,7 +124,7 @@ var errorTable = []struct {
 	{vault.ErrServiceRights, intake.NewError(503, "ServiceUnavailable", "The encryption gateway has too few rights at the storage; its log says which.")},
 	{encryption.ErrNoRule, intake.NewError(404, "ServerSideEncryptionConfigurationNotFoundError", "The server side encryption configuration was not found")},
 	{storage.ErrEncrypts, intake.NewError(502, "InternalError", "The storage has a key service of its own and would encrypt objects once more; its operator must turn that off.")},
-	{errLoop, intake.NewError(400, invalidRequest, "The request comes from an encryption gateway, whose upstream must be the storage itself.")},
+	{intake.ErrLoop, intake.NewError(400, invalidRequest, "The request comes from an encryption gateway, whose upstream must be the storage itself.")},
 	{errUpstreamKMS, intake.NewError(502, "InternalError", "MinIO did not say whether you may do this: it must not have a KMS of its own.")},
 	{errAccountAnswer, intake.NewError(502, "InternalError", "MinIO's answer cannot be used: the account that it may have made is not known here.")},
 	{vault.ErrKeyAccess, intake.NewError(403, "AccessDenied", "Access Denied.")},

@@ -232,7 +232,7 @@ func TestEverySentinelHasAnAnswer(t *testing.T) {
 		}
 	}
 	for _, name := range []string{ // one of each package that has some
-		"proxy.ErrNothingToReset", "s3api.errLoop", "intake.ErrBusy", "route.ErrUnknown", "adminapi.ErrAccessDenied", "adminpayload.ErrMalformed", "edge.ErrBusy",
+		"proxy.ErrNothingToReset", "s3api.errDotSegment", "intake.ErrBusy", "route.ErrUnknown", "adminapi.ErrAccessDenied", "adminpayload.ErrMalformed", "edge.ErrBusy",
 		"upstream.ErrUnfit", "storage.ErrLied", "objectname.ErrKey", "keyring.ErrAccess", "system.ErrTampered", "identity.ErrUnknown", "manifest.ErrMissing",
 		"form.ErrMalformed", "sse.ErrRecord", "kms.ErrDecrypt", "bucketconfig.ErrUnavailable",
 	} {

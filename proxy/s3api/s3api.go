@@ -144,9 +144,6 @@ type call struct {
 
 // Handle implements intake.Handler.
 func (c *call) Handle(w *intake.Answer, r *intake.Request) error {
-	if r.Header.Get(upstream.HopHeader) != "" {
-		return errLoop
-	}
 	r.Tell = tell
 	if err := setName(r, c.scope, c.bucket, c.key); err != nil {
 		return err

@@ -19,13 +19,18 @@ import (
 func TestOneProcessScansForAll(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.during = func(ctx context.Context) error { return sleep(ctx, 100*time.Millisecond) }
-	var group sync.WaitGroup
+	var group, asking sync.WaitGroup
+	asking.Add(6)
+	s.during = func(ctx context.Context) error {
+		asking.Wait()
+		return sleep(ctx, 200*time.Millisecond)
+	}
 	began := make(map[time.Time]bool)
 	var mu sync.Mutex
 	for range 6 {
 		p := s.proxy(0)
 		group.Go(func() {
+			asking.Done()
 			scan, err := p.Scan(t.Context(), &ScanOptions{})
 			if err != nil {
 				t.Error(err)

@@ -282,6 +282,60 @@ func TestAUseIsStoredBeforeWhatIsWritten(t *testing.T) {
 	}
 }
 
+// A write that took longer than what is stored holds for is known before it is acknowledged, though
+// the process is killed then.
+func TestALongWriteIsStoredBeforeItIsAcknowledged(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	u := NewUses(s.keys, "system")
+	u.ShareIn(s.shelf)
+	now := time.Now()
+	u.now = func() time.Time { return now }
+	dek, err := u.GenerateDEK(t.Context(), "k", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(9 * time.Minute)
+	scan := &Scan{Began: now.Add(-time.Second)} // which the object came too late for
+	before := s.shelf.puts
+	if _, err := u.DecryptDEK(t.Context(), "k", dek.Ciphertext, nil); err != nil || s.shelf.puts != before {
+		t.Errorf("a read: %d documents, %v", s.shelf.puts-before, err)
+	}
+	if _, err := u.DecryptDEK(kms.Uncached(t.Context()), "k", dek.Ciphertext, nil); err != nil || s.shelf.puts != before+1 {
+		t.Errorf("the end of a write: %d documents, %v", s.shelf.puts-before, err)
+	}
+	shared, err := s.proxy(0).o.Uses.Shared(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := OfKey(scan, shared, "k", Use{}, now.Add(time.Hour)); v.Free() {
+		t.Error("the key is free, although something was written under it after the scan began")
+	}
+	u.ShareIn(down{})
+	now = now.Add(unstoredFor)
+	if opened, err := u.DecryptDEK(kms.Uncached(t.Context()), "k", dek.Ciphertext, nil); !errors.Is(err, errDown) || opened != ([kms.DEKSize]byte{}) {
+		t.Errorf("a write of which nobody would know: %v", err)
+	}
+	if _, err := u.DecryptDEK(t.Context(), "k", dek.Ciphertext, nil); err != nil {
+		t.Errorf("a read where nothing can be written: %v", err)
+	}
+}
+
+// A key that settings do not name any more may be deleted: what is written under it from then on is
+// stored first.
+func TestNamedKeysChange(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	u := NewUses(s.keys, "system", "k")
+	u.ShareIn(s.shelf)
+	for i, named := range []string{"k", "other", "k"} {
+		u.Name(named)
+		if _, err := u.GenerateDEK(t.Context(), "k", nil); err != nil || s.shelf.puts != min(i, 1) {
+			t.Errorf("%d: %d documents, %v", i, s.shelf.puts, err)
+		}
+	}
+}
+
 func TestUsesAreSharedAndKept(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

@@ -115,8 +115,12 @@ type usedID struct {
 	version uint32
 }
 
-// minutes are those of the last uses, since 1970. stored is the last of generate that was shared.
+// minutes are those of the last uses, since 1970. stored is the last of generate and decrypt that
+// was shared.
 type minutes struct{ generate, decrypt, wanted, stored atomic.Int64 }
+
+// latest is the last use.
+func (m *minutes) latest() int64 { return max(m.generate.Load(), m.decrypt.Load()) }
 
 // Uses notes when this process uses versions of KMS keys, and shares it with others now and
 // then. A use costs no request, but for the first write in a while under a key that no setting
@@ -126,7 +130,7 @@ type Uses struct {
 	// objects is where they are shared; nil until Share.
 	objects Objects
 	ignored string
-	named   []string
+	named   atomic.Pointer[[]string]
 	now     func() time.Time
 
 	mu    sync.RWMutex
@@ -147,11 +151,16 @@ type Uses struct {
 }
 
 // NewUses returns what notes the uses of a service. The uses of the key ignored are noted and
-// do not make anything stored: what is stored is sealed under it. named are keys that are never
-// deleted, because settings name them: what is written under others waits until that is stored.
+// do not make anything stored: what is stored is sealed under it. named is for Name.
 func NewUses(service kms.Service, ignored string, named ...string) *Uses {
-	return &Uses{Service: service, ignored: ignored, named: named, now: time.Now, seen: make(map[usedID]*minutes), late: make(map[usedID]time.Time), sharing: make(chan struct{}, 1)}
+	u := &Uses{Service: service, ignored: ignored, now: time.Now, seen: make(map[usedID]*minutes), late: make(map[usedID]time.Time), sharing: make(chan struct{}, 1)}
+	u.Name(named...)
+	return u
 }
+
+// Name says which keys are not deleted now, because settings name them: what is written under
+// others waits until that is stored.
+func (u *Uses) Name(keys ...string) { u.named.Store(&keys) }
 
 // ShareIn says where uses are shared. It is called once, before the first use.
 func (u *Uses) ShareIn(objects Objects) { u.objects = objects }
@@ -175,9 +184,9 @@ func (u *Uses) GenerateDEK(ctx context.Context, name string, encContext []byte) 
 // deleted, should this process be killed.
 func (u *Uses) storeSoon(ctx context.Context, key string, used *minutes) error {
 	old := func() bool {
-		return time.Duration(used.generate.Load()-used.stored.Load())*time.Minute >= unstoredFor
+		return time.Duration(used.latest()-used.stored.Load())*time.Minute >= unstoredFor
 	}
-	if u.objects == nil || key == u.ignored || slices.Contains(u.named, key) || !old() {
+	if u.objects == nil || key == u.ignored || slices.Contains(*u.named.Load(), key) || !old() {
 		return nil
 	}
 	return u.shareUnless(ctx, func() bool { return !old() })
@@ -197,13 +206,21 @@ func (u *Uses) shareUnless(ctx context.Context, done func() bool) error {
 	return u.share(ctx)
 }
 
-// DecryptDEK implements kms.Service.
+// DecryptDEK implements kms.Service. Past every cache it is asked before a write is acknowledged,
+// which may have begun long ago: that use is stored as the one of GenerateDEK is, with its errors.
 func (u *Uses) DecryptDEK(ctx context.Context, name string, ciphertext, encContext []byte) ([kms.DEKSize]byte, error) {
 	dek, err := u.Service.DecryptDEK(ctx, name, ciphertext, encContext)
-	if err == nil {
-		u.note(&u.of(name, kms.CiphertextVersion(ciphertext)).decrypt, name)
+	if err != nil {
+		return dek, err
 	}
-	return dek, err
+	used := u.of(name, kms.CiphertextVersion(ciphertext))
+	u.note(&used.decrypt, name)
+	if kms.IsUncached(ctx) {
+		if err := u.storeSoon(ctx, name, used); err != nil {
+			return [kms.DEKSize]byte{}, err
+		}
+	}
+	return dek, nil
 }
 
 // Wanted notes that an object was asked for that nothing but a version opens, which is retired.
@@ -272,9 +289,9 @@ func (u *Uses) share(ctx context.Context) error {
 	u.mu.RLock()
 	shared := make(map[*minutes]int64, len(u.seen)+1)
 	for _, m := range u.seen {
-		shared[m] = m.generate.Load()
+		shared[m] = m.latest()
 	}
-	shared[&u.beyond] = u.beyond.generate.Load()
+	shared[&u.beyond] = u.beyond.latest()
 	u.mu.RUnlock()
 	u.lateMu.Lock()
 	seq, late := u.lateSeq, maps.Clone(u.late)
@@ -387,7 +404,7 @@ func (u *Uses) Shared(ctx context.Context) (*Shared, error) {
 }
 
 // Run shares the uses again and again until ctx ends. prune, if there is one, removes what
-// earlier ones left, once in an hour.
+// earlier ones left, once in an hour. Whoever ends the process calls Flush after it.
 func (u *Uses) Run(ctx context.Context, failed func(error), prune func(context.Context) error) {
 	tick := time.NewTicker(FlushInterval)
 	defer tick.Stop()

@@ -127,6 +127,7 @@ func (r *running) run(ctx context.Context, a *cli.App, c *config.Config, up *ups
 	h.audit, _ = keys.Audit.(*build.Audit)
 	h.follow(serving, r.asked)
 	err = r.front.serve(serving, r.handler)
+	r.handler.End(background)
 	if err == nil && ctx.Err() == nil && !errors.Is(context.Cause(serving), errHandedOver) { // nobody asked for the end
 		err = context.Cause(serving)
 	}
