@@ -24,8 +24,12 @@ type Fault struct {
 	Break float64
 }
 
-// piece is how much is carried at a time.
-const piece = 16 << 10
+// piece is how much is carried at a time over a link that is faulty, wide over one that is in order
+// and has much to carry.
+const (
+	piece = 16 << 10
+	wide  = 256 << 10
+)
 
 // dialLimit is how long a connection to the server may take.
 const dialLimit = 5 * time.Second
@@ -142,7 +146,7 @@ func (l *Link) carry(client, server net.Conn) {
 func (l *Link) copy(to, from net.Conn, up bool, done <-chan struct{}, end func()) {
 	buffer := make([]byte, piece)
 	for {
-		n, err := from.Read(buffer)
+		n, err := from.Read(buffer[:l.size(len(buffer))])
 		if n > 0 {
 			if !l.pass(n, up, done) {
 				abort(to, from)
@@ -156,6 +160,9 @@ func (l *Link) copy(to, from net.Conn, up bool, done <-chan struct{}, end func()
 			}
 		}
 		if err == nil {
+			if n == piece && len(buffer) == piece {
+				buffer = make([]byte, wide)
+			}
 			continue
 		}
 		if !l.pass(0, up, done) || !closeWrite(to) {
@@ -164,6 +171,14 @@ func (l *Link) copy(to, from net.Conn, up bool, done <-chan struct{}, end func()
 		}
 		return
 	}
+}
+
+// size is how much is carried at a time now, of what a buffer holds.
+func (l *Link) size(most int) int {
+	if f, _ := l.now(); f != (Fault{}) {
+		return min(most, piece)
+	}
+	return most
 }
 
 // pass waits as long as the fault says. It is false if the connection shall break off.

@@ -15,13 +15,23 @@ const block = 16
 
 // fill writes into p the bytes of w that begin at from.
 func fill(p []byte, w history.Write, from int64) {
-	var b [block]byte
-	binary.BigEndian.PutUint64(b[:8], uint64(w))
 	for len(p) > 0 {
-		binary.BigEndian.PutUint64(b[8:], uint64(from/block))
+		if from%block == 0 && len(p) >= block {
+			name(p, w, from)
+			p, from = p[block:], from+block
+			continue
+		}
+		var b [block]byte
+		name(b[:], w, from)
 		n := copy(p, b[from%block:])
 		p, from = p[n:], from+int64(n)
 	}
+}
+
+// name writes the block in which from lies.
+func name(p []byte, w history.Write, from int64) {
+	binary.BigEndian.PutUint64(p, uint64(w))
+	binary.BigEndian.PutUint64(p[8:], uint64(from/block))
 }
 
 // bytesOf returns a body's bytes.
@@ -33,6 +43,25 @@ func bytesOf(b history.Body) []byte {
 		at = at[s.Len:]
 	}
 	return p
+}
+
+// holds says whether data are a body's bytes.
+func holds(b history.Body, data []byte) bool {
+	if b.Size() != int64(len(data)) {
+		return false
+	}
+	scratch := make([]byte, min(len(data), 32<<10))
+	for _, s := range b {
+		for at := int64(0); at < s.Len; {
+			want := scratch[:min(int64(len(scratch)), s.Len-at)]
+			fill(want, s.Write, s.From+at)
+			if !bytes.Equal(want, data[:len(want)]) {
+				return false
+			}
+			data, at = data[len(want):], at+int64(len(want))
+		}
+	}
+	return true
 }
 
 // book knows what every write sent, and tells from bytes whose they are.
@@ -62,12 +91,12 @@ func (b *book) of(w history.Write) history.Body {
 // recognise tells whose bytes data are, which an answer says are of write w, from first on. The body
 // that it returns is not empty unless data is.
 func (b *book) recognise(data []byte, w history.Write, first int64) history.Body {
-	if body := b.of(w).Cut(first, first+int64(len(data))); bytes.Equal(bytesOf(body), data) {
+	if body := b.of(w).Cut(first, first+int64(len(data))); holds(body, data) {
 		return body
 	}
 	// A copy: the bytes are of its source's write.
 	if from, _, ok := identify(data); ok {
-		if body := b.of(from).Cut(first, first+int64(len(data))); bytes.Equal(bytesOf(body), data) {
+		if body := b.of(from).Cut(first, first+int64(len(data))); holds(body, data) {
 			return body
 		}
 	}

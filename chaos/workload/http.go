@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -66,6 +65,19 @@ func newWay(t Target) *way {
 	return &way{Target: t, client: &http.Client{Transport: tr}, signer: sign}
 }
 
+// maxAhead bounds what is made ready for a body whose length is told.
+const maxAhead = 64 << 20
+
+// readBody is io.ReadAll, without copying what is read again and again.
+func readBody(resp *http.Response) ([]byte, error) {
+	var b bytes.Buffer
+	if resp.ContentLength > 0 && resp.Request.Method != http.MethodHead {
+		b.Grow(int(min(resp.ContentLength, maxAhead)) + bytes.MinRead)
+	}
+	_, err := b.ReadFrom(resp.Body)
+	return b.Bytes(), err
+}
+
 // do sends a request and sorts what came of it. net/http sends what is not GET or HEAD a second time only
 // where not a byte of it had left.
 func (w *way) do(ctx context.Context, q request) answer {
@@ -85,7 +97,7 @@ func (w *way) do(ctx context.Context, q request) answer {
 	}
 	defer resp.Body.Close()
 	a := answer{status: resp.StatusCode, header: resp.Header}
-	a.body, err = io.ReadAll(resp.Body)
+	a.body, err = readBody(resp)
 	a.cut = err != nil
 	a.sort(q.method)
 	return a
