@@ -113,7 +113,7 @@ func (l *clients) judge(ctx context.Context, s *summary, logf func(string, ...an
 
 // judge has a history checked.
 func (s *summary) judge(h *history.History) {
-	v := checker.Judge(h, judging)
+	v := checker.Judge(h, checker.Usual)
 	for _, one := range v.Violations {
 		// MinIO does not say of copies and uploads how they are encrypted, which is no broken promise here.
 		if !s.Bare || one.Kind != "seal" {

@@ -21,9 +21,6 @@ const (
 	settleLimit = 5 * time.Minute
 )
 
-// judging is how long the search for an order of what happened to a key may take.
-var judging = checker.Limits{Key: 20 * time.Second, All: 10 * time.Minute}
-
 // run does a whole run: cluster, clients and faults, healing, checks, summary.
 func run(ctx context.Context, o options) (int, error) {
 	began := time.Now()

@@ -42,14 +42,14 @@ type Limits struct {
 	All time.Duration // for all keys that need longer than perKeyAtFirst
 }
 
-// Limits of a check where nobody waits for more, and how long each key is tried before any is tried
-// for longer.
-var usual = Limits{Key: 20 * time.Second, All: 10 * time.Minute}
+// Usual are the limits of a check that nobody waits for.
+var Usual = Limits{Key: 20 * time.Second, All: 10 * time.Minute}
 
+// perKeyAtFirst is how long each key is tried before any is tried for longer.
 const perKeyAtFirst = 200 * time.Millisecond
 
-// Check judges a history by all rules.
-func Check(h *history.History) []Violation { return Judge(h, usual).Violations }
+// Check judges a history by all rules, within the usual limits.
+func Check(h *history.History) []Violation { return Judge(h, Usual).Violations }
 
 // Judge is Check, and tells also how much could be decided within the limits.
 func Judge(h *history.History, limits Limits) Verdict {

@@ -194,7 +194,8 @@ func TestAFrontOfSecureServersKnowsThemAlive(t *testing.T) {
 		asked[i] = make(chan struct{}, 100)
 		s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != healthPath {
-				status = http.StatusTeapot
+				w.WriteHeader(http.StatusTeapot)
+				return
 			}
 			w.WriteHeader(status)
 			asked[i] <- struct{}{}
