@@ -356,3 +356,17 @@ func (s *Server) Start(ctx context.Context) error {
 	go s.batch.Run(ctx)
 	return nil
 }
+
+// CommitPatience bounds how long the end of a process waits for uploads that MinIO puts
+// together, after limits.shutdown.
+const CommitPatience = 10 * time.Minute
+
+// waitCommits waits until MinIO puts no upload together any more, for ctx and CommitPatience at
+// the longest. It is for the end of a process, once no request is served any more.
+func (s *Server) waitCommits(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, CommitPatience)
+	defer cancel()
+	if n := s.vault.Wait(ctx); n > 0 {
+		s.log.Warn("uploads that MinIO still puts together are cut off, and may be lost", "uploads", n, "limit", CommitPatience)
+	}
+}
