@@ -67,8 +67,8 @@ type completing struct {
 	wanted *Complete
 	upload *openUpload
 
-	// noted are the parts that were sent, also those that were sent again since.
-	noted  map[manifest.PartID]sse.PartFacts
+	// sent is how often each part was.
+	sent   map[int]int
 	chosen []chosenPart
 	facts  sse.Facts
 	// etag is the one upstream will store, without quotes.
@@ -152,7 +152,7 @@ func (p *completing) run(ctx context.Context) error {
 	if err := p.commit(ctx, pinned); err != nil {
 		return err
 	}
-	return p.vault.checkResent(ctx, p.caller, p.wanted.Name, p.version, p.etag, p.storedParts(), p.noted)
+	return p.vault.checkResent(ctx, p.caller, p.wanted.Name, p.version, p.etag, p.storedParts(), p.sent)
 }
 
 func (p *completing) writeManifest(ctx context.Context) error {

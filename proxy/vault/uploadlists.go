@@ -80,13 +80,17 @@ func (v *Vault) Parts(ctx context.Context, c *caller.Caller, asked *ListParts) (
 	if page.Truncated {
 		page.Next = found.Parts[n-1].PartNumber
 	}
-	noted, err := v.o.Ledger.Parts(ctx, u.ID, found.Parts[0].PartNumber, found.Parts[n-1].PartNumber)
-	if err != nil {
+	current := make(map[int]string, n)
+	for _, p := range found.Parts {
+		current[p.PartNumber] = strings.Trim(p.ETag, `"`)
+	}
+	noted := newNotedParts(func(id manifest.PartID) bool { return current[id.Number] == id.ETag })
+	if err := noted.read(ctx, v.o.Ledger, u.ID, found.Parts[0].PartNumber, found.Parts[n-1].PartNumber); err != nil {
 		return nil, err
 	}
 	for _, p := range found.Parts {
 		id := manifest.PartID{Number: p.PartNumber, ETag: strings.Trim(p.ETag, `"`)}
-		if facts, ok := noted[id]; ok {
+		if facts, ok := noted.facts[id]; ok {
 			page.Parts = append(page.Parts, ListedPart{
 				Number: p.PartNumber, LastModified: p.LastModified, ETag: sealed.PartETag(u.record, id, &facts),
 				Size: facts.PlainSize, Checksum: facts.Checksum,
