@@ -214,7 +214,7 @@ func (k *copying) rewrap(ctx context.Context) error {
 	}
 	if k.source.size == 0 { // of one stream, whatever it was
 		facts := &k.source.object.Facts
-		facts.MD5, facts.Parts = ofNothing(), 0
+		facts.MD5, facts.Parts = sealed.OfNothing(), 0
 	}
 	if err := k.measure(ctx); err != nil {
 		return err

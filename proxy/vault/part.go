@@ -240,7 +240,7 @@ func (p *partUpload) learn(body plaintext.Body, size int64) {
 	p.facts.Facts = plaintext.Known(body, p.wantsMD5())
 	p.facts.PlainSize = size
 	if size == 0 && p.wantsMD5() {
-		p.facts.MD5 = ofNothing()
+		p.facts.MD5 = sealed.OfNothing()
 	}
 	if p.upload.Checksum != 0 || p.upload.record == nil {
 		return

@@ -2,7 +2,6 @@ package vault
 
 import (
 	"context"
-	"crypto/md5" //nolint:gosec // S3's ETags are MD5
 	"encoding/base64"
 	"errors"
 	"maps"
@@ -239,15 +238,7 @@ func (u *writing) stored() *Stored {
 func (u *writing) known() sse.Facts {
 	facts := plaintext.Known(u.body, u.asked.Mode == sse.ModeS3)
 	if u.size == 0 && u.asked.Mode == sse.ModeS3 {
-		facts.MD5 = ofNothing()
+		facts.MD5 = sealed.OfNothing()
 	}
 	return facts
-}
-
-// ofNothing is the MD5 of empty data. Upstream has the ETag that follows from it of everything
-// that is empty, so clients have it too, also where ETags are opaque: by an ETag of its own a
-// write's If-Match, which upstream judges, would hold for another empty object.
-func ofNothing() []byte {
-	sum := md5.Sum(nil) //nolint:gosec // S3's ETags are MD5
-	return sum[:]
 }
