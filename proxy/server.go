@@ -363,3 +363,30 @@ func (s *Server) Start(ctx context.Context) error {
 	go s.batch.Run(ctx)
 	return nil
 }
+
+// CommitPatience bounds how long the end of a process waits for uploads that MinIO puts
+// together, after limits.shutdown; flushAtEnd how long the last uses of keys may take.
+const (
+	CommitPatience = 10 * time.Minute
+	flushAtEnd     = 5 * time.Second
+)
+
+// End is called once no request is served any more, before the context of Start and the key
+// service end. It waits for MinIO to put uploads together, for CommitPatience at the longest,
+// and stores what only this process knows. The log says what is lost.
+func (s *Server) End(ctx context.Context) {
+	s.waitCommits(ctx)
+	ctx, cancel := context.WithTimeout(ctx, flushAtEnd)
+	defer cancel()
+	if err := s.uses.Flush(ctx); err != nil {
+		s.log.Warn("when KMS keys were used in the last minute is lost", "error", err)
+	}
+}
+
+func (s *Server) waitCommits(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, CommitPatience)
+	defer cancel()
+	if n := s.vault.Wait(ctx); n > 0 {
+		s.log.Warn("uploads that MinIO still puts together are cut off, and may be lost", "uploads", n, "limit", CommitPatience)
+	}
+}

@@ -72,19 +72,6 @@ func (s *Server) watchUsage(ctx context.Context) {
 	})
 }
 
-// flushAtEnd bounds the last time that uses are shared.
-const flushAtEnd = 5 * time.Second
-
-// End is called once no request is served any more, before the context of Start and the key service
-// end: what only this process knows is stored, or the log says that it is lost.
-func (s *Server) End(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, flushAtEnd)
-	defer cancel()
-	if err := s.uses.Flush(ctx); err != nil {
-		s.log.Warn("when KMS keys were last used in the last minute is lost", "error", err)
-	}
-}
-
 // Usage returns what scans the buckets for what uses which KMS key.
 func (s *Server) Usage() *usage.Scanner { return s.scanner }
 

@@ -263,11 +263,15 @@ func (l *lost) readParts(ctx context.Context, key *sse.ObjectKey) error {
 }
 
 // opaqueMD5 is the MD5 of the parts' ETags where those are opaque. Which of them came with
-// an MD5 nothing says any more: none is taken to have.
+// an MD5 nothing says any more: none is taken to have, but for empty ones.
 func (l *lost) opaqueMD5() []byte {
 	sum := md5.New() //nolint:gosec // see above
 	for _, p := range l.parts.List() {
-		sum.Write(sealed.PartDigest(l.record, int(p.Number), &sse.PartFacts{Nonce: p.Nonce}))
+		facts := sse.PartFacts{Nonce: p.Nonce}
+		if p.PlainSize == 0 {
+			facts.MD5 = sealed.OfNothing()
+		}
+		sum.Write(sealed.PartDigest(l.record, int(p.Number), &facts))
 	}
 	return sum.Sum(nil)
 }

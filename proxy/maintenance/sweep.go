@@ -11,7 +11,7 @@ import (
 
 const (
 	// SweepAge is how old a left-over must be by default: no write lasts longer
-	// between its manifest and its end.
+	// between its manifest and its end, not even a Complete.
 	SweepAge = 24 * time.Hour
 	// sweepInterval is the pace of the background pass; each proxy adds up to half
 	// of it, so that several do not sweep at once.
@@ -68,7 +68,7 @@ func (k *Keeper) Sweep(ctx context.Context, o SweepOptions) (waiting int, err er
 }
 
 // orphanAge is how old a manifest is at least that Orphans tells of: no write takes longer
-// between its manifest and its end.
+// between its manifest and its end, but for a Complete, whose upload keeps its manifest.
 const orphanAge = time.Hour
 
 // Orphans tells of the manifests that no object needs, by their names in the system bucket. It

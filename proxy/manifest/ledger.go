@@ -185,22 +185,23 @@ func (l *Ledger) samePart(ctx context.Context, name string, facts *sse.PartFacts
 	return nil
 }
 
-// Parts returns the parts with the numbers from first to last that are noted for
-// an upload.
-func (l *Ledger) Parts(ctx context.Context, uploadID string, first, last int) (map[PartID]sse.PartFacts, error) {
+// Parts calls f for each part with a number from first to last that is noted for an upload,
+// and of which wanted says true: a part that was sent many times has many notes. Both are
+// called for one part at a time: wanted in the order of numbers and before the part's note is
+// opened, f in no order.
+func (l *Ledger) Parts(ctx context.Context, uploadID string, first, last int, wanted func(PartID) bool, f func(PartID, sse.PartFacts)) error {
 	prefix := partPrefix(uploadID)
-	parts := make(map[PartID]sse.PartFacts)
 	for after := fmt.Sprintf("%s%05d", prefix, first); ; {
 		notes, more, err := l.system.ListNotes(ctx, prefix, after)
 		if err != nil {
-			return nil, fmt.Errorf("read parts: %w", err)
+			return fmt.Errorf("read parts: %w", err)
 		}
-		if err := l.openParts(ctx, prefix, last, notes, parts); err != nil {
-			return nil, fmt.Errorf("read parts: %w", err)
+		if err := l.openParts(ctx, prefix, last, notes, wanted, f); err != nil {
+			return fmt.Errorf("read parts: %w", err)
 		}
 		n := len(notes)
 		if !more || n == 0 || partNumber(notes[n-1].Name, prefix) > last {
-			return parts, nil
+			return nil
 		}
 		after = notes[n-1].Name
 	}
@@ -211,15 +212,15 @@ func partNumber(name, prefix string) int {
 	return id.Number
 }
 
-// openParts adds what the notes say of parts up to the number last, several at a
-// time: the key service may be remote.
-func (l *Ledger) openParts(ctx context.Context, prefix string, last int, notes []system.Note, parts map[PartID]sse.PartFacts) error {
+// openParts tells what the notes say of wanted parts up to the number last. It opens several
+// at a time: the key service may be remote.
+func (l *Ledger) openParts(ctx context.Context, prefix string, last int, notes []system.Note, wanted func(PartID) bool, f func(PartID, sse.PartFacts)) error {
 	var mu sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
 	for _, n := range notes {
 		id, ok := parsePartName(strings.TrimPrefix(n.Name, prefix))
-		if !ok || id.Number > last {
+		if !ok || id.Number > last || !wanted(id) {
 			continue
 		}
 		group.Go(func() error {
@@ -236,7 +237,7 @@ func (l *Ledger) openParts(ctx context.Context, prefix string, last int, notes [
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			parts[id] = facts
+			f(id, facts)
 			return nil
 		})
 	}

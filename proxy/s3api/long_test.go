@@ -128,12 +128,11 @@ func (u *longUpload) send(number int) {
 func (u *longUpload) plant(like int) {
 	u.Helper()
 	upstream := u.id[:strings.LastIndexByte(u.id, '.')]
-	noted, err := u.engine.Ledger.Parts(u.Context(), upstream, like, like)
+	var facts sse.PartFacts
+	err := u.engine.Ledger.Parts(u.Context(), upstream, like, like, func(manifest.PartID) bool { return true },
+		func(_ manifest.PartID, noted sse.PartFacts) { facts = noted })
 	if err != nil {
 		u.Fatal(err)
-	}
-	var facts sse.PartFacts
-	for _, facts = range noted {
 	}
 	for i, size := range u.sizes {
 		if u.etags[i] != "" {

@@ -1,6 +1,7 @@
 package sealed
 
 import (
+	"crypto/md5" //nolint:gosec // S3's ETags are MD5
 	"encoding/hex"
 	"strconv"
 	"strings"
@@ -36,6 +37,14 @@ func ETag(rec *sse.Record, facts *sse.Facts, upstreamETag string) string {
 
 // Opaque is the quoted ETag of an object whose record says that it is opaque.
 func Opaque(tag [16]byte) string { return `"` + hex.EncodeToString(tag[:]) + opaqueSuffix + `"` }
+
+// OfNothing is the MD5 of empty data. Upstream's ETag of whatever is empty follows from it, so
+// clients have it too, also where ETags are opaque: had an empty object one of its own, a write's
+// If-Match, which upstream judges, would hold for another empty object.
+func OfNothing() []byte {
+	sum := md5.Sum(nil) //nolint:gosec // S3's ETags are MD5
+	return sum[:]
+}
 
 // PartETag is the quoted ETag that clients know a part by: of SSE-S3 the MD5 of
 // its plaintext, of a plain part upstream's, else one that no other part has. Where ETags

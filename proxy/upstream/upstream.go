@@ -45,7 +45,7 @@ type Options struct {
 	// HeaderTimeout bounds the wait for the answer's headers once the request is
 	// sent; 0 means two minutes.
 	HeaderTimeout time.Duration
-	// SlowTimeout is the same for requests that are Slow; 0 means six hours.
+	// SlowTimeout is the same for requests that are Slow; 0 means twelve hours.
 	SlowTimeout time.Duration
 }
 
@@ -84,7 +84,7 @@ func New(o Options) (*Client, error) {
 		o.HeaderTimeout = 2 * time.Minute
 	}
 	if o.SlowTimeout == 0 {
-		o.SlowTimeout = 6 * time.Hour
+		o.SlowTimeout = 12 * time.Hour
 	}
 	if o.TLS == nil {
 		o.TLS = func() *tls.Config { return &tls.Config{MinVersion: tls.VersionTLS12} }

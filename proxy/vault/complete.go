@@ -67,8 +67,8 @@ type completing struct {
 	wanted *Complete
 	upload *openUpload
 
-	// noted are the parts that were sent, also those that were sent again since.
-	noted  map[manifest.PartID]sse.PartFacts
+	// sent is how often each part was.
+	sent   map[int]int
 	chosen []chosenPart
 	facts  sse.Facts
 	// etag is the one upstream will store, without quotes.
@@ -152,7 +152,7 @@ func (p *completing) run(ctx context.Context) error {
 	if err := p.commit(ctx, pinned); err != nil {
 		return err
 	}
-	return p.vault.checkResent(ctx, p.caller, p.wanted.Name, p.version, p.etag, p.storedParts(), p.noted)
+	return p.vault.checkResent(ctx, p.caller, p.wanted.Name, p.version, p.etag, p.storedParts(), p.sent)
 }
 
 func (p *completing) writeManifest(ctx context.Context) error {
@@ -172,10 +172,15 @@ func (p *completing) writeManifest(ctx context.Context) error {
 }
 
 // commit has upstream put the parts together. A client that goes away meanwhile
-// does not stop it: MinIO, cut off in the middle of a Complete, is left with neither
-// the object nor an upload that can be completed (measured).
+// does not stop it, and the end of the process waits for it: MinIO, cut off in the middle
+// of a Complete, is left with neither the object nor an upload that can be completed
+// (measured).
 func (p *completing) commit(ctx context.Context, pinned storage.Conditions) error {
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), commitLimit, errSlowCommit)
+	if err := p.vault.commits.begin(); err != nil {
+		return err
+	}
+	defer p.vault.commits.end()
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), completeLimit, errSlowComplete)
 	defer cancel()
 	list := make([]storage.CompletePart, len(p.chosen))
 	for i, part := range p.chosen {

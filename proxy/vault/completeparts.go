@@ -36,11 +36,11 @@ func (p *completing) choose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.noted = noted
+	p.sent = noted.sent
 	for i := range p.wanted.Parts {
 		want := &p.wanted.Parts[i]
 		id := manifest.PartID{Number: want.Number, ETag: current[want.Number]}
-		facts, ok := noted[id]
+		facts, ok := noted.facts[id]
 		if !ok || id.ETag == "" || strings.Trim(want.ETag, `"`) != strings.Trim(sealed.PartETag(p.upload.record, id, &facts), `"`) {
 			return ErrInvalidPart
 		}
@@ -55,20 +55,47 @@ func (p *completing) choose(ctx context.Context) error {
 	return nil
 }
 
-// lookUp asks upstream for its parts, by number, and the ledger for its notes.
-func (p *completing) lookUp(ctx context.Context) (current map[int]string, noted map[manifest.PartID]sse.PartFacts, err error) {
+// lookUp asks upstream for its parts, by number, and the ledger for its notes of these. The
+// first notes are listed meanwhile, and opened behind upstream's answer.
+func (p *completing) lookUp(ctx context.Context) (current map[int]string, noted *notedParts, err error) {
 	list := p.wanted.Parts
 	group, groupCtx := errgroup.WithContext(ctx)
+	answered := make(chan struct{})
 	group.Go(func() (err error) {
+		defer close(answered)
 		current, err = p.vault.upstreamParts(groupCtx, p.caller, p.upload)
 		return err
 	})
-	group.Go(func() (err error) {
-		noted, err = p.vault.o.Ledger.Parts(groupCtx, p.upload.ID, list[0].Number, list[len(list)-1].Number)
-		return err
+	noted = newNotedParts(func(id manifest.PartID) bool {
+		<-answered
+		return current[id.Number] == id.ETag
+	})
+	group.Go(func() error {
+		return noted.read(groupCtx, p.vault.o.Ledger, p.upload.ID, list[0].Number, list[len(list)-1].Number)
 	})
 	err = group.Wait() // before the results are read
 	return current, noted, err
+}
+
+// notedParts are what the ledger knows of an upload's parts. A part that was sent a thousand
+// times is kept once.
+type notedParts struct {
+	wanted func(manifest.PartID) bool // says which sending of a part counts
+	facts  map[manifest.PartID]sse.PartFacts
+	// sent is how often each part was, by number.
+	sent map[int]int
+}
+
+func newNotedParts(wanted func(manifest.PartID) bool) *notedParts {
+	return &notedParts{wanted: wanted, facts: make(map[manifest.PartID]sse.PartFacts), sent: make(map[int]int)}
+}
+
+// read reads the notes of parts with the numbers from first to last.
+func (n *notedParts) read(ctx context.Context, ledger *manifest.Ledger, uploadID string, first, last int) error {
+	return ledger.Parts(ctx, uploadID, first, last, func(id manifest.PartID) bool {
+		n.sent[id.Number]++
+		return n.wanted(id)
+	}, func(id manifest.PartID, facts sse.PartFacts) { n.facts[id] = facts })
 }
 
 // fits compares the checksums that the client's list gives for a part with the part's.

@@ -159,8 +159,8 @@ func (k *copying) setMeta() {
 
 // run takes one of three ways. Between SSE-S3 and SSE-KMS, and from plain to
 // plain, upstream copies what it has, and the proxy reads the data only for a
-// digest that nobody has; everything else is read and written anew. So is what was
-// restored: that its manifest is its own shows only when every byte is read, and a copy
+// digest that nobody has; everything else is read and written anew. So is what a copy onto
+// itself gives another ETag, and what was restored: that its manifest is its own shows only when every byte is read, and a copy
 // under another's could be read by nobody.
 func (k *copying) run(ctx context.Context) error {
 	if err := k.combineParts(ctx); err != nil {
@@ -173,13 +173,24 @@ func (k *copying) run(ctx context.Context) error {
 	to := k.asked.Mode
 	wrapped := func(m sse.Mode) bool { return m == sse.ModeS3 || m == sse.ModeKMS }
 	switch {
-	case wrapped(from) && wrapped(to) && !k.source.object.Restored:
+	case wrapped(from) && wrapped(to) && !k.source.object.Restored && !k.renames():
 		return k.rewrap(ctx)
 	case from == sse.ModeNone && to == sse.ModeNone:
 		return k.copyUpstream(ctx, "")
 	default:
 		return k.stream(ctx)
 	}
+}
+
+// renames says whether the copy would replace its source by the same ciphertext, with the same
+// ETag at upstream, but another one at clients. A write's If-Match, which upstream judges, would
+// hold for both.
+func (k *copying) renames() bool {
+	if !k.onto() || k.source.size == 0 {
+		return false
+	}
+	from, to := k.source.record.Mode, k.asked.Mode
+	return from != to || to == sse.ModeS3 && k.source.object.Facts.MD5 == nil
 }
 
 // mayPut asks upstream, once, whether the caller may write the copy: before the
@@ -200,6 +211,10 @@ func (k *copying) rewrap(ctx context.Context) error {
 	v, c, write := k.vault, k.caller, &k.copy.Write
 	if err := v.o.Keys.MayWrite(ctx, c.Keys, write.Name.Bucket, k.asked); err != nil {
 		return v.refusal(ctx, c, write, err)
+	}
+	if k.source.size == 0 { // of one stream, whatever it was
+		facts := &k.source.object.Facts
+		facts.MD5, facts.Parts = sealed.OfNothing(), 0
 	}
 	if err := k.measure(ctx); err != nil {
 		return err
@@ -234,11 +249,10 @@ func (k *copying) rewrap(ctx context.Context) error {
 // object of parts, which upstream's copy no longer shows. It is written first.
 func (k *copying) carryLayout(ctx context.Context, rec *sse.Record) (*sse.Private, error) {
 	o := k.source.object
-	if o.Record.Layout == sse.OneStream {
+	if o.Record.Layout == sse.OneStream || o.Size == 0 {
 		rec.PlainSize = o.Size
 		private := sse.NewPrivate(o.Size, o.Nonce)
-		private.Facts = o.Facts
-		private.Facts.PlainSize = 0
+		private.MD5, private.Checksum = o.Facts.MD5, o.Facts.Checksum
 		return private, nil
 	}
 	if err := k.mayPut(ctx); err != nil {

@@ -239,6 +239,9 @@ func base64Std(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 func (p *partUpload) learn(body plaintext.Body, size int64) {
 	p.facts.Facts = plaintext.Known(body, p.wantsMD5())
 	p.facts.PlainSize = size
+	if size == 0 && p.wantsMD5() {
+		p.facts.MD5 = sealed.OfNothing()
+	}
 	if p.upload.Checksum != 0 || p.upload.record == nil {
 		return
 	}

@@ -25,14 +25,10 @@ type storedPart struct {
 // their ETags, the MD5 of what was sent. MinIO mixes two sendings of a part where a node did not
 // take part in the last one: its shards stay, and nothing tells that they are of another one
 // (docs/reliability.md). An object that cannot be read must not be acknowledged. Nothing is read of
-// parts that were sent once. Version is the object's, "" in a bucket without versions; etag is
+// parts that were sent once. Sent is how often each part was, by number. Version is the object's, "" in a bucket without versions; etag is
 // upstream's, without quotes. An object that was replaced or deleted since passes. storage.ErrLied,
 // or what the storage fails with.
-func (v *Vault) checkResent(ctx context.Context, c *caller.Caller, name sse.Name, version, etag string, parts []storedPart, noted map[manifest.PartID]sse.PartFacts) error {
-	sent := make(map[int]int)
-	for id := range noted {
-		sent[id.Number]++
-	}
+func (v *Vault) checkResent(ctx context.Context, c *caller.Caller, name sse.Name, version, etag string, parts []storedPart, sent map[int]int) error {
 	var at int64
 	for _, p := range parts {
 		if sent[p.Number] > 1 && p.size > 0 {
@@ -89,23 +85,23 @@ func (v *Vault) checkRepeated(ctx context.Context, c *caller.Caller, wanted *Com
 	if err != nil {
 		return err
 	}
-	noted, err := v.o.Ledger.Parts(ctx, id.upstream, wanted.Parts[0].Number, wanted.Parts[len(wanted.Parts)-1].Number)
-	if err != nil {
-		return err
-	}
 	byNumber := make(map[int]int, len(wanted.Parts))
 	for i := range wanted.Parts {
 		byNumber[wanted.Parts[i].Number] = i
 	}
-	parts, found := make([]storedPart, len(wanted.Parts)), 0
-	for id, facts := range noted {
-		if i, ok := byNumber[id.Number]; ok && is(i, id, &facts) {
+	parts, found, sent := make([]storedPart, len(wanted.Parts)), 0, make(map[int]int)
+	err = v.o.Ledger.Parts(ctx, id.upstream, wanted.Parts[0].Number, wanted.Parts[len(wanted.Parts)-1].Number, func(id manifest.PartID) bool {
+		sent[id.Number]++
+		_, ok := byNumber[id.Number]
+		return ok
+	}, func(id manifest.PartID, facts sse.PartFacts) {
+		if i := byNumber[id.Number]; is(i, id, &facts) {
 			parts[i] = storedPart{id, size(facts.PlainSize)}
 			found++
 		}
+	})
+	if err != nil || found < len(parts) {
+		return err
 	}
-	if found < len(parts) {
-		return nil
-	}
-	return v.checkResent(ctx, c, wanted.Name, info.Version, strings.Trim(info.ETag, `"`), parts, noted)
+	return v.checkResent(ctx, c, wanted.Name, info.Version, strings.Trim(info.ETag, `"`), parts, sent)
 }

@@ -105,3 +105,48 @@ func TestMixedPartThatWasReplacedIsNoFault(t *testing.T) {
 		}
 	}
 }
+
+// A part that was sent many times is looked up as it was sent last: its other notes are counted,
+// and neither opened nor kept. Of its ETags the last one names it.
+func TestPartSentManyTimesIsOneNote(t *testing.T) {
+	t.Parallel()
+	i := vaulttest.New(t, memory.Options{})
+	counted := &openings{Service: i.KMS}
+	i.KMS = counted
+	u := newUploader(t, i, "k").begin()
+	var sent []vault.WantedPart
+	for n := range 60 {
+		sent = append(sent, u.part(1, vaulttest.Data(10, uint64(n))))
+	}
+	first, last := sent[0], sent[len(sent)-1]
+	costs := func(what string, do func()) {
+		t.Helper()
+		counted.n.Store(0)
+		do()
+		if n := counted.n.Load(); n > 10 {
+			t.Errorf("%s opens %d DEKs", what, n)
+		}
+	}
+	costs("a list", func() {
+		if listed := u.listed(); len(listed) != 1 || listed[0].ETag != last.ETag {
+			t.Errorf("listed %+v", listed)
+		}
+	})
+	costs("a Complete of the first one", func() {
+		_, err := u.tryComplete(first)
+		wantError(t, "the first one", err, vault.ErrInvalidPart)
+	})
+	reads := 0
+	i.Storage.SetFaults(at(memory.Get, memory.Arrived, func(c *memory.Call) error {
+		if c.Name == u.name {
+			reads++
+		}
+		return nil
+	}))
+	costs("a Complete", func() { u.complete(last) })
+	if reads != 1 {
+		t.Errorf("a part that was sent more than once is read %d times before it is acknowledged", reads)
+	}
+	i.Storage.SetFaults(nil)
+	u.wants(vaulttest.Data(10, 59))
+}

@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sort"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
+	"github.com/bucketseal/bucketseal/proxy/objectname"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
@@ -79,13 +80,17 @@ func (v *Vault) Parts(ctx context.Context, c *caller.Caller, asked *ListParts) (
 	if page.Truncated {
 		page.Next = found.Parts[n-1].PartNumber
 	}
-	noted, err := v.o.Ledger.Parts(ctx, u.ID, found.Parts[0].PartNumber, found.Parts[n-1].PartNumber)
-	if err != nil {
+	current := make(map[int]string, n)
+	for _, p := range found.Parts {
+		current[p.PartNumber] = strings.Trim(p.ETag, `"`)
+	}
+	noted := newNotedParts(func(id manifest.PartID) bool { return current[id.Number] == id.ETag })
+	if err := noted.read(ctx, v.o.Ledger, u.ID, found.Parts[0].PartNumber, found.Parts[n-1].PartNumber); err != nil {
 		return nil, err
 	}
 	for _, p := range found.Parts {
 		id := manifest.PartID{Number: p.PartNumber, ETag: strings.Trim(p.ETag, `"`)}
-		if facts, ok := noted[id]; ok {
+		if facts, ok := noted.facts[id]; ok {
 			page.Parts = append(page.Parts, ListedPart{
 				Number: p.PartNumber, LastModified: p.LastModified, ETag: sealed.PartETag(u.record, id, &facts),
 				Size: facts.PlainSize, Checksum: facts.Checksum,
@@ -132,46 +137,91 @@ func (v *Vault) Uploads(ctx context.Context, c *caller.Caller, asked *ListUpload
 	if err := v.o.Ready(ctx); err != nil {
 		return nil, err
 	}
-	var all []*manifest.Upload
-	if !strings.HasPrefix(asked.Prefix, "/") { // no key begins so
-		if err := v.o.Ledger.Uploads(ctx, asked.Bucket, asked.Prefix, func(u *manifest.Upload) { all = append(all, u) }); err != nil {
-			return nil, err
-		}
-	}
-	sort.SliceStable(all, func(i, j int) bool {
-		return all[i].Key < all[j].Key || all[i].Key == all[j].Key && all[i].Initiated.Before(all[j].Initiated)
-	})
 	page := new(UploadsPage)
-	live := &liveness{vault: v, all: all}
-	return page, page.fill(asked, all, func(i int) (bool, error) { return live.alive(ctx, i) })
+	if strings.HasPrefix(asked.Prefix, "/") || asked.Max < 1 { // no key begins so
+		return page, nil
+	}
+	behind, err := v.behind(ctx, asked)
+	for n, full := asked.Max+1, false; !full && err == nil; n = min(2*n, maxUploadsRead) {
+		var some []*manifest.Upload
+		if some, err = v.o.Ledger.UploadsBehind(ctx, asked.Bucket, asked.Prefix, behind, n); err != nil {
+			break
+		}
+		live := &liveness{vault: v, all: some}
+		behind, full, err = page.fill(asked, behind, some, func(i int) (bool, error) { return live.alive(ctx, i) })
+		full = full || len(some) < n
+	}
+	return page, err
 }
 
-// fill takes the uploads after the markers that are alive, folded at the delimiter,
-// up to the page's size. alive is asked in order, by index.
-func (p *UploadsPage) fill(asked *ListUploads, all []*manifest.Upload, alive func(int) (bool, error)) error {
-	passed := !asked.marked(all) // the upload of the marker was seen, or has ended since
-	for i, u := range all {
-		if u.Key < asked.KeyMarker || u.Key == asked.KeyMarker && asked.KeyMarker != "" && (asked.IDMarker == "" || !passed) {
-			passed = passed || u.Key == asked.KeyMarker && notedUploadID(u) == asked.IDMarker
-			continue
-		}
+// maxUploadsRead bounds how many uploads are in memory at once for a page.
+const maxUploadsRead = 1024
+
+// behind is the place that the markers name. That of an upload which has ended since is
+// before all others of its key.
+func (v *Vault) behind(ctx context.Context, asked *ListUploads) (manifest.Mark, error) {
+	if asked.KeyMarker == "" {
+		return manifest.Mark{}, nil
+	}
+	mark := manifest.Mark{Key: asked.KeyMarker, Past: asked.IDMarker == ""}
+	if !strings.HasPrefix(asked.KeyMarker, asked.Prefix) {
+		return mark, nil
+	}
+	if folded := asked.fold(asked.KeyMarker); folded != "" {
+		return past(folded), nil
+	}
+	id, err := parseUploadID(asked.IDMarker)
+	key, odd := objectname.Canonical(asked.KeyMarker)
+	if err != nil || odd != nil || key != asked.KeyMarker || objectname.HasEmptySegment(key) {
+		return mark, nil
+	}
+	u, err := v.o.Ledger.Find(ctx, sse.Name{Bucket: asked.Bucket, Key: key}, id.upstream)
+	if err == nil && u != nil && notedUploadID(u) == asked.IDMarker {
+		mark = u.Mark()
+	}
+	return mark, err
+}
+
+// past is the place behind all keys that begin with a prefix.
+func past(prefix string) manifest.Mark {
+	last, size := utf8.DecodeLastRuneInString(prefix)
+	next := last + 1
+	if next == 0xd800 { // the surrogates, which are no characters
+		next = 0xe000
+	}
+	if size == 0 || last == utf8.RuneError || next > utf8.MaxRune {
+		return manifest.Mark{Key: prefix + string(utf8.MaxRune), Past: true}
+	}
+	return manifest.Mark{Key: prefix[:len(prefix)-size] + string(next)}
+}
+
+func (p *UploadsPage) size() int { return len(p.Uploads) + len(p.Prefixes) }
+
+// fill takes those of the next uploads that are alive, folded at the delimiter, up to the
+// page's size. alive is asked in order, by index. It returns the place to go on from, and
+// whether the page is full.
+func (p *UploadsPage) fill(asked *ListUploads, behind manifest.Mark, some []*manifest.Upload, alive func(int) (bool, error)) (manifest.Mark, bool, error) {
+	for i, u := range some {
 		folded := asked.fold(u.Key)
-		if folded != "" && (len(p.Prefixes) > 0 && p.Prefixes[len(p.Prefixes)-1] == folded || folded <= asked.KeyMarker) {
+		if n := len(p.Prefixes); folded != "" && n > 0 && p.Prefixes[n-1] == folded {
+			behind = past(folded)
 			continue
 		}
+		behind = u.Mark()
 		if ok, err := alive(i); err != nil || !ok {
 			if err != nil {
-				return err
+				return behind, true, err
 			}
 			continue
 		}
-		if len(p.Uploads)+len(p.Prefixes) >= asked.Max {
-			p.Truncated = asked.Max > 0
-			return nil
+		if p.size() >= asked.Max {
+			p.Truncated = true
+			return behind, true, nil
 		}
 		if folded != "" {
 			p.Prefixes = append(p.Prefixes, folded)
 			p.NextKey, p.NextID = folded, ""
+			behind = past(folded)
 			continue
 		}
 		id := notedUploadID(u)
@@ -180,7 +230,7 @@ func (p *UploadsPage) fill(asked *ListUploads, all []*manifest.Upload, alive fun
 		})
 		p.NextKey, p.NextID = u.Key, id
 	}
-	return nil
+	return behind, false, nil
 }
 
 // fold returns the prefix that stands for a key in the list, "" for none.
@@ -193,20 +243,10 @@ func (l *ListUploads) fold(key string) string {
 	return ""
 }
 
-// marked says whether the upload that the markers name is among all.
-func (l *ListUploads) marked(all []*manifest.Upload) bool {
-	for _, u := range all {
-		if u.Key == l.KeyMarker && notedUploadID(u) == l.IDMarker {
-			return true
-		}
-	}
-	return false
-}
-
 // livenessBatch is how many uploads are asked about at once.
 const livenessBatch = 16
 
-// liveness says which of the uploads that the ledger knows upstream has still.
+// liveness says which of some uploads that the ledger knows upstream has still.
 // Their notes go in the background after they ended, and stay where a proxy is killed, or where
 // MinIO ends an upload by itself; so a listing asks about those that it shows, which
 // costs the writes nothing.

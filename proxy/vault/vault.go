@@ -66,6 +66,7 @@ type Vault struct {
 	lists   *listing.Lister
 	layouts layouts
 	senders partSenders
+	commits commits
 	copies  sync.Pool // of *[copyBuffer]byte
 }
 

@@ -235,4 +235,10 @@ func (u *writing) stored() *Stored {
 }
 
 // known returns the facts that are known now.
-func (u *writing) known() sse.Facts { return plaintext.Known(u.body, u.asked.Mode == sse.ModeS3) }
+func (u *writing) known() sse.Facts {
+	facts := plaintext.Known(u.body, u.asked.Mode == sse.ModeS3)
+	if u.size == 0 && u.asked.Mode == sse.ModeS3 {
+		facts.MD5 = sealed.OfNothing()
+	}
+	return facts
+}

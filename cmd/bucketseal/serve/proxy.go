@@ -121,7 +121,7 @@ func (r *running) run(ctx context.Context, a *cli.App, c *config.Config, up *ups
 	if err := takeOver(ctx, a, r.handler, r.log); err != nil {
 		return err
 	}
-	defer findSupervisor(r.log).serving(ctx, c.Limits.Drain+c.Limits.Shutdown+spareTime)()
+	defer findSupervisor(r.log).serving(ctx, c.Limits.Drain+c.Limits.Shutdown+proxy.CommitPatience+spareTime)()
 	h := r.handOver(a, exposed.listener, func() { failed(errHandedOver) })
 	h.keys = keys.Settings
 	h.audit, _ = keys.Audit.(*build.Audit)
