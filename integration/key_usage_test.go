@@ -317,3 +317,18 @@ func TestAVersionThatTheAuditLogNeedsIsKept(t *testing.T) {
 		t.Errorf("%v %s", err, out)
 	}
 }
+
+// A proxy that ends stores what it used since the last time, which nobody else knows.
+func TestUsesAreStoredAtTheEnd(t *testing.T) {
+	t.Parallel()
+	needsSeal(t)
+	s := newStack(t, stackOptions{})
+	c := s.client()
+	c.put(t, newBucket(t, c), "object", []byte("data"), nil).wantStatus(t, http.StatusOK)
+	const uses = "usage/uses"
+	s.raw().head(t, systemBucket, uses, nil).wantStatus(t, http.StatusNotFound)
+	if err := s.seal.stop(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	s.raw().head(t, systemBucket, uses, nil).wantStatus(t, http.StatusOK)
+}
