@@ -101,6 +101,15 @@ func TestASessionOfAClientWhosePairMinIODoesNotKnow(t *testing.T) {
 	if line.AccessKey != one.AccessKey || line.Source != "assume-role" || len(line.Via) != 1 || line.Via[0].AccessKey != pairClient {
 		t.Errorf("the audit log: %+v", line)
 	}
+	// A policy that names MinIO's user means the client, and the session.
+	s.client().do(t, request{method: http.MethodPut, bucket: bucket, query: "policy", body: fmt.Appendf(nil,
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":{"AWS":["arn:aws:iam:::user/%s"]},"Action":["s3:PutObject"],`+
+			`"Resource":["arn:aws:s3:::%s/*"],"Condition":{"StringNotEquals":{"s3:x-amz-server-side-encryption":"aws:kms"}}}]}`, pairMinIO, bucket)}).wantStatus(t, http.StatusNoContent)
+	plain := request{method: http.MethodPut, bucket: bucket, key: "denied", body: data}
+	c.do(t, plain).wantError(t, 403, "AccessDenied", "")
+	s.client().do(t, plain).wantStatus(t, http.StatusOK)
+	plain.token = one.Token
+	inSession.do(t, plain).wantError(t, 403, "AccessDenied", "")
 }
 
 // pairUpload uploads in parts.
