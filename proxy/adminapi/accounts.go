@@ -57,6 +57,14 @@ func (a *API) openPayload(r *intake.Request, payload []byte, v any) error {
 // payload: MinIO too refuses callers before it opens anything, and changes nothing
 // for a payload that is none.
 func (a *API) openRequest(r *intake.Request, payload []byte, v any) error {
+	if err := a.judged(r); err != nil {
+		return err
+	}
+	return a.openPayload(r, payload, v)
+}
+
+// judged has MinIO judge a request without its payload.
+func (a *API) judged(r *intake.Request) error {
 	answer, err := a.o.Forwarder.Forward(r.Context(), r.Actor(), &upstream.Forward{
 		Method: r.Method, Bucket: r.Bucket, Key: r.Key, Query: r.Query, API: upstream.Admin,
 	})
@@ -65,7 +73,7 @@ func (a *API) openRequest(r *intake.Request, payload []byte, v any) error {
 	} else if refused := refusal(err); refused == nil || refused.Status != http.StatusBadRequest {
 		return err
 	}
-	return a.openPayload(r, payload, v)
+	return nil
 }
 
 // mayLearn says whether an access key's new secret is to be learned once MinIO
@@ -76,8 +84,8 @@ func (a *API) mayLearn(ctx context.Context, accessKey, secret string) (bool, err
 	if !errors.Is(err, identity.ErrProtected) {
 		return err == nil, err
 	}
-	known, unknown := a.identities.Lookup(ctx, accessKey)
-	if unknown == nil && (secret == "" || subtle.ConstantTimeCompare([]byte(known.SecretKey), []byte(secret)) == 1) {
+	known, unknown := a.identities.UpstreamSecret(ctx, accessKey)
+	if unknown == nil && (secret == "" || subtle.ConstantTimeCompare([]byte(known), []byte(secret)) == 1) {
 		return false, nil
 	}
 	return false, err
@@ -275,7 +283,7 @@ func (a *API) addServiceAccount(w http.ResponseWriter, r *intake.Request) error 
 	r.Aims(map[string][]string{"accessKey": {made.AccessKey}})
 	parent := asked.TargetUser
 	if parent == "" {
-		parent = r.Caller.AccessKey
+		parent = r.Caller.Identity.AtUpstream().AccessKey
 	}
 	if err := a.learn(r, identity.Identity{
 		AccessKey: made.AccessKey, SecretKey: made.SecretKey, Kind: identity.ServiceAccount, Parent: parent, Expires: made.expires(),

@@ -213,37 +213,22 @@ func namesSystemBucket(r *intake.Request, systemBucket string) bool {
 }
 
 // forwardAdmin passes an admin request on, signed anew as its caller, and the
-// answer back. What is sealed under the caller's secret stays so: upstream
-// verifies the same credential.
+// answer back. What is sealed stays so, for upstream knows the caller's secret, or is
+// sealed anew (reseal.go).
 func (a *API) forwardAdmin(w http.ResponseWriter, r *intake.Request) error {
 	return a.forward(w, r, false)
 }
 
 // forward is forwardAdmin; stream hands on at once what comes.
 func (a *API) forward(w http.ResponseWriter, r *intake.Request, stream bool) error {
+	if stream { // of readable lines, which come when they come
+		return a.in.Forward(flushingWriter{w}, r, upstream.Admin)
+	}
 	answer, err := a.askAdmin(r)
 	if err != nil {
 		return err
 	}
-	if stream {
-		w = flushingWriter{w}
-	}
 	return a.in.PassBack(w, r, answer)
-}
-
-// askAdmin sends an admin request upstream. Answers that are errors come back
-// as such.
-func (a *API) askAdmin(r *intake.Request) (*upstream.Answer, error) {
-	body, err := a.in.Document(r)
-	if err != nil {
-		return nil, err
-	}
-	return a.askAdminWith(r, body)
-}
-
-// askAdminWith is askAdmin for a request whose body was read already.
-func (a *API) askAdminWith(r *intake.Request, body []byte) (*upstream.Answer, error) {
-	return a.in.Ask(r, upstream.Admin, body)
 }
 
 // flushingWriter hands on at once what is written to it.

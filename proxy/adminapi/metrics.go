@@ -40,13 +40,13 @@ type scrapeClaims struct {
 func (a *API) minioMetrics(w http.ResponseWriter, r *intake.Request) error {
 	header := make(storage.Metadata, 8)
 	if values, ok := r.Header["Authorization"]; ok {
-		claims, secret, err := a.verifyScraper(r, values)
+		claims, pair, err := a.verifyScraper(r, values)
 		if err != nil {
 			return err
 		}
 		r.Caller = intake.Caller{AccessKey: claims.Subject}
-		claims.Expires = min(claims.Expires, time.Now().Add(metricsTokenLife).Unix())
-		header.Set("Authorization", "Bearer "+signToken(claims, secret))
+		claims.Subject, claims.Expires = pair.AccessKey, min(claims.Expires, time.Now().Add(metricsTokenLife).Unix())
+		header.Set("Authorization", "Bearer "+signToken(claims, pair.SecretKey))
 	}
 	actor := r.Actor() // of whom MinIO sees the token, and nothing else
 	actor.Told = nil
@@ -59,29 +59,28 @@ func (a *API) minioMetrics(w http.ResponseWriter, r *intake.Request) error {
 	return a.in.PassBack(w, r, answer)
 }
 
-// verifyScraper checks a bearer token and returns its claims and the secret that
-// signed it.
-func (a *API) verifyScraper(r *intake.Request, authorization []string) (*scrapeClaims, string, error) {
+// verifyScraper checks a bearer token and returns its claims, and the pair that MinIO
+// knows the scraper by.
+func (a *API) verifyScraper(r *intake.Request, authorization []string) (claims *scrapeClaims, at identity.Pair, err error) {
 	token, ok := strings.CutPrefix(authorization[0], "Bearer ")
 	if !ok || len(authorization) != 1 || len(token) > maxToken {
-		return nil, "", fmt.Errorf("no bearer token: %w", errTokenRefused)
+		return nil, at, fmt.Errorf("no bearer token: %w", errTokenRefused)
 	}
 	claims, signed, mac, err := parseToken(token)
 	if err != nil {
-		return nil, "", fmt.Errorf("bearer token: %w (%w)", errTokenRefused, err)
+		return nil, at, fmt.Errorf("bearer token: %w (%w)", errTokenRefused, err)
 	}
 	found, err := a.in.CallerWith(r.Context(), claims.Subject, "")
 	if errors.Is(err, identity.ErrUnavailable) || errors.Is(err, identity.ErrBusy) {
-		return nil, "", err
+		return nil, at, err
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("bearer token of %q: %w (%w)", claims.Subject, errTokenRefused, err)
+		return nil, at, fmt.Errorf("bearer token of %q: %w (%w)", claims.Subject, errTokenRefused, err)
 	}
-	secret := found.Identity.SecretKey
-	if !hmac.Equal(mac, tokenMAC(signed, secret)) || time.Now().Unix() >= claims.Expires {
-		return nil, "", fmt.Errorf("bearer token of %q is not authentic, or expired: %w", claims.Subject, errTokenRefused)
+	if !hmac.Equal(mac, tokenMAC(signed, found.Identity.SecretKey)) || time.Now().Unix() >= claims.Expires {
+		return nil, at, fmt.Errorf("bearer token of %q is not authentic, or expired: %w", claims.Subject, errTokenRefused)
 	}
-	return claims, secret, nil
+	return claims, found.Identity.AtUpstream(), nil
 }
 
 // tokenHeader is the first part of every token: HS512 and no other algorithm.

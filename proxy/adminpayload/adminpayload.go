@@ -1,4 +1,4 @@
-// Package adminpayload opens the sealed bodies of MinIO's admin API: requests and
+// Package adminpayload opens and seals the sealed bodies of MinIO's admin API: requests and
 // answers that carry secrets are encrypted under the caller's secret key, besides
 // any TLS.
 //
@@ -23,6 +23,7 @@ import (
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -63,6 +64,38 @@ type Opener struct{ slots chan struct{} }
 // New returns an Opener that opens as many payloads at once as given, each in 64
 // MiB of memory; others wait.
 func New(atOnce int) *Opener { return &Opener{make(chan struct{}, max(atOnce, 1))} }
+
+// IsSealed says whether a document, or its first SealedHead bytes, may be a payload: no
+// text has such a byte where a payload says its algorithm.
+func IsSealed(document []byte) bool {
+	return len(document) > saltSize && document[saltSize] <= pbkdf2FIPS
+}
+
+// SealedHead is how many bytes IsSealed looks at.
+const SealedHead = saltSize + 1
+
+// Reseal returns a payload that was sealed under one secret sealed under another one, by
+// the same algorithm: it is as long as it was. Errors are as those of Open.
+func (o *Opener) Reseal(ctx context.Context, from, to string, payload []byte) ([]byte, error) {
+	plain, err := o.Open(ctx, from, payload)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(plain)
+	head := make([]byte, headerSize, len(payload))
+	_, _ = rand.Read(head)
+	head[saltSize] = payload[saltSize]
+	key, err := o.key(ctx, to, head[:saltSize])
+	if err != nil {
+		return nil, err
+	}
+	defer clear(key)
+	aead, err := newAEAD(head[saltSize], key)
+	if err != nil {
+		return nil, err
+	}
+	return sealStream(aead, head, plain), nil
+}
 
 // Open returns what was sealed under secret. The caller clears it when done.
 // ErrMalformed, ErrUnsupported, ErrNotAuthentic, or the context's error if it ends
@@ -111,12 +144,31 @@ func newAEAD(algorithm byte, key []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
+// numbered is the nonce of a payload's fragment.
+func numbered(nonce []byte, n uint32) []byte {
+	return binary.LittleEndian.AppendUint32(bytes.Clone(nonce), n)
+}
+
+// sealStream appends the fragments to a payload's head.
+func sealStream(aead cipher.AEAD, head, plain []byte) []byte {
+	nonce := bytes.Clone(head[saltSize+1:])
+	associated := aead.Seal([]byte{0x00}, numbered(nonce, 0), nil, nil)
+	for n := uint32(1); ; n++ {
+		fragment := plain[:min(len(plain), fragmentSize)]
+		plain = plain[len(fragment):]
+		if len(plain) == 0 {
+			associated[0] = 0x80
+		}
+		head = aead.Seal(head, numbered(nonce, n), fragment, associated)
+		if len(plain) == 0 {
+			return head
+		}
+	}
+}
+
 // openStream opens all fragments, or none.
 func openStream(aead cipher.AEAD, nonce, stream []byte) ([]byte, error) {
-	number := func(n uint32) []byte {
-		return binary.LittleEndian.AppendUint32(bytes.Clone(nonce), n)
-	}
-	associated := aead.Seal([]byte{0x00}, number(0), nil, nil)
+	associated := aead.Seal([]byte{0x00}, numbered(nonce, 0), nil, nil)
 	plain := make([]byte, 0, len(stream))
 	for n := uint32(1); ; n++ {
 		fragment := stream[:min(len(stream), fragmentSize+tagSize)]
@@ -126,7 +178,7 @@ func openStream(aead cipher.AEAD, nonce, stream []byte) ([]byte, error) {
 			associated[0] = 0x80
 		}
 		var err error
-		if plain, err = aead.Open(plain, number(n), fragment, associated); err != nil {
+		if plain, err = aead.Open(plain, numbered(nonce, n), fragment, associated); err != nil {
 			clear(plain[:cap(plain)])
 			return nil, fmt.Errorf("fragment %d: %w", n, ErrNotAuthentic)
 		}

@@ -154,3 +154,31 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+func TestAPayloadIsSealedAnewUnderAnotherSecret(t *testing.T) {
+	t.Parallel()
+	o := New(2)
+	for _, size := range []int{0, fragmentSize, fragmentSize + 1} {
+		plain := bytes.Repeat([]byte{'p'}, size)
+		old := payloadtest.Seal(t, byte(size%2), "secret", plain)
+		anew, err := o.Reseal(t.Context(), "secret", "other", old)
+		if err != nil || len(anew) != len(old) || anew[saltSize] != old[saltSize] || bytes.Equal(anew[:saltSize], old[:saltSize]) {
+			t.Fatalf("%d bytes: %d for %d, %v", size, len(anew), len(old), err)
+		}
+		if !IsSealed(anew) || !IsSealed(anew[:SealedHead]) || IsSealed(anew[:SealedHead-1]) {
+			t.Errorf("%d bytes: not seen to be sealed", size)
+		}
+		if got, err := o.Open(t.Context(), "other", anew); err != nil || !bytes.Equal(got, plain) {
+			t.Errorf("%d bytes: opened as %d, %v", size, len(got), err)
+		}
+		if _, err := o.Open(t.Context(), "secret", anew); !errors.Is(err, ErrNotAuthentic) {
+			t.Errorf("%d bytes: the former secret opens it: %v", size, err)
+		}
+		if _, err := o.Reseal(t.Context(), "other", "secret", old); !errors.Is(err, ErrNotAuthentic) {
+			t.Errorf("%d bytes: sealed anew with a wrong secret: %v", size, err)
+		}
+	}
+	if IsSealed([]byte(`{"a document in JSON": "which is longer than a salt is"}`)) {
+		t.Error("a text looks sealed")
+	}
+}

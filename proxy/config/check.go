@@ -70,10 +70,33 @@ func (c *Config) finishService(errs *yamlfile.Problems) {
 		errs.Add(at, path, "there is a secret without an access_key")
 	}
 	own.SecretKey = secret
-	for _, client := range c.Credentials {
-		if client.AccessKey == own.AccessKey && client.SecretKey != secret && err == nil {
-			errs.Add(at, path, "access key %q has another secret in credentials; MinIO knows only one", own.AccessKey)
+	if err == nil {
+		c.finishClients(errs)
+	}
+}
+
+// finishClients looks at the pairs that MinIO knows: the proxy's own, and those of clients.
+func (c *Config) finishClients(errs *yamlfile.Problems) {
+	const path = "credentials"
+	own, at := &c.Upstream.Credentials, c.originOf(path)
+	secrets := map[string]Secret{own.AccessKey: own.SecretKey}
+	for i := range c.Credentials {
+		client := &c.Credentials[i]
+		pair := client.AtUpstream()
+		known, twice := secrets[pair.AccessKey]
+		switch {
+		case own.AccessKey != "" && pair.AccessKey == own.AccessKey && client.Upstream != nil:
+			errs.Add(at, path, "access key %q has the proxy's own access key as upstream; that is for the system bucket: give it a user of MinIO of its own", client.AccessKey)
+		case own.AccessKey != "" && client.AccessKey == own.AccessKey && client.Upstream != nil:
+			errs.Add(at, path, "access key %q is the proxy's own, which has no upstream; give the client another one", client.AccessKey)
+		case client.Upstream != nil && pair.SecretKey == client.SecretKey:
+			errs.Add(at, path, "access key %q has the same secret in upstream, so that MinIO would know it; give another one, or leave upstream out", client.AccessKey)
+		case twice && pair.AccessKey == own.AccessKey && known != pair.SecretKey:
+			errs.Add(c.originOf("upstream.credentials"), "upstream.credentials", "access key %q has another secret in credentials; MinIO knows only one", own.AccessKey)
+		case twice && known != pair.SecretKey:
+			errs.Add(at, path, "access key %q has two secrets at MinIO, which knows only one; see upstream of those who use it", pair.AccessKey)
 		}
+		secrets[pair.AccessKey] = pair.SecretKey
 	}
 }
 

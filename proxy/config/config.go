@@ -30,8 +30,8 @@ type Config struct {
 	Region string
 	// Upstream is the MinIO that stores the objects.
 	Upstream Upstream
-	// Credentials are the clients'. Each also signs that client's requests
-	// upstream.
+	// Credentials are the clients'. Each also signs that client's requests upstream,
+	// unless it has another pair for that.
 	Credentials []Credential
 	// Access is who may use and administer KMS keys.
 	Access identity.Access
@@ -127,6 +127,17 @@ type Credential struct {
 	AccessKey     string
 	SecretKey     Secret
 	SecretKeyFile string // where SecretKey was read from
+	// Upstream is the pair that a client's requests are signed with towards MinIO; nil
+	// for its own. It has none itself.
+	Upstream *Credential
+}
+
+// AtUpstream is the pair that MinIO knows a client by.
+func (c *Credential) AtUpstream() *Credential {
+	if c.Upstream != nil {
+		return c.Upstream
+	}
+	return c
 }
 
 // AutoEncryption is what objects get that nobody asked to encrypt.

@@ -49,7 +49,12 @@ func (c *Config) Effective(tagKey []byte) []Value {
 		e.setting(s)
 	}
 	for _, one := range c.Credentials {
-		e.secret("credentials."+one.AccessKey, "credentials", one.SecretKey)
+		path := "credentials." + one.AccessKey
+		e.secret(path, "credentials", one.SecretKey)
+		if one.Upstream != nil {
+			e.add(path+".upstream.access_key", e.last().Source, one.Upstream.AccessKey)
+			e.secret(path+".upstream.secret_key", "credentials", one.Upstream.SecretKey)
+		}
 	}
 	e.secret(EnvMasterKey, "", c.MasterKey)
 	if !c.Access.Unrestricted {

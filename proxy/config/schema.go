@@ -86,13 +86,17 @@ func (s Setting) schema() object {
 
 func credentialsSchema() object {
 	one := section("")
-	one["type"], one["required"] = "object", []string{"access_key"}
-	one["properties"] = object{
-		"access_key":      object{"type": "string", "minLength": 3},
-		"secret_key":      object{"type": "string", "description": "at least 8 characters, or a variable"},
-		"secret_key_file": object{"type": "string", "description": "file that holds the secret key"},
+	pair := section("the pair that signs the client's requests towards MinIO, which then needs not know the client's own")
+	for _, o := range []object{one, pair} {
+		o["type"], o["required"] = "object", []string{"access_key"}
+		o["properties"] = object{
+			"access_key":      object{"type": "string", "minLength": 3},
+			"secret_key":      object{"type": "string", "description": "at least 8 characters, or a variable"},
+			"secret_key_file": object{"type": "string", "description": "file that holds the secret key"},
+		}
 	}
-	return object{"type": "array", "description": "the clients' credentials; each pair must exist in MinIO", "items": one}
+	one["properties"].(object)["upstream"] = pair
+	return object{"type": "array", "description": "the clients' credentials; each pair must exist in MinIO, or have one there in upstream", "items": one}
 }
 
 func rulesSchema() object {

@@ -31,7 +31,9 @@ func (r *fileReader) credentials(e entry) {
 	}
 }
 
+// credential reads a client's credential, or the pair that it has at MinIO.
 func (r *fileReader) credential(path string, n *yamlfile.Node) (Credential, bool) {
+	const own = "credentials.upstream"
 	var c Credential
 	before := len(*r.errs)
 	entries, ok := r.entries(path, n)
@@ -39,15 +41,19 @@ func (r *fileReader) credential(path string, n *yamlfile.Node) (Credential, bool
 		return c, false
 	}
 	for _, e := range entries {
-		switch e.name {
-		case "access_key":
+		switch {
+		case e.name == "upstream" && path != own:
+			if pair, ok := r.credential(own, e.value); ok {
+				c.Upstream = &pair
+			}
+		case e.name == "access_key":
 			r.value(path, e, checkAccessKey, func(v string) { c.AccessKey = v })
-		case "secret_key":
+		case e.name == "secret_key":
 			r.value(path, e, checkSecretKey, func(v string) { c.SecretKey = NewSecret(v) })
-		case "secret_key_file":
+		case e.name == "secret_key_file":
 			r.value(path, e, notEmpty, func(v string) { c.SecretKeyFile = r.path(v) })
 		default:
-			r.errs.Add(e.at, join(path, e.name), "unknown setting; a credential has access_key, and secret_key or secret_key_file")
+			r.errs.Add(e.at, join(path, e.name), "unknown setting; a credential has access_key, and secret_key or secret_key_file; one of a client may have upstream with them")
 		}
 	}
 	if len(*r.errs) > before {

@@ -1,6 +1,9 @@
 package config
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -113,4 +116,50 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("accepted without what a server needs: %+v", c)
 		}
 	})
+}
+
+// A client may have a pair of its own at MinIO, by the same ways as its own, and by the same
+// name.
+func TestAClientMayHaveAnotherPairAtMinIO(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte("secret-of-file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Parse("f.yml", []byte(`
+upstream: {credentials: {access_key: own, secret_key: secret-of-own}}
+credentials:
+- {access_key: one, secret_key: secret-of-one, upstream: {access_key: app, secret_key: "${APP}"}}
+- access_key: two
+  secret_key: secret-of-two
+  upstream: {access_key: two, secret_key_file: `+file+`}
+- {access_key: three, secret_key: secret-of-three, upstream: {access_key: app, secret_key: "${APP}"}}
+- {access_key: four, secret_key: secret-of-four}
+`), []string{"APP=secret-of-app"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range [][2]string{{"app", "secret-of-app"}, {"two", "secret-of-file"}, {"app", "secret-of-app"}, {"four", "secret-of-four"}} {
+		if at := c.Credentials[i].AtUpstream(); at.AccessKey != want[0] || at.SecretKey.Reveal() != want[1] {
+			t.Errorf("credential %d is %s %s at MinIO", i, at.AccessKey, at.SecretKey.Reveal())
+		}
+	}
+	shown := make(map[string]string)
+	tags := make(map[string]bool)
+	for _, v := range c.Effective([]byte("key")) {
+		if strings.HasPrefix(v.Path, "credentials.") {
+			shown[v.Path] = strings.Join(v.Values, ",")
+			tags[v.Tag] = true
+			if !v.Live {
+				t.Errorf("%s waits for a restart", v.Path)
+			}
+		}
+	}
+	if shown["credentials.one.upstream.access_key"] != "app" || shown["credentials.one.upstream.secret_key"] != "[redacted]" ||
+		shown["credentials.two.upstream.secret_key"] != "[redacted]" || shown["credentials.one"] != "[redacted]" || len(shown) != 10 || len(tags) != 8 {
+		t.Errorf("shown %v, %d tags", shown, len(tags))
+	}
+	if text := fmt.Sprintf("%v %+v %#v", c, c.Credentials, *c.Credentials[0].Upstream); strings.Contains(text, "secret-of-") {
+		t.Error("a secret is printed")
+	}
 }

@@ -81,6 +81,27 @@ func TestPatternsThatFitEverythingAreTooWide(t *testing.T) {
 	}
 }
 
+// MinIO knows a client by its upstream pair. It gets no signature under the client's own secret.
+func TestThePairAtMinIOIsTried(t *testing.T) {
+	t.Parallel()
+	const source = "credentials:\n- {access_key: one, secret_key: secret-of-one, upstream: {access_key: app, secret_key: secret-of-app}}\n- {access_key: two, secret_key: secret-of-two}\n"
+	var tried []string
+	known := map[string]bool{"app": true}
+	o := Options{Known: func(_ context.Context, accessKey, secret string) error {
+		tried = append(tried, accessKey+" "+secret)
+		if known[accessKey] {
+			return nil
+		}
+		return errors.New("refused")
+	}}
+	if got := examined(t, source, o, credentialsLook); !slices.Equal(got, []string{"credential.unknown"}) {
+		t.Errorf("found %v", got)
+	}
+	if !slices.Equal(tried, []string{"app secret-of-app", "two secret-of-two"}) {
+		t.Errorf("tried %v", tried)
+	}
+}
+
 func TestWhatAMachineLacksIsNamed(t *testing.T) {
 	t.Parallel()
 	fine := Machine{Memory: 8 << 30, Files: 1 << 16}

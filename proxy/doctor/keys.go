@@ -93,6 +93,9 @@ func filesLook(_ context.Context, e *examination) {
 	}
 	for _, one := range c.Credentials {
 		look(others, one.SecretKeyFile)
+		if one.Upstream != nil {
+			look(others, one.Upstream.SecretKeyFile)
+		}
 	}
 	const most = 5
 	if len(open) > 0 {

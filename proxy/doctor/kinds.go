@@ -50,7 +50,7 @@ func systemKinds() []Kind {
 
 func accessKinds() []Kind {
 	return []Kind{
-		{"credential.unknown", Error, "requests signed with it are refused by MinIO", "mc admin user add ALIAS ACCESS_KEY SECRET_KEY with the pair of the configuration, or take it out of credentials"},
+		{"credential.unknown", Error, "requests signed with it are refused by MinIO", "mc admin user add ALIAS ACCESS_KEY SECRET_KEY with the pair of the configuration (that in upstream, where the credential has one), or take it out of credentials"},
 		{"access.plain-read", Warning, "MinIO can plant an object in any of these buckets, and clients take it for one of theirs", "list the buckets that hold objects from before in plain_read, by name; bucketseal object encrypt makes it needless"},
 		{"access.anonymous", Warning, "whoever MinIO lets, without any signature, has these objects decrypted: one wrong policy at MinIO is enough", "list the public buckets in allow_anonymous, by name"},
 	}

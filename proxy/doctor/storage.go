@@ -189,7 +189,7 @@ func upstreamKMSLook(ctx context.Context, e *examination) {
 	}
 }
 
-// credentialsLook tries the clients' credentials at MinIO.
+// credentialsLook tries the pairs at MinIO that clients' requests are signed with.
 func credentialsLook(ctx context.Context, e *examination) {
 	if e.o.Known == nil {
 		return
@@ -199,12 +199,17 @@ func credentialsLook(ctx context.Context, e *examination) {
 			e.unknown(fmt.Sprintf("credentials: the first %d were tried", mostPairs))
 			return
 		}
-		err := e.o.Known(ctx, one.AccessKey, one.SecretKey.Reveal())
+		at := one.AtUpstream()
+		err := e.o.Known(ctx, at.AccessKey, at.SecretKey.Reveal())
 		if errors.Is(err, storage.ErrUnreachable) {
 			return // found elsewhere
 		}
 		if err != nil {
-			e.find("credential.unknown", fmt.Sprintf("MinIO does not accept the access key %q with its secret", one.AccessKey))
+			what := fmt.Sprintf("MinIO does not accept the access key %q with its secret", at.AccessKey)
+			if one.Upstream != nil {
+				what += fmt.Sprintf(" (upstream of the client %q)", one.AccessKey)
+			}
+			e.find("credential.unknown", what)
 		}
 	}
 }

@@ -104,6 +104,9 @@ type Identity struct {
 	// Expires is when it ends; zero for never.
 	Expires time.Time
 
+	// upstream is the pair that the configuration gives it towards upstream; nil if
+	// that is its own.
+	upstream *Pair
 	// serial tells this identity from others that had the same access key.
 	serial string
 	// creators are those above it, the nearest first, as they were when it was learned.
@@ -115,6 +118,9 @@ type Identity struct {
 // whose account it is at MinIO.
 func (i *Identity) Names() []string {
 	names := []string{i.AccessKey}
+	if i.upstream != nil && i.upstream.AccessKey != i.AccessKey {
+		names = append(names, i.upstream.AccessKey)
+	}
 	derived := func(k Kind) bool { return k == Temporary || k == ServiceAccount }
 	below := i.Kind
 	for _, c := range i.creators {
@@ -127,6 +133,30 @@ func (i *Identity) Names() []string {
 		names = append(names, i.Parent)
 	}
 	return names
+}
+
+// Pair is an access key at upstream and its secret. It prints without the secret.
+type Pair struct{ AccessKey, SecretKey string }
+
+// Format prints the access key, whatever the verb.
+func (p Pair) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, p.AccessKey+":[redacted]") }
+
+// AtUpstream is the pair with which requests are signed towards upstream for the
+// identity: its own, unless the configuration gives it another one.
+func (i *Identity) AtUpstream() Pair {
+	if i.upstream != nil {
+		return *i.upstream
+	}
+	return Pair{i.AccessKey, i.SecretKey}
+}
+
+// Account is the access key by which upstream knows what is made for the identity; ""
+// if that is its own.
+func (i *Identity) Account() string {
+	if i.upstream != nil {
+		return i.upstream.AccessKey
+	}
+	return i.Parent
 }
 
 // creator is what is remembered of an identity that asked for another.

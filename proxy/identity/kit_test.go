@@ -28,6 +28,8 @@ type bucket struct {
 	fail    error // of every call
 	// failStored is the answer to the next write, which is stored all the same.
 	failStored error
+	// hold keeps the look-up of a note until its channel is closed; nil holds none.
+	hold func(name string) <-chan struct{}
 }
 
 func newBucket() *bucket {
@@ -85,7 +87,17 @@ func (b *bucket) ChangeNote(context.Context, string, string, []byte, string) err
 	return storage.ErrUnreachable // no identity is sealed anew
 }
 
-func (b *bucket) GetNote(_ context.Context, name string) (string, error) {
+func (b *bucket) GetNote(ctx context.Context, name string) (string, error) {
+	b.mu.Lock()
+	hold := b.hold
+	b.mu.Unlock()
+	if hold != nil {
+		select {
+		case <-hold(name):
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.reads++

@@ -30,10 +30,6 @@ const (
 	maxStrangers = 4096
 	// strangerTrust is how long an unknown access key stays unknown unasked.
 	strangerTrust = time.Second
-	// maxLookups bounds how many access keys are asked for at once, and
-	// lookupPatience how long a request waits for its turn.
-	maxLookups     = 16
-	lookupPatience = time.Second
 )
 
 // sessions knows temporary identities. Each is a sealed note of its own, which
@@ -49,7 +45,9 @@ type sessions struct {
 	strangers map[string]register.Instant // from before they were asked for
 
 	flights singleflight.Group
-	turns   chan struct{}
+	// again are the turns of sessions that are known, and first those of access
+	// keys that may be anybody's: strangers hold none of the others.
+	again, first *turns
 }
 
 // session is a temporary identity as it was read.
@@ -61,7 +59,8 @@ type session struct {
 
 func newSessions(o Options, clock register.Clock) *sessions {
 	return &sessions{
-		objects: o.Objects, log: o.Logger, now: o.Now, clock: clock, turns: make(chan struct{}, maxLookups),
+		objects: o.Objects, log: o.Logger, now: o.Now, clock: clock,
+		again: newTurns(maxLookups, maxSessions), first: newTurns(maxLookups, maxWaiting),
 		known: make(map[string]session), strangers: make(map[string]register.Instant),
 	}
 }
@@ -100,19 +99,20 @@ func (s *sessions) get(ctx context.Context, accessKey string) (*Identity, error)
 
 // read asks the system bucket for a session.
 func (s *sessions) read(ctx context.Context, accessKey string) (*Identity, error) {
-	patience := time.NewTimer(lookupPatience)
-	defer patience.Stop()
-	select {
-	case s.turns <- struct{}{}:
-		defer func() { <-s.turns }()
-	case <-patience.C:
-		return nil, ErrBusy
+	s.mu.Lock()
+	cur, known := s.known[accessKey]
+	s.mu.Unlock()
+	turn := s.first
+	if known {
+		turn = s.again
 	}
+	give, err := turn.take()
+	if err != nil {
+		return nil, err
+	}
+	defer give()
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	s.mu.Lock()
-	cur := s.known[accessKey]
-	s.mu.Unlock()
 
 	asked, name := s.clock.Now(), sessionName(accessKey)
 	data, value, err := s.objects.GetNoteIfNew(ctx, sessionKind, name, cur.value)

@@ -32,7 +32,11 @@ type Objects interface {
 type Settings struct {
 	// Credentials are the configured access keys and their secrets.
 	Credentials map[string]string
-	Access      Access
+	// Upstream are pairs of their own that configured access keys have towards
+	// upstream. Without one, the secret of Credentials is upstream's too. Nobody signs
+	// with an access key of such a pair, unless it is one of Credentials as well.
+	Upstream map[string]Pair
+	Access   Access
 }
 
 // Options are a Store's dependencies.
@@ -92,20 +96,35 @@ func New(o Options) (*Store, error) {
 type settings struct {
 	access     Access
 	configured map[string]*Identity
+	// upstream are the secrets that upstream knows, by access key there.
+	upstream map[string]string
 }
 
 // Configure replaces the settings: from its return on they are obeyed.
 func (s *Store) Configure(o Settings) {
-	next := &settings{access: o.Access, configured: make(map[string]*Identity, len(o.Credentials))}
+	next := &settings{access: o.Access, configured: make(map[string]*Identity, len(o.Credentials)), upstream: make(map[string]string)}
 	for accessKey, secret := range o.Credentials {
-		next.configured[accessKey] = &Identity{AccessKey: accessKey, SecretKey: secret, Kind: Configured}
+		id := &Identity{AccessKey: accessKey, SecretKey: secret, Kind: Configured}
+		if pair, ok := o.Upstream[accessKey]; ok {
+			id.upstream = &pair
+		}
+		next.configured[accessKey] = id
+		next.upstream[id.AtUpstream().AccessKey] = id.AtUpstream().SecretKey
 	}
 	s.settings.Store(next)
 }
 
-// configured says whether an access key is the configuration's.
+// configured says whether an access key is the configuration's, here or at upstream.
 func (s *Store) configured(accessKey string) bool {
-	_, ok := s.settings.Load().configured[accessKey]
+	now := s.settings.Load()
+	_, ok := now.configured[accessKey]
+	return ok || now.isUpstream(accessKey)
+}
+
+// isUpstream says whether requests to upstream are signed with an access key of the
+// configuration.
+func (s *settings) isUpstream(accessKey string) bool {
+	_, ok := s.upstream[accessKey]
 	return ok
 }
 
@@ -115,7 +134,7 @@ func (s *Store) IsOwn(accessKey string) bool {
 }
 
 // IsManaged says whether an access key is the configuration's: the proxy's own or
-// a client's.
+// a client's, at the proxy or at upstream.
 func (s *Store) IsManaged(accessKey string) bool {
 	return s.IsOwn(accessKey) || s.configured(accessKey)
 }
@@ -127,10 +146,11 @@ func isGone(err error) bool { return errors.Is(err, ErrUnknown) || errors.Is(err
 // Configured identities need no request. ErrUnknown, ErrExpired, ErrUnavailable,
 // ErrBusy.
 func (s *Store) Lookup(ctx context.Context, accessKey string) (*Identity, error) {
-	if id, ok := s.settings.Load().configured[accessKey]; ok {
+	now := s.settings.Load()
+	if id, ok := now.configured[accessKey]; ok {
 		return id, nil
 	}
-	if !validText(accessKey, maxKeyLength) || s.IsOwn(accessKey) { // whatever was noted under it
+	if !validText(accessKey, maxKeyLength) || s.IsOwn(accessKey) || now.isUpstream(accessKey) { // whatever was noted under it
 		return nil, ErrUnknown
 	}
 	known, err := s.index.current(ctx)
@@ -150,6 +170,24 @@ func (s *Store) Lookup(ctx context.Context, accessKey string) (*Identity, error)
 		return nil, ErrExpired
 	}
 	return id, nil
+}
+
+// UpstreamSecret returns the secret of an access key at upstream, as far as the
+// configuration or an operator gave it. ErrUnknown if they gave none, and what Lookup
+// returns.
+func (s *Store) UpstreamSecret(ctx context.Context, accessKey string) (string, error) {
+	now := s.settings.Load()
+	if secret, ok := now.upstream[accessKey]; ok {
+		return secret, nil
+	}
+	if _, ok := now.configured[accessKey]; ok {
+		return "", fmt.Errorf("%q is not known at upstream: %w", accessKey, ErrUnknown)
+	}
+	id, err := s.Lookup(ctx, accessKey)
+	if err != nil {
+		return "", err
+	}
+	return id.SecretKey, nil
 }
 
 // Secret implements sigv4.CredentialStore.

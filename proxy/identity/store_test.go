@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -347,5 +348,59 @@ func TestTheProxysOwnAccessKeyIsNobodyElses(t *testing.T) {
 	}
 	if err := w.store(t).MayLearn(t.Context(), ""); err != nil {
 		t.Errorf("without a key of its own: %v", err)
+	}
+}
+
+// A client's pair and the one that upstream knows it by are two: whoever has the one at
+// upstream signs with it nowhere at a proxy, whatever was learned under it.
+func TestAPairAtUpstreamIsNobodysAtTheProxy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	before := w.store(t)
+	learn(t, before, user("app-at-minio")) // when it was made, through a proxy that did not have it as a pair yet
+	learn(t, before, w.session("root-at-minio"))
+	s := w.store(t, func(o *Options) {
+		o.Settings.Upstream = map[string]Pair{"app": {"app-at-minio", "minio-secret"}, "root": {"root-at-minio", "other-minio-secret"}}
+	})
+	for _, key := range []string{"app-at-minio", "root-at-minio"} {
+		if id, err := s.Lookup(t.Context(), key); !errors.Is(err, ErrUnknown) {
+			t.Errorf("%s is a client's: %v, %v", key, id, err)
+		}
+		if !s.IsManaged(key) {
+			t.Errorf("%s may be changed", key)
+		}
+		for what, err := range map[string]error{
+			"may be learned": s.MayLearn(t.Context(), key), "is a session's": s.Learn(t.Context(), w.session(key)),
+			"is added": s.Add(t.Context(), key, "other-secret", time.Time{}), "is forgotten": s.Forget(t.Context(), key),
+		} {
+			if !errors.Is(err, ErrProtected) {
+				t.Errorf("%s %s: %v", key, what, err)
+			}
+		}
+	}
+	id, err := s.Lookup(t.Context(), "app")
+	if err != nil || id.SecretKey != "app-secret" || id.AtUpstream() != (Pair{"app-at-minio", "minio-secret"}) || id.Account() != "app-at-minio" {
+		t.Fatalf("app: %v, %v", id, err)
+	}
+	if names := id.Names(); !slices.Equal(names, []string{"app", "app-at-minio"}) {
+		t.Errorf("policies know app as %v", names)
+	}
+	if text := fmt.Sprintf("%v %+v %#v %s", id.AtUpstream(), id, id.AtUpstream(), id); strings.Contains(text, "minio-secret") {
+		t.Error(text)
+	}
+	for key, want := range map[string]string{"app": "", "app-at-minio": "minio-secret", "root-at-minio": "other-minio-secret"} {
+		if secret, err := s.UpstreamSecret(t.Context(), key); secret != want || (err == nil) != (want != "") {
+			t.Errorf("the secret of %s at upstream: %q, %v", key, secret, err)
+		}
+	}
+	same := w.store(t, func(o *Options) { o.Settings.Upstream = map[string]Pair{"app": {"app", "minio-secret"}} })
+	if secret, err := same.Secret(t.Context(), "app"); err != nil || secret != "app-secret" {
+		t.Errorf("app, by the same name at upstream, signs with %q, %v", secret, err)
+	}
+	if secret, err := same.UpstreamSecret(t.Context(), "app"); err != nil || secret != "minio-secret" {
+		t.Errorf("the secret of app at upstream: %q, %v", secret, err)
+	}
+	if id, _ := same.Lookup(t.Context(), "root"); id.AtUpstream() != (Pair{"root", "root-secret"}) || id.Account() != "" {
+		t.Errorf("without a pair at upstream: %v", id.AtUpstream())
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -404,7 +403,7 @@ func (a *account) event(kind audit.Kind) *audit.Event {
 			e.Claims = sigv4.ClaimedAccessKey(r.Request)
 		}
 	}
-	if r.Origin.Addr.IsValid() && !strings.HasPrefix(strings.TrimPrefix(r.RemoteAddr, "["), e.Address) {
+	if r.Origin.Addr.IsValid() && r.Origin.Addr.Unmap() != r.Origin.Peer.Unmap() {
 		e.Peer = r.RemoteAddr
 	}
 	e.KMSKey, e.KMSVersion = a.trace.Key()

@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/bucketseal/bucketseal/audit"
+	"github.com/bucketseal/bucketseal/operator/forwarded"
 	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/s3api"
 )
@@ -271,5 +273,39 @@ func TestALogThatIsNotRequiredHoldsNothingBack(t *testing.T) {
 	answer, _ := serve(t, a, http.MethodPut, &writing{pieces: []string{"abc"}})
 	if kindsOf(a) != "request" || answer.Body.String() != "abc" || a.left[0] != 3 {
 		t.Errorf("%s, %q, %v", kindsOf(a), answer.Body, a.left)
+	}
+}
+
+// The line names the other end of the connection wherever that is not the client, whatever
+// the two addresses look like.
+func TestTheLineNamesThePeerUnlessItIsTheClient(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ remote, forwarded, address, peer string }{
+		{"10.0.0.12:4711", "10.0.0.1", "10.0.0.1", "10.0.0.12:4711"},
+		{"[fd00::12]:4711", "fd00::1", "fd00::1", "[fd00::12]:4711"},
+		{"10.0.0.12:4711", "198.51.100.7", "198.51.100.7", "10.0.0.12:4711"},
+		{"10.0.0.12:4711", "", "10.0.0.12", ""},
+		{"10.0.0.12:4711", "10.0.0.12", "10.0.0.12", ""},
+		{"[::ffff:10.0.0.12]:4711", "::ffff:10.0.0.12", "10.0.0.12", ""},
+		{"[::ffff:10.0.0.12]:4711", "", "10.0.0.12", ""},
+		{"[fd00::12%eth0]:4711", "", "fd00::12", ""},
+	} {
+		a := &auditor{}
+		answer := httptest.NewRecorder()
+		a.written = answer.Body.Len
+		h := &writing{in: newAuditedIntake(t, a)}
+		h.in.AdoptTrust(forwarded.Trust{Proxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.12/32"), netip.MustParsePrefix("fd00::12/128")}})
+		r := httptest.NewRequest(http.MethodGet, "/b/k", nil)
+		r.RemoteAddr = tt.remote
+		if tt.forwarded != "" {
+			r.Header.Set("X-Forwarded-For", tt.forwarded)
+		}
+		h.in.Serve(answer, r, false, h)
+		if len(a.events) == 0 {
+			t.Fatalf("%+v: no line", tt)
+		}
+		if e := a.events[len(a.events)-1]; e.Address != tt.address || e.Peer != tt.peer {
+			t.Errorf("%+v: address %q, peer %q", tt, e.Address, e.Peer)
+		}
 	}
 }

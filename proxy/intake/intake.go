@@ -228,14 +228,14 @@ func (in *Intake) asStale(r *Request, err error) error {
 	todo := "set its secret again through the proxy, or run bucketseal credential rm"
 	switch r.Caller.Identity.Kind {
 	case identity.Configured:
-		todo = "correct the secret in the configuration"
+		todo = "correct the secret in the configuration: that of upstream, where the credential has one"
 	case identity.Added:
 		todo = "run bucketseal credential add with the secret that MinIO has, or credential rm"
 	case identity.Temporary:
 		todo = "nothing, if the session was revoked: its client must ask for another one"
 	}
 	in.log.Warn("MinIO does not accept the secret that the proxy knows for an access key: it was changed or removed there",
-		"access_key", r.Caller.AccessKey, "kind", string(r.Caller.Identity.Kind), "upstream", answer.Code, "todo", todo)
+		"access_key", r.Caller.AccessKey, "signed_as", r.Caller.Identity.AtUpstream().AccessKey, "kind", string(r.Caller.Identity.Kind), "upstream", answer.Code, "todo", todo)
 	return fmt.Errorf("%w (%v)", ErrStaleCredential, err) //nolint:errorlint // upstream's code would mislead the client
 }
 

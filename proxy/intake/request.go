@@ -107,7 +107,8 @@ func (c Caller) credential() *storage.Credential {
 	if c.Identity == nil {
 		return nil
 	}
-	return &storage.Credential{AccessKey: c.AccessKey, SecretKey: c.Identity.SecretKey, SessionToken: c.Identity.SessionToken}
+	at := c.Identity.AtUpstream()
+	return &storage.Credential{AccessKey: at.AccessKey, SecretKey: at.SecretKey, SessionToken: c.Identity.SessionToken}
 }
 
 // Actor is the request's caller as the storage is to know it, with what its policies shall

@@ -167,6 +167,9 @@ func (s *API) assumeRole(w http.ResponseWriter, r *intake.Request) error {
 		return fmt.Errorf("%s: a session until %v, of %v: %w", r.Route.Op, issued.Expires, asked, errSTSAnswer)
 	}
 	issued.Kind, issued.Source, issued.Creator = identity.Temporary, stsSources[r.Route.Op], r.Caller.AccessKey
+	if r.Caller.Identity != nil {
+		issued.Parent = r.Caller.Identity.Account()
+	}
 	if err := s.identities.Learn(r.Context(), *issued); err != nil {
 		return fmt.Errorf("learn what %s issued: %w", r.Route.Op, err)
 	}

@@ -32,9 +32,12 @@ func Logger(a *cli.App, l config.Log) *slog.Logger {
 
 // Identities returns who may sign requests, and what each may do with keys.
 func Identities(c *config.Config) identity.Settings {
-	s := identity.Settings{Credentials: make(map[string]string, len(c.Credentials)), Access: c.Access}
+	s := identity.Settings{Credentials: make(map[string]string, len(c.Credentials)), Upstream: make(map[string]identity.Pair), Access: c.Access}
 	for _, one := range c.Credentials {
 		s.Credentials[one.AccessKey] = one.SecretKey.Reveal()
+		if at := one.Upstream; at != nil {
+			s.Upstream[one.AccessKey] = identity.Pair{AccessKey: at.AccessKey, SecretKey: at.SecretKey.Reveal()}
+		}
 	}
 	return s
 }

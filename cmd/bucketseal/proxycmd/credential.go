@@ -136,7 +136,11 @@ service accounts that the proxy learned. Sessions are not listed. Secrets are ne
 func printCredentials(a *cli.App, c *config.Config, learned []identity.Identity, asJSON bool) error {
 	var all []shownCredential
 	for _, one := range c.Credentials {
-		all = append(all, shownCredential{AccessKey: one.AccessKey, Kind: identity.Configured})
+		shown := shownCredential{AccessKey: one.AccessKey, Kind: identity.Configured}
+		if one.Upstream != nil {
+			shown.Parent = one.Upstream.AccessKey
+		}
+		all = append(all, shown)
 	}
 	for _, id := range learned {
 		shown := shownCredential{AccessKey: id.AccessKey, Kind: id.Kind, Creator: id.Creator, Parent: id.Parent}

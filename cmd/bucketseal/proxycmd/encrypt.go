@@ -107,7 +107,8 @@ func credential(c *config.Config, as, secretIn string) (*storage.Credential, err
 	}
 	for _, known := range c.Credentials {
 		if known.AccessKey == as {
-			return &storage.Credential{AccessKey: as, SecretKey: known.SecretKey.Reveal()}, nil
+			at := known.AtUpstream()
+			return &storage.Credential{AccessKey: at.AccessKey, SecretKey: at.SecretKey.Reveal()}, nil
 		}
 	}
 	return nil, cli.Usage(fmt.Errorf("--as %s: no such credential in the configuration; give --secret-key-file", as))

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"crypto/subtle"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -188,15 +189,34 @@ func (f *consoleFacts) Search(ctx context.Context, q trail.Query) ([]*trail.Line
 // shownBytes is how much of an object is shown as it is stored.
 const shownBytes = 160
 
+// atUpstream is what signs towards MinIO for who has logged in at the console, if the
+// credential still counts.
+func (f *consoleFacts) atUpstream(ctx context.Context, who console.Credential) (*storage.Credential, error) {
+	id, err := f.handler.Identities().Lookup(ctx, who.AccessKey)
+	if err == nil {
+		err = id.CheckToken("")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if subtle.ConstantTimeCompare([]byte(id.SecretKey), []byte(who.SecretKey)) != 1 {
+		return nil, errors.New("the credential is valid no more")
+	}
+	at := id.AtUpstream()
+	return &storage.Credential{AccessKey: at.AccessKey, SecretKey: at.SecretKey}, nil
+}
+
 // stored asks MinIO for the beginning of an object as who asks, and decides nothing: MinIO
 // does, as for who asks it directly. The system bucket is nobody's.
 func (f *consoleFacts) stored(ctx context.Context, who console.Credential, from netip.Addr, of console.Object) (*console.Stored, error) {
 	if of.Bucket == f.config.Load().SystemBucket {
 		return nil, errors.New("the system bucket is not shown")
 	}
-	actor := storage.Actor{
-		Credential: &storage.Credential{AccessKey: who.AccessKey, SecretKey: who.SecretKey}, Agent: "bucketseal-console", Addr: from,
+	credential, err := f.atUpstream(ctx, who)
+	if err != nil {
+		return nil, err
 	}
+	actor := storage.Actor{Credential: credential, Agent: "bucketseal-console", Addr: from}
 	query := make(map[string][]string)
 	if of.Version != "" {
 		query["versionId"] = []string{of.Version}

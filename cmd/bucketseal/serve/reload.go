@@ -83,8 +83,10 @@ func (f *follower) files() []string {
 		names = append(names, file)
 	}
 	for _, one := range f.current.Credentials {
-		if one.SecretKeyFile != "" {
-			names = append(names, one.SecretKeyFile)
+		for _, file := range []string{one.SecretKeyFile, one.AtUpstream().SecretKeyFile} {
+			if file != "" && !slices.Contains(names, file) {
+				names = append(names, file)
+			}
 		}
 	}
 	return names
@@ -93,19 +95,27 @@ func (f *follower) files() []string {
 // read is what has to be read alike twice.
 type read struct {
 	access  identity.Access
+	alone   []string
 	changes []config.Change
 }
 
 // take returns who may sign from now on: credentials as they were read, access only if it
-// gives no more rights or was read so before. Other settings are taken up with the second
-// reading. *waitsError for what is not taken yet.
+// gives no more rights or was read so before, and that a client has no pair of its own at
+// MinIO any more only then. Other settings are taken up with the second reading. *waitsError
+// for what is not taken yet.
 func (f *follower) take(fresh *config.Config) (identity.Settings, error) {
 	settings := build.Identities(fresh)
 	widens := widensAccess(&f.current.Access, &fresh.Access)
+	alone := withoutUpstream(f.current, fresh)
 	changes := liveChanges(f.current, fresh)
-	if held := len(widens)+len(changes) > 0; held && !f.waiting.Holds(read{fresh.Access, changes}) {
+	if held := len(widens)+len(alone)+len(changes) > 0; held && !f.waiting.Holds(read{fresh.Access, alone, changes}) {
 		if len(widens) > 0 {
 			settings.Access = f.current.Access
+		}
+		before := build.Identities(f.current).Upstream
+		for _, accessKey := range alone {
+			settings.Upstream[accessKey] = before[accessKey]
+			widens = append(widens, fmt.Sprintf("the credential %q has no upstream any more", accessKey))
 		}
 		return settings, &waitsError{widens, pathsOf(changes)}
 	}
@@ -126,6 +136,20 @@ func (f *follower) take(fresh *config.Config) (identity.Settings, error) {
 	f.current = taken
 	f.sayWhatWaits(fresh)
 	return settings, nil
+}
+
+// withoutUpstream are the clients that had a pair of their own at MinIO, and have none any
+// more: who held that pair there could perhaps sign with it here.
+func withoutUpstream(current, fresh *config.Config) (alone []string) {
+	before, after := build.Identities(current), build.Identities(fresh)
+	for accessKey := range before.Upstream {
+		_, client := after.Credentials[accessKey]
+		if _, still := after.Upstream[accessKey]; client && !still {
+			alone = append(alone, accessKey)
+		}
+	}
+	slices.Sort(alone)
+	return alone
 }
 
 // liveChanges are what of a fresh configuration is taken up, but for access and

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -70,6 +72,43 @@ func TestMoreRightsAreTakenOnlyWhenTheyAreReadTwice(t *testing.T) {
 	f := &follower{current: with(nil), waiting: watch.Steady{For: steady}, log: slog.New(slog.DiscardHandler)}
 	if settings, err := f.take(with(nil, rule)); err != nil || len(settings.Access.Rules) != 1 {
 		t.Errorf("the first rules: %v, %v", settings.Access, err)
+	}
+}
+
+// A file that is cut before a credential's upstream leaves it as it was: who holds the pair at
+// MinIO gets no chance to sign with it at the proxy.
+func TestAPairAtMinIOIsGoneOnlyWhenThatIsReadTwice(t *testing.T) {
+	t.Parallel()
+	parse := func(upstream string) *config.Config {
+		c, err := config.Parse("f.yml", []byte("credentials: [{access_key: app, secret_key: secret-of-app"+upstream+"}]\n"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	file := filepath.Join(t.TempDir(), "pair")
+	if err := os.WriteFile(file, []byte("secret-of-pair"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	whole, cut := parse(", upstream: {access_key: app-minio, secret_key_file: "+file+"}"), parse("")
+	now := time.Now()
+	f := &follower{current: cut, waiting: watch.Steady{For: steady, Now: func() time.Time { return now }}, log: slog.New(slog.DiscardHandler)}
+	pair := identity.Pair{AccessKey: "app-minio", SecretKey: "secret-of-pair"}
+	if settings, err := f.take(whole); err != nil || settings.Upstream["app"] != pair || settings.Credentials["app"] != "secret-of-app" {
+		t.Errorf("a new pair: %v, %v", settings.Upstream, err)
+	}
+	if !slices.Contains(f.files(), file) {
+		t.Errorf("files %v", f.files())
+	}
+	var waits *waitsError
+	for range 2 {
+		if settings, err := f.take(cut); !errors.As(err, &waits) || settings.Upstream["app"] != pair {
+			t.Errorf("a cut file: %v, %v", settings.Upstream, err)
+		}
+	}
+	now = now.Add(steady)
+	if settings, err := f.take(cut); err != nil || len(settings.Upstream) != 0 {
+		t.Errorf("read twice: %v, %v", settings.Upstream, err)
 	}
 }
 
