@@ -224,13 +224,36 @@ func (l *Local) tryChange(ctx context.Context, name string, change VersionChange
 	return l.removeSecret(ctx, name, key.log.id, change.Version)
 }
 
-// removeSecret deletes what a destroyed version leaves in the store.
+// removeSecret deletes what a destroyed version leaves in the store. Stores delete by name only,
+// and the record's is that of every key so named: it is deleted only if root and record are those
+// of the key at that moment. What remains is the time between that look and the deletion.
 func (l *Local) removeSecret(ctx context.Context, name, log string, version uint32) error {
-	entry := name
 	if version > 1 {
-		entry = secretEntry(name, log, version)
+		return l.remove(ctx, secretEntry(name, log, version))
 	}
-	err := l.store.Delete(ctx, entry)
+	root, err := readRoot(ctx, l.store, name)
+	if err != nil || root.Log != log {
+		return unlessGone(err)
+	}
+	key, err := readFirst(ctx, l.store, name)
+	if err == nil {
+		defer key.Zero()
+		if key.versions[0].fingerprint() != root.First {
+			return nil // it is another key's
+		}
+	} else if !errors.Is(err, ErrCorruptKey) { // else it opens nothing
+		return unlessGone(err)
+	}
+	return l.remove(ctx, name)
+}
+
+// remove deletes an entry that may be gone already.
+func (l *Local) remove(ctx context.Context, entry string) error {
+	return unlessGone(l.store.Delete(ctx, entry))
+}
+
+// unlessGone drops ErrKeyNotFound.
+func unlessGone(err error) error {
 	if errors.Is(err, ErrKeyNotFound) {
 		return nil
 	}
@@ -341,18 +364,26 @@ func (l *Local) endLog(ctx context.Context, name, log string) (*Key, error) {
 }
 
 // sweepKey removes the entries of a key that its log says is deleted. A secret may lie
-// there that no event names: that of a rotation that came too late.
+// there that no event names: that of a rotation that came too late. The names of record and root
+// may be another key's by now, since somebody else may have swept this one.
 func (l *Local) sweepKey(ctx context.Context, name string, key *Key) error {
-	for version := key.latest().number + 1; version > 0; version-- {
+	for version := key.latest().number + 1; version > 1; version-- {
 		if err := l.removeSecret(ctx, name, key.log.id, version); err != nil {
 			return err
 		}
 	}
-	if err := l.store.Delete(ctx, rootEntry(name)); err != nil && !errors.Is(err, ErrKeyNotFound) {
-		return err
+	for _, entry := range []string{name, rootEntry(name)} {
+		// While the root is there no other key can be made, and the record is to go.
+		root, err := readRoot(ctx, l.store, name)
+		if err == nil && root.Log == key.log.id {
+			err = l.remove(ctx, entry)
+		}
+		if unlessGone(err) != nil {
+			return err
+		}
 	}
 	for seq := uint32(1); seq <= key.log.length; seq++ {
-		if err := l.store.Delete(ctx, eventEntry(name, key.log.id, seq)); err != nil && !errors.Is(err, ErrKeyNotFound) {
+		if err := l.remove(ctx, eventEntry(name, key.log.id, seq)); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -61,6 +62,7 @@ type Server struct {
 	s3         *s3api.API
 	admin      *adminapi.API
 	batch      *batchjobs.Jobs
+	background sync.WaitGroup // what Wait waits for
 	probes     probes
 	draining   atomic.Bool // about to end
 	live       atomic.Pointer[Live]
@@ -360,7 +362,7 @@ func (s *Server) Start(ctx context.Context) error {
 	go s.readiness.Run(ctx)
 	go s.keeper.SweepInBackground(ctx)
 	s.watchUsage(ctx)
-	go s.batch.Run(ctx)
+	s.background.Go(func() { s.batch.Run(ctx) })
 	return nil
 }
 
@@ -388,5 +390,19 @@ func (s *Server) waitCommits(ctx context.Context) {
 	defer cancel()
 	if n := s.vault.Wait(ctx); n > 0 {
 		s.log.Warn("uploads that MinIO still puts together are cut off, and may be lost", "uploads", n, "limit", CommitPatience)
+	}
+}
+
+// Wait returns when the batch jobs of Start have ended, which they do once its context has, or
+// with ctx. A job that has not is taken over by another proxy only after a while.
+func (s *Server) Wait(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		s.background.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
 	}
 }

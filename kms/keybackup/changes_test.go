@@ -2,7 +2,9 @@ package keybackup_test
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/bucketseal/bucketseal/kms"
@@ -108,5 +110,69 @@ func TestABackupIsOfOneState(t *testing.T) {
 			t.Errorf("changed after read %d: %+v, %v", read, versions, err)
 		}
 		restored.Close()
+	}
+}
+
+// behind is a store whose listing leaves out what was made of late, and still has what is gone.
+type behind struct {
+	*mem.Store
+	hidden func(name string) bool
+	gone   []string
+}
+
+func (b behind) List(ctx context.Context, prefix string) ([]string, error) {
+	names, err := b.Store.List(ctx, prefix)
+	names = append(slices.DeleteFunc(names, b.hidden), b.gone...)
+	slices.Sort(names)
+	return names, err
+}
+
+// A backup has all versions of a key that a listing names, and the keys that the settings name,
+// whatever else the listing leaves out or still has.
+func TestABackupDoesNotRelyOnAListing(t *testing.T) {
+	t.Parallel()
+	s := mem.New()
+	local := rotated(t, s)
+	if err := local.CreateKey(t.Context(), "another"); err != nil {
+		t.Fatal(err)
+	}
+	for what, hidden := range map[string]func(string) bool{
+		"only the record": func(name string) bool { return strings.HasPrefix(name, "k@") },
+		"no secret":       func(name string) bool { return strings.Contains(name, ".v") },
+		"no root":         func(name string) bool { return strings.HasSuffix(name, "@log") },
+		"no record":       func(name string) bool { return name == "k" },
+		"not the key":     func(name string) bool { return strings.HasPrefix(name, "k") },
+	} {
+		b := take(t, behind{s, hidden, []string{"removed"}})
+		to := mem.New()
+		if _, err := b.Restore(t.Context(), to); err != nil {
+			t.Fatal(err)
+		}
+		restored, err := kms.NewLocal(kms.LocalOptions{Store: to})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if versions, err := restored.KeyVersions(t.Context(), "k"); err != nil || len(versions) != 3 {
+			t.Errorf("%s is listed: %+v, %v", what, versions, err)
+		}
+		restored.Close()
+	}
+}
+
+// A key that does not open fails the backup: it would show only when the key is needed.
+func TestAKeyThatDoesNotOpenIsNoBackup(t *testing.T) {
+	t.Parallel()
+	s := mem.New()
+	rotated(t, s)
+	names, err := s.List(t.Context(), "k@")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(names, func(name string) bool { return strings.HasSuffix(name, ".v2") })
+	if err := s.Delete(t.Context(), names[at]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keybackup.Take(t.Context(), s, about()); !errors.Is(err, kms.ErrCorruptKey) || !strings.Contains(err.Error(), `"k"`) {
+		t.Errorf("a backup without version 2: %v", err)
 	}
 }

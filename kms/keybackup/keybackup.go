@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bucketseal/bucketseal/kms"
@@ -71,7 +72,8 @@ const takePause = 100 * time.Millisecond
 
 // Take reads all entries of a store. An entry that cannot be read fails the whole: a backup
 // that lacks a key shows it only when it is needed. A store that others change meanwhile is read
-// again: half of a change may be the loss of a key. The store's errors, kms.ErrUnavailable if they
+// again: half of a change may be the loss of a key. A listing tells only which keys there are, and
+// may be out of date; what belongs to a key is read by name. The store's errors, kms.ErrUnavailable if they
 // never rest.
 func Take(ctx context.Context, from kms.Store, about About) (*Backup, error) {
 	for try := range takeTries {
@@ -96,20 +98,20 @@ func takeOnce(ctx context.Context, from kms.Store, about About) (*Backup, error)
 	}
 	b := &Backup{About: about}
 	var failed []error
-	for _, name := range names {
+	for _, key := range withNamed(kms.GroupEntries(names), about) {
 		if err := ctx.Err(); err != nil {
 			failed = append(failed, err)
 			break
 		}
-		value, err := from.Get(ctx, name)
-		switch {
-		case errors.Is(err, kms.ErrKeyNotFound): // deleted meanwhile
-		case err != nil:
-			failed = append(failed, fmt.Errorf("read key %q: %w", name, err))
-		default:
+		values, err := kms.ReadEntries(ctx, from, key.Name, key.Entries)
+		if err != nil {
+			failed = append(failed, fmt.Errorf("read key %q: %w", key.Name, err))
+		}
+		for name, value := range values {
 			b.Entries = append(b.Entries, Entry{Name: name, Value: value})
 		}
 	}
+	slices.SortFunc(b.Entries, func(x, y Entry) int { return strings.Compare(x.Name, y.Name) })
 	again, err := from.List(ctx, "")
 	if err != nil {
 		failed = append(failed, fmt.Errorf("list keys again: %w", err))
@@ -118,7 +120,7 @@ func takeOnce(ctx context.Context, from kms.Store, about About) (*Backup, error)
 		b.Zero()
 		return nil, err
 	}
-	if len(b.Entries) != len(names) || !slices.Equal(names, again) {
+	if !slices.Equal(names, again) {
 		b.Zero()
 		return nil, nil //nolint:nilnil // see above
 	}
@@ -126,6 +128,17 @@ func takeOnce(ctx context.Context, from kms.Store, about About) (*Backup, error)
 		return nil, fmt.Errorf("the key store is empty: %w", kms.ErrKeyNotFound)
 	}
 	return b, nil
+}
+
+// withNamed adds the keys that the settings name: a listing may not show them yet.
+func withNamed(keys []kms.KeyEntries, about About) []kms.KeyEntries {
+	for _, name := range append([]string{about.DefaultKey, about.S3Key}, about.FormerS3Keys...) {
+		known := func(k kms.KeyEntries) bool { return k.Name == name }
+		if kms.ValidateKeyName(name) == nil && !slices.ContainsFunc(keys, known) {
+			keys = append(keys, kms.KeyEntries{Name: name})
+		}
+	}
+	return keys
 }
 
 // Zero overwrites the entries' values.

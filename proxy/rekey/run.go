@@ -273,7 +273,12 @@ func (b *Book) update(ctx context.Context, ref manifest.WrapRef, rec *sse.Record
 	bucket, mine := ref.Name.Bucket, token()
 	// Where wraps count already, nobody may go on believing in what is there while another
 	// one takes its place. Where none does, the new one does not either before it is noted.
-	_, err := b.queue.do(ctx, func(d *draft) bool { return d.pend(bucket, rec, ref.Record, mine) })
+	var pending bool
+	_, err := b.queue.do(ctx, func(d *draft) bool {
+		changed := d.pend(bucket, rec, ref.Record, mine)
+		_, pending = d.place(bucket, rec)
+		return changed
+	})
 	if err != nil {
 		return register.Instant{}, err
 	}
@@ -288,6 +293,9 @@ func (b *Book) update(ctx context.Context, ref manifest.WrapRef, rec *sse.Record
 		return register.Instant{}, err
 	}
 	p, in := doc.place(bucket, rec)
+	if in && !pending {
+		return register.Instant{}, errCameIn
+	}
 	seen, err := b.read(ctx, ref, &p)
 	foreign := errors.Is(err, keyring.ErrWithheld) && !in // something is in its place that does not count
 	if foreign {
@@ -305,6 +313,9 @@ func (b *Book) update(ctx context.Context, ref manifest.WrapRef, rec *sse.Record
 		err = sealed.Confirm(ctx)
 	}
 	w := sealed.Wrap
+	if err == nil && !pending {
+		err = b.stillOut(ctx, bucket, rec)
+	}
 	if err != nil {
 		return register.Instant{}, err
 	}
@@ -319,6 +330,23 @@ func (b *Book) update(ctx context.Context, ref manifest.WrapRef, rec *sse.Record
 		return register.Instant{}, err
 	}
 	return b.queue.do(ctx, func(d *draft) bool { return d.note(bucket, rec, ref.Record, w.Sequence, mine) })
+}
+
+// errCameIn says that wraps of a record count that did not when its update began: nobody knows
+// of that update, and it has to begin anew.
+var errCameIn = fmt.Errorf("%w (wraps of it count by now)", ErrStale)
+
+// stillOut returns errCameIn if wraps of a record count. It asks the system bucket.
+func (b *Book) stillOut(ctx context.Context, bucket string, rec *sse.Record) error {
+	var in bool
+	_, err := b.queue.do(ctx, func(d *draft) bool {
+		_, in = d.place(bucket, rec)
+		return false
+	})
+	if err == nil && in {
+		err = errCameIn
+	}
+	return err
 }
 
 // pend notes that somebody writes the wrap of a record that is in scope.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -86,6 +87,9 @@ func migrate(ctx context.Context, a *cli.App, from, to kms.Store, pattern string
 	keys := kms.GroupEntries(entries)
 	if !all && prefix != "" {
 		keys = slices.DeleteFunc(keys, func(k kms.KeyEntries) bool { return k.Name != prefix })
+		if len(keys) == 0 { // a listing may not show it yet
+			keys = []kms.KeyEntries{{Name: prefix}}
+		}
 	}
 	progressTo := a.Stderr
 	if a.Quiet {
@@ -97,6 +101,7 @@ func migrate(ctx context.Context, a *cli.App, from, to kms.Store, pattern string
 	for _, key := range keys {
 		fresh, err := copyEntries(ctx, from, to, key)
 		switch {
+		case errors.Is(err, errGone) && !slices.Contains(entries, key.Name): // nobody said that it is there
 		case err != nil:
 			failed = append(failed, fmt.Errorf("key %q: %w", key.Name, err))
 		case fresh:
@@ -115,18 +120,36 @@ func migrate(ctx context.Context, a *cli.App, from, to kms.Store, pattern string
 	return errors.Join(failed...)
 }
 
+var (
+	errGone     = fmt.Errorf("read: %w", kms.ErrKeyNotFound)
+	errOtherKey = errors.New("the target has another key of that name; nothing was changed")
+)
+
 // copyEntries copies a key with its versions, but for those that the target says are destroyed.
-// fresh is false if the target had them all.
+// A listing may be out of date: what belongs to the key is read by name. fresh is false if the
+// target had them all.
 func copyEntries(ctx context.Context, from, to kms.Store, key kms.KeyEntries) (fresh bool, err error) {
 	destroyed, err := kms.DestroyedEntries(ctx, to, key.Name)
 	if err != nil {
 		return false, fmt.Errorf("which versions the target says are destroyed: %w", err)
 	}
-	for _, entry := range key.Entries {
+	values, err := kms.ReadEntries(ctx, from, key.Name, key.Entries)
+	if err != nil {
+		return false, fmt.Errorf("read: %w", err)
+	}
+	defer func() {
+		for _, value := range values {
+			clear(value)
+		}
+	}()
+	if len(values) == 0 {
+		return false, errGone
+	}
+	for _, entry := range kms.GroupEntries(slices.Collect(maps.Keys(values)))[0].Entries {
 		if slices.Contains(destroyed, entry) {
 			continue
 		}
-		copied, err := copyKey(ctx, from, to, entry)
+		copied, err := copyKey(ctx, to, entry, values[entry])
 		if err != nil {
 			return false, err
 		}
@@ -135,16 +158,8 @@ func copyEntries(ctx context.Context, from, to kms.Store, key kms.KeyEntries) (f
 	return fresh, nil
 }
 
-var errOtherKey = errors.New("the target has another key of that name; nothing was changed")
-
-// copyKey copies a stored value and reads it back. fresh is false if the target
-// had it already.
-func copyKey(ctx context.Context, from, to kms.Store, name string) (fresh bool, err error) {
-	value, err := from.Get(ctx, name)
-	if err != nil {
-		return false, fmt.Errorf("read: %w", err)
-	}
-	defer clear(value)
+// copyKey writes a value and reads it back. fresh is false if the target had it already.
+func copyKey(ctx context.Context, to kms.Store, name string, value []byte) (fresh bool, err error) {
 	if key, _ := kms.KeyOfEntry(name); key == name {
 		key, err := kms.ParseRecord(value)
 		if err != nil {
@@ -152,7 +167,7 @@ func copyKey(ctx context.Context, from, to kms.Store, name string) (fresh bool, 
 		}
 		key.Zero()
 	}
-	err = to.Create(ctx, name, value)
+	err = to.Create(ctx, name, slices.Clone(value)) // a store may seal in place
 	fresh = err == nil
 	if err != nil && !errors.Is(err, kms.ErrKeyExists) {
 		return false, fmt.Errorf("write: %w", err)

@@ -2,9 +2,12 @@ package keycmd
 
 import (
 	"context"
+	"io"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/bucketseal/bucketseal/cmd/bucketseal/cli"
 	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/kms/keystore/mem"
 )
@@ -28,11 +31,55 @@ func TestMigrateNoticesWhatTheTargetDoesNotKeep(t *testing.T) {
 	if err := local.CreateKey(ctx, "k"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := copyKey(ctx, from, forgetful{to}, "k"); err == nil || !strings.Contains(err.Error(), "not what was written") {
+	value, err := from.Get(ctx, "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := copyKey(ctx, forgetful{to}, "k", value); err == nil || !strings.Contains(err.Error(), "not what was written") {
 		t.Errorf("%v", err)
 	}
-	if _, err := copyKey(ctx, from, to, "k"); err == nil || !strings.Contains(err.Error(), "another key of that name") {
+	if _, err := copyKey(ctx, to, "k", value); err == nil || !strings.Contains(err.Error(), "another key of that name") {
 		t.Errorf("%v", err)
+	}
+}
+
+// recordsOnly is a store whose listing does not show yet what rotations made.
+type recordsOnly struct{ kms.Store }
+
+func (r recordsOnly) List(ctx context.Context, prefix string) ([]string, error) {
+	names, err := r.Store.List(ctx, prefix)
+	return slices.DeleteFunc(names, func(name string) bool { return strings.Contains(name, "@") }), err
+}
+
+func TestMigrateCopiesVersionsThatAListingDoesNotShow(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	from, to := mem.New(), mem.New()
+	local, err := kms.NewLocal(kms.LocalOptions{Store: from})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer local.Close()
+	if err := local.CreateKey(ctx, "k"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := local.RotateKey(ctx, "k", 0); err != nil {
+		t.Fatal(err)
+	}
+	app := cli.New(nil, io.Discard, io.Discard, nil)
+	if err := migrate(ctx, app, recordsOnly{from}, to, "*"); err != nil {
+		t.Fatal(err)
+	}
+	copied, err := kms.NewLocal(kms.LocalOptions{Store: to})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer copied.Close()
+	if versions, err := copied.KeyVersions(ctx, "k"); err != nil || len(versions) != 2 {
+		t.Errorf("%+v, %v", versions, err)
+	}
+	if err := migrate(ctx, app, recordsOnly{from}, mem.New(), "absent"); err != nil {
+		t.Errorf("a key that is not there: %v", err)
 	}
 }
 

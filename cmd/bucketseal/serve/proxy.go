@@ -128,6 +128,10 @@ func (r *running) run(ctx context.Context, a *cli.App, c *config.Config, up *ups
 	h.follow(serving, r.asked)
 	err = r.front.serve(serving, r.handler)
 	r.handler.End(background)
+	stop()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), jobsAtEnd)
+	defer cancel()
+	r.handler.Wait(last)
 	if err == nil && ctx.Err() == nil && !errors.Is(context.Cause(serving), errHandedOver) { // nobody asked for the end
 		err = context.Cause(serving)
 	}

@@ -10,10 +10,12 @@ import (
 	"time"
 )
 
-// spareTime is what ending may take beside the times that are bounded; keyServerEnd
+// spareTime is what ending may take beside the times that are set, and jobsAtEnd what of it batch
+// jobs may take to note how far they are; keyServerEnd
 // is how long a key server may take, whose own bound is shorter.
 const (
-	spareTime    = 10 * time.Second
+	spareTime    = 20 * time.Second
+	jobsAtEnd    = 5 * time.Second
 	keyServerEnd = 30 * time.Second
 )
 
