@@ -76,6 +76,26 @@ func (s *shelf) warm(l vault.List) {
 	s.took("full")
 }
 
+// rekeyElsewhere has another proxy put a copy of an object's copy in its place, of SSE-KMS and of
+// the same ciphertext.
+func (s *shelf) rekeyElsewhere(name sse.Name) {
+	s.t.Helper()
+	time.Sleep(2 * time.Millisecond) // a listing's times are in milliseconds
+	elsewhere, other := s.Installation.Engine(s.t), sse.Name{Bucket: name.Bucket, Key: "z" + name.Key}
+	for _, step := range []struct {
+		from, to sse.Name
+		mode     sse.Mode
+	}{{name, other, sse.ModeS3}, {other, name, sse.ModeKMS}} {
+		if _, err := elsewhere.Copy(s.t.Context(), vaulttest.Caller("alice"), &vault.Copy{
+			Write:  vault.Write{Name: step.to, Asked: encryption.Asked{Request: sse.Request{Mode: step.mode}}},
+			Source: vault.Read{Name: step.from}, Changes: true,
+		}); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	s.asked = len(s.calls.All())
+}
+
 // oneOfEach puts an object of each kind there, in the order of their keys.
 func (s *shelf) oneOfEach() []*vaulttest.Shelved {
 	small, large := []byte("small"), bytes.Repeat([]byte("large "), 20_000)
@@ -151,21 +171,14 @@ func TestWhatIsNewIsListedAtOnce(t *testing.T) {
 	s.took("plain")
 }
 
-// A copy of an object onto itself keeps what the storage states of it, but for the time.
-func TestCopiesOntoItselfUnderAnotherModeAreListed(t *testing.T) {
+// A copy of an object's copy keeps what the storage states of it, but for the time.
+func TestCopiesOfCopiesUnderAnotherModeAreListed(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t, memory.Options{}, nil)
 	o := s.PutStream(t, "k", sse.ModeS3, []byte("data"), false)
 	s.asked = len(s.calls.All())
 	s.warm(vault.List{})
-	time.Sleep(2 * time.Millisecond) // a listing's times are in milliseconds
-	elsewhere := s.Installation.Engine(t)
-	if _, err := elsewhere.Copy(t.Context(), vaulttest.Caller("alice"), &vault.Copy{
-		Write: vault.Write{Name: o.Name, Asked: encryption.Asked{Request: sse.Request{Mode: sse.ModeKMS}}}, Source: vault.Read{Name: o.Name}, Changes: true,
-	}); err != nil {
-		t.Fatal(err)
-	}
-	s.asked = len(s.calls.All())
+	s.rekeyElsewhere(o.Name)
 	page := s.list("alice", vault.List{})
 	if e := page.Entries[0]; e.ETag != o.Stored || page.Known[0].Mode != sse.ModeKMS {
 		t.Errorf("listed with %s, mode %v; the storage has %s", e.ETag, page.Known[0].Mode, o.Stored)

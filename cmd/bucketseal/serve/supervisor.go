@@ -11,8 +11,8 @@ import (
 )
 
 // spareTime is what ending may take beside the times that are set, and jobsAtEnd what of it batch
-// jobs may take to note how far they are; keyServerEnd
-// is how long a key server may take, whose own bound is shorter.
+// jobs may take to note how far they are. keyServerEnd is how long a key server may take, whose own
+// bound is shorter.
 const (
 	spareTime    = 20 * time.Second
 	jobsAtEnd    = 5 * time.Second
