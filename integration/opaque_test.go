@@ -152,7 +152,7 @@ func TestObjectsKeepTheirETagsWhateverIsConfigured(t *testing.T) {
 		for _, size := range []int{0, 1000, 9 << 20} {
 			key := "put " + n + " " + strconv.Itoa(size)
 			etags[key] = c.put(t, bucket, key, testData(size, 7), nil).wantStatus(t, http.StatusOK).header.Get("Etag")
-			if opaque := strings.HasSuffix(etags[key], `-1"`); opaque != (i%2 == 0) {
+			if opaque := strings.HasSuffix(etags[key], `-1"`); opaque != (i%2 == 0 && size > 0) { // the MD5 of nothing is known
 				t.Errorf("%s: %s", key, etags[key])
 			}
 		}

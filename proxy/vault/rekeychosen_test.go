@@ -67,7 +67,7 @@ func TestAnObjectIsChosenByTheWrapThatOpensIt(t *testing.T) {
 		if wrote.Load() && strings.HasPrefix(c.Name.Key, "rekeyed/") && c.Step == memory.Arrived {
 			return storage.ErrUnreachable
 		}
-		if strings.HasPrefix(c.Name.Key, "wrap") && c.Step == memory.Done {
+		if strings.HasPrefix(c.Name.Key, "wrap") && c.Op == memory.Put && c.Step == memory.Done {
 			wrote.Store(true)
 		}
 		return nil
