@@ -3,6 +3,7 @@ package keybackup_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -98,18 +99,24 @@ func TestABackupIsOfOneState(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		to := mem.New()
-		if _, err := b.Restore(t.Context(), to); err != nil {
-			t.Fatal(err)
-		}
-		restored, err := kms.NewLocal(kms.LocalOptions{Store: to})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if versions, err := restored.KeyVersions(t.Context(), "k"); err != nil || len(versions) != 3 {
-			t.Errorf("changed after read %d: %+v, %v", read, versions, err)
-		}
-		restored.Close()
+		wantVersions(t, b, fmt.Sprintf("changed after read %d", read))
+	}
+}
+
+// wantVersions restores a backup, whose key "k" must have its three versions.
+func wantVersions(t *testing.T, b *keybackup.Backup, what string) {
+	t.Helper()
+	to := mem.New()
+	if _, err := b.Restore(t.Context(), to); err != nil {
+		t.Fatal(err)
+	}
+	restored, err := kms.NewLocal(kms.LocalOptions{Store: to})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer restored.Close()
+	if versions, err := restored.KeyVersions(t.Context(), "k"); err != nil || len(versions) != 3 {
+		t.Errorf("%s: %+v, %v", what, versions, err)
 	}
 }
 
@@ -144,18 +151,7 @@ func TestABackupDoesNotRelyOnAListing(t *testing.T) {
 		"not the key":     func(name string) bool { return strings.HasPrefix(name, "k") },
 	} {
 		b := take(t, behind{s, hidden, []string{"removed"}})
-		to := mem.New()
-		if _, err := b.Restore(t.Context(), to); err != nil {
-			t.Fatal(err)
-		}
-		restored, err := kms.NewLocal(kms.LocalOptions{Store: to})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if versions, err := restored.KeyVersions(t.Context(), "k"); err != nil || len(versions) != 3 {
-			t.Errorf("%s is listed: %+v, %v", what, versions, err)
-		}
-		restored.Close()
+		wantVersions(t, b, what+" is listed")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net/http"
 
 	"github.com/bucketseal/bucketseal/proxy/adminpayload"
 	"github.com/bucketseal/bucketseal/proxy/intake"
@@ -99,10 +100,11 @@ func (a *API) resealAnswer(r *intake.Request, from, to string, answer *upstream.
 	if err != nil {
 		return intake.ReadError(err)
 	}
-	if len(sealed) <= maxSealedAnswer {
-		if sealed, err = a.reseal(r, from, to, sealed); err != nil {
-			return err
-		}
+	if len(sealed) > maxSealedAnswer { // nobody could open what was passed on
+		return intake.NewError(http.StatusNotImplemented, "NotImplemented", "The storage's answer is too long to be sealed anew for a client with a pair of its own there.")
+	}
+	if sealed, err = a.reseal(r, from, to, sealed); err != nil {
+		return err
 	}
 	answer.ReadCloser = body{io.MultiReader(bytes.NewReader(sealed), rest), rest}
 	return nil

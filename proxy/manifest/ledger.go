@@ -256,14 +256,11 @@ func (l *Ledger) Uploads(ctx context.Context, bucket, prefix string, f func(*Upl
 			}
 			for _, n := range notes {
 				after = n.Name
-				content, err := l.system.OpenNote(ctx, uploadKind, n)
-				if errors.Is(err, system.ErrTampered) {
-					continue
-				}
+				u, err := l.openUpload(ctx, n, bucket, prefix)
 				if err != nil {
-					return fmt.Errorf("list uploads: %w", err)
+					return err
 				}
-				if u, err := parseUpload(content); err == nil && u.Bucket == bucket && strings.HasPrefix(u.Key, prefix) {
+				if u != nil {
 					f(u)
 				}
 			}

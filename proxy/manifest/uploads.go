@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/sse"
@@ -22,6 +23,19 @@ type Mark struct {
 	ID        string
 	// Past is behind all uploads of the key, whatever else is said.
 	Past bool
+}
+
+// Past is the place behind all keys that begin with a prefix.
+func Past(prefix string) Mark {
+	last, size := utf8.DecodeLastRuneInString(prefix)
+	next := last + 1
+	if next == 0xd800 { // the surrogates, which are no characters
+		next = 0xe000
+	}
+	if size == 0 || last == utf8.RuneError || next > utf8.MaxRune {
+		return Mark{Key: prefix + string(utf8.MaxRune), Past: true}
+	}
+	return Mark{Key: prefix[:len(prefix)-size] + string(next)}
 }
 
 // Mark is the upload's place.
@@ -154,14 +168,11 @@ func (l *Ledger) gather(ctx context.Context, root, after string, about func(syst
 			if !wanted {
 				continue
 			}
-			content, err := l.system.OpenNote(ctx, uploadKind, n)
-			if errors.Is(err, system.ErrTampered) {
-				continue
-			}
+			u, err := l.openUpload(ctx, n, bucket, prefix)
 			if err != nil {
-				return fmt.Errorf("list uploads: %w", err)
+				return err
 			}
-			if u, err := parseUpload(content); err == nil && u.Bucket == bucket && strings.HasPrefix(u.Key, prefix) {
+			if u != nil {
 				f.add(u)
 			}
 		}
@@ -169,4 +180,21 @@ func (l *Ledger) gather(ctx context.Context, root, after string, about func(syst
 			return nil
 		}
 	}
+}
+
+// openUpload returns the upload that a note is of, nil if it is none of the bucket under the prefix,
+// or was tampered with.
+func (l *Ledger) openUpload(ctx context.Context, n system.Note, bucket, prefix string) (*Upload, error) {
+	content, err := l.system.OpenNote(ctx, uploadKind, n)
+	if errors.Is(err, system.ErrTampered) {
+		return nil, nil //nolint:nilnil // see above
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list uploads: %w", err)
+	}
+	u, err := parseUpload(content)
+	if err != nil || u.Bucket != bucket || !strings.HasPrefix(u.Key, prefix) {
+		return nil, nil //nolint:nilnil,nilerr // see above
+	}
+	return u, nil
 }

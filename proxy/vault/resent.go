@@ -25,9 +25,9 @@ type storedPart struct {
 // their ETags, the MD5 of what was sent. MinIO mixes two sendings of a part where a node did not
 // take part in the last one: its shards stay, and nothing tells that they are of another one
 // (docs/reliability.md). An object that cannot be read must not be acknowledged. Nothing is read of
-// parts that were sent once. Sent is how often each part was, by number. Version is the object's, "" in a bucket without versions; etag is
-// upstream's, without quotes. An object that was replaced or deleted since passes. storage.ErrLied,
-// or what the storage fails with.
+// parts that were sent once. sent is how often each part was, by number; version is the object's, "" in
+// a bucket without versions; etag is upstream's, without quotes. An object that was replaced or
+// deleted since passes. storage.ErrLied, or storage.ErrUnreachable whatever the read failed with.
 func (v *Vault) checkResent(ctx context.Context, c *caller.Caller, name sse.Name, version, etag string, parts []storedPart, sent map[int]int) error {
 	var at int64
 	for _, p := range parts {
@@ -36,10 +36,10 @@ func (v *Vault) checkResent(ctx context.Context, c *caller.Caller, name sse.Name
 				Name: name, Version: version, IfMatch: `"` + etag + `"`, Range: &storage.Range{First: at, Last: at + p.size - 1},
 			})
 			switch {
-			case errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrPrecondition), errors.Is(err, storage.ErrRange):
-				return nil // another one is in its place, MinIO may find the range beyond its end first
-			case err != nil:
-				return fmt.Errorf("read part %d, which was sent more than once: %w", p.Number, err)
+			case replaced(err):
+				return nil
+			case err != nil: // the object is stored: no refusal of this read may sound as if it was not
+				return fmt.Errorf("read part %d, which was sent more than once: %w (%v)", p.Number, storage.ErrUnreachable, err) //nolint:errorlint // see above
 			case got != p.ETag:
 				return fmt.Errorf("part %d was sent more than once, and upstream mixed what was sent: %w", p.Number, storage.ErrLied)
 			}
@@ -47,6 +47,12 @@ func (v *Vault) checkResent(ctx context.Context, c *caller.Caller, name sse.Name
 		at += p.size
 	}
 	return nil
+}
+
+// replaced says that a read of what was just stored found that another write, or none, is in its
+// place. Of one that is smaller MinIO may say that the range lies beyond its end.
+func replaced(err error) bool {
+	return errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrPrecondition) || errors.Is(err, storage.ErrRange)
 }
 
 // storedSum reads bytes as they are stored and returns their MD5 in hex. The proxy's own credential

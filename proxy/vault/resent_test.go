@@ -106,6 +106,28 @@ func TestMixedPartThatWasReplacedIsNoFault(t *testing.T) {
 	}
 }
 
+// What the read of a part says that was sent again is about an object that is stored: it never sounds
+// as if nothing was. MinIO says of a smaller object in its place that the range lies beyond its end.
+func TestARefusedReadOfAPartIsNoRefusalOfTheComplete(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]error{416: nil, 412: nil, 404: nil, 403: storage.ErrUnreachable, 503: storage.ErrUnreachable} {
+		i := vaulttest.New(t, memory.Options{})
+		u := newUploader(t, i, "k").begin()
+		u.part(1, vaulttest.Data(10, 1))
+		part := u.part(1, vaulttest.Data(10, 2))
+		i.Storage.SetFaults(at(memory.Get, memory.Arrived, func(c *memory.Call) error {
+			if c.Name != u.name {
+				return nil
+			}
+			return &storage.Error{Status: status}
+		}))
+		_, err := u.tryComplete(part)
+		if !errors.Is(err, want) || errors.As(err, new(*storage.Error)) {
+			t.Errorf("%d: %v, want %v", status, err, want)
+		}
+	}
+}
+
 // A part that was sent many times is looked up as it was sent last: its other notes are counted,
 // and neither opened nor kept. Of its ETags the last one names it.
 func TestPartSentManyTimesIsOneNote(t *testing.T) {

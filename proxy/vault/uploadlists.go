@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
 
@@ -168,7 +167,7 @@ func (v *Vault) behind(ctx context.Context, asked *ListUploads) (manifest.Mark, 
 		return mark, nil
 	}
 	if folded := asked.fold(asked.KeyMarker); folded != "" {
-		return past(folded), nil
+		return manifest.Past(folded), nil
 	}
 	id, err := parseUploadID(asked.IDMarker)
 	key, odd := objectname.Canonical(asked.KeyMarker)
@@ -182,19 +181,6 @@ func (v *Vault) behind(ctx context.Context, asked *ListUploads) (manifest.Mark, 
 	return mark, err
 }
 
-// past is the place behind all keys that begin with a prefix.
-func past(prefix string) manifest.Mark {
-	last, size := utf8.DecodeLastRuneInString(prefix)
-	next := last + 1
-	if next == 0xd800 { // the surrogates, which are no characters
-		next = 0xe000
-	}
-	if size == 0 || last == utf8.RuneError || next > utf8.MaxRune {
-		return manifest.Mark{Key: prefix + string(utf8.MaxRune), Past: true}
-	}
-	return manifest.Mark{Key: prefix[:len(prefix)-size] + string(next)}
-}
-
 func (p *UploadsPage) size() int { return len(p.Uploads) + len(p.Prefixes) }
 
 // fill takes those of the next uploads that are alive, folded at the delimiter, up to the
@@ -204,7 +190,7 @@ func (p *UploadsPage) fill(asked *ListUploads, behind manifest.Mark, some []*man
 	for i, u := range some {
 		folded := asked.fold(u.Key)
 		if n := len(p.Prefixes); folded != "" && n > 0 && p.Prefixes[n-1] == folded {
-			behind = past(folded)
+			behind = manifest.Past(folded)
 			continue
 		}
 		behind = u.Mark()
@@ -221,7 +207,7 @@ func (p *UploadsPage) fill(asked *ListUploads, behind manifest.Mark, some []*man
 		if folded != "" {
 			p.Prefixes = append(p.Prefixes, folded)
 			p.NextKey, p.NextID = folded, ""
-			behind = past(folded)
+			behind = manifest.Past(folded)
 			continue
 		}
 		id := notedUploadID(u)

@@ -19,18 +19,25 @@ func (f forgetful) Create(ctx context.Context, name string, value []byte) error 
 	return f.Store.Create(ctx, name, value[:len(value)-1])
 }
 
+// withKey returns a key service over a store, with the key "k".
+func withKey(t *testing.T, store kms.Store) *kms.Local {
+	t.Helper()
+	local, err := kms.NewLocal(kms.LocalOptions{Store: store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(local.Close)
+	if err := local.CreateKey(t.Context(), "k"); err != nil {
+		t.Fatal(err)
+	}
+	return local
+}
+
 func TestMigrateNoticesWhatTheTargetDoesNotKeep(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	from, to := mem.New(), mem.New()
-	local, err := kms.NewLocal(kms.LocalOptions{Store: from})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer local.Close()
-	if err := local.CreateKey(ctx, "k"); err != nil {
-		t.Fatal(err)
-	}
+	withKey(t, from)
 	value, err := from.Get(ctx, "k")
 	if err != nil {
 		t.Fatal(err)
@@ -55,14 +62,7 @@ func TestMigrateCopiesVersionsThatAListingDoesNotShow(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	from, to := mem.New(), mem.New()
-	local, err := kms.NewLocal(kms.LocalOptions{Store: from})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer local.Close()
-	if err := local.CreateKey(ctx, "k"); err != nil {
-		t.Fatal(err)
-	}
+	local := withKey(t, from)
 	if _, err := local.RotateKey(ctx, "k", 0); err != nil {
 		t.Fatal(err)
 	}

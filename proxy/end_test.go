@@ -1,11 +1,24 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"net/http"
 	"testing"
 	"time"
 )
+
+func TestTheEndWaitsForNothingWhereNothingIsPutTogether(t *testing.T) {
+	t.Parallel()
+	server := serverBefore(t, func(http.ResponseWriter, *http.Request) {})
+	var log bytes.Buffer
+	server.log = slog.New(slog.NewTextHandler(&log, nil))
+	server.End(t.Context())
+	if log.Len() > 0 {
+		t.Errorf("logged: %s", &log)
+	}
+}
 
 // Who ends a process waits for the batch jobs as long as they run, and no longer than its patience.
 func TestTheEndWaitsForBatchJobs(t *testing.T) {
