@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -140,6 +141,11 @@ func TestAVersionThatIsRemovedByHand(t *testing.T) {
 			t.Fatalf("%s: %q, %v", pattern, files, err)
 		}
 		if err := os.Remove(files[0]); err != nil {
+			t.Fatal(err)
+		}
+		// A server that holds the key reads it anew when its record changes.
+		now, record := time.Now(), filepath.Join(s.seal.dataDir, "keys", defaultKey+".key")
+		if err := os.Chtimes(record, now, now); err != nil && !errors.Is(err, os.ErrNotExist) {
 			t.Fatal(err)
 		}
 		waitFor(t, time.Minute, "the loss to be noticed", func() bool { return read("v2").status != http.StatusOK })
