@@ -12,7 +12,8 @@ import (
 )
 
 // disks makes drives. With mounts each is a file system of its own, of limited size, whose block
-// device can be slowed down; else it is a plain folder.
+// device can be slowed down, and which gives back to the machine's disk what is deleted on it; else it
+// is a plain folder.
 type disks struct {
 	dir    string
 	mounts bool
@@ -39,7 +40,7 @@ func (d *disks) drive(name string, mebibytes int) (string, error) {
 		err = run("mkfs.ext4", "-q", "-F", "-m", "0", image)
 	}
 	if err == nil {
-		err = run("mount", "-o", "loop", image, folder)
+		err = run("mount", "-o", "loop,discard", image, folder)
 	}
 	if err != nil {
 		return "", err

@@ -68,6 +68,7 @@ func (c *Cluster) startStorage(ctx, live context.Context) error {
 		}
 		s.Start()
 	}
+	c.running.Go(func() { c.emptyTrash(live) })
 	for _, s := range c.MinIOs {
 		if err := s.WaitReady(ctx); err != nil {
 			return err
