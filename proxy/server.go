@@ -31,6 +31,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/s3api"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/sts"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/takeover"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
@@ -270,8 +271,12 @@ func (s *Server) openAPIs(verifier *sigv4.Verifier, counted *adminapi.CountedKey
 		Failure: failureOf, Failures: failures(), Tracer: o.Tracer,
 	})
 	s.onAdopt(func(l *Live) { in.AdoptTrust(l.Trust) })
+	tokens, err := sts.New(in, forwarder)
+	if err != nil {
+		return err
+	}
 	s.s3, err = s3api.New(s3api.Options{
-		Intake: in, Vault: s.vault, Encryption: s.encryption, Forwarder: forwarder, Admit: s.fitness.Admit, Ours: s.setup.Admit, SystemBucket: o.SystemBucket,
+		Intake: in, Vault: s.vault, Encryption: s.encryption, STS: tokens, Admit: s.fitness.Admit, Ours: s.setup.Admit, SystemBucket: o.SystemBucket,
 		SmallObject: o.SmallObject, CustomerKeysOverHTTP: func() bool { return s.live.Load().CustomerKeysOverHTTP }, Logger: o.Logger,
 	})
 	if err != nil {

@@ -34,7 +34,7 @@ func (handled) WriteError(*intake.Answer, *intake.Request, *intake.Error) {}
 // refused.
 func (s *API) parsedList(t *testing.T, body string) (list *completion) {
 	t.Helper()
-	found, err := s.table.find(route.Object, http.MethodPost, url.Values{"uploadId": {"u"}}, nil)
+	found, err := s.table.Find(route.Object, http.MethodPost, url.Values{"uploadId": {"u"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

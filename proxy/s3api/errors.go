@@ -19,6 +19,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/route"
 	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/sts"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/proxy/vault"
@@ -42,7 +43,6 @@ var (
 	errAccessDenied   = encryption.ErrAccessDenied
 	errUpstreamKMS    = errors.New("upstream does not answer as a MinIO without a KMS")
 	errAccountAnswer  = errors.New("upstream's answer names no account that was asked for")
-	errSTSAnswer      = errors.New("what upstream's STS answered is no credential")
 	errNoSuchVersion  = errors.New("no such version")
 	errFormToObject   = errors.New("a form is sent to a bucket, not to an object; its field key names that")
 	errUnsignedForm   = errors.New("a form without a signature, and nobody without one may do this")
@@ -137,7 +137,7 @@ var errorTable = []struct {
 	{vault.ErrKeyName, intake.NewError(400, invalidArgument, "The KMS key id is not valid.")},
 	{errEncodingType, intake.NewError(400, invalidArgument, "Invalid Encoding Method specified in Request")},
 	{intake.ErrStaleCredential, intake.NewError(403, "InvalidAccessKeyId", "The storage does not accept this access key any more: its secret was changed, or it was removed there.")},
-	{errSTSAnswer, intake.NewError(502, "InternalError", "The storage issued a credential that cannot be used here.")},
+	{sts.ErrAnswer, intake.NewError(502, "InternalError", "The storage issued a credential that cannot be used here.")},
 	{vault.ErrOtherS3Key, intake.NewError(500, "InternalError", "The object was encrypted with another key of SSE-S3 than this bucketseal has: its sse_s3.former_keys may lack one.")},
 	{plaintext.ErrIncompleteBody, intake.NewError(400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.")},
 	{storage.ErrLied, intake.NewError(500, "InternalError", "The stored object is damaged or was tampered with.")},

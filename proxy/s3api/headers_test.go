@@ -117,7 +117,7 @@ func TestReadsSendNothingOfTheClientsHeaders(t *testing.T) {
 func TestOnlyCopiesTellPoliciesOfASource(t *testing.T) {
 	t.Parallel()
 	all := Routes()
-	if _, err := newRouteTable(all); err != nil {
+	if _, err := newTable(all); err != nil {
 		t.Fatal(err)
 	}
 	for i := range all {

@@ -10,6 +10,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/sts"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/proxy/vault"
 )
@@ -44,11 +45,15 @@ func newAPI(t testing.TB, engine *vault.Vault) *API {
 		t.Fatal(err)
 	}
 	quiet := slog.New(slog.DiscardHandler)
+	in := intake.New(intake.Options{
+		Verifier: verifier, Identities: identities, Forwarder: up.Forwarder(), MaxHeader: 1 << 20, UploadMemory: 64 << 20, Own: Own, Logger: quiet,
+	})
+	tokens, err := sts.New(in, up.Forwarder())
+	if err != nil {
+		t.Fatal(err)
+	}
 	s, err := New(Options{
-		Intake: intake.New(intake.Options{
-			Verifier: verifier, Identities: identities, Forwarder: up.Forwarder(), MaxHeader: 1 << 20, UploadMemory: 64 << 20, Own: Own, Logger: quiet,
-		}),
-		Vault: engine, Forwarder: up.Forwarder(),
+		Intake: in, Vault: engine, STS: tokens,
 		Admit: func(context.Context, storage.Need) error { return nil }, Ours: func() error { return nil },
 		SystemBucket: "bucketseal-system", SmallObject: 1 << 20, Logger: quiet,
 	})

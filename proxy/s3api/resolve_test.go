@@ -15,9 +15,9 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/storage"
 )
 
-func testTable(t *testing.T) *routeTable {
+func testTable(t *testing.T) *table {
 	t.Helper()
-	table, err := newRouteTable(Routes())
+	table, err := newTable(Routes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestEveryRouteIsFoundByItsOwnRequest(t *testing.T) {
 		for _, name := range want.Params {
 			query[name] = []string{"1"}
 		}
-		got, err := table.find(want.Scope, want.Method, query, header)
+		got, err := table.Find(want.Scope, want.Method, query, header)
 		if err != nil || got.Op != want.Op {
 			t.Errorf("%s with all its parameters: %v, %v", want.Op, got, err)
 		}
@@ -74,7 +74,7 @@ func TestEveryRouteRefusesOrDropsParametersThatItDoesNotName(t *testing.T) {
 				query[name] = append(query[name], query[name][0])
 			}
 			query.Set("anything", "1")
-			if got, err := table.find(r.Scope, r.Method, query, header); err != nil || got.Op != r.Op {
+			if got, err := table.Find(r.Scope, r.Method, query, header); err != nil || got.Op != r.Op {
 				t.Errorf("%s, repeated: %v, %v", r.Op, got, err)
 			}
 			continue
@@ -84,15 +84,15 @@ func TestEveryRouteRefusesOrDropsParametersThatItDoesNotName(t *testing.T) {
 			want := len(query)
 			query.Set(name, "1")
 			query.Add(name, "2")
-			got, err := table.find(r.Scope, r.Method, query, header)
-			if dropped := err == nil && got.Op == r.Op && len(query) == want; dropped != (r.Method == "GET" || r.Method == "HEAD" || isOwnParameter(name)) {
+			got, err := table.Find(r.Scope, r.Method, query, header)
+			if dropped := err == nil && got.Op == r.Op && len(query) == want; dropped != (r.Method == "GET" || r.Method == "HEAD" || route.IsOwnParameter(name)) {
 				t.Errorf("%s with %q: %v, %v, %v", r.Op, name, got, err, query)
 			}
 		}
 		for _, name := range []string{"renameObject", "RENAMEOBJECT", "session", "versioninG", "SourceIp", "ExistingObjectTag/a", "x-minio-extract", "X-Amz-Meta-Bucketseal", ""} {
 			query, header := requestOf(r)
 			query.Set(name, "1")
-			if got, err := table.find(r.Scope, r.Method, query, header); !errors.Is(err, route.ErrUnknown) {
+			if got, err := table.Find(r.Scope, r.Method, query, header); !errors.Is(err, route.ErrUnknown) {
 				t.Errorf("%s with %q: %v, %v", r.Op, name, got, err)
 			}
 		}
@@ -180,7 +180,7 @@ func TestFindRoute(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := table.find(tt.scope, tt.method, query, tt.header)
+			got, err := table.Find(tt.scope, tt.method, query, tt.header)
 			if !errors.Is(err, tt.err) {
 				t.Fatalf("error %v, want %v", err, tt.err)
 			}
@@ -200,7 +200,7 @@ func TestTableRefusesRoutesThatDoNotFit(t *testing.T) {
 		{Op: "refused without reason", Action: route.Refuse},
 		{Op: "translated with reason", Handler: handler, Why: "x"},
 	} {
-		if _, err := newRouteTable([]row{r}); err == nil {
+		if _, err := newTable([]row{r}); err == nil {
 			t.Errorf("%s is accepted", r.Op)
 		}
 	}

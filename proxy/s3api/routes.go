@@ -8,8 +8,12 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/route"
 )
 
-// row is one operation of S3.
-type row = route.Row[func(*API, http.ResponseWriter, *intake.Request) error]
+// row is one operation of S3, served by a handler, and table all of them.
+type (
+	handler = func(*API, http.ResponseWriter, *intake.Request) error
+	row     = route.Row[handler]
+	table   = route.Table[handler]
+)
 
 const (
 	smallBody  = 64 << 10 // a short XML document
@@ -19,30 +23,19 @@ const (
 
 // Routes is the whole S3 surface. What is not in it is refused; MinIO itself
 // takes unknown sub-resources for plain requests. docs/compatibility.md is
-// checked against it.
+// checked against it. The Security Token Service has a table of its own (package sts).
 func Routes() []route.Row[func(*API, http.ResponseWriter, *intake.Request) error] {
-	return slices.Concat(serviceRoutes(), stsRoutes(), bucketRoutes(), objectRoutes())
+	return slices.Concat(serviceRoutes(), bucketRoutes(), objectRoutes())
+}
+
+func newTable(rows []row) (*table, error) {
+	return route.NewTable(rows, func(r *row) bool { return r.Handler != nil }, otherParameters...)
 }
 
 func serviceRoutes() []row {
 	return []row{
 		{Op: "ListBuckets", Scope: route.Service, Method: "GET", Handler: (*API).listBuckets, Params: []string{"max-buckets", "prefix", "continuation-token", "bucket-region"}},
 		{Op: "ListenNotification", Scope: route.Service, Method: "GET", Sub: []string{"events"}, Action: route.Refuse, Params: []string{"prefix", "suffix", "ping"}, Why: "events show what lies upstream, not what clients wrote"},
-	}
-}
-
-// stsRoutes are the actions of the Security Token Service. Their parameters are in
-// the form, or in the query.
-func stsRoutes() []row {
-	common := []string{"Version", "DurationSeconds", "Policy", "RoleArn", "RoleSessionName", "TokenRevokeType"}
-	with := func(names ...string) []string { return append(names, common...) }
-	return []row{
-		{Op: "AssumeRole", Scope: route.Service, Method: "POST", Sub: []string{"Action=AssumeRole"}, Params: with("ExternalId"), Handler: (*API).assumeRole},
-		{Op: "AssumeRoleWithWebIdentity", Scope: route.Service, Method: "POST", Sub: []string{"Action=AssumeRoleWithWebIdentity"}, Params: with("WebIdentityToken", "WebIdentityAccessToken"), Handler: (*API).assumeRole},
-		{Op: "AssumeRoleWithClientGrants", Scope: route.Service, Method: "POST", Sub: []string{"Action=AssumeRoleWithClientGrants"}, Params: with("Token"), Handler: (*API).assumeRole},
-		{Op: "AssumeRoleWithLDAPIdentity", Scope: route.Service, Method: "POST", Sub: []string{"Action=AssumeRoleWithLDAPIdentity"}, Params: with("LDAPUsername", "LDAPPassword"), Handler: (*API).assumeRole},
-		{Op: "AssumeRoleWithCustomToken", Scope: route.Service, Method: "POST", Sub: []string{"Action=AssumeRoleWithCustomToken"}, Params: with("Token"), Handler: (*API).assumeRole},
-		{Op: "AssumeRoleWithCertificate", Scope: route.Service, Method: "POST", Sub: []string{"Action=AssumeRoleWithCertificate"}, Action: route.Refuse, Params: with(), Why: "the client's certificate ends at the proxy, and MinIO would see the proxy's"},
 	}
 }
 

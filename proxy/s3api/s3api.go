@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -17,11 +16,12 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/bucketseal/bucketseal/proxy/encryption"
-	"github.com/bucketseal/bucketseal/proxy/identity"
+	"github.com/bucketseal/bucketseal/proxy/form"
 	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/route"
 	"github.com/bucketseal/bucketseal/proxy/sigv4"
 	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/sts"
 	"github.com/bucketseal/bucketseal/proxy/upstream"
 	"github.com/bucketseal/bucketseal/proxy/vault"
 )
@@ -29,12 +29,12 @@ import (
 // Options are an API's dependencies and settings.
 type Options struct {
 	// Intake takes requests in, Vault keeps objects, Encryption says how buckets' writes
-	// are encrypted, and Forwarder passes on what the Security Token Service is asked.
+	// are encrypted, and STS serves the Security Token Service, which has S3's address.
 	// Required.
 	Intake     *intake.Intake
 	Vault      *vault.Vault
 	Encryption *encryption.Settings
-	Forwarder  *upstream.Forwarder
+	STS        *sts.Service
 	// Admit refuses requests while the storage cannot be used, Ours while the keys are
 	// those of another installation. Required.
 	Admit func(ctx context.Context, need storage.Need) error
@@ -57,22 +57,21 @@ type API struct {
 	in         *intake.Intake
 	vault      *vault.Vault
 	encryption *encryption.Settings
-	identities *identity.Store
 	log        *slog.Logger
-	table      *routeTable
+	table      *table
 	router     http.Handler
 }
 
 // New returns the API. The error is one of its table.
 func New(o Options) (*API, error) {
-	table, err := newRouteTable(Routes())
+	table, err := newTable(Routes())
 	if err != nil {
 		return nil, err
 	}
 	if o.CustomerKeysOverHTTP == nil {
 		o.CustomerKeysOverHTTP = func() bool { return false }
 	}
-	s := &API{o: o, in: o.Intake, vault: o.Vault, encryption: o.Encryption, identities: o.Intake.Identities(), log: o.Logger, table: table}
+	s := &API{o: o, in: o.Intake, vault: o.Vault, encryption: o.Encryption, log: o.Logger, table: table}
 	s.router = newRouter(func(w http.ResponseWriter, r *http.Request, scope route.Scope, bucket, key string) {
 		s.in.Serve(w, r, false, &call{s, scope, bucket, key})
 	})
@@ -148,11 +147,11 @@ func (c *call) Handle(w *intake.Answer, r *intake.Request) error {
 	if err := setName(r, c.scope, c.bucket, c.key); err != nil {
 		return err
 	}
-	if c.scope == route.Service && isSTS(r.Request) {
+	if c.scope == route.Service && sts.Is(r.Request) {
 		if err := c.o.Admit(r.Context(), storage.Reads); err != nil {
 			return err
 		}
-		return c.handleSTS(w, r)
+		return c.o.STS.Handle(w, r)
 	}
 	row, err := c.find(r, c.scope)
 	if err != nil {
@@ -167,8 +166,8 @@ func (c *call) Handle(w *intake.Answer, r *intake.Request) error {
 	return row.Handler(c.API, w, r)
 }
 
-// find finds out who asks and for what: the row of a request, errUnknownOperation, or why
-// its signature does not count.
+// find finds out who asks and for what: the row of a request, route.ErrUnknown,
+// errFormToObject, or why its signature does not count.
 func (s *API) find(r *intake.Request, scope route.Scope) (*row, error) {
 	if err := s.in.Verify(r); err != nil {
 		return nil, err
@@ -186,14 +185,18 @@ func (s *API) find(r *intake.Request, scope route.Scope) (*row, error) {
 	if r.Query, err = intake.ParseQuery(r.Request); err != nil {
 		return nil, err
 	}
-	found, err := s.table.find(scope, r.Method, r.Query, r.Header)
-	if errors.Is(err, errFormToObject) && r.Auth.Kind != sigv4.Anonymous {
-		return nil, sigv4.ErrMultipleAuth // a form is signed inside
-	}
+	found, err := s.table.Find(scope, r.Method, r.Query, r.Header)
 	if found != nil {
 		r.Route = found.Route()
+		return found, err
 	}
-	return found, err
+	if scope == route.Object && r.Method == http.MethodPost && form.Is(r.Header.Get("Content-Type")) {
+		err = errFormToObject
+		if r.Auth.Kind != sigv4.Anonymous {
+			err = sigv4.ErrMultipleAuth // a form is signed inside
+		}
+	}
+	return nil, err
 }
 
 // admit says whether a request may go on, and gives it its place.
@@ -224,8 +227,8 @@ func (c *call) Describe(err error) *intake.Error { return Describe(err) }
 
 // WriteError implements intake.Handler.
 func (c *call) WriteError(w *intake.Answer, r *intake.Request, e *intake.Error) {
-	if c.scope == route.Service && isSTS(r.Request) {
-		writeSTSError(w, r, e)
+	if c.scope == route.Service && sts.Is(r.Request) {
+		sts.WriteError(w, r, e)
 		return
 	}
 	if w.BeginError(r, e) {

@@ -55,6 +55,6 @@ func (s *API) torrentOfTheService(_ http.ResponseWriter, r *intake.Request) erro
 }
 
 func (s *API) torrentOfTheForwarder(_ http.ResponseWriter, r *intake.Request) error {
-	_, err := s.o.Forwarder.client.Do(r.Context(), nil) // want "unexported field"
+	_, err := s.o.STS.forwarder.Forward(r.Context(), r.Actor(), nil) // want "unexported field"
 	return err
 }

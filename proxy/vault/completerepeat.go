@@ -14,6 +14,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/uploads"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -22,7 +23,7 @@ import (
 // and from this list of parts, since then the answer to an earlier Complete was
 // lost. Else the error is as given.
 func (v *Vault) repeat(ctx context.Context, c *caller.Caller, wanted *Complete, otherwise error) (*Completed, error) {
-	id, err := parseUploadID(wanted.ID)
+	id, err := uploads.ParseID(wanted.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +36,7 @@ func (v *Vault) repeat(ctx context.Context, c *caller.Caller, wanted *Complete, 
 	if err == nil && rec == nil {
 		return v.repeatPlain(ctx, c, wanted, otherwise)
 	}
-	if err != nil || rec.Manifest != id.manifest || rec.Layout != sse.Uploaded {
+	if err != nil || rec.Manifest != id.Manifest || rec.Layout != sse.Uploaded {
 		return nil, otherwise
 	}
 	ref := sealed.Ref(wanted.Name, rec, info.ETag)

@@ -12,6 +12,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/caller"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/uploads"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -87,7 +88,7 @@ func (p *completing) storedParts() []storedPart {
 // none, nothing is left to be checked. Is tells whether a note is of the part that became the i-th
 // of the object.
 func (v *Vault) checkRepeated(ctx context.Context, c *caller.Caller, wanted *Complete, info *storage.Info, is func(i int, id manifest.PartID, facts *sse.PartFacts) bool, size func(plain int64) int64) error {
-	id, err := parseUploadID(wanted.ID)
+	id, err := uploads.ParseID(wanted.ID)
 	if err != nil {
 		return err
 	}
@@ -96,7 +97,7 @@ func (v *Vault) checkRepeated(ctx context.Context, c *caller.Caller, wanted *Com
 		byNumber[wanted.Parts[i].Number] = i
 	}
 	parts, found, sent := make([]storedPart, len(wanted.Parts)), 0, make(map[int]int)
-	err = v.o.Ledger.Parts(ctx, id.upstream, wanted.Parts[0].Number, wanted.Parts[len(wanted.Parts)-1].Number, func(id manifest.PartID) bool {
+	err = v.o.Ledger.Parts(ctx, id.Upstream, wanted.Parts[0].Number, wanted.Parts[len(wanted.Parts)-1].Number, func(id manifest.PartID) bool {
 		sent[id.Number]++
 		_, ok := byNumber[id.Number]
 		return ok

@@ -11,6 +11,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/plaintext"
 	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/uploads"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -27,34 +28,34 @@ type Upload struct {
 // openUpload is an upload that a client names, with what its parts need.
 type openUpload struct {
 	*manifest.Upload
-	id     uploadID
+	id     uploads.ID
 	record *sse.Record // nil for plain storage
 }
 
 // at names the upload at the storage, for requests of a caller.
 func (u *openUpload) at() storage.Upload {
-	return storage.Upload{Name: u.Name(), ID: u.ID, As: &u.id.sealed}
+	return storage.Upload{Name: u.Name(), ID: u.ID, As: &u.id.Sealed}
 }
 
 // upload returns an upload, once upstream says that the caller has the right to do with
 // it what is asked. ErrNoSuchUpload.
 func (v *Vault) upload(ctx context.Context, c *caller.Caller, named Upload, right storage.Right) (*openUpload, error) {
-	id, err := parseUploadID(named.ID)
+	id, err := uploads.ParseID(named.ID)
 	may := v.mayUpload
 	if right == storage.SendPart && err == nil {
 		may = v.maySendPart
 	}
-	if denied := may(ctx, c, named, id.sealed, right); denied != nil {
+	if denied := may(ctx, c, named, id.Sealed, right); denied != nil {
 		return nil, denied
 	}
 	if err != nil {
 		return nil, err
 	}
-	noted, err := v.o.Ledger.Get(ctx, named.Name, id.upstream)
+	noted, err := v.o.Ledger.Get(ctx, named.Name, id.Upstream)
 	if err != nil {
 		return nil, err
 	}
-	if noted.Name() != named.Name || noted.ID != id.upstream {
+	if noted.Name() != named.Name || noted.ID != id.Upstream {
 		return nil, ErrNoSuchUpload
 	}
 	u := &openUpload{Upload: noted, id: id}
@@ -63,7 +64,7 @@ func (v *Vault) upload(ctx context.Context, c *caller.Caller, named Upload, righ
 			return nil, err
 		}
 	}
-	if id != newUploadID(noted, u.record) {
+	if id != uploads.Of(noted, u.record) {
 		return nil, ErrNoSuchUpload
 	}
 	return u, nil
@@ -158,7 +159,7 @@ func (v *Vault) Begin(ctx context.Context, c *caller.Caller, b *Begin) (*Begun, 
 	if err := v.o.Ledger.Create(ctx, noted); err != nil {
 		return nil, err
 	}
-	begun.ID = newUploadID(noted, begun.Record).String()
+	begun.ID = uploads.Of(noted, begun.Record).String()
 	return begun, nil
 }
 

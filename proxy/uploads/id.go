@@ -1,4 +1,6 @@
-package vault
+// Package uploads is what clients know of uploads in parts besides their parts: the ids, and
+// lists of the uploads of a bucket.
+package uploads
 
 import (
 	"encoding/base64"
@@ -9,15 +11,15 @@ import (
 	"github.com/bucketseal/bucketseal/sse"
 )
 
-// uploadID is the id that clients know an upload by: upstream's, and the id of
+// ID is the id that clients know an upload by: upstream's, and the id of
 // the manifest that the finished object's record names. So a repeated Complete can
 // tell whether the object that is there came from this upload. It says, too, how the
 // upload is encrypted, as the answer to its creation did: policies judge parts by
 // that, and upstream is asked for leave before anything is looked up.
-type uploadID struct {
-	upstream string
-	manifest sse.ManifestID
-	sealed   storage.Encryption
+type ID struct {
+	Upstream string
+	Manifest sse.ManifestID
+	Sealed   storage.Encryption
 }
 
 // sealedUnder is how an upload with this record is encrypted; nil is plain storage.
@@ -32,44 +34,44 @@ func sealedUnder(rec *sse.Record) storage.Encryption {
 	}
 }
 
-// newUploadID returns the id of an upload whose record is rec, nil for plain storage.
-func newUploadID(noted *manifest.Upload, rec *sse.Record) uploadID {
-	return uploadID{noted.ID, noted.Manifest, sealedUnder(rec)}
+// Of returns the id of an upload whose record is rec, nil for plain storage.
+func Of(noted *manifest.Upload, rec *sse.Record) ID {
+	return ID{noted.ID, noted.Manifest, sealedUnder(rec)}
 }
 
-// notedUploadID is newUploadID for a note that is only listed.
-func notedUploadID(noted *manifest.Upload) string {
+// listed is Of for a note that is only listed, as clients have it.
+func listed(noted *manifest.Upload) string {
 	var rec *sse.Record
 	if noted.Record != "" {
 		rec, _ = sse.ParseRecord(noted.Record) // if it is none, nobody can use the upload
 	}
-	return newUploadID(noted, rec).String()
+	return Of(noted, rec).String()
 }
 
 // String is the id as clients have it.
-func (u uploadID) String() string {
-	own := append(u.manifest[:len(u.manifest):len(u.manifest)], byte(u.sealed.Mode))
-	own = append(own, u.sealed.KMSKey...)
-	return u.upstream + "." + base64.RawURLEncoding.EncodeToString(own)
+func (u ID) String() string {
+	own := append(u.Manifest[:len(u.Manifest):len(u.Manifest)], byte(u.Sealed.Mode))
+	own = append(own, u.Sealed.KMSKey...)
+	return u.Upstream + "." + base64.RawURLEncoding.EncodeToString(own)
 }
 
 // maxHintedKey bounds the name of a KMS key in an upload id, in bytes.
 const maxHintedKey = 256
 
-// parseUploadID reads an id of String's making. ErrNoSuchUpload.
-func parseUploadID(text string) (u uploadID, err error) {
+// ParseID reads an id of String's making. manifest.ErrNoSuchUpload.
+func ParseID(text string) (u ID, err error) {
 	i := strings.LastIndexByte(text, '.')
 	if i <= 0 {
-		return uploadID{}, ErrNoSuchUpload
+		return ID{}, manifest.ErrNoSuchUpload
 	}
 	own, err := base64.RawURLEncoding.Strict().DecodeString(text[i+1:])
-	n := len(u.manifest)
+	n := len(u.Manifest)
 	if err != nil || len(own) <= n || !isUpstreamID(text[:i]) {
-		return uploadID{}, ErrNoSuchUpload
+		return ID{}, manifest.ErrNoSuchUpload
 	}
-	u = uploadID{text[:i], sse.ManifestID(own[:n]), storage.Encryption{Mode: sse.Mode(own[n]), KMSKey: string(own[n+1:])}}
-	if len(u.sealed.KMSKey) > maxHintedKey || u.sealed.Mode != sse.ModeKMS && u.sealed.KMSKey != "" {
-		return uploadID{}, ErrNoSuchUpload
+	u = ID{text[:i], sse.ManifestID(own[:n]), storage.Encryption{Mode: sse.Mode(own[n]), KMSKey: string(own[n+1:])}}
+	if len(u.Sealed.KMSKey) > maxHintedKey || u.Sealed.Mode != sse.ModeKMS && u.Sealed.KMSKey != "" {
+		return ID{}, manifest.ErrNoSuchUpload
 	}
 	return u, nil
 }

@@ -1,4 +1,4 @@
-package s3api
+package sts
 
 import (
 	"bytes"
@@ -12,13 +12,13 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/identity"
 )
 
-// parseSTSAnswer reads the credential out of upstream's answer to an STS action.
+// parseAnswer reads the credential out of upstream's answer to an action.
 // It takes nothing but the document that the action has, with each of the four
 // elements once, so that no other parser finds another credential in it.
-// errSTSAnswer, and not what was in the answer.
-func parseSTSAnswer(action string, body []byte) (*identity.Identity, error) {
-	if len(body) > stsBody {
-		return nil, fmt.Errorf("answer of %s: more than %d bytes: %w", action, stsBody, errSTSAnswer)
+// ErrAnswer, and not what was in the answer.
+func parseAnswer(action string, body []byte) (*identity.Identity, error) {
+	if len(body) > maxBody {
+		return nil, fmt.Errorf("answer of %s: more than %d bytes: %w", action, maxBody, ErrAnswer)
 	}
 	found, err := credentialElements(action, body)
 	if err != nil {
@@ -26,13 +26,13 @@ func parseSTSAnswer(action string, body []byte) (*identity.Identity, error) {
 	}
 	expires, err := time.Parse(time.RFC3339, found["Expiration"])
 	if err != nil {
-		return nil, fmt.Errorf("answer of %s: Expiration: %w", action, errSTSAnswer)
+		return nil, fmt.Errorf("answer of %s: Expiration: %w", action, ErrAnswer)
 	}
 	id := &identity.Identity{
 		AccessKey: found["AccessKeyId"], SecretKey: found["SecretAccessKey"], SessionToken: found["SessionToken"], Expires: expires,
 	}
 	if id.AccessKey == "" || id.SecretKey == "" || id.SessionToken == "" {
-		return nil, fmt.Errorf("answer of %s: an element is missing or empty: %w", action, errSTSAnswer)
+		return nil, fmt.Errorf("answer of %s: an element is missing or empty: %w", action, ErrAnswer)
 	}
 	return id, nil
 }
@@ -52,31 +52,31 @@ func credentialElements(action string, body []byte) (map[string]string, error) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("answer of %s is not XML: %w", action, errSTSAnswer)
+			return nil, fmt.Errorf("answer of %s is not XML: %w", action, ErrAnswer)
 		}
 		switch t := token.(type) {
 		case xml.StartElement:
 			path = append(path, t.Name.Local)
 			if len(path) > 8 {
-				return nil, fmt.Errorf("answer of %s is nested too deeply: %w", action, errSTSAnswer)
+				return nil, fmt.Errorf("answer of %s is nested too deeply: %w", action, ErrAnswer)
 			}
 			if len(path) == 1 {
 				roots++
-				if t.Name.Local != place[0] || t.Name.Space != stsNamespace {
-					return nil, fmt.Errorf("answer of %s is another document: %w", action, errSTSAnswer)
+				if t.Name.Local != place[0] || t.Name.Space != namespace {
+					return nil, fmt.Errorf("answer of %s is another document: %w", action, ErrAnswer)
 				}
 			}
 			if t.Name.Local == place[2] {
 				credentials++
 			}
 			if inCredentials(path[:len(path)-1], place) {
-				return nil, fmt.Errorf("answer of %s has elements inside a text: %w", action, errSTSAnswer)
+				return nil, fmt.Errorf("answer of %s has elements inside a text: %w", action, ErrAnswer)
 			}
 			text.Reset()
 		case xml.EndElement:
 			if inCredentials(path, place) {
 				if _, twice := found[t.Name.Local]; twice {
-					return nil, fmt.Errorf("answer of %s has two of an element: %w", action, errSTSAnswer)
+					return nil, fmt.Errorf("answer of %s has two of an element: %w", action, ErrAnswer)
 				}
 				found[t.Name.Local] = text.String()
 			}
@@ -85,11 +85,11 @@ func credentialElements(action string, body []byte) (map[string]string, error) {
 		case xml.CharData:
 			text.Write(t)
 		case xml.Directive:
-			return nil, fmt.Errorf("answer of %s has a document type: %w", action, errSTSAnswer)
+			return nil, fmt.Errorf("answer of %s has a document type: %w", action, ErrAnswer)
 		}
 	}
 	if roots != 1 || credentials != 1 || len(found) != 4 {
-		return nil, fmt.Errorf("answer of %s does not hold one credential: %w", action, errSTSAnswer)
+		return nil, fmt.Errorf("answer of %s does not hold one credential: %w", action, ErrAnswer)
 	}
 	return found, nil
 }

@@ -1,8 +1,10 @@
-package s3api
+// Package sts is the Security Token Service: it passes an action on to the storage, and
+// knows the credential that the storage issues before the client does.
+package sts
 
 import (
-	"bytes"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -21,26 +23,44 @@ import (
 
 const (
 	formType = "application/x-www-form-urlencoded"
-	// stsBody bounds the form of an STS call, in bytes: a token and a policy.
-	stsBody = 64 << 10
-	// maxSTSDuration is the longest session that MinIO issues, and stsSlack what
-	// clocks may differ by.
-	maxSTSDuration = 365 * 24 * time.Hour
-	stsSlack       = 5 * time.Minute
-	// stsNamespace is that of the Security Token Service's documents.
-	stsNamespace = "https://sts.amazonaws.com/doc/2011-06-15/"
+	// maxBody bounds the form of a call, and the answer to it, in bytes: a token and a
+	// policy.
+	maxBody = 64 << 10
+	// maxDuration is the longest session that MinIO issues, and slack what clocks may
+	// differ by.
+	maxDuration = 365 * 24 * time.Hour
+	slack       = 5 * time.Minute
+	// namespace is that of the service's documents.
+	namespace = "https://sts.amazonaws.com/doc/2011-06-15/"
 )
 
-// isSTS says whether a request to / calls the Security Token Service.
-func isSTS(r *http.Request) bool {
+// ErrAnswer says that what the storage answered is no credential.
+var ErrAnswer = errors.New("what upstream's STS answered is no credential")
+
+// Service serves the actions of the Security Token Service. It is safe for concurrent use.
+type Service struct {
+	in         *intake.Intake
+	identities *identity.Store
+	forwarder  *upstream.Forwarder
+	table      *table
+}
+
+// New returns the service. The error is one of its table.
+func New(in *intake.Intake, forwarder *upstream.Forwarder) (*Service, error) {
+	table, err := route.NewTable(Routes(), func(r *row) bool { return r.Handler != nil })
+	return &Service{in: in, identities: in.Identities(), forwarder: forwarder, table: table}, err
+}
+
+// Is says whether a request to / calls the Security Token Service.
+func Is(r *http.Request) bool {
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	return r.Method == http.MethodPost && (err == nil && media == formType || strings.Contains(r.URL.RawQuery, "Action="))
 }
 
-// handleSTS finds the STS action that a request names in its form or query, and
-// who signed it if anybody did.
-func (s *API) handleSTS(w http.ResponseWriter, r *intake.Request) error {
-	done, err := s.in.AwaitBody(r, stsBody)
+// Handle serves the action that a request names in its form or query, and finds who signed
+// it if anybody did.
+func (s *Service) Handle(w http.ResponseWriter, r *intake.Request) error {
+	done, err := s.in.AwaitBody(r, maxBody)
 	if err != nil {
 		return err
 	}
@@ -54,12 +74,12 @@ func (s *API) handleSTS(w http.ResponseWriter, r *intake.Request) error {
 	}
 	// A name only: what else is in the form may be a password, and errors are logged.
 	action := r.Query.Get("Action")
-	named, err := s.table.find(route.Service, http.MethodPost, url.Values{"Action": {action}}, r.Header)
+	named, err := s.table.Find(route.Service, http.MethodPost, url.Values{"Action": {action}}, r.Header)
 	if err != nil {
 		return unsupportedAction(action)
 	}
 	r.Route = named.Route()
-	found, err := s.table.find(route.Service, http.MethodPost, r.Query, r.Header)
+	found, err := s.table.Find(route.Service, http.MethodPost, r.Query, r.Header)
 	if found != nil {
 		r.Route = found.Route()
 	}
@@ -98,14 +118,14 @@ func unsupportedAction(action string) error {
 
 // readForm reads a request's small body.
 func readForm(r *http.Request) ([]byte, error) {
-	if r.ContentLength > stsBody {
+	if r.ContentLength > maxBody {
 		return nil, intake.ErrBodyTooLarge
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, stsBody+1))
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read form: %w (%w)", intake.ErrClientGone, err)
-	case len(body) > stsBody:
+	case len(body) > maxBody:
 		return nil, intake.ErrBodyTooLarge
 	}
 	return body, nil
@@ -134,9 +154,9 @@ func formQuery(query, form string) (url.Values, error) {
 	return all, nil
 }
 
-// assumeRole serves every STS action that issues credentials: upstream issues
+// assumeRole serves every action that issues credentials: upstream issues
 // them, and the proxy knows them before the client does.
-func (s *API) assumeRole(w http.ResponseWriter, r *intake.Request) error {
+func (s *Service) assumeRole(w http.ResponseWriter, r *intake.Request) error {
 	if r.Caller.Identity != nil && r.Caller.Identity.Kind == identity.Temporary {
 		return fmt.Errorf("a session asks for a session: %w", identity.ErrNotAllowed) // as MinIO
 	}
@@ -148,37 +168,37 @@ func (s *API) assumeRole(w http.ResponseWriter, r *intake.Request) error {
 		return err
 	}
 	began := time.Now()
-	answer, err := s.o.Forwarder.Forward(r.Context(), r.Actor(), &upstream.Forward{
+	answer, err := s.forwarder.Forward(r.Context(), r.Actor(), &upstream.Forward{
 		Method: http.MethodPost, Header: storage.Metadata{"Content-Type": {formType}}, Body: []byte(r.Query.Encode()), API: upstream.STS,
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.Route.Op, err)
 	}
 	defer answer.Close()
-	body, err := io.ReadAll(io.LimitReader(answer, stsBody+1))
+	body, err := io.ReadAll(io.LimitReader(answer, maxBody+1))
 	if err != nil {
 		return fmt.Errorf("answer of %s: %w (%w)", r.Route.Op, storage.ErrUnreachable, err)
 	}
-	issued, err := parseSTSAnswer(r.Route.Op, body)
+	issued, err := parseAnswer(r.Route.Op, body)
 	if err != nil {
 		return err
 	}
-	if issued.Expires.After(began.Add(asked + stsSlack)) {
-		return fmt.Errorf("%s: a session until %v, of %v: %w", r.Route.Op, issued.Expires, asked, errSTSAnswer)
+	if issued.Expires.After(began.Add(asked + slack)) {
+		return fmt.Errorf("%s: a session until %v, of %v: %w", r.Route.Op, issued.Expires, asked, ErrAnswer)
 	}
-	issued.Kind, issued.Source, issued.Creator = identity.Temporary, stsSources[r.Route.Op], r.Caller.AccessKey
+	issued.Kind, issued.Source, issued.Creator = identity.Temporary, sources[r.Route.Op], r.Caller.AccessKey
 	if r.Caller.Identity != nil {
 		issued.Parent = r.Caller.Identity.Account()
 	}
 	if err := s.identities.Learn(r.Context(), *issued); err != nil {
 		return fmt.Errorf("learn what %s issued: %w", r.Route.Op, err)
 	}
-	writeXML(w, http.StatusOK, body)
+	intake.WriteDocument(w, http.StatusOK, "application/xml", body)
 	return nil
 }
 
-// stsSources are the actions that issue credentials.
-var stsSources = map[string]identity.Source{
+// sources are the actions that issue credentials.
+var sources = map[string]identity.Source{
 	"AssumeRole":                 identity.AssumeRole,
 	"AssumeRoleWithWebIdentity":  identity.WebIdentity,
 	"AssumeRoleWithClientGrants": identity.ClientGrants,
@@ -190,31 +210,32 @@ var stsSources = map[string]identity.Source{
 func sessionDuration(form url.Values) (time.Duration, error) {
 	text := form.Get("DurationSeconds")
 	if text == "" {
-		return maxSTSDuration, nil
+		return maxDuration, nil
 	}
 	seconds, err := strconv.ParseInt(text, 10, 32)
-	if err != nil || seconds <= 0 || time.Duration(seconds)*time.Second > maxSTSDuration {
+	if err != nil || seconds <= 0 || time.Duration(seconds)*time.Second > maxDuration {
 		return 0, intake.NewError(400, "InvalidParameterValue", "invalid token expiry")
 	}
 	return time.Duration(seconds) * time.Second, nil
 }
 
-// writeSTSError answers with an error as the Security Token Service writes it.
-func writeSTSError(w http.ResponseWriter, r *intake.Request, e *intake.Error) {
-	code := e.Code
+// errorDocument is an error as the Security Token Service writes it.
+type errorDocument struct {
+	XMLName xml.Name `xml:"https://sts.amazonaws.com/doc/2011-06-15/ ErrorResponse"`
+	Error   struct{ Type, Code, Message string }
+	ID      string `xml:"RequestId"`
+}
+
+// WriteError answers with an error as the Security Token Service writes it.
+func WriteError(w http.ResponseWriter, r *intake.Request, e *intake.Error) {
+	d := errorDocument{ID: r.ID}
+	d.Error.Code, d.Error.Message = e.Code, e.Message
 	if e.Status == http.StatusForbidden { // MinIO's STS has no other code for it
-		code = "AccessDenied"
+		d.Error.Code = "AccessDenied"
 	}
 	if e.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
-	var b bytes.Buffer
-	b.WriteString(xml.Header + `<ErrorResponse xmlns="` + stsNamespace + `"><Error>`)
-	element(&b, "Type", "")
-	element(&b, "Code", code)
-	element(&b, "Message", e.Message)
-	b.WriteString("</Error>")
-	element(&b, "RequestId", r.ID)
-	b.WriteString("</ErrorResponse>")
-	writeXML(w, e.Status, b.Bytes())
+	text, _ := xml.Marshal(&d) // strings only
+	intake.WriteDocument(w, e.Status, "application/xml", append([]byte(xml.Header), text...))
 }

@@ -1,7 +1,10 @@
-package s3api
+package sts
 
 import (
+	"context"
+	"encoding/xml"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -9,16 +12,94 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/identity"
 	"github.com/bucketseal/bucketseal/proxy/intake"
 	"github.com/bucketseal/bucketseal/proxy/route"
+	"github.com/bucketseal/bucketseal/proxy/sigv4"
+	"github.com/bucketseal/bucketseal/proxy/upstream"
 )
 
-const goodSTSAnswer = `<?xml version="1.0" encoding="UTF-8"?>
+// newService is a service in front of a MinIO that cannot be reached.
+func newService(t *testing.T) *Service {
+	t.Helper()
+	up, err := upstream.New(upstream.Options{Endpoint: &url.URL{Scheme: "http", Host: "127.0.0.1:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(up.Close)
+	identities, err := identity.New(identity.Options{
+		Objects: struct{ identity.Objects }{}, Ready: func(context.Context) error { return nil },
+		Settings: identity.Settings{Credentials: map[string]string{"app": "app-secret"}, Access: identity.Access{Unrestricted: true}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	verifier, err := sigv4.New(sigv4.Options{Credentials: identities})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := intake.New(intake.Options{
+		Verifier: verifier, Identities: identities, Forwarder: up.Forwarder(), MaxHeader: 1 << 20, Logger: slog.New(slog.DiscardHandler),
+	})
+	s, err := New(in, up.Forwarder())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestEveryActionIsFoundByItsOwnForm(t *testing.T) {
+	t.Parallel()
+	s, all := newService(t), Routes()
+	for i := range all {
+		want := &all[i]
+		form := url.Values{"Action": {want.Op}}
+		for _, name := range want.Params {
+			form[name] = []string{"1"}
+		}
+		if got, err := s.table.Find(want.Scope, want.Method, form, nil); err != nil || got.Op != want.Op {
+			t.Errorf("%s with all its parameters: %v, %v", want.Op, got, err)
+		}
+		if want.Action == route.Refuse {
+			continue
+		}
+		if sources[want.Op] == "" {
+			t.Errorf("%s has no source, that rules of access could name", want.Op)
+		}
+		form.Set("SerialNumber", "1")
+		if _, err := s.table.Find(want.Scope, want.Method, form, nil); !errors.Is(err, route.ErrUnknown) {
+			t.Errorf("%s with another parameter: %v", want.Op, err)
+		}
+	}
+}
+
+func TestErrorsAreDocumentsOfTheService(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		is         *intake.Error
+		code       string
+		retryAfter string
+	}{
+		{intake.NewError(403, "SignatureDoesNotMatch", "<x> & y"), "AccessDenied", ""},
+		{intake.NewError(400, "InvalidParameterValue", "<x> & y"), "InvalidParameterValue", ""},
+		{intake.NewError(503, "SlowDown", "<x> & y"), "SlowDown", "1"},
+	} {
+		w := httptest.NewRecorder()
+		WriteError(w, &intake.Request{ID: "id"}, tt.is)
+		want := xml.Header + `<ErrorResponse xmlns="` + namespace + `"><Error><Type></Type><Code>` + tt.code +
+			`</Code><Message>&lt;x&gt; &amp; y</Message></Error><RequestId>id</RequestId></ErrorResponse>`
+		if w.Code != tt.is.Status || w.Body.String() != want || w.Header().Get("Retry-After") != tt.retryAfter {
+			t.Errorf("%s: %d %v %s", tt.is.Code, w.Code, w.Header(), w.Body)
+		}
+	}
+}
+
+const goodAnswer = `<?xml version="1.0" encoding="UTF-8"?>
 <AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><AssumedRoleUser><Arn></Arn></AssumedRoleUser><Credentials><AccessKeyId>KEY</AccessKeyId><SecretAccessKey>s+/cret</SecretAccessKey><SessionToken>a.b.c</SessionToken><Expiration>2030-01-02T03:04:05Z</Expiration></Credentials></AssumeRoleResult><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></AssumeRoleResponse>`
 
-func TestSTSAnswer(t *testing.T) {
+func TestAnswer(t *testing.T) {
 	t.Parallel()
-	id, err := parseSTSAnswer("AssumeRole", []byte(goodSTSAnswer))
+	id, err := parseAnswer("AssumeRole", []byte(goodAnswer))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,13 +125,13 @@ func TestSTSAnswer(t *testing.T) {
 		"a date of another form": {"2030-01-02T03:04:05Z", "tomorrow"},
 		"nested without end":     {"<AssumedRoleUser>", strings.Repeat("<x>", 20) + "<AssumedRoleUser>"},
 		"not XML":                {"<AssumeRoleResponse", "AssumeRoleResponse"},
-		"longer than allowed":    {"<ResponseMetadata>", "<!--" + strings.Repeat("x", stsBody) + "--><ResponseMetadata>"},
+		"longer than allowed":    {"<ResponseMetadata>", "<!--" + strings.Repeat("x", maxBody) + "--><ResponseMetadata>"},
 	} {
-		bad := strings.Replace(goodSTSAnswer, change[0], change[1], 1)
-		if bad == goodSTSAnswer {
+		bad := strings.Replace(goodAnswer, change[0], change[1], 1)
+		if bad == goodAnswer {
 			t.Fatalf("%s: nothing was changed", name)
 		}
-		if id, err := parseSTSAnswer("AssumeRole", []byte(bad)); !errors.Is(err, errSTSAnswer) {
+		if id, err := parseAnswer("AssumeRole", []byte(bad)); !errors.Is(err, ErrAnswer) {
 			t.Errorf("%s: %v, %v", name, id, err)
 		} else if strings.Contains(err.Error(), "cret") {
 			t.Errorf("%s: the error shows the secret: %v", name, err)
@@ -58,13 +139,13 @@ func TestSTSAnswer(t *testing.T) {
 	}
 }
 
-func FuzzSTSAnswer(f *testing.F) {
-	f.Add([]byte(goodSTSAnswer))
+func FuzzAnswer(f *testing.F) {
+	f.Add([]byte(goodAnswer))
 	f.Add([]byte(`<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"/>`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		id, err := parseSTSAnswer("AssumeRole", body)
+		id, err := parseAnswer("AssumeRole", body)
 		if err != nil {
-			if !errors.Is(err, errSTSAnswer) {
+			if !errors.Is(err, ErrAnswer) {
 				t.Errorf("error %v", err)
 			}
 			return
@@ -75,7 +156,7 @@ func FuzzSTSAnswer(f *testing.F) {
 	})
 }
 
-func TestSTSForm(t *testing.T) {
+func TestForm(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		query, form string
@@ -98,7 +179,7 @@ func TestSTSForm(t *testing.T) {
 	}
 }
 
-func FuzzSTSForm(f *testing.F) {
+func FuzzForm(f *testing.F) {
 	f.Add("Action=AssumeRole", "Version=2011-06-15")
 	f.Fuzz(func(t *testing.T, query, form string) {
 		all, err := formQuery(query, form)
@@ -116,7 +197,7 @@ func FuzzSTSForm(f *testing.F) {
 	})
 }
 
-func TestWhichRequestsAreSTS(t *testing.T) {
+func TestWhichRequestsAreCalls(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		method, target, contentType string
@@ -131,15 +212,15 @@ func TestWhichRequestsAreSTS(t *testing.T) {
 	} {
 		r := httptest.NewRequest(tt.method, tt.target, nil)
 		r.Header.Set("Content-Type", tt.contentType)
-		if got := isSTS(r); got != tt.want {
+		if got := Is(r); got != tt.want {
 			t.Errorf("%s %s with %q: %v", tt.method, tt.target, tt.contentType, got)
 		}
 	}
 }
 
-func TestErrorsOfSTSShowNothingOfTheForm(t *testing.T) {
+func TestErrorsShowNothingOfTheForm(t *testing.T) {
 	t.Parallel()
-	s := newAPI(t, nil)
+	s := newService(t)
 	for _, form := range []string{
 		"Action=AssumeRoleWithLDAPIdentity&LDAPPassword=hunter2&More=hunter2",
 		"Action=AssumeRoleWithLDAPIdentity&LDAPPassword=hunter2&LDAPPassword=hunter2",
@@ -153,7 +234,7 @@ func TestErrorsOfSTSShowNothingOfTheForm(t *testing.T) {
 	} {
 		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(form))
 		r.Header.Set("Content-Type", formType)
-		err := s.handleSTS(httptest.NewRecorder(), &intake.Request{Request: r, Answer: httptest.NewRecorder()})
+		err := s.Handle(httptest.NewRecorder(), &intake.Request{Request: r, Answer: httptest.NewRecorder()})
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", form, err)
 		}
@@ -162,7 +243,7 @@ func TestErrorsOfSTSShowNothingOfTheForm(t *testing.T) {
 
 func TestSessionDuration(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]time.Duration{"": maxSTSDuration, "900": 15 * time.Minute, "0": 0, "-1": 0, "x": 0, "99999999999": 0, "31536001": 0} {
+	for text, want := range map[string]time.Duration{"": maxDuration, "900": 15 * time.Minute, "0": 0, "-1": 0, "x": 0, "99999999999": 0, "31536001": 0} {
 		got, err := sessionDuration(url.Values{"DurationSeconds": {text}})
 		if got != want || (err == nil) != (want > 0) {
 			t.Errorf("%q: %v, %v", text, got, err)
