@@ -10,9 +10,9 @@ import (
 // emptying is how often what MinIO threw away is removed.
 const emptying = 5 * time.Second
 
-// emptyTrash removes what MinIO threw away, until ctx ends. MinIO moves what is deleted or overwritten to a folder, and
-// removes it from there every five minutes, more slowly than clients without a pause overwrite (7 GB a minute): the
-// drive would fill, and that folder would become slow.
+// emptyTrash removes what MinIO threw away, until ctx ends. MinIO moves what is deleted or overwritten to a folder that it
+// empties every five minutes, without haste; clients without a pause put 6 GB a minute there, and an hour of them filled
+// the drive.
 func (c *Cluster) emptyTrash(ctx context.Context) {
 	ticks := time.NewTicker(emptying)
 	defer ticks.Stop()
