@@ -3,7 +3,10 @@
 // HTTP and no I/O of its own. docs/format.md is its specification.
 package sse
 
-import "errors"
+import (
+	"errors"
+	"strings"
+)
 
 // Sentinel errors. They are returned wrapped with what was being done.
 var (
@@ -56,3 +59,7 @@ func (m Mode) String() string {
 type Name struct {
 	Bucket, Key string
 }
+
+// Clone returns a copy that shares no memory: a name is mostly cut out of a whole request
+// line, which it would keep in memory for as long as it is remembered.
+func (n Name) Clone() Name { return Name{strings.Clone(n.Bucket), strings.Clone(n.Key)} }

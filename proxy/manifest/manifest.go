@@ -62,6 +62,10 @@ type Ref struct {
 	ETag string
 }
 
+// Clone returns a copy for caches, which shares no memory: an ETag is cut out of the head of a
+// whole answer.
+func (r Ref) Clone() Ref { return Ref{r.Name.Clone(), r.ID, strings.Clone(r.ETag)} }
+
 // Store reads and writes manifests. It is safe for concurrent use.
 type Store struct {
 	// OnRestored, if set before use, is called once for each object whose manifest was
@@ -211,7 +215,7 @@ func (s *Store) keepParts(ref Ref, parts *sse.Parts) {
 	if s.parts[ref] == nil {
 		s.partsKept += len(parts.List())
 	}
-	s.parts[ref] = parts
+	s.parts[ref.Clone()] = parts
 }
 
 // Known returns a table of parts that was read before, nil if it is not kept.
@@ -266,7 +270,7 @@ func (s *Store) keep(ref Ref, facts sse.Facts) sse.Facts {
 			break
 		}
 	}
-	s.cache[ref] = facts
+	s.cache[ref.Clone()] = facts
 	return facts
 }
 

@@ -224,7 +224,7 @@ func (s *Store) adopt(ref, own Ref) {
 			break
 		}
 	}
-	s.restored[ref] = own
+	s.restored[ref.Clone()] = own.Clone()
 	s.mu.Unlock()
 	if !known && s.OnRestored != nil {
 		s.OnRestored(ref)

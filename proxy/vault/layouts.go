@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"strings"
 	"sync"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
@@ -41,6 +42,9 @@ func (l *layouts) get(o objectVersion) (layoutHint, bool) {
 func (l *layouts) remember(o objectVersion, hint layoutHint) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.known[o] == hint {
+		return
+	}
 	if l.known == nil {
 		l.known = make(map[objectVersion]layoutHint)
 	}
@@ -50,7 +54,8 @@ func (l *layouts) remember(o objectVersion, hint layoutHint) {
 			break
 		}
 	}
-	l.known[o] = hint
+	// Without copies each would keep a request line and the head of an answer.
+	l.known[objectVersion{o.name.Clone(), strings.Clone(o.version)}] = layoutHint{hint.ref.Clone(), strings.Clone(hint.stored)}
 }
 
 func (l *layouts) forget(o objectVersion) {
