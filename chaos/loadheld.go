@@ -235,11 +235,13 @@ func (h *holding) hold(ctx context.Context, done, window time.Duration) error {
 	return h.clean(ctx)
 }
 
-// clean deletes what a window wrote: hours of it would fill the drive.
+// clean deletes what a window wrote, and ends the uploads that it left open: hours of it would fill the drive.
 func (h *holding) clean(ctx context.Context) error {
 	for _, bucket := range workload.Buckets() {
-		if _, err := h.c.RunMC(ctx, "", "rm", "--recursive", "--force", "--versions", "front/"+bucket); err != nil && !strings.Contains(err.Error(), "Object does not exist") {
-			return err
+		for _, what := range []string{"--versions", "--incomplete"} {
+			if _, err := h.c.RunMC(ctx, "", "rm", "--recursive", "--force", what, "front/"+bucket); err != nil && !strings.Contains(err.Error(), "Object does not exist") {
+				return err
+			}
 		}
 	}
 	return nil
