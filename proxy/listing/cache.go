@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"strings"
 	"sync"
 	"time"
 
@@ -251,7 +252,7 @@ func (c *cache) put(bucket string, epoch uint64, all []learned) {
 func (c *cache) knowBucket(bucket string) {
 	if _, known := c.buckets[bucket]; !known {
 		makeRoom(c.buckets, maxBuckets)
-		c.buckets[bucket] = struct{}{}
+		c.buckets[strings.Clone(bucket)] = struct{}{}
 	}
 }
 
@@ -264,8 +265,10 @@ func (c *cache) vouch(epoch uint64, v voucher) uint32 {
 			c.clear()
 		}
 		n = uint32(len(c.vouchers)) //nolint:gosec // at most maxVouchers
-		own := *v.record            // which is part of what a write needs
-		c.vouchers = append(c.vouchers, voucher{v.name, &own, v.under})
+		// Copies: the record is part of what a write needs, and the name of a whole page.
+		own, name := *v.record, v.name.Clone()
+		what.bucket = name.Bucket
+		c.vouchers = append(c.vouchers, voucher{name, &own, v.under})
 		c.voucher[what] = n
 	}
 	return n

@@ -2,9 +2,12 @@ package listing
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/sse"
@@ -114,4 +117,34 @@ func TestCacheMayBeUsedByMany(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// A voucher is remembered for as long as the process runs, and the page that it was found on is
+// three thousand times as long.
+func TestVouchersKeepNoPage(t *testing.T) {
+	t.Parallel()
+	page := strings.Repeat("bucket key ", 1000)
+	within := func(text string) bool {
+		at, from := uintptr(unsafe.Pointer(unsafe.StringData(text))), uintptr(unsafe.Pointer(unsafe.StringData(page)))
+		return at >= from && at < from+uintptr(len(page))
+	}
+	bucket, key := page[:6], page[7:10]
+	if !within(bucket) || !within(key) {
+		t.Fatal("the test is wrong")
+	}
+	c := newCache(100 * factBytes)
+	teach(c, bucket, "k", []storage.Entry{{Key: key, ETag: `"e"`, LastModified: "2026-01-01T00:00:00.000Z"}})
+	if len(c.vouchers) != 1 || len(c.voucher) != 1 || len(c.buckets) != 1 {
+		t.Fatalf("remembered: %+v %+v %+v", c.vouchers, c.voucher, c.buckets)
+	}
+	texts := []string{c.vouchers[0].name.Bucket, c.vouchers[0].name.Key}
+	for what := range c.voucher {
+		texts = append(texts, what.bucket)
+	}
+	for name := range c.buckets {
+		texts = append(texts, name)
+	}
+	if want := []string{"bucket", "key", "bucket", "bucket"}; !slices.Equal(texts, want) || slices.ContainsFunc(texts, within) {
+		t.Errorf("kept are %q, of the page: %v", texts, slices.ContainsFunc(texts, within))
+	}
 }
