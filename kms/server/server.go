@@ -172,12 +172,12 @@ func (s *Server) Reload(ctx context.Context) error {
 }
 
 func (s *Server) newState(c *config.Config) (*state, error) {
-	st := &state{config: c, routes: configured(c.API), since: s.opts.Now().UTC()}
+	st := &state{config: c, routes: configured(c.API), since: s.opts.Now().UTC(), now: s.opts.Now}
 	optional := false
 	for _, r := range st.routes {
 		optional = optional || r.access == open
 	}
-	t, err := loadTransport(c.TLS, optional)
+	t, err := loadTransport(c.TLS, optional, s.opts.Now)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
