@@ -12,6 +12,10 @@ import (
 // maxRivals bounds how often a change begins anew because others changed the key.
 const maxRivals = 20
 
+// maxRotated is how long the log of a key may be for another version: rotations leave
+// room for what is to be said of the versions that there are.
+const maxRotated = maxEvents - 200
+
 var errManyRivals = fmt.Errorf("others change the key all the time: %w", ErrUnavailable)
 
 // giveWay is the pause before a change is tried again: rivals are to finish theirs, and
@@ -129,8 +133,8 @@ func (l *Local) ensureLog(ctx context.Context, name string, key *Key) (keyLog, e
 // may have died before the second step; whichever of both takes it, it is the same
 // version. ErrKeyExists: the log has gone on.
 func (l *Local) addVersion(ctx context.Context, name string, log keyLog, number uint32) error {
-	if log.length >= maxEvents {
-		return fmt.Errorf("the key was changed %d times, as often as can be; create another one: %w", maxEvents, ErrNotSupported)
+	if log.length >= maxRotated {
+		return fmt.Errorf("the key was changed %d times, it cannot be rotated any more; create another one: %w", log.length, ErrNotSupported)
 	}
 	v := newKeyVersion(number, l.now(), l.creator(ctx))
 	defer func() { clear(v.secret[:]) }()

@@ -131,16 +131,14 @@ func (c *Cache) DecryptDEK(ctx context.Context, name string, ciphertext, encCont
 	if e := c.lookup(key); e != nil && (c.now().Before(e.fresh) || c.now().Before(c.downUntil)) {
 		c.counts.hits.Add(1)
 		dek := e.dek
-		ask, wait := c.due(name, ciphertext)
+		q, ask, wait := c.due(name, ciphertext)
 		c.mu.Unlock()
+		if ask { // The caller may change its buffers once it has given up waiting.
+			go c.recheck(context.WithoutCancel(ctx), q, name, clone(ciphertext), clone(encContext))
+		}
 		var err error
-		switch {
-		case ask && wait:
-			err = c.recheck(context.WithoutCancel(ctx), name, ciphertext, encContext)
-		case ask:
-			go func(ciphertext, encContext []byte) {
-				_ = c.recheck(context.WithoutCancel(ctx), name, ciphertext, encContext)
-			}(clone(ciphertext), clone(encContext))
+		if wait {
+			err = q.answered(ctx)
 		}
 		if err != nil {
 			clear(dek[:])

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/bucketseal/bucketseal/kms"
@@ -21,7 +22,14 @@ type leaseID struct {
 // Cache.mu.
 type lease struct {
 	asked  time.Time
-	asking bool
+	asking *question // nil while nobody asks
+}
+
+// question is a recheck under way. err may be read once done is closed.
+type question struct {
+	lease *lease
+	done  chan struct{}
+	err   error
 }
 
 // renewed notes that the service has just opened, or made, a DEK of a version. Cache.mu
@@ -42,10 +50,11 @@ func (c *Cache) renewed(name string, ciphertext []byte) {
 }
 
 // due says whether the service has to be asked before a cached DEK is used again, and
-// whether the caller has to wait for that. Who is told to ask does. Cache.mu is held.
-func (c *Cache) due(name string, ciphertext []byte) (ask, wait bool) {
+// whether the caller has to wait for the answer: then q is not nil. Who is told to ask
+// does, and whoever comes meanwhile waits for the same answer. Cache.mu is held.
+func (c *Cache) due(name string, ciphertext []byte) (q *question, ask, wait bool) {
 	if c.opts.Recheck <= 0 {
-		return false, false
+		return nil, false, false
 	}
 	id := leaseID{name, kms.CiphertextVersion(ciphertext)}
 	l := c.leases[id]
@@ -54,17 +63,29 @@ func (c *Cache) due(name string, ciphertext []byte) (ask, wait bool) {
 		c.leases[id] = l
 	}
 	age := c.now().Sub(l.asked)
-	if l.asking || age < c.opts.Recheck {
-		return false, false
+	if age < c.opts.Recheck {
+		return nil, false, false
 	}
-	l.asking = true
-	return true, age >= 2*c.opts.Recheck
+	if l.asking == nil {
+		l.asking, ask = &question{lease: l, done: make(chan struct{})}, true
+	}
+	return l.asking, ask, age >= 2*c.opts.Recheck
+}
+
+// answered waits for the answer, which comes within leaseTimeout.
+func (q *question) answered(ctx context.Context) error {
+	select {
+	case <-q.done:
+		return q.err
+	case <-ctx.Done():
+		return fmt.Errorf("decrypt DEK: %w", ctx.Err())
+	}
 }
 
 // recheck asks the service for a DEK that is cached. What it does not give any more is
 // dropped, with all of the KMS key. That it does not answer changes nothing: the
-// cache's times count then.
-func (c *Cache) recheck(ctx context.Context, name string, ciphertext, encContext []byte) error {
+// cache's times count then. Who waits for q gets the error.
+func (c *Cache) recheck(ctx context.Context, q *question, name string, ciphertext, encContext []byte) {
 	ctx, cancel := context.WithTimeout(kms.Uncached(ctx), leaseTimeout)
 	defer cancel()
 	dek, err := c.Service.DecryptDEK(ctx, name, ciphertext, encContext)
@@ -78,8 +99,6 @@ func (c *Cache) recheck(ctx context.Context, name string, ciphertext, encContext
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if l := c.leases[leaseID{name, kms.CiphertextVersion(ciphertext)}]; l != nil {
-		l.asking, l.asked = false, c.now()
-	}
-	return err
+	q.lease.asking, q.lease.asked, q.err = nil, c.now(), err
+	close(q.done)
 }

@@ -29,8 +29,12 @@ func (st *state) forwarded(r *request) (identity.Identity, error) {
 		return "", fmt.Errorf("%w: it is a proxy's own", errBadCertificate)
 	}
 	if st.roots != nil {
-		if err := st.verify(certs); err != nil {
+		until, err := st.verify(certs)
+		if err != nil {
 			return "", err
+		}
+		if until.Before(r.until) {
+			r.until = until
 		}
 	}
 	return identity.Of(leaf), nil

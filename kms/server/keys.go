@@ -59,18 +59,18 @@ func (r *request) noting() (ctx context.Context, answer func() usedKey) {
 	}
 }
 
-// mayReplace refuses to import or delete a key that proxies may use to everybody but
-// them and the admin: whoever knows the secret of such a key could read and forge
-// objects. *denied.
+// mayReplace refuses to import, rotate or delete a key that proxies may use to everybody
+// but them and the admin: whoever knows the secret of such a key could read and forge
+// objects, and whoever fills its log leaves it without another version. *denied.
 func (s *Server) mayReplace(r *request) error {
 	if r.caller == r.state.config.Admin || r.isProxy() {
 		return nil
 	}
 	if s.opts.Proxied {
-		return &denied{policy: r.policy, reason: "the proxy in this process may use the key; the admin, or a policy that says bucketseal: true, may import and delete keys"}
+		return &denied{policy: r.policy, reason: "the proxy in this process may use the key; the admin, or a policy that says bucketseal: true, may import, rotate and delete keys"}
 	}
 	if policy := r.state.proxyOf(r.name); policy != "" {
-		return &denied{policy: r.policy, reason: fmt.Sprintf("the proxies of the policy %q may use the key; only they and the admin may import or delete it", policy)}
+		return &denied{policy: r.policy, reason: fmt.Sprintf("the proxies of the policy %q may use the key; only they and the admin may import, rotate or delete it", policy)}
 	}
 	return nil
 }

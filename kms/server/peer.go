@@ -6,8 +6,10 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/bucketseal/bucketseal/kms/identity"
+	"github.com/bucketseal/bucketseal/operator/clientcert"
 	"github.com/bucketseal/bucketseal/operator/forwarded"
 )
 
@@ -21,12 +23,14 @@ type peer struct {
 	// id is empty if err says why the certificates prove nobody.
 	id  identity.Identity
 	err error
-	// trust that the handshake was verified under.
+	// trust that the handshake was verified under, and until when its chain counts; zero
+	// if it was not verified.
 	trust string
+	end   time.Time
 }
 
 func newPeer(cs *tls.ConnectionState, trust string) *peer {
-	p := &peer{certs: cs.PeerCertificates, trust: trust}
+	p := &peer{certs: cs.PeerCertificates, trust: trust, end: clientcert.End(cs.VerifiedChains)}
 	var leaf *x509.Certificate
 	if leaf, p.err = provenLeaf(p.certs); p.err == nil {
 		p.id = identity.Of(leaf)
@@ -106,12 +110,8 @@ func (st *state) authenticate(w http.ResponseWriter, r *request) error {
 	if p.err != nil {
 		return p.err
 	}
-	if st.roots != nil && p.trust != st.trust {
-		// The connection is older than this configuration: it must not stay.
-		w.Header().Set("Connection", "close")
-		if err := st.verify(p.certs); err != nil {
-			return err
-		}
+	if err := st.trusts(w, r, p); err != nil {
+		return err
 	}
 	if !st.proxies[p.id] {
 		r.caller = p.id
@@ -125,17 +125,37 @@ func (st *state) authenticate(w http.ResponseWriter, r *request) error {
 	return err
 }
 
-// verify holds the first certificate against the CAs in force. errBadCertificate.
-func (st *state) verify(certs []*x509.Certificate) error {
+// trusts says, with tls.auth, whether the certificates of a connection count now. One that
+// is older than this configuration must not stay, nor one whose chain ends.
+// errBadCertificate.
+func (st *state) trusts(w http.ResponseWriter, r *request, p *peer) (err error) {
+	if r.until = (time.Time{}); st.roots == nil {
+		return nil
+	}
+	if r.until = p.end; p.trust != st.trust {
+		w.Header().Set("Connection", "close")
+		if r.until, err = st.verify(p.certs); err != nil {
+			return err
+		}
+	}
+	if err := clientcert.Check(w.Header(), r.until, st.now()); err != nil {
+		return fmt.Errorf("%w: %v", errBadCertificate, err)
+	}
+	return nil
+}
+
+// verify holds the first certificate against the CAs in force, and says until when it
+// counts. errBadCertificate.
+func (st *state) verify(certs []*x509.Certificate) (until time.Time, err error) {
 	others := x509.NewCertPool()
 	for _, c := range certs[1:] {
 		others.AddCert(c)
 	}
-	_, err := certs[0].Verify(x509.VerifyOptions{
-		Roots: st.roots, Intermediates: others, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	chains, err := certs[0].Verify(x509.VerifyOptions{
+		Roots: st.roots, Intermediates: others, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, CurrentTime: st.now(),
 	})
 	if err != nil {
-		return fmt.Errorf("%w: %v", errBadCertificate, err)
+		return time.Time{}, fmt.Errorf("%w: %v", errBadCertificate, err)
 	}
-	return nil
+	return clientcert.End(chains), nil
 }

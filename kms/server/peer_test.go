@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bufio"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -8,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -300,5 +302,126 @@ func TestLogStreamEndsWhenItsCertificateIsTrustedNoMore(t *testing.T) {
 		}
 	case <-time.After(5 * time.Second):
 		t.Error("the stream stayed open")
+	}
+}
+
+// clock is one that tests set.
+type clock struct{ ahead atomic.Int64 }
+
+func (c *clock) now() time.Time          { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *clock) forward(d time.Duration) { c.ahead.Store(int64(d)) }
+
+// lasts makes a certificate that outlives those of the others by days.
+func lasts(t *testing.T, name string, isCA bool, issuer *tls.Certificate) tls.Certificate {
+	t.Helper()
+	long := template(name, isCA)
+	long.NotAfter = time.Now().Add(48 * time.Hour)
+	c, _ := newCert(t, long, issuer)
+	return c
+}
+
+// A certificate that expires ends with its connection busy, however it came.
+func TestCertificateThatExpiresCountsNoMore(t *testing.T) {
+	t.Parallel()
+	ca := lasts(t, "ca", true, nil)
+	middle := signedBy(t, "middle", true, &ca)
+	lasting, expires := lasts(t, "lasting", false, &ca), signedBy(t, "expires", false, &ca)
+	underBrief := sends(lasts(t, "under a brief CA", false, &middle), middle)
+	for name, version := range map[string]bool{"HTTP/2": true, "HTTP/1.1": false} {
+		now := new(clock)
+		k := start(t, withCA(t, ca), func(_ *kit, c *config.Config, o *server.Options) {
+			o.Now = now.now
+			ids := []identity.Identity{identity.Of(lasting.Leaf), identity.Of(expires.Leaf), identity.Of(mustParse(t, underBrief.Certificate[0]))}
+			c.Policies["all"] = config.Policy{Allow: []string{"*"}, Identities: ids}
+			c.API = map[string]config.Endpoint{"/version": {SkipAuth: true}}
+		})
+		client := func(cert tls.Certificate) *http.Client {
+			c := k.as(cert)
+			c.Transport.(*http.Transport).ForceAttemptHTTP2 = version //nolint:errcheck // as made it
+			return c
+		}
+		good, bad, under := client(lasting), client(expires), client(underBrief)
+		for _, c := range []*http.Client{good, bad, under} {
+			if a := k.do(c, "GET", "/v1/status", ""); a.StatusCode != 200 {
+				t.Fatalf("%s: %d %s", name, a.StatusCode, a.body)
+			}
+		}
+		now.forward(2 * time.Hour)
+		for what, c := range map[string]*http.Client{"its own": bad, "its CA": under} {
+			a := k.do(c, "GET", "/v1/status", "")
+			k.expect(a, 400, unverified)
+			for range 20 {
+				if _, err := k.try(c, "GET", "/v1/status", ""); err != nil {
+					a = answer{} // refused in the handshake
+					break
+				}
+			}
+			if a.Response != nil {
+				t.Errorf("%s, %s: the connection stayed open", name, what)
+			}
+		}
+		if a := k.do(good, "GET", "/v1/status", ""); a.StatusCode != 200 {
+			t.Errorf("%s: one that lasts: %d %s", name, a.StatusCode, a.body)
+		}
+	}
+}
+
+func TestForwardedCertificateThatExpiresEndsItsLogStream(t *testing.T) {
+	t.Parallel()
+	ca := lasts(t, "ca", true, nil)
+	proxy := lasts(t, "proxy", false, &ca)
+	reader := signedBy(t, "reader", false, &ca)
+	for name, through := range map[string]bool{"itself": false, "through a proxy": true} {
+		now := new(clock)
+		k := start(t, withCA(t, ca), func(_ *kit, c *config.Config, o *server.Options) {
+			o.Now = now.now
+			c.Admin = identity.Of(reader.Leaf)
+			c.TLS.Proxy = config.TLSProxy{Identities: []identity.Identity{identity.Of(proxy.Leaf)}, Header: "X-Cert"}
+			c.API = map[string]config.Endpoint{"/version": {SkipAuth: true}}
+		})
+		req, err := http.NewRequestWithContext(t.Context(), "GET", k.url+"/v1/log/audit", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := k.as(reader)
+		if through {
+			client = k.as(proxy)
+			req.Header.Set("X-Cert", escaped(reader))
+		}
+		resp, err := client.Do(req)
+		if err != nil || resp.StatusCode != 200 {
+			t.Fatalf("%s: %v, %v", name, resp, err)
+		}
+		defer resp.Body.Close()
+		lines := bufio.NewReader(resp.Body)
+		k.do(k.as(), "GET", "/version", "")
+		if _, err := lines.ReadString('\n'); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		now.forward(2 * time.Hour)
+		k.do(k.as(), "GET", "/version", "")
+		if line, err := lines.ReadString('\n'); err == nil {
+			t.Errorf("%s: read %q", name, line)
+		}
+	}
+}
+
+// A client that has renewed its certificate in time is refused nothing.
+func TestConnectionEndsBeforeItsCertificate(t *testing.T) {
+	t.Parallel()
+	ca := signedBy(t, "ca", true, nil)
+	mine := signedBy(t, "mine", false, &ca)
+	now := new(clock)
+	k := start(t, withCA(t, ca), func(_ *kit, c *config.Config, o *server.Options) {
+		o.Now, c.Admin = now.now, identity.Of(mine.Leaf)
+	})
+	c := k.as(mine)
+	c.Transport.(*http.Transport).ForceAttemptHTTP2 = false //nolint:errcheck // as made it
+	if a := k.do(c, "GET", "/v1/status", ""); a.Close {
+		t.Error("closed an hour before")
+	}
+	now.forward(59 * time.Minute)
+	if a := k.do(c, "GET", "/v1/status", ""); a.StatusCode != 200 || !a.Close {
+		t.Errorf("a minute before: %d, closed %t", a.StatusCode, a.Close)
 	}
 }

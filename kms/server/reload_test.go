@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -394,4 +395,102 @@ func TestPlainTCPAndOldTLSAreRefused(t *testing.T) {
 		t.Errorf("plain HTTP got %q", line)
 	}
 	k.errors.line(t, "TLS handshake error")
+}
+
+// An identity loses its rights, and a certificate is renewed, also while the key store is
+// down. What the configuration lists beside that is made once it answers.
+func TestReloadTakesRightsAwayWhileTheKeyStoreIsDown(t *testing.T) {
+	t.Parallel()
+	for name, hangs := range map[string]bool{"fails": false, "hangs": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := start(t, func(_ *kit, c *config.Config, _ *server.Options) { c.Keys = []string{"my-key"} })
+			user := k.asKey(k.user)
+			if a := k.do(user, "POST", "/v1/key/generate/my-key", ""); a.StatusCode != 200 {
+				t.Fatalf("%d %s", a.StatusCode, a.body)
+			}
+			before := serial(t, k)
+			back := func() { k.service.fail(nil) }
+			if hangs {
+				back = k.service.holds()
+			} else {
+				k.service.fail(kms.ErrUnavailable)
+			}
+			k.writeServerCert()
+			next := *k.cfg
+			next.Policies, next.Keys = nil, []string{"my-key", "other"}
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			if err := k.server.Update(ctx, &next); err != nil {
+				t.Fatal(err)
+			}
+			k.expect(k.do(user, "POST", "/v1/key/generate/my-key", ""), 403, forbidden)
+			if serial(t, k) == before {
+				t.Error("the former certificate is in force")
+			}
+			k.errors.line(t, "level=ERROR", "could not be created", `\"other\"`)
+			back()
+			again := next
+			if err := k.server.Update(t.Context(), &again); err != nil {
+				t.Errorf("err = %v", err)
+			}
+			if a := k.do(k.asKey(k.admin), "GET", "/v1/key/describe/other", ""); a.StatusCode != 200 {
+				t.Errorf("the key that was missed: %d %s", a.StatusCode, a.body)
+			}
+		})
+	}
+}
+
+func TestListedKeysThatNobodyCanHaveChangeNothing(t *testing.T) {
+	t.Parallel()
+	k := start(t)
+	next := *k.cfg
+	next.Policies, next.Keys = nil, []string{"no/key"}
+	if err := k.server.Update(t.Context(), &next); !errors.Is(err, kms.ErrInvalidKeyName) {
+		t.Errorf("err = %v", err)
+	}
+	if a := k.do(k.asKey(k.user), "GET", "/v1/status", ""); a.StatusCode != 200 {
+		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+}
+
+// SIGHUP and the watcher of files may come at once: what is read last counts, and a
+// revocation is not undone by who read before it.
+func TestRivalReloadsEndWithWhatWasReadLast(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	reads, first, slow := 0, make(chan struct{}), make(chan struct{})
+	k := start(t, func(_ *kit, c *config.Config, o *server.Options) {
+		o.Load = func() (*config.Config, error) {
+			mu.Lock()
+			reads++
+			n := reads
+			mu.Unlock()
+			next := *c
+			if n == 1 {
+				close(first)
+				<-slow
+				return &next, nil
+			}
+			next.Policies = nil
+			return &next, nil
+		}
+	})
+	var both sync.WaitGroup
+	reload := func() {
+		if err := k.server.Reload(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	both.Go(reload)
+	<-first
+	second := make(chan struct{})
+	both.Go(func() { defer close(second); reload() })
+	select {
+	case <-second:
+	case <-time.After(100 * time.Millisecond):
+	}
+	close(slow)
+	both.Wait()
+	k.expect(k.do(k.asKey(k.user), "GET", "/v1/status", ""), 403, forbidden)
 }

@@ -47,6 +47,8 @@ type request struct {
 	caller identity.Identity
 	policy string
 	ip     string
+	// until is when the certificates end that say who calls; zero without tls.auth.
+	until time.Time
 	// leaveLarge gives back the place of a large body; nil for others. What was made
 	// of the body is as large, so it is kept until the answer is written.
 	leaveLarge func()

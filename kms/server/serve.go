@@ -80,6 +80,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	defer stop()
 	defer s.noise.flush()
 	wait.Go(func() { s.watch(running) })
+	wait.Go(func() { s.keepCreating(running) })
 
 	failed := make(chan error, classes)
 	accepting := make(chan error, 1)

@@ -35,8 +35,8 @@ type Options struct {
 	Service kms.Service
 	// Proxied says that a proxy in this process uses Service too, any of its keys.
 	Proxied bool
-	// Load reads the configuration anew for Reload; nil: Reload only reads the
-	// TLS files of the present one.
+	// Load reads the configuration anew for Reload, which calls it one at a time; nil:
+	// Reload only reads the TLS files of the present one.
 	Load func() (*config.Config, error)
 	// Watch are files, beside those of the tls section, whose change reloads:
 	// the configuration itself.
@@ -75,6 +75,7 @@ type Server struct {
 	largeBodies     chan struct{}
 
 	update sync.Mutex // one change of state at a time
+	listed *listedKeys
 
 	closeOnce sync.Once
 	closing   chan struct{} // ends log streams
@@ -105,7 +106,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 		opts: opts, service: opts.Service, started: opts.Now(),
 		metrics:  newMetrics(opts.Now(), opts.Now),
 		errorHub: newHub(), auditHub: newHub(), closing: make(chan struct{}),
-		crowd: newCrowd(opts.Connections),
+		crowd: newCrowd(opts.Connections), listed: newListedKeys(opts.Service),
 	}
 	s.setLimits()
 	if err := s.Update(ctx, opts.Config); err != nil {
@@ -115,18 +116,44 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 }
 
 // Update puts a configuration into force for all requests that come: admin,
-// tls, policy, api and log; keys that it lists are created. If it cannot be
-// used, everything stays as it was. Address, key store and cache belong to who
-// made the server; a change there is only logged.
+// tls, policy, api and log. If it cannot be used, everything stays as it was.
+// Address, key store and cache belong to who made the server; a change there is
+// only logged.
+//
+// Keys that it lists and the one before did not are created then. That they cannot
+// be is logged, and tried again while Serve runs: no key store that fails may keep
+// somebody's rights in force. Only the first configuration needs its keys.
 func (s *Server) Update(ctx context.Context, c *config.Config) error {
+	return s.change(ctx, func() (*config.Config, error) { return c, nil })
+}
+
+// change is Update with what load returns, which is called one at a time: else what
+// was read first could be put into force last.
+func (s *Server) change(ctx context.Context, load func() (*config.Config, error)) error {
+	if err := s.swap(ctx, load); err != nil {
+		return err
+	}
+	s.createListed(ctx, listedWait)
+	return nil
+}
+
+func (s *Server) swap(ctx context.Context, load func() (*config.Config, error)) error {
 	s.update.Lock()
 	defer s.update.Unlock()
+	c, err := load()
+	if err != nil {
+		return err
+	}
 	next, err := s.newState(c)
 	if err != nil {
 		return err
 	}
-	if err := CreateKeys(ctx, s.service, c.Keys); err != nil {
-		return err
+	s.listed.want(c.Keys)
+	if s.state.Load() == nil {
+		if err := CreateKeys(ctx, s.service, c.Keys); err != nil {
+			return err
+		}
+		s.listed.made(c.Keys...)
 	}
 	before := s.state.Swap(next)
 	for _, w := range c.Warnings {
@@ -148,36 +175,33 @@ func needsRestart(old, c *config.Config) bool {
 		old.Log.AuditFile != c.Log.AuditFile || old.Log.AuditRequired != c.Log.AuditRequired || !old.Tracing.Equal(&c.Tracing)
 }
 
-// CreateKeys creates those of the keys that do not exist.
-func CreateKeys(ctx context.Context, service kms.Service, names []string) error {
-	for _, name := range names {
-		if err := service.CreateKey(ctx, name); err != nil && !errors.Is(err, kms.ErrKeyExists) {
-			return fmt.Errorf("create key %q, which the configuration lists under keys: %w", name, err)
-		}
-	}
-	return nil
-}
-
 // Reload reads configuration and TLS files again. If they cannot be used,
 // everything stays as it was.
 func (s *Server) Reload(ctx context.Context) error {
-	c := s.state.Load().config
-	if s.opts.Load != nil {
-		var err error
-		if c, err = s.opts.Load(); err != nil {
-			return fmt.Errorf("reload: %w", err)
+	return s.change(ctx, func() (*config.Config, error) {
+		if s.opts.Load == nil {
+			return s.state.Load().config, nil
 		}
-	}
-	return s.Update(ctx, c)
+		c, err := s.opts.Load()
+		if err != nil {
+			return nil, fmt.Errorf("reload: %w", err)
+		}
+		return c, nil
+	})
 }
 
 func (s *Server) newState(c *config.Config) (*state, error) {
-	st := &state{config: c, routes: configured(c.API), since: s.opts.Now().UTC()}
+	for _, name := range c.Keys {
+		if err := kms.ValidateKeyName(name); err != nil {
+			return nil, fmt.Errorf("%s: keys: %w", c.Name, err)
+		}
+	}
+	st := &state{config: c, routes: configured(c.API), since: s.opts.Now().UTC(), now: s.opts.Now}
 	optional := false
 	for _, r := range st.routes {
 		optional = optional || r.access == open
 	}
-	t, err := loadTransport(c.TLS, optional)
+	t, err := loadTransport(c.TLS, optional, s.opts.Now)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}

@@ -29,6 +29,8 @@ type state struct {
 
 	tls   *tls.Config
 	roots *x509.CertPool // nil without auth
+	// now is the clock by which certificates end.
+	now func() time.Time
 	// trust changes with everything that decides about client certificates. A
 	// connection made under another trust has its certificate verified anew.
 	trust string

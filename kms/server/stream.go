@@ -40,13 +40,8 @@ func (s *Server) stream(w http.ResponseWriter, r *request, from *hub) error {
 		case <-s.closing:
 			return nil
 		case line := <-lines:
-			if now := s.state.Load(); now != r.state {
-				again := *r
-				again.state = now
-				if now.authenticate(w, &again) != nil || now.authorize(&again) != nil {
-					return nil
-				}
-				r.state = now
+			if !s.stillReads(w, r) {
+				return nil
 			}
 			_ = controller.SetWriteDeadline(time.Now().Add(streamWrite))
 			if _, err := w.Write(line); err != nil || controller.Flush() != nil {
@@ -55,4 +50,21 @@ func (s *Server) stream(w http.ResponseWriter, r *request, from *hub) error {
 			_ = controller.SetWriteDeadline(time.Time{})
 		}
 	}
+}
+
+// stillReads asks anew who calls, and what for, once the configuration has changed or a
+// certificate that said so is over.
+func (s *Server) stillReads(w http.ResponseWriter, r *request) bool {
+	now := s.state.Load()
+	over := !r.until.IsZero() && s.opts.Now().After(r.until)
+	if now == r.state && !over {
+		return true
+	}
+	again := *r
+	again.state = now
+	if now.authenticate(w, &again) != nil || now.authorize(&again) != nil {
+		return false
+	}
+	r.state, r.until = now, again.until
+	return true
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/bucketseal/bucketseal/kms/config"
 	"github.com/bucketseal/bucketseal/operator/watch"
@@ -21,14 +22,15 @@ type transport struct {
 }
 
 // loadTransport reads the files. optional says that some route may be called
-// without a certificate.
-func loadTransport(c config.TLS, optional bool) (*transport, error) {
+// without a certificate; now is the clock.
+func loadTransport(c config.TLS, optional bool, now func() time.Time) (*transport, error) {
 	cert, err := loadKeyPair(c)
 	if err != nil {
 		return nil, err
 	}
 	t := &transport{config: &tls.Config{
 		MinVersion:   tls.VersionTLS12,
+		Time:         now,
 		NextProtos:   []string{"h2", "http/1.1"},
 		Certificates: []tls.Certificate{cert},
 		ClientAuth:   tls.RequireAnyClientCert,

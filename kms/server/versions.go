@@ -31,6 +31,9 @@ func rotateKey(s *Server, w http.ResponseWriter, r *request) error {
 	if err := r.keyName(); err != nil {
 		return err
 	}
+	if err := s.mayReplace(r); err != nil {
+		return err
+	}
 	var in struct {
 		After uint32 `json:"after"`
 	}

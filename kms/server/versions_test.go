@@ -1,10 +1,12 @@
 package server_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/bucketseal/bucketseal/kms/config"
+	"github.com/bucketseal/bucketseal/kms/identity"
 	"github.com/bucketseal/bucketseal/kms/server"
 )
 
@@ -38,6 +40,39 @@ func TestPoliciesOfVersions(t *testing.T) {
 		} {
 			if a := k.do(user, call[0], call[1], call[2]); a.StatusCode != c.want[i] {
 				t.Errorf("%s: %s: %d %s, want %d", name, call[1], a.StatusCode, a.body, c.want[i])
+			}
+		}
+	}
+}
+
+// Whoever could rotate a key of proxies without end could fill its log, after which it
+// can never be rotated again.
+func TestKeysOfProxiesAreTheirsAndTheAdminsToRotate(t *testing.T) {
+	t.Parallel()
+	proxy := identity.New()
+	for _, beside := range []bool{false, true} {
+		k := start(t, func(_ *kit, cfg *config.Config, opts *server.Options) {
+			p := cfg.Policies["minio"]
+			p.Allow = []string{"/v1/key/*"}
+			cfg.Policies["minio"], opts.Proxied = p, beside
+			cfg.Policies["proxies"] = config.Policy{Allow: []string{"/v1/key/generate/seal-*", "/v1/key/rotate/*"}, Identities: []identity.Identity{proxy.Identity()}, Bucketseal: true}
+		})
+		admin, user := k.asKey(k.admin), k.asKey(k.user)
+		for _, name := range []string{"seal-a", "own"} {
+			k.do(admin, "POST", "/v1/key/create/"+name, "")
+		}
+		k.expect(k.do(user, "POST", "/v1/key/rotate/seal-a", ""), 403, "not authorized: insufficient permissions")
+		k.errors.line(t, "request refused", "/v1/key/rotate/seal-a", "may use the key")
+		want := 200
+		if beside {
+			want = 403 // the proxy in the process may use any
+		}
+		if a := k.do(user, "POST", "/v1/key/rotate/own", ""); a.StatusCode != want {
+			t.Errorf("beside %t: a key of their own: %d %s", beside, a.StatusCode, a.body)
+		}
+		for _, c := range []*http.Client{admin, k.asKey(proxy)} {
+			if a := k.do(c, "POST", "/v1/key/rotate/seal-a", ""); a.StatusCode != 200 {
+				t.Errorf("%d %s", a.StatusCode, a.body)
 			}
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/logs"
+	"github.com/bucketseal/bucketseal/operator/clientcert"
 	"github.com/bucketseal/bucketseal/operator/forwarded"
 	"github.com/bucketseal/bucketseal/proxy"
 	"github.com/bucketseal/bucketseal/proxy/certs"
@@ -70,11 +71,11 @@ func (r *running) openConsole(ctx context.Context, c *config.Config, up *upstrea
 	}
 	patience := edge.Patience{Stall: c.Limits.Stall}
 	s := &consoleServer{listener: l, server: &http.Server{
-		Handler: edge.Handler(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		Handler: edge.Handler(clientcert.Handler(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			w, req, finish := patience.Apply(w, req)
 			defer finish()
 			page.ServeHTTP(w, req)
-		})),
+		}), nil)),
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10, ErrorLog: stdlog.New(logs.HTTP(r.log), "", 0), TLSConfig: secure,
 		HTTP2: http2Limits(c.Limits),
 	}}

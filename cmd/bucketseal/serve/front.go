@@ -15,6 +15,7 @@ import (
 
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/logs"
+	"github.com/bucketseal/bucketseal/operator/clientcert"
 	"github.com/bucketseal/bucketseal/operator/forwarded"
 	"github.com/bucketseal/bucketseal/proxy/certs"
 	"github.com/bucketseal/bucketseal/proxy/config"
@@ -120,7 +121,7 @@ func (f *front) close() {
 // within the limit. What is left is cut off.
 func (f *front) serve(ctx context.Context, handler http.Handler) error {
 	go findSupervisor(f.log).onHangup(ctx, f.hup, f.reload)
-	f.server.Handler = f.lastAnswers(edge.Handler(handler))
+	f.server.Handler = f.lastAnswers(edge.Handler(clientcert.Handler(handler, nil)))
 	f.server.TLSConfig = f.tls
 	failed := make(chan error, 2)
 	if f.tls != nil {

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/bucketseal/bucketseal/cmd/bucketseal/build"
@@ -211,10 +212,13 @@ func widensAccess(before, after *identity.Access) (widens []string) {
 }
 
 // carefulLoad reads a key server's configuration anew, and holds back one that gives
-// more rights until it was read twice.
+// more rights until it was read twice. What it returns is safe for concurrent use.
 func carefulLoad(c *kmsconfig.Config, load func() (*kmsconfig.Config, error), log *slog.Logger) func() (*kmsconfig.Config, error) {
+	var mu sync.Mutex
 	current, waiting := c, &watch.Steady{For: steady}
 	return func() (*kmsconfig.Config, error) {
+		mu.Lock()
+		defer mu.Unlock()
 		fresh, err := load()
 		if err != nil {
 			return nil, err

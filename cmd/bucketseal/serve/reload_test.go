@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,6 +128,29 @@ func TestKeyServerTakesMoreRightsOnlyWhenTheyAreReadTwice(t *testing.T) {
 	next = policy("/v1/key/delete/*", "/v1/key/import/*")
 	if _, err := load(); err != nil {
 		t.Errorf("one deny more: %v", err)
+	}
+}
+
+// A SIGHUP and the watcher of files may read at once.
+func TestKeyServersConfigurationIsReadByOneAtATime(t *testing.T) {
+	t.Parallel()
+	var reading, most atomic.Int32
+	c := &kmsconfig.Config{}
+	load := carefulLoad(c, func() (*kmsconfig.Config, error) {
+		if n := reading.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		defer reading.Add(-1)
+		time.Sleep(5 * time.Millisecond)
+		return &kmsconfig.Config{Policies: map[string]kmsconfig.Policy{"app": {Allow: []string{"*"}, Identities: []kmsidentity.Identity{"app"}}}}, nil
+	}, slog.New(slog.DiscardHandler))
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() { _, _ = load() })
+	}
+	all.Wait()
+	if n := most.Load(); n != 1 {
+		t.Errorf("%d read at once", n)
 	}
 }
 
