@@ -281,6 +281,9 @@ func (l *Ledger) Drop(ctx context.Context, object sse.Name, uploadID string) err
 	if _, err := l.system.Delete(ctx, name, func(other string) bool { return other != name }); err != nil {
 		return fmt.Errorf("drop upload: %w", err)
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.cache, name)
 	return nil
 }
 

@@ -67,6 +67,7 @@ type Vault struct {
 	layouts layouts
 	senders partSenders
 	commits commits
+	turns   turns     // of Completes, by the storage's upload ids
 	copies  sync.Pool // of *[copyBuffer]byte
 }
 
