@@ -83,7 +83,8 @@ type completing struct {
 // commits: an object that can be seen has its manifest. One that is repeated succeeds
 // again, as long as the object is there. ErrNoSuchUpload, ErrNoSuchKey, ErrPrecondition,
 // ErrInvalidPart, ErrPartTooSmall, ErrInvalidChecksum, ErrChecksumMismatch, *RequestError,
-// or those of package keyring.
+// ErrChanged while another Complete of the upload is under way elsewhere, or those of package
+// keyring.
 func (v *Vault) Complete(ctx context.Context, c *caller.Caller, wanted *Complete) (*Completed, error) {
 	v.o.Keys.Rekeyed().Ahead()
 	done, err := v.complete(ctx, c, wanted)
@@ -123,7 +124,7 @@ func (v *Vault) complete(ctx context.Context, c *caller.Caller, wanted *Complete
 
 // inTurn puts the parts together, or finds that another Complete has done so. Those of one upload take turns.
 func (p *completing) inTurn(ctx context.Context) (*Completed, error) {
-	end, err := p.vault.turns.take(ctx, p.upload.ID)
+	end, err := p.vault.turns.Take(ctx, p.upload.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/storage"
@@ -67,48 +66,4 @@ func (p *completing) rivalled(ctx context.Context) (bool, error) {
 		}
 	}
 	return len(gone) == 0, nil
-}
-
-// turns lets one at a time do what has the same key. The zero value is ready for use.
-type turns struct {
-	mu    sync.Mutex
-	byKey map[string]*turn
-}
-
-// turn is whose turn it is.
-type turn struct {
-	free  chan struct{} // holds something while it is nobody's
-	users int           // those who have it or wait for it
-}
-
-// take waits for the turn, and returns what ends it. It is an error of ctx if that ends before.
-func (t *turns) take(ctx context.Context, key string) (end func(), err error) {
-	t.mu.Lock()
-	if t.byKey == nil {
-		t.byKey = make(map[string]*turn)
-	}
-	mine := t.byKey[key]
-	if mine == nil {
-		mine = &turn{free: make(chan struct{}, 1)}
-		mine.free <- struct{}{}
-		t.byKey[key] = mine
-	}
-	mine.users++
-	t.mu.Unlock()
-	select {
-	case <-mine.free:
-		return func() { mine.free <- struct{}{}; t.leave(key, mine) }, nil
-	case <-ctx.Done():
-		t.leave(key, mine)
-		return nil, context.Cause(ctx)
-	}
-}
-
-// leave forgets a turn that nobody has or waits for.
-func (t *turns) leave(key string, mine *turn) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if mine.users--; mine.users == 0 {
-		delete(t.byKey, key)
-	}
 }
