@@ -11,7 +11,9 @@ import (
 
 const (
 	// SweepAge is how old a left-over must be by default: no write lasts longer
-	// between its manifest and its end, not even a Complete.
+	// between its manifest and its end, not even a Complete or a copy, which have 12 h.
+	// Whoever sweeps what is younger may take the manifest of a copy that upstream is still
+	// making: it is written anew before the copy is acknowledged.
 	SweepAge = 24 * time.Hour
 	// sweepInterval is the pace of the background pass; each proxy adds up to half
 	// of it, so that several do not sweep at once.
@@ -68,7 +70,8 @@ func (k *Keeper) Sweep(ctx context.Context, o SweepOptions) (waiting int, err er
 }
 
 // orphanAge is how old a manifest is at least that Orphans tells of: no write takes longer
-// between its manifest and its end, but for a Complete, whose upload keeps its manifest.
+// between its manifest and its end, but for a Complete, whose upload keeps its manifest, and
+// a copy by upstream, whose manifest is told of while it is under way.
 const orphanAge = time.Hour
 
 // Orphans tells of the manifests that no object needs, by their names in the system bucket. It

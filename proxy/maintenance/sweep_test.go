@@ -12,10 +12,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/bucketseal/bucketseal/proxy/encryption"
 	"github.com/bucketseal/bucketseal/proxy/maintenance"
 	"github.com/bucketseal/bucketseal/proxy/manifest"
 	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/storage/memory"
+	"github.com/bucketseal/bucketseal/proxy/vault"
 	"github.com/bucketseal/bucketseal/proxy/vault/vaulttest"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -325,4 +327,53 @@ func TestASweepFollowsTheVersionsOfAnObject(t *testing.T) {
 			t.Errorf("%d pages were asked for", len(lists))
 		}
 	})
+}
+
+// Upstream may take longer for a copy than a sweep leaves alone what nothing names.
+func TestACopyThatTakesHoursKeepsItsManifest(t *testing.T) {
+	t.Parallel()
+	for _, lost := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newShelf(t, memory.Options{}, nil)
+			from, to := s.PutParts(t, "from", sse.ModeS3, "one", "two"), vaulttest.Name("to")
+			gate := memory.NewGate(func(c *memory.Call) bool { return c.Op == memory.Copy && c.Step == memory.Ready })
+			s.Storage.SetFaults(func(ctx context.Context, c *memory.Call) error {
+				if lost && c.Op == memory.Copy && c.Step == memory.Done {
+					return storage.ErrUnreachable
+				}
+				return gate.Hook(ctx, c)
+			})
+			ended := make(chan error, 1)
+			go func() {
+				_, err := s.Copy(t.Context(), vaulttest.Caller("app"), &vault.Copy{
+					Write:  vault.Write{Name: to, Asked: encryption.Asked{Request: sse.Request{Mode: sse.ModeS3}}},
+					Source: vault.Read{Name: from.Name},
+				})
+				ended <- err
+			}()
+			held := gate.Next()
+			var removed []string
+			for range 3 {
+				time.Sleep(61 * time.Minute)
+				_, err := s.Sweep(t.Context(), maintenance.SweepOptions{
+					Age: time.Hour, Removed: func(what, _ string) { removed = append(removed, what) }, Skipped: func(string, string, error) {},
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !slices.Equal(removed, []string{"manifest"}) {
+				t.Fatalf("removed %q, so this tries nothing", removed)
+			}
+			held.Release(nil)
+			if err := <-ended; (err != nil) != lost {
+				t.Errorf("answer lost %v: %v", lost, err)
+			}
+			s.Storage.SetFaults(nil)
+			got, err := s.Installation.Engine(t).Plaintext(t.Context(), vaulttest.Caller("app"), vault.Read{Name: to})
+			if err != nil || !bytes.Equal(got, from.Data) {
+				t.Errorf("answer lost %v: the copy reads as %q, %v", lost, got, err)
+			}
+		})
+	}
 }

@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bucketseal/bucketseal/kms"
+	"github.com/bucketseal/bucketseal/proxy/storage"
 	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/sse"
 )
@@ -29,6 +31,11 @@ const (
 	// uploadCacheSize bounds the number of uploads kept in memory. What is noted at
 	// their creation never changes.
 	uploadCacheSize = 4096
+
+	// unknown begins, in place of an ETag, the names of notes of what AddUnknown notes.
+	unknown = "unknown-"
+	// unknownPause is between two tries to note it.
+	unknownPause = time.Second
 )
 
 // Upload is what is noted when a multipart upload is created.
@@ -67,6 +74,9 @@ type PartID struct {
 	// ETag is upstream's, without quotes.
 	ETag string
 }
+
+// isUnknown says whether it is of a sending of which nobody knows whether upstream has it.
+func (p PartID) isUnknown() bool { return strings.HasPrefix(p.ETag, unknown) }
 
 // Ledger keeps the uploads that are under way and their parts. It is safe for
 // concurrent use, by any number of proxies.
@@ -168,6 +178,26 @@ func (l *Ledger) AddPart(ctx context.Context, uploadID string, part PartID, fact
 	return nil
 }
 
+// AddUnknown notes that a part was sent, and that nobody knows whether upstream has it. The note
+// counts as a sending, and is never a part. What fails and may pass is tried again until ctx ends.
+func (l *Ledger) AddUnknown(ctx context.Context, uploadID string, number int) error {
+	random := sse.NewStreamNonce()
+	name := partName(uploadID, PartID{Number: number, ETag: unknown + hex.EncodeToString(random[:])})
+	for {
+		err := l.system.PersistNote(ctx, partKind, name, new(sse.PartFacts).Entry(), nil)
+		if err == nil || errors.Is(err, system.ErrConflict) { // its own
+			return nil
+		}
+		if ctx.Err() != nil || !errors.Is(err, storage.ErrUnreachable) && !errors.Is(err, kms.ErrUnavailable) {
+			return fmt.Errorf("note that a part was sent: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(unknownPause):
+		}
+	}
+}
+
 // samePart says whether the entry that is said to exist describes the part: as
 // when a write was repeated, or a plain or empty part was sent twice.
 func (l *Ledger) samePart(ctx context.Context, name string, facts *sse.PartFacts) error {
@@ -188,7 +218,7 @@ func (l *Ledger) samePart(ctx context.Context, name string, facts *sse.PartFacts
 // Parts calls f for each part with a number from first to last that is noted for an upload,
 // and of which wanted says true: a part that was sent many times has many notes. Both are
 // called for one part at a time: wanted in the order of numbers and before the part's note is
-// opened, f in no order.
+// opened, f in no order. What AddUnknown noted is never wanted, though wanted is asked.
 func (l *Ledger) Parts(ctx context.Context, uploadID string, first, last int, wanted func(PartID) bool, f func(PartID, sse.PartFacts)) error {
 	prefix := partPrefix(uploadID)
 	for after := fmt.Sprintf("%s%05d", prefix, first); ; {
@@ -220,7 +250,7 @@ func (l *Ledger) openParts(ctx context.Context, prefix string, last int, notes [
 	group.SetLimit(parallel)
 	for _, n := range notes {
 		id, ok := parsePartName(strings.TrimPrefix(n.Name, prefix))
-		if !ok || id.Number > last || !wanted(id) {
+		if !ok || id.Number > last || !wanted(id) || id.isUnknown() {
 			continue
 		}
 		group.Go(func() error {
@@ -281,6 +311,9 @@ func (l *Ledger) Drop(ctx context.Context, object sse.Name, uploadID string) err
 	if _, err := l.system.Delete(ctx, name, func(other string) bool { return other != name }); err != nil {
 		return fmt.Errorf("drop upload: %w", err)
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.cache, name)
 	return nil
 }
 

@@ -72,6 +72,7 @@ var mappedElsewhere = map[string]string{
 	"storage.ErrNotFound":         "what an *Error means",
 	"storage.ErrNoSuchBucket":     "what an *Error means",
 	"storage.ErrNoSuchUpload":     "what an *Error means",
+	"storage.ErrInvalidPart":      "what an *Error means",
 	"storage.ErrRange":            "what an *Error means",
 	"storage.ErrForbidden":        "what an *Error means",
 	"storage.ErrLocked":           "what an *Error means",

@@ -17,6 +17,8 @@ var (
 	ErrNoSuchBucket = errors.New("the bucket does not exist at the storage")
 	// ErrNoSuchUpload says that an upload ended, or never was.
 	ErrNoSuchUpload = errors.New("the upload does not exist at the storage")
+	// ErrInvalidPart says that a part of a Complete's list is not there.
+	ErrInvalidPart = errors.New("the storage does not have the parts of the list")
 	// ErrRange says that no byte of a range exists.
 	ErrRange = errors.New("the range lies beyond the object's end")
 	// ErrForbidden says that the actor may not do it.
@@ -71,6 +73,8 @@ func (e *Error) Is(target error) bool {
 		return e.Code == "NoSuchBucket"
 	case ErrNoSuchUpload:
 		return e.Code == "NoSuchUpload"
+	case ErrInvalidPart:
+		return e.Code == "InvalidPart"
 	case ErrRange:
 		return e.Status == 416
 	case ErrForbidden:

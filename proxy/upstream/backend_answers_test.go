@@ -213,10 +213,15 @@ func TestWhatMinIOSaysOfWrites(t *testing.T) {
 func TestErrorsBehindAStatusOfSuccessAreErrors(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"Copy", "Complete"} {
-		var refusal *storage.Error
-		err := everyCall[name](t.Context(), answering(t, 200, "<Error><Code>SlowDown</Code><Message>m</Message></Error>"))
-		if !errors.As(err, &refusal) || refusal.Status != 500 || refusal.Code != "SlowDown" || refusal.Message != "m" {
-			t.Errorf("%s: %v", name, err)
+		for code, status := range map[string]int{
+			"SlowDown": 500, "InternalError": 500, "": 500,
+			"InvalidPart": 400, "NoSuchKey": 404, "NoSuchUpload": 404, "PreconditionFailed": 412,
+		} {
+			var refusal *storage.Error
+			err := everyCall[name](t.Context(), answering(t, 200, "<Error><Code>"+code+"</Code><Message>m</Message></Error>"))
+			if !errors.As(err, &refusal) || refusal.Status != status || refusal.Code != code || refusal.Message != "m" {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
 	}
 }

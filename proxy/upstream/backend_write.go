@@ -113,7 +113,21 @@ func (a answer) stored(what string) (*storage.Stored, error) {
 	}
 	meta := storage.Metadata(a.header())
 	if result.XMLName.Local == "Error" {
-		return nil, &storage.Error{Status: http.StatusInternalServerError, Code: result.Code, Message: result.Message, Header: meta}
+		return nil, &storage.Error{Status: lateStatus(result.Code), Code: result.Code, Message: result.Message, Header: meta}
 	}
 	return &storage.Stored{ETag: result.ETag, Version: meta.Get("X-Amz-Version-Id"), Modified: result.LastModified, Meta: meta}, nil
+}
+
+// lateStatus is the status of an error that came behind status 200: one that says that nothing was
+// done has its own, as if MinIO had answered in time.
+func lateStatus(code string) int {
+	switch code {
+	case "InvalidPart":
+		return http.StatusBadRequest
+	case "NoSuchKey", "NoSuchUpload":
+		return http.StatusNotFound
+	case "PreconditionFailed":
+		return http.StatusPreconditionFailed
+	}
+	return http.StatusInternalServerError
 }

@@ -21,6 +21,9 @@ const commitLimit = 10 * time.Minute
 // errSlowCommit ends a write that takes longer. Whether it was stored is not known.
 var errSlowCommit = fmt.Errorf("the object was not stored within %v of its manifest: %w", commitLimit, storage.ErrUnreachable)
 
+// keepTimeout bounds the second write of a manifest, after what took longer than commitLimit.
+const keepTimeout = time.Minute
+
 // completeLimit bounds how long upstream may take to put the parts of an upload together.
 // It is never reached by work, however large the object is: MinIO, cut off in the middle,
 // is left with neither the object nor the upload. The janitor keeps the manifest of an

@@ -67,6 +67,8 @@ type completing struct {
 	wanted *Complete
 	upload *openUpload
 
+	// current are the parts that the storage had, by number, when they were chosen.
+	current map[int]string
 	// sent is how often each part was.
 	sent   map[int]int
 	chosen []chosenPart
@@ -81,7 +83,8 @@ type completing struct {
 // commits: an object that can be seen has its manifest. One that is repeated succeeds
 // again, as long as the object is there. ErrNoSuchUpload, ErrNoSuchKey, ErrPrecondition,
 // ErrInvalidPart, ErrPartTooSmall, ErrInvalidChecksum, ErrChecksumMismatch, *RequestError,
-// or those of package keyring.
+// ErrChanged while another Complete of the upload is under way elsewhere, or those of package
+// keyring.
 func (v *Vault) Complete(ctx context.Context, c *caller.Caller, wanted *Complete) (*Completed, error) {
 	v.o.Keys.Rekeyed().Ahead()
 	done, err := v.complete(ctx, c, wanted)
@@ -95,33 +98,51 @@ func (v *Vault) Complete(ctx context.Context, c *caller.Caller, wanted *Complete
 	return done, nil
 }
 
-func (v *Vault) complete(ctx context.Context, c *caller.Caller, wanted *Complete) (*Completed, error) {
-	u, err := v.upload(ctx, c, wanted.Upload, storage.CompleteUpload)
-	if errors.Is(err, ErrNoSuchUpload) {
-		return v.repeat(ctx, c, wanted, err)
+func (v *Vault) complete(ctx context.Context, c *caller.Caller, wanted *Complete) (done *Completed, err error) {
+	u, missing := v.upload(ctx, c, wanted.Upload, storage.CompleteUpload)
+	switch {
+	case errors.Is(missing, ErrNoSuchUpload):
+	case missing != nil:
+		return nil, missing
+	default:
+		if err := v.o.Keys.MayKnow(ctx, c.Keys, wanted.Name.Bucket, u.record); err != nil {
+			return nil, err
+		}
 	}
+	// One that is repeated may take long too: it waits for the first, and reads parts that were sent again.
+	err = patiently(wanted.Long, func() (err error) {
+		if missing != nil {
+			done, err = v.repeat(ctx, c, wanted, missing)
+			return err
+		}
+		p := &completing{vault: v, caller: c, wanted: wanted, upload: u}
+		done, err = p.inTurn(ctx)
+		return err
+	})
+	return done, err
+}
+
+// inTurn puts the parts together, or finds that another Complete has done so. Those of one upload take turns.
+func (p *completing) inTurn(ctx context.Context) (*Completed, error) {
+	end, err := p.vault.turns.Take(ctx, p.upload.ID)
 	if err != nil {
 		return nil, err
 	}
-	if err := v.o.Keys.MayKnow(ctx, c.Keys, wanted.Name.Bucket, u.record); err != nil {
-		return nil, err
-	}
-	p := &completing{vault: v, caller: c, wanted: wanted, upload: u}
-	err = patiently(wanted.Long, func() error { return p.run(ctx) })
+	defer end()
+	err = p.run(ctx)
 	switch {
-	case errors.Is(err, ErrNoSuchUpload): // which MinIO, just started again, also says of uploads that it has
-		done, err := v.repeat(ctx, c, wanted, err)
-		if err == nil {
-			v.dropUpload(ctx, u)
-		}
-		return done, err
-	case failedCondition(err): // the first of two held, and changed what the second is judged on
-		return v.repeat(ctx, c, wanted, err)
-	case err != nil:
+	case err == nil:
+		p.vault.dropUpload(ctx, p.upload)
+		return p.done(), nil
+	case !repeatable(err):
 		return nil, err
 	}
-	v.dropUpload(ctx, u)
-	return p.done(), nil
+	otherwise := p.otherwise(ctx, err)
+	done, err := p.vault.repeat(ctx, p.caller, p.wanted, otherwise)
+	if err == nil && errors.Is(otherwise, ErrNoSuchUpload) {
+		p.vault.dropUpload(ctx, p.upload)
+	}
+	return done, err
 }
 
 // failedCondition says whether the proxy or upstream found a condition not to

@@ -36,12 +36,12 @@ func (p *completing) choose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.sent = noted.sent
+	p.current, p.sent = current, noted.sent
 	for i := range p.wanted.Parts {
 		want := &p.wanted.Parts[i]
 		id := manifest.PartID{Number: want.Number, ETag: current[want.Number]}
 		facts, ok := noted.facts[id]
-		if !ok || id.ETag == "" || strings.Trim(want.ETag, `"`) != strings.Trim(sealed.PartETag(p.upload.record, id, &facts), `"`) {
+		if !ok || id.ETag == "" || !p.names(want, id, &facts) {
 			return ErrInvalidPart
 		}
 		if !want.fits(facts.Checksum) {
@@ -53,6 +53,11 @@ func (p *completing) choose(ctx context.Context) error {
 		p.chosen = append(p.chosen, chosenPart{id, facts})
 	}
 	return nil
+}
+
+// names says whether a part of the client's list has the ETag of a noted one.
+func (p *completing) names(want *WantedPart, id manifest.PartID, facts *sse.PartFacts) bool {
+	return strings.Trim(want.ETag, `"`) == strings.Trim(sealed.PartETag(p.upload.record, id, facts), `"`)
 }
 
 // lookUp asks upstream for its parts, by number, and the ledger for its notes of these. The

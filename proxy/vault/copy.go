@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/url"
 	"strconv"
@@ -70,8 +71,10 @@ type copying struct {
 	meta storage.Metadata
 	put  bool // upstream lets the caller write the copy
 
-	record   *sse.Record
-	facts    sse.Facts
+	record *sse.Record
+	facts  sse.Facts
+	// layout is the copy's manifest, nil if it has none.
+	layout   *copiedLayout
 	answer   *storage.Stored
 	modified time.Time
 }
@@ -103,7 +106,7 @@ func (v *Vault) Copy(ctx context.Context, c *caller.Caller, what *Copy) (*Copied
 // then.
 func (k *copying) begin(ctx context.Context) (err error) {
 	k.source.zero()
-	k.record, k.facts = nil, sse.Facts{}
+	k.record, k.facts, k.layout = nil, sse.Facts{}, nil
 	read := k.copy.Source
 	read.Checksum = true
 	if k.source, err = k.vault.look(ctx, k.caller, read); err != nil {
@@ -237,9 +240,13 @@ func (k *copying) rewrap(ctx context.Context) error {
 	k.record = &key.Record
 	if err := k.copyUpstream(ctx, text); err != nil {
 		if storage.MayBeDone(err) {
+			_ = k.layout.keep(ctx, v.o.Manifests) // the copy is not acknowledged
 			key.Doubt(ctx)
 		}
 		return err
+	}
+	if err := k.layout.keep(ctx, v.o.Manifests); err != nil {
+		return fmt.Errorf("after the copy: %w", err)
 	}
 	return keyring.Unconfirmed(key.Confirm(ctx))
 }
@@ -263,8 +270,8 @@ func (k *copying) carryLayout(ctx context.Context, rec *sse.Record) (*sse.Privat
 		return nil, err
 	}
 	rec.Layout, rec.Manifest = sse.Copied, sse.NewManifestID()
-	ref := manifest.Ref{Name: k.copy.Name, ID: rec.Manifest}
-	return sse.NewPartsPrivate(), k.vault.o.Manifests.Put(ctx, ref, o.Facts, parts)
+	k.layout = &copiedLayout{ref: manifest.Ref{Name: k.copy.Name, ID: rec.Manifest}, facts: o.Facts, parts: parts}
+	return sse.NewPartsPrivate(), k.layout.write(ctx, k.vault.o.Manifests)
 }
 
 // copyUpstream has upstream copy the source, if it is still what was looked up, and store

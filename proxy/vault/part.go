@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/caller"
@@ -22,6 +23,10 @@ const maxPartSize = 5 << 30
 
 // partNoteTimeout bounds the note of a part: without it the part must be sent again.
 const partNoteTimeout = 2 * time.Minute
+
+// partDoubtWait is how long a client waits for the note of a part of which nobody knows
+// whether it was stored. It is tried for partNoteTimeout.
+const partDoubtWait = 5 * time.Second
 
 // PartTarget says which part of which upload is sent, and with which key.
 type PartTarget struct {
@@ -170,7 +175,7 @@ func (p *partUpload) checkAlgorithm(body plaintext.Body) error {
 }
 
 // send encrypts the part, stores it upstream, and notes it in the ledger. A part
-// that is not noted does not exist.
+// that is not noted does not exist, but may lie there.
 func (p *partUpload) send(ctx context.Context, body plaintext.Body, size int64) error {
 	if size > maxPartSize {
 		return ErrTooLarge
@@ -184,15 +189,43 @@ func (p *partUpload) send(ctx context.Context, body plaintext.Body, size int64) 
 		put.Unprotected = true
 		src = p.passChecksum(put, body, src, length)
 	}
-	put.Reader, put.Length, put.Expect = src, length, length >= expectContinueFrom
+	var whole atomic.Bool // was handed over
+	whole.Store(length == 0)
+	put.Reader = plaintext.BeforeEnd(src, length, func() error { whole.Store(true); return nil })
+	put.Length, put.Expect = length, length >= expectContinueFrom
 	if p.etag, err = p.vault.as(p.caller).PutPart(ctx, put); err != nil {
+		if whole.Load() && storage.MayBeDone(err) {
+			p.doubt(ctx)
+		}
 		return sendError(body, err)
 	}
 	p.learn(body, size)
 	// Noted even if the client has gone: upstream has the part.
 	noteCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partNoteTimeout)
 	defer cancel()
-	return p.vault.o.Ledger.AddPart(noteCtx, p.upload.ID, p.id(), &p.facts)
+	if err = p.vault.o.Ledger.AddPart(noteCtx, p.upload.ID, p.id(), &p.facts); err != nil {
+		p.doubt(ctx)
+	}
+	return err
+}
+
+// doubt notes that the part was sent and may lie at the storage, or on some of its nodes:
+// else a Complete would take the next sending for the only one (checkResent). The client,
+// which will send the part again, waits for it a moment.
+func (p *partUpload) doubt(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partNoteTimeout)
+	v, u, number, noted := p.vault, p.upload, p.number, make(chan struct{})
+	go func() {
+		defer cancel()
+		defer close(noted)
+		if err := v.o.Ledger.AddUnknown(ctx, u.ID, number); err != nil {
+			v.log.Warn("a part may have been stored, which could not be noted", "bucket", u.Bucket, "key", u.Key, "part", number, "error", err)
+		}
+	}()
+	select {
+	case <-noted:
+	case <-time.After(partDoubtWait):
+	}
 }
 
 // encrypt returns what goes upstream and how long it is.

@@ -93,6 +93,7 @@ func simulate(t *testing.T, seed uint64, lies, show bool) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, seed, lies)
 		s.run()
+		time.Sleep(5 * time.Minute) // until what clients do not wait for has been given up
 		if show {
 			t.Logf("%d steps and calls, %d contents\n%s", s.world.Now(), len(s.contents), s.world.Trace())
 		}

@@ -26,6 +26,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/rekey"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/uploads"
 )
 
 // Options are a Vault's dependencies and settings.
@@ -67,7 +68,8 @@ type Vault struct {
 	layouts layouts
 	senders partSenders
 	commits commits
-	copies  sync.Pool // of *[copyBuffer]byte
+	turns   uploads.Turns // of Completes, by the storage's upload ids
+	copies  sync.Pool     // of *[copyBuffer]byte
 }
 
 // New checks the options and returns an engine that has asked for nothing yet.

@@ -78,6 +78,7 @@ type Call struct {
 	cut   int64 // -1 for a whole body
 	stale uint64
 	late  bool
+	parts bool
 }
 
 // CutBody breaks the body off after n bytes: of an object that is read, or of one that is
@@ -90,6 +91,10 @@ func (c *Call) Stale(writes int) { c.stale = uint64(max(writes, 0)) } //nolint:g
 // Postpone ends a write with storage.ErrUnreachable before it is carried out, which it
 // will be by RunLate. It counts at Arrived and Ready.
 func (c *Call) Postpone() { c.late = true }
+
+// TakeParts has a Complete take the upload's parts away before it puts them together, as MinIO
+// does: until it is carried out nobody else finds one. It counts at Arrived.
+func (c *Call) TakeParts() { c.parts = true }
 
 // SetFaults replaces the hook that calls pass; nil for none.
 func (s *Storage) SetFaults(f Faults) {

@@ -175,6 +175,39 @@ func TestTwoWritersInterleave(t *testing.T) {
 	}
 }
 
+// TestACompleteTakesPartsAway holds one up in between, and asks what others find then.
+func TestACompleteTakesPartsAway(t *testing.T) {
+	k := newKit(t, memory.Unversioned)
+	id, err := k.own.CreateUpload(t.Context(), &storage.CreateUpload{Name: named("o")})
+	k.must(err)
+	upload := storage.Upload{Name: named("o"), ID: id}
+	etag, err := k.own.PutPart(t.Context(), &storage.PutPart{Upload: upload, Number: 1, Body: body("x")})
+	k.must(err)
+	complete := func() error {
+		_, err := k.own.Complete(t.Context(), &storage.Complete{Upload: upload, Parts: []storage.CompletePart{{Number: 1, ETag: etag}}})
+		return err
+	}
+	gate, first := memory.NewGate(func(c *memory.Call) bool { return c.Op == memory.Complete && c.Step == memory.Ready }), make(chan error, 1)
+	taking := once(memory.Complete, memory.Arrived, func(c *memory.Call) error { c.TakeParts(); return nil })
+	k.SetFaults(func(ctx context.Context, c *memory.Call) error { return errors.Join(taking(ctx, c), gate.Hook(ctx, c)) })
+	go func() { first <- complete() }()
+	held := gate.Next()
+	k.SetFaults(nil)
+	page, err := k.own.ListParts(t.Context(), &storage.ListParts{Upload: upload})
+	k.must(err)
+	if len(page.Parts) != 0 {
+		t.Errorf("listed %+v", page.Parts)
+	}
+	if err := complete(); !errors.Is(err, storage.ErrInvalidPart) {
+		t.Errorf("another Complete: %v", err)
+	}
+	held.Release(nil)
+	k.must(<-first)
+	if got := k.get("o"); got != "x" {
+		t.Errorf("the object holds %q", got)
+	}
+}
+
 func TestGateEndsWithTheContext(t *testing.T) {
 	k := newKit(t, memory.Unversioned)
 	gate := memory.NewGate(func(c *memory.Call) bool { return c.Op == memory.Delete && c.Step == memory.Done })

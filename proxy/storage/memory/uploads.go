@@ -24,6 +24,7 @@ type upload struct {
 	algorithm string // of the checksum that every part has, "" for any or none
 	full      bool   // the object's checksum is that of its data, not of its parts' checksums
 	parts     map[int]*part
+	taken     bool // by a Complete on its way: nobody else finds parts
 }
 
 // part is a part that was sent.
@@ -119,10 +120,22 @@ func (s *Storage) knowsUpload(u *storage.Upload) error {
 
 // Complete implements storage.Backend.
 func (b *backend) Complete(ctx context.Context, c *storage.Complete) (*storage.Stored, error) {
-	return carryOut(ctx, b.s, b.call(Complete, c.Name, c), nil, func() (*storage.Stored, error) {
+	call := b.call(Complete, c.Name, c)
+	return carryOut(ctx, b.s, call, func() error {
+		b.s.mu.Lock()
+		defer b.s.mu.Unlock()
+		u, err := b.s.upload(&c.Upload)
+		if err == nil && call.parts {
+			u.taken = true
+		}
+		return nil // it is judged once it is carried out
+	}, func() (*storage.Stored, error) {
 		u, err := b.s.upload(&c.Upload)
 		if err != nil {
 			return nil, err
+		}
+		if u.taken && !call.parts {
+			return nil, noSuchPart()
 		}
 		v, err := u.combine(c.Parts, b.s.o.MinPart)
 		if err != nil {
@@ -153,7 +166,7 @@ func (u *upload) combine(chosen []storage.CompletePart, minPart int64) (*version
 		switch {
 		case sent == nil, strings.Trim(p.ETag, `"`) != sent.etag, u.algorithm != "" && p.Algorithm != u.algorithm,
 			p.Checksum != "" && p.Checksum != sent.sums.values[p.Algorithm]:
-			return nil, fail(400, "InvalidPart", "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.")
+			return nil, noSuchPart()
 		case i < len(chosen)-1 && int64(len(sent.data)) < minPart:
 			return nil, fail(400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed object size.")
 		}
@@ -175,6 +188,10 @@ func (u *upload) combine(chosen []storage.CompletePart, minPart int64) (*version
 		v.sums.composite = true
 	}
 	return v, nil
+}
+
+func noSuchPart() error {
+	return fail(400, "InvalidPart", "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.")
 }
 
 // Abort implements storage.Backend.
@@ -216,7 +233,7 @@ func (u *upload) page(marker, limit int) *storage.PartPage {
 	page := &storage.PartPage{StorageClass: "STANDARD", MaxParts: strconv.Itoa(limit), Owner: owner, Initiator: owner}
 	limit = min(limit, maxPart)
 	for _, n := range slices.Sorted(maps.Keys(u.parts)) {
-		if n <= marker {
+		if n <= marker || u.taken {
 			continue
 		}
 		if len(page.Parts) == limit {
