@@ -287,6 +287,11 @@ func (k *copying) copyUpstream(ctx context.Context, record string) (err error) {
 		// that comes between would get this copy's metadata on its data.
 		algorithm = "CRC64NVME"
 	}
+	end, err := k.vault.circles.begin(ctx, source.Name, k.copy.Name)
+	if err != nil {
+		return err
+	}
+	defer end()
 	k.answer, err = k.vault.as(k.caller).Copy(ctx, &storage.Copy{
 		Name: k.copy.Name, Meta: k.meta, Record: record,
 		Source:      storage.Source{Name: source.Name, Version: source.Version, Slash: k.copy.Slash},

@@ -68,6 +68,7 @@ type Vault struct {
 	layouts layouts
 	senders partSenders
 	commits commits
+	circles copyCycles
 	turns   uploads.Turns // of Completes, by the storage's upload ids
 	copies  sync.Pool     // of *[copyBuffer]byte
 }
