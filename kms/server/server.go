@@ -73,6 +73,7 @@ type Server struct {
 	crowd           *crowd
 	places, streams *places
 	largeBodies     chan struct{}
+	ending          sync.WaitGroup // what goes on without its client
 
 	update sync.Mutex // one change of state at a time
 
@@ -128,6 +129,9 @@ func (s *Server) Update(ctx context.Context, c *config.Config) error {
 	if err := CreateKeys(ctx, s.service, c.Keys); err != nil {
 		return err
 	}
+	for _, name := range DeadKeys(ctx, s.service, c.Keys) {
+		next.errors.Error("a KMS key that the configuration lists does not exist, and its name is taken", "key", name)
+	}
 	before := s.state.Swap(next)
 	for _, w := range c.Warnings {
 		next.errors.Warn(w.Text, "file", c.Name, "line", w.Line)
@@ -156,6 +160,17 @@ func CreateKeys(ctx context.Context, service kms.Service, names []string) error 
 		}
 	}
 	return nil
+}
+
+// DeadKeys returns those of the keys that CreateKeys has left out, because their names are taken
+// by what is left of deleted ones.
+func DeadKeys(ctx context.Context, service kms.Service, names []string) (dead []string) {
+	for _, name := range names {
+		if _, err := service.DescribeKey(ctx, name); errors.Is(err, kms.ErrKeyNotFound) {
+			dead = append(dead, name)
+		}
+	}
+	return dead
 }
 
 // Reload reads configuration and TLS files again. If they cannot be used,
