@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"slices"
+
+	"github.com/bucketseal/bucketseal/kms/strictjson"
 )
 
 const (
@@ -76,7 +78,7 @@ func parseVersioned(b []byte) (sealed, bool) {
 // parseJSONCiphertext reads the oldest form that KES wrote. The key id in it
 // says nothing: the ciphertext is the same without.
 func parseJSONCiphertext(b []byte) (sealed, bool) {
-	members, err := parseStringObject(b)
+	members, err := strictjson.Strings(b)
 	if err != nil {
 		return sealed{}, false
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/bucketseal/bucketseal/kms/strictjson"
 )
 
 // ReservedContextPrefix begins the names, in whatever case, that only the proxy
@@ -34,7 +36,7 @@ func ParseContext(text []byte) (Context, error) {
 	if len(text) > MaxContextSize {
 		return nil, fmt.Errorf("%d bytes of at most %d: %w", len(text), MaxContextSize, ErrInvalidContext)
 	}
-	members, err := parseStringObject(text)
+	members, err := strictjson.Strings(text)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidContext, err)
 	}

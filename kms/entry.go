@@ -64,6 +64,16 @@ func isLogID(id string) bool {
 	return true
 }
 
+// logOf returns the log that an event or a secret belongs to, "" for other entries.
+func logOf(entry string) string {
+	_, rest, _ := strings.Cut(entry, entryMark)
+	id, _, _ := strings.Cut(rest, ".")
+	if !isLogID(id) {
+		return ""
+	}
+	return id
+}
+
 // rootEntry is the entry that says where the log of a key is.
 func rootEntry(key string) string { return key + rootSuffix }
 

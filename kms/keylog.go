@@ -10,11 +10,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
 // maxEvents bounds the log of a key.
 const maxEvents = 1000
+
+// errDeleted says that a key's log ends it, and that entries of it are left.
+var errDeleted = fmt.Errorf("it was deleted, and that has not come to its end; delete it once more: %w", ErrKeyNotFound)
 
 // logRoot is what the root entry of a key holds.
 type logRoot struct {
@@ -33,6 +37,9 @@ const (
 	eventDoom      = "doom"      // it is retired, and destroyed when Due has come
 	eventDestroyed = "destroyed" // it is gone, whether or not its secret still lies there
 	eventDeleted   = "deleted"   // the key is gone, likewise
+	// eventTrial stands alone in a log that no root names, and is deleted at once: it shows
+	// that entries of the key can be.
+	eventTrial = "trial"
 )
 
 // logEvent is an entry of the log of a key: what was done to it. Entries are made, and
@@ -128,11 +135,16 @@ func readKey(ctx context.Context, store Store, name string) (*Key, error) {
 		key.Zero()
 		return nil, err
 	}
-	if key.log.deleted || absent && key.versions[0].state != VersionDestroyed {
-		key.Zero()
-		return nil, fmt.Errorf("%q: %w", name, ErrKeyNotFound)
+	switch {
+	case key.log.deleted:
+		err = errDeleted
+	case absent && key.versions[0].state != VersionDestroyed:
+		err = ErrKeyNotFound
+	default:
+		return key, nil
 	}
-	return key, nil
+	key.Zero()
+	return nil, fmt.Errorf("%q: %w", name, err)
 }
 
 func readRoot(ctx context.Context, store Store, name string) (logRoot, error) {
@@ -150,38 +162,36 @@ func readRoot(ctx context.Context, store Store, name string) (logRoot, error) {
 	return root, nil
 }
 
-// DestroyedEntries returns the entries that the secrets of a key's destroyed versions had in a
-// store: nobody may put them back there. None for a key that the store does not know.
-// ErrCorruptKey, or the store's errors.
-func DestroyedEntries(ctx context.Context, store Store, name string) ([]string, error) {
-	root, err := readRoot(ctx, store, name)
-	if errors.Is(err, ErrKeyNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	key := &Key{versions: []*keyVersion{{number: 1, state: VersionActive}}}
-	defer key.Zero()
-	key.log.id = root.Log
-	if err := key.readEvents(ctx, store, name); err != nil {
-		return nil, err
-	}
-	var entries []string
-	for _, v := range key.versions {
-		if v.state == VersionDestroyed {
-			entries = append(entries, v.entry(name, root.Log))
-		}
-	}
-	return entries, nil
-}
-
 // entry is where the secret of a version lies.
 func (v *keyVersion) entry(name, log string) string {
 	if v.number == 1 {
 		return name
 	}
 	return secretEntry(name, log, v.number)
+}
+
+// entries are all that a key has in a store.
+func (k *Key) entries(name string) []string {
+	entries := []string{name, rootEntry(name)}
+	for _, v := range k.versions[1:] {
+		if v.state != VersionDestroyed {
+			entries = append(entries, v.entry(name, k.log.id))
+		}
+	}
+	for seq := range k.log.length {
+		entries = append(entries, eventEntry(name, k.log.id, seq+1))
+	}
+	return entries
+}
+
+// readEnd reads a log without the key that it is of.
+func readEnd(ctx context.Context, store Store, name, log string) (*Key, error) {
+	key := &Key{versions: []*keyVersion{{number: 1, state: VersionActive}}, log: keyLog{id: log}}
+	if err := key.readEvents(ctx, store, name); err != nil {
+		key.Zero()
+		return nil, err
+	}
+	return key, nil
 }
 
 // readFirst reads the record that KES would read too.
@@ -209,37 +219,72 @@ func (k *Key) readLog(ctx context.Context, store Store, name, log string) error 
 	if err := k.readEvents(ctx, store, name); err != nil || k.log.deleted {
 		return err
 	}
-	for _, v := range k.versions[1:] {
-		if v.state == VersionDestroyed {
-			continue
+	return k.readSecrets(ctx, store, name)
+}
+
+// readEvents reads the log up to the first event that is missing. It reads ahead, twice as
+// far each time: a short log costs few reads, and a long one few exchanges. What lies behind
+// a gap says nothing, nor does an error there.
+func (k *Key) readEvents(ctx context.Context, store Store, name string) error {
+	for ahead := uint32(1); ; ahead = min(2*ahead, maxAhead) {
+		entries := make([]string, 0, maxAhead)
+		for i := range ahead {
+			entries = append(entries, eventEntry(name, k.log.id, k.log.length+1+i))
 		}
-		if err := v.readSecret(ctx, store, secretEntry(name, log, v.number)); err != nil {
+		answers := getAll(ctx, store, entries)
+		ended, err := k.applyAll(answers)
+		clearAll(answers)
+		if ended || err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
-func (k *Key) readEvents(ctx context.Context, store Store, name string) error {
-	for {
-		text, err := store.Get(ctx, k.log.next(name))
-		if errors.Is(err, ErrKeyNotFound) {
-			return nil
+// applyAll applies the events that come next in the log. ended says that there are no more.
+func (k *Key) applyAll(answers []found) (ended bool, err error) {
+	for _, a := range answers {
+		if errors.Is(a.err, ErrKeyNotFound) {
+			return true, nil
 		}
-		if err != nil {
-			return err
+		if a.err != nil {
+			return false, a.err
 		}
 		var e logEvent
-		err = decodeEntry(text, &e)
-		clear(text)
+		err := decodeEntry(a.value, &e)
 		if err == nil {
 			err = k.apply(e)
 		}
 		if err != nil {
-			return fmt.Errorf("event %d: %w", k.log.length+1, err)
+			return false, fmt.Errorf("event %d: %w", k.log.length+1, err)
 		}
 		k.log.length++
 	}
+	return false, nil
+}
+
+// readSecrets reads the entries of all versions after the first that are not destroyed.
+func (k *Key) readSecrets(ctx context.Context, store Store, name string) error {
+	left := make([]*keyVersion, 0, len(k.versions))
+	for _, v := range k.versions[1:] {
+		if v.state != VersionDestroyed {
+			left = append(left, v)
+		}
+	}
+	for batch := range slices.Chunk(left, maxAhead) {
+		entries := make([]string, len(batch))
+		for i, v := range batch {
+			entries[i] = v.entry(name, k.log.id)
+		}
+		answers := getAll(ctx, store, entries)
+		for i, v := range batch {
+			if err := v.take(entries[i], answers[i]); err != nil {
+				clearAll(answers)
+				return err
+			}
+		}
+		clearAll(answers)
+	}
+	return nil
 }
 
 // apply changes what is known of a key by an event of its log. ErrCorruptKey for one
@@ -300,17 +345,15 @@ func (k *Key) keep(v *keyVersion, kept *keptVersion) error {
 	return nil
 }
 
-// readSecret reads the entry of a version that the log has named.
-func (v *keyVersion) readSecret(ctx context.Context, store Store, entry string) error {
-	value, err := store.Get(ctx, entry)
-	if errors.Is(err, ErrKeyNotFound) {
+// take gives a version that the log has named the secret that was found for it.
+func (v *keyVersion) take(entry string, a found) error {
+	if errors.Is(a.err, ErrKeyNotFound) {
 		return corrupt(fmt.Sprintf("the entry %s with the secret of version %d is missing", entry, v.number))
 	}
-	if err != nil {
-		return err
+	if a.err != nil {
+		return a.err
 	}
-	defer clear(value)
-	read, err := parseVersionEntry(value, v.number)
+	read, err := parseVersionEntry(a.value, v.number)
 	if err != nil {
 		return err
 	}

@@ -86,8 +86,8 @@ type Service interface {
 	// ImportKey stores key as the KMS key name. ErrKeyExists, ErrInvalidKeyName.
 	ImportKey(ctx context.Context, name string, key [DEKSize]byte, algorithm Algorithm) error
 	// DeleteKey removes a KMS key; all that was sealed under it is lost.
-	// ErrKeyNotFound. All versions go; if the call fails half way nothing opens any
-	// more, and it can be repeated.
+	// ErrKeyNotFound. All versions go. If the call fails, the key is as before or nothing
+	// opens any more, and it can be repeated until nothing of it is left: ErrKeyNotFound.
 	DeleteKey(ctx context.Context, name string) error
 	// DescribeKey returns what is known of a key. ErrKeyNotFound.
 	DescribeKey(ctx context.Context, name string) (KeyInfo, error)

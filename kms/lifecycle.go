@@ -217,6 +217,11 @@ func (l *Local) tryChange(ctx context.Context, name string, change VersionChange
 		if err != nil {
 			return err
 		}
+		if e.Event == eventDestroyed {
+			if err := l.removable(ctx, name, []string{key.version(change.Version).entry(name, log.id)}); err != nil {
+				return err
+			}
+		}
 		if err := l.append(ctx, name, log, *e); err != nil {
 			return err
 		}
@@ -226,42 +231,6 @@ func (l *Local) tryChange(ctx context.Context, name string, change VersionChange
 	}
 	// Nobody opens anything with it any more. What is left is to have it gone.
 	return l.removeSecret(ctx, name, key.log.id, change.Version)
-}
-
-// removeSecret deletes what a destroyed version leaves in the store. Stores delete by name only,
-// and the record's is that of every key so named: it is deleted only if root and record are those
-// of the key at that moment. What remains is the time between that look and the deletion.
-func (l *Local) removeSecret(ctx context.Context, name, log string, version uint32) error {
-	if version > 1 {
-		return l.remove(ctx, secretEntry(name, log, version))
-	}
-	root, err := readRoot(ctx, l.store, name)
-	if err != nil || root.Log != log {
-		return unlessGone(err)
-	}
-	key, err := readFirst(ctx, l.store, name)
-	if err == nil {
-		defer key.Zero()
-		if key.versions[0].fingerprint() != root.First {
-			return nil // it is another key's
-		}
-	} else if !errors.Is(err, ErrCorruptKey) { // else it opens nothing
-		return unlessGone(err)
-	}
-	return l.remove(ctx, name)
-}
-
-// remove deletes an entry that may be gone already.
-func (l *Local) remove(ctx context.Context, entry string) error {
-	return unlessGone(l.store.Delete(ctx, entry))
-}
-
-// unlessGone drops ErrKeyNotFound.
-func unlessGone(err error) error {
-	if errors.Is(err, ErrKeyNotFound) {
-		return nil
-	}
-	return err
 }
 
 // decide returns the event that a change is, nil if there is nothing to do.
@@ -313,83 +282,4 @@ func (k *Key) kept(v *keyVersion) *keptVersion {
 		kept.HMAC = k.hmacKey[:]
 	}
 	return kept
-}
-
-// deleteAll removes a key with its log. The first step ends it for everybody, in the
-// log, or for a key that has none by removing its record. Each further one only removes
-// what nobody reads any more, the root last: while that is there the name is taken.
-func (l *Local) deleteAll(ctx context.Context, name string) error {
-	root, err := readRoot(ctx, l.store, name)
-	if errors.Is(err, ErrKeyNotFound) {
-		if err := l.store.Delete(ctx, name); err != nil {
-			return err
-		}
-		// Somebody may have begun a log meanwhile.
-		if root, err = readRoot(ctx, l.store, name); errors.Is(err, ErrKeyNotFound) {
-			return nil
-		}
-	}
-	if err != nil {
-		return err
-	}
-	key := &Key{versions: []*keyVersion{{number: 1}}}
-	defer key.Zero()
-	for try := range maxRivals {
-		if err := giveWay(ctx, try); err != nil {
-			return err
-		}
-		key, err = l.endLog(ctx, name, root.Log)
-		if !errors.Is(err, ErrKeyExists) {
-			break
-		}
-	}
-	if err != nil {
-		return err
-	}
-	return l.sweepKey(ctx, name, key)
-}
-
-// endLog says in the log that the key is deleted. ErrKeyExists: it has gone on meanwhile.
-func (l *Local) endLog(ctx context.Context, name, log string) (*Key, error) {
-	key := &Key{versions: []*keyVersion{{number: 1, state: VersionActive}}}
-	key.log.id = log
-	if err := key.readEvents(ctx, l.store, name); err != nil {
-		return nil, err
-	}
-	if key.log.deleted {
-		return key, nil
-	}
-	e := logEvent{Event: eventDeleted, At: l.now().UTC(), By: l.creator(ctx)}
-	if err := l.append(ctx, name, key.log, e); err != nil {
-		return nil, err
-	}
-	key.log.length++
-	return key, nil
-}
-
-// sweepKey removes the entries of a key that its log says is deleted. A secret may lie
-// there that no event names: that of a rotation that came too late. The names of record and root
-// may be another key's by now, since somebody else may have swept this one.
-func (l *Local) sweepKey(ctx context.Context, name string, key *Key) error {
-	for version := key.latest().number + 1; version > 1; version-- {
-		if err := l.removeSecret(ctx, name, key.log.id, version); err != nil {
-			return err
-		}
-	}
-	for _, entry := range []string{name, rootEntry(name)} {
-		// While the root is there no other key can be made, and the record is to go.
-		root, err := readRoot(ctx, l.store, name)
-		if err == nil && root.Log == key.log.id {
-			err = l.remove(ctx, entry)
-		}
-		if unlessGone(err) != nil {
-			return err
-		}
-	}
-	for seq := uint32(1); seq <= key.log.length; seq++ {
-		if err := l.remove(ctx, eventEntry(name, key.log.id, seq)); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -38,7 +38,7 @@ type TenderOptions struct {
 }
 
 // Tender does what falls due in a key store: it rotates keys that have become too old,
-// and destroys versions whose waiting time is over. Any number may work on one store.
+// destroys versions whose waiting time is over, and finishes deletions that were cut off. Any number may work on one store.
 type Tender struct {
 	o       TenderOptions
 	overdue atomic.Int64
@@ -84,23 +84,19 @@ func (t *Tender) Run(ctx context.Context) {
 func (t *Tender) Pass(ctx context.Context) error {
 	ctx = WithCreator(ctx, t.o.CreatedBy)
 	l := t.o.Service
-	names, err := l.ListKeys(ctx, "")
-	if err != nil {
-		return err
-	}
 	entries, err := l.store.List(ctx, "")
 	if err = l.noted(ctx, err); err != nil {
 		return err
 	}
 	var overdue int64
 	var failed []error
-	for _, name := range names {
-		late, err := t.tend(ctx, name, entries)
+	for _, key := range GroupEntries(entries) {
+		late, err := t.tend(ctx, key.Name, entries)
 		if late {
 			overdue++
 		}
-		if err != nil {
-			failed = append(failed, fmt.Errorf("key %q: %w", name, err))
+		if err = errors.Join(err, t.sweep(ctx, key)); err != nil {
+			failed = append(failed, fmt.Errorf("key %q: %w", key.Name, err))
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -117,7 +113,10 @@ func (t *Tender) tend(ctx context.Context, name string, entries []string) (late 
 		return false, nil
 	}
 	key, err := t.o.Service.stored(ctx, name)
-	if errors.Is(err, ErrKeyNotFound) {
+	switch {
+	case errors.Is(err, errDeleted):
+		return false, t.finish(ctx, name)
+	case errors.Is(err, ErrKeyNotFound):
 		return false, nil
 	}
 	if err != nil {
@@ -135,6 +134,28 @@ func (t *Tender) tend(ctx context.Context, name string, entries []string) (late 
 		err = errors.Join(err, t.end(ctx, name, key, v, entries))
 	}
 	return late, err
+}
+
+// finish removes what a deletion that was cut off has left.
+func (t *Tender) finish(ctx context.Context, name string) error {
+	l := t.o.Service
+	err := l.change(ctx, "finish the deletion of", name, func() error { return l.finishDeletion(ctx, name) })
+	if err == nil {
+		t.o.Logger.Warn("deletion of a KMS key finished, which had been cut off", "key", name)
+	}
+	return err
+}
+
+// sweep removes what such a deletion has left behind the root, and trials that were cut off.
+func (t *Tender) sweep(ctx context.Context, key KeyEntries) error {
+	swept, err := t.o.Service.sweepLogs(ctx, key.Name, key.Entries, false)
+	if errors.Is(err, ErrNotPermitted) {
+		return nil // it is a trial, which has shown that
+	}
+	if swept {
+		t.o.Logger.Info("entries that a deleted KMS key had left were removed", "key", key.Name)
+	}
+	return t.o.Service.noted(ctx, err)
 }
 
 func (t *Tender) rule(name string) time.Duration {
@@ -161,7 +182,12 @@ func (t *Tender) end(ctx context.Context, name string, key *Key, v *keyVersion, 
 			return nil
 		}
 		e := logEvent{Event: eventDestroyed, Version: v.number, At: t.o.Service.now().UTC(), By: t.o.CreatedBy, Kept: key.kept(v)}
-		err := t.o.Service.change(ctx, "destroy a version of", name, func() error { return t.o.Service.append(ctx, name, key.log, e) })
+		err := t.o.Service.change(ctx, "destroy a version of", name, func() error {
+			if err := t.o.Service.removable(ctx, name, []string{entry}); err != nil {
+				return err
+			}
+			return t.o.Service.append(ctx, name, key.log, e)
+		})
 		if errors.Is(err, ErrKeyExists) { // the log has gone on, maybe with a restoration
 			return nil
 		}

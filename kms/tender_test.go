@@ -95,8 +95,8 @@ func TestVersionsAreDestroyedWhenTheirTimeHasCome(t *testing.T) {
 		t.Error("the record of a destroyed version is still there")
 	}
 
-	// A destruction whose second step was cut off is finished.
-	dying := newTestLocal(t, LocalOptions{Store: &cutStore{fakeStore: store, at: 2}})
+	// A destruction that was cut off after its event is finished. Before that comes the trial.
+	dying := newTestLocal(t, LocalOptions{Store: &cutStore{fakeStore: store, at: 4}})
 	if err := dying.ChangeVersion(t.Context(), "key", VersionChange{Action: Destroy, Version: 2, Force: true}); err == nil {
 		t.Fatal("it was not cut off")
 	}

@@ -47,12 +47,15 @@ type cutStore struct {
 	*fakeStore
 	at    int
 	after bool
+	mu    sync.Mutex
 	n     int
 }
 
 var errDied = fmt.Errorf("the process died: %w", ErrUnavailable)
 
 func (s *cutStore) cut(do func() error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.n++
 	switch {
 	case s.n < s.at:

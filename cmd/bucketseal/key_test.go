@@ -27,6 +27,34 @@ func TestOnlyInitMakesAKeyStore(t *testing.T) {
 	ok(t, nil, "", "key", "create", "l", "--data-dir", typo)
 }
 
+// What a deletion left that was cut off is removed by the same command.
+func TestRemovingAKeyAgainRemovesWhatIsLeft(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	ok(t, nil, "", "key", "create", "--init", "k", "l", "--data-dir", dir)
+	ok(t, nil, "", "key", "rotate", "k", "--data-dir", dir)
+	events, err := filepath.Glob(filepath.Join(dir, "keys", "k@*.1.key"))
+	if err != nil || len(events) != 1 {
+		t.Fatalf("%q, %v", events, err)
+	}
+	event, err := os.ReadFile(events[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	ok(t, nil, "", "key", "rm", "k", "--force", "--data-dir", dir)
+	if err := os.WriteFile(events[0], event, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fails(t, 1, "nothing was done", nil, "n\n", "key", "rm", "k", "--data-dir", dir)
+	if out := ok(t, nil, "y\n", "key", "rm", "k", "--data-dir", dir); out != "deleted k\n" {
+		t.Errorf("%q", out)
+	}
+	if _, err := os.Stat(events[0]); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the event is left: %v", err)
+	}
+	fails(t, 1, "key does not exist", nil, "", "key", "rm", "k", "--data-dir", dir)
+}
+
 func TestKeysAreCreatedListedShownAndDeleted(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")

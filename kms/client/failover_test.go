@@ -144,11 +144,21 @@ func TestDeleteWhoseAnswerWasLost(t *testing.T) {
 	fake.addKey("k", "x", time.Now())
 	fake.inject("/v1/key/delete/", fault{drop: true, acted: true, times: 1})
 	must(t, dial(t, fake).DeleteKey(t.Context(), "k"))
+	if n := fake.count("/v1/key/delete/"); n != 2 { // the first may have been cut off
+		t.Errorf("it was sent %d times", n)
+	}
+	for _, again := range []fault{{drop: true, acted: true, times: 2}, {status: 502, acted: true, times: 2}} {
+		fake.addKey("k", "x", time.Now())
+		fake.inject("/v1/key/delete/", again)
+		err := dial(t, fake).DeleteKey(t.Context(), "k")
+		wantErr(t, err, client.ErrUnknownOutcome)
+		wantErr(t, err, kms.ErrUnavailable)
+	}
 }
 
 // Between a delete whose answer was lost and a second one, somebody may have
 // created a key of that name anew.
-func TestDeleteIsNeverSentTwice(t *testing.T) {
+func TestDeleteIsNotSentAgainWhileThereIsAKey(t *testing.T) {
 	t.Parallel()
 	for name, flt := range map[string]fault{
 		"dropped": {drop: true, acted: true, times: 1},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/bucketseal/bucketseal/kms"
@@ -69,12 +70,15 @@ func TestWhatWasDestroyedIsNotRestored(t *testing.T) {
 // changing is a store that somebody changes while it is read.
 type changing struct {
 	*mem.Store
+	mu     sync.Mutex
 	reads  int
 	change func(read int)
 }
 
 func (c *changing) Get(ctx context.Context, name string) ([]byte, error) {
 	value, err := c.Store.Get(ctx, name)
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.reads++
 	if c.change != nil {
 		c.change(c.reads)
@@ -170,5 +174,106 @@ func TestAKeyThatDoesNotOpenIsNoBackup(t *testing.T) {
 	}
 	if _, err := keybackup.Take(t.Context(), s, about()); !errors.Is(err, kms.ErrCorruptKey) || !strings.Contains(err.Error(), `"k"`) {
 		t.Errorf("a backup without version 2: %v", err)
+	}
+}
+
+// dying is a store that takes so many changes, and then no more.
+type dying struct {
+	*mem.Store
+	mu   sync.Mutex
+	left int
+}
+
+func (d *dying) change() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.left--; d.left < 0 {
+		return kms.ErrUnavailable
+	}
+	return nil
+}
+
+func (d *dying) Create(ctx context.Context, name string, value []byte) error {
+	if err := d.change(); err != nil {
+		return err
+	}
+	return d.Store.Create(ctx, name, value)
+}
+
+func (d *dying) Delete(ctx context.Context, name string) error {
+	if err := d.change(); err != nil {
+		return err
+	}
+	return d.Store.Delete(ctx, name)
+}
+
+// A key whose deletion was cut off anywhere is restored whole, or nothing is written; once the
+// deletion is finished it is. Backups from before its last change too. A backup made meanwhile has
+// the key, or nothing of it.
+func TestRestoringADeletedKey(t *testing.T) {
+	t.Parallel()
+	for cut := 1; ; cut++ {
+		s := mem.New()
+		local := rotated(t, s)
+		backups := []*keybackup.Backup{take(t, s)}
+		destroy(t, local, 2)
+		backups = append(backups, take(t, s))
+		if err := local.CreateKey(t.Context(), "another"); err != nil {
+			t.Fatal(err)
+		}
+		half, err := kms.NewLocal(kms.LocalOptions{Store: &dying{Store: s, left: cut}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer half.Close()
+		finished := half.DeleteKey(t.Context(), "k") == nil
+		_, dead := half.DescribeKey(t.Context(), "k")
+		for i, b := range backups {
+			what := fmt.Sprintf("cut after %d changes, backup %d", cut, i)
+			before, _ := s.List(t.Context(), "")
+			_, err := b.Restore(t.Context(), s)
+			after, _ := s.List(t.Context(), "")
+			switch {
+			case err != nil && (finished || dead == nil || !strings.Contains(err.Error(), "delete it once more")):
+				t.Errorf("%s: %v", what, err)
+			case err != nil && !slices.Equal(before, after):
+				t.Errorf("%s: the store had %q, and has %q", what, before, after)
+			}
+			now := take(t, s)
+			if err == nil {
+				wantVersions(t, now, what)
+				break // it is alive again
+			}
+			if slices.ContainsFunc(now.Entries, func(e keybackup.Entry) bool { return strings.HasPrefix(e.Name, "k") }) {
+				t.Errorf("%s: a backup made meanwhile has entries of it", what)
+			}
+		}
+		if finished {
+			return
+		}
+		if err := local.DeleteKey(t.Context(), "k"); err != nil {
+			t.Errorf("cut after %d changes: once more: %v", cut, err)
+		}
+		for i, b := range backups {
+			if _, err := b.Restore(t.Context(), s); err != nil {
+				t.Errorf("cut after %d changes, backup %d, afterwards: %v", cut, i, err)
+			}
+			wantVersions(t, take(t, s), "afterwards")
+			if err := local.DeleteKey(t.Context(), "k"); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// A copy that does not open is none.
+func TestAKeyThatDoesNotOpenIsNotSaidToBeRestored(t *testing.T) {
+	t.Parallel()
+	s := mem.New()
+	rotated(t, s)
+	b := take(t, s)
+	b.Entries = slices.DeleteFunc(b.Entries, func(e keybackup.Entry) bool { return strings.HasSuffix(e.Name, ".v2") })
+	if _, err := b.Restore(t.Context(), mem.New()); !errors.Is(err, kms.ErrCorruptKey) || !strings.Contains(err.Error(), `"k"`) {
+		t.Errorf("without version 2: %v", err)
 	}
 }

@@ -104,6 +104,9 @@ func takeOnce(ctx context.Context, from kms.Store, about About) (*Backup, error)
 			break
 		}
 		values, err := kms.ReadEntries(ctx, from, key.Name, key.Entries)
+		if errors.Is(err, kms.ErrKeyNotFound) { // what is left of it is to go
+			continue
+		}
 		if err != nil {
 			failed = append(failed, fmt.Errorf("read key %q: %w", key.Name, err))
 		}
@@ -180,40 +183,13 @@ type Restored struct {
 
 // Restore puts the entries into a store. It never replaces one: if any differs, the error is
 // ErrOtherKey, names all that do, and nothing is written. What the store says is destroyed stays
-// so. Each entry that is written is read back. What a crash or a full disk left undone, another call does. The store's errors.
+// so, and a key whose deletion there has not come to its end is kms.ErrKeyNotFound: nothing is
+// written either. Each entry that is written is read back, and each key opened that has a log.
+// What a crash or a full disk left undone, another call does. The store's errors.
 func (b *Backup) Restore(ctx context.Context, to kms.Store) (Restored, error) {
-	var done Restored
-	var missing []Entry
-	var differ []error
-	destroyed := make(map[string][]string) // by key
-	for _, e := range b.Entries {
-		there, err := has(ctx, to, e)
-		switch {
-		case errors.Is(err, ErrOtherKey):
-			differ = append(differ, err)
-			continue
-		case err != nil:
-			return done, fmt.Errorf("%w; nothing was written", err)
-		case there:
-			done.Present++
-			continue
-		}
-		key, _ := kms.KeyOfEntry(e.Name)
-		gone, known := destroyed[key]
-		if !known {
-			if gone, err = kms.DestroyedEntries(ctx, to, key); err != nil {
-				return done, fmt.Errorf("which versions of key %q are destroyed: %w; nothing was written", key, err)
-			}
-			destroyed[key] = gone
-		}
-		if slices.Contains(gone, e.Name) {
-			done.Destroyed++
-		} else {
-			missing = append(missing, e)
-		}
-	}
-	if err := errors.Join(differ...); err != nil {
-		return done, fmt.Errorf("%w\nnothing was written", err)
+	done, missing, err := b.compare(ctx, to)
+	if err != nil {
+		return done, fmt.Errorf("%w; nothing was written", err)
 	}
 	for _, e := range inWritingOrder(missing) {
 		if err := restore(ctx, to, e); err != nil {
@@ -221,7 +197,60 @@ func (b *Backup) Restore(ctx context.Context, to kms.Store) (Restored, error) {
 		}
 		done.Written++
 	}
+	for _, key := range kms.GroupEntries(b.names()) {
+		if err := opens(ctx, to, key.Name); err != nil {
+			return done, fmt.Errorf("key %q was written and does not open: %w", key.Name, err)
+		}
+	}
 	return done, nil
+}
+
+// compare returns the entries that a store lacks, but for those that must stay away.
+func (b *Backup) compare(ctx context.Context, to kms.Store) (done Restored, missing []Entry, err error) {
+	var differ []error
+	destroyed := make(map[string]bool)
+	for _, key := range kms.GroupEntries(b.names()) {
+		gone, err := kms.DestroyedEntries(ctx, to, key.Name, key.Entries)
+		if err != nil {
+			return done, nil, fmt.Errorf("which versions of key %q are destroyed: %w", key.Name, err)
+		}
+		for _, entry := range gone {
+			destroyed[entry] = true
+		}
+	}
+	for _, e := range b.Entries {
+		there, err := has(ctx, to, e)
+		switch {
+		case errors.Is(err, ErrOtherKey):
+			differ = append(differ, err)
+		case err != nil:
+			return done, nil, err
+		case there:
+			done.Present++
+		case destroyed[e.Name]:
+			done.Destroyed++
+		default:
+			missing = append(missing, e)
+		}
+	}
+	return done, missing, errors.Join(differ...)
+}
+
+func (b *Backup) names() []string {
+	names := make([]string, 0, len(b.Entries))
+	for _, e := range b.Entries {
+		names = append(names, e.Name)
+	}
+	return names
+}
+
+// opens reads a key as the key service does.
+func opens(ctx context.Context, in kms.Store, key string) error {
+	values, err := kms.ReadEntries(ctx, in, key, nil)
+	for _, value := range values {
+		clear(value)
+	}
+	return err
 }
 
 // inWritingOrder sorts entries so that what is there of a key at any time is the key as it

@@ -156,7 +156,7 @@ func deleteKey(s *Server, _ http.ResponseWriter, r *request) error {
 	if err := s.mayReplace(r); err != nil {
 		return err
 	}
-	return keyFailure("delete", s.service.DeleteKey(r.Context(), r.name))
+	return keyFailure("delete", s.toTheEnd(r, func(ctx context.Context) error { return s.service.DeleteKey(ctx, r.name) }))
 }
 
 // listKeys answers with all names at once: KES's paging cannot be continued, as

@@ -36,6 +36,17 @@ func createMissing(ctx context.Context, service kms.Service, name string) error 
 	return nil
 }
 
+// DeadKeys returns those of the keys that CreateKeys has left out, because their names are taken
+// by what is left of deleted ones.
+func DeadKeys(ctx context.Context, service kms.Service, names []string) (dead []string) {
+	for _, name := range names {
+		if _, err := service.DescribeKey(ctx, name); errors.Is(err, kms.ErrKeyNotFound) {
+			dead = append(dead, name)
+		}
+	}
+	return dead
+}
+
 // listedKeys are those that the configuration in force lists. It is safe for concurrent
 // use.
 type listedKeys struct {
@@ -107,6 +118,9 @@ func (l *listedKeys) create(ctx context.Context) error {
 			continue
 		}
 		l.made(name)
+		for _, dead := range DeadKeys(ctx, l.service, []string{name}) {
+			failed = append(failed, fmt.Errorf("key %q does not exist, and its name is taken: delete it once more", dead))
+		}
 	}
 	return errors.Join(failed...)
 }

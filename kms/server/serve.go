@@ -118,6 +118,7 @@ func (s *Server) shutdown(ctx context.Context, servers [classes]*http.Server) {
 		})
 	}
 	ending.Wait()
+	s.waitForEnds(grace)
 }
 
 func (s *Server) httpServer(h holdings) *http.Server {

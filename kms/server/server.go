@@ -73,6 +73,7 @@ type Server struct {
 	crowd           *crowd
 	places, streams *places
 	largeBodies     chan struct{}
+	ending          sync.WaitGroup // what goes on without its client
 
 	update sync.Mutex // one change of state at a time
 	listed *listedKeys
@@ -154,6 +155,9 @@ func (s *Server) swap(ctx context.Context, load func() (*config.Config, error)) 
 			return err
 		}
 		s.listed.made(c.Keys...)
+		for _, name := range DeadKeys(ctx, s.service, c.Keys) {
+			next.errors.Error("a KMS key that the configuration lists does not exist, and its name is taken", "key", name)
+		}
 	}
 	before := s.state.Swap(next)
 	for _, w := range c.Warnings {

@@ -85,8 +85,9 @@ func changeVersion(action kms.VersionAction) handler {
 		if in.After < 0 || in.After > min(maxAfter, math.MaxInt64/int64(time.Second)) {
 			return fmt.Errorf("after_seconds: %w", errBody)
 		}
-		return keyFailure("change", s.service.ChangeVersion(r.as(), r.name, kms.VersionChange{
-			Action: action, Version: in.Version, After: time.Duration(in.After) * time.Second, Force: in.Force,
+		change := kms.VersionChange{Action: action, Version: in.Version, After: time.Duration(in.After) * time.Second, Force: in.Force}
+		return keyFailure("change", s.toTheEnd(r, func(ctx context.Context) error {
+			return s.service.ChangeVersion(kms.WithCreator(ctx, r.caller.String()), r.name, change)
 		}))
 	}
 }

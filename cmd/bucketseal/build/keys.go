@@ -237,15 +237,14 @@ func (k *Keys) ImportKeyAs(ctx context.Context, name string, key [kms.DEKSize]by
 	return k.ImportKey(kms.WithCreator(ctx, createdBy), name, key, algorithm)
 }
 
-// CreateListed creates the keys that a KES configuration lists.
-func (k *Keys) CreateListed(ctx context.Context) error {
+// CreateListed creates the keys that a KES configuration lists, and returns those whose names are
+// taken by what is left of deleted ones.
+func (k *Keys) CreateListed(ctx context.Context) (dead []string, err error) {
 	if k.Settings == nil {
-		return nil
+		return nil, nil
 	}
-	for _, name := range k.Settings.Keys {
-		if err := k.CreateKey(ctx, name); err != nil && !errors.Is(err, kms.ErrKeyExists) {
-			return fmt.Errorf("%s: create key %q: %w", k.Settings.Name, name, err)
-		}
+	if err := server.CreateKeys(ctx, k, k.Settings.Keys); err != nil {
+		return nil, fmt.Errorf("%s: %w", k.Settings.Name, err)
 	}
-	return nil
+	return server.DeadKeys(ctx, k, k.Settings.Keys), nil
 }

@@ -29,12 +29,21 @@ func RemoveCommand(a *cli.App) *cobra.Command {
 the last scan ("key usage --scan") does not cover everything since. If nothing needs it, it is deleted.
 
 Without one it asks first, and says in which store the key is, and which settings use it as far as that can
-be told.`,
+be told.
+
+A deletion that was cut off has ended the key, and may have left entries of it: the command, given once more,
+removes them. It asks first.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return WithKeys(a, cmd, false, func(ctx context.Context, keys kms.Service) error {
 				return cli.Each(names, func(name string) error {
-					if _, err := keys.DescribeKey(ctx, name); errors.Is(err, kms.ErrKeyNotFound) || errors.Is(err, kms.ErrInvalidKeyName) {
+					switch _, err := keys.DescribeKey(ctx, name); {
+					case errors.Is(err, kms.ErrKeyNotFound):
+						if err := finishRemoval(ctx, a, keys, name, force, err); err != nil {
+							return err
+						}
+						return printKey(a, asJSON, "deleted", name)
+					case errors.Is(err, kms.ErrInvalidKeyName):
 						return fmt.Errorf("%q: %w", name, err)
 					}
 					if loss := systemLoss(name); loss != "" && !accept {
@@ -57,6 +66,24 @@ be told.`,
 	cmd.Flags().BoolVar(&accept, cli.AcceptLossFlag, false, "also keys that seal the proxy's own data, which is lost then")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// finishRemoval removes what is left of a key that does not exist any more. The store must say
+// so itself: that there is no key may be remembered. It asks, since a key whose record was lost does
+// not exist either, and a backup may bring it back.
+func finishRemoval(ctx context.Context, a *cli.App, keys kms.Service, name string, force bool, absent error) error {
+	if _, err := keys.KeyVersions(ctx, name); !errors.Is(err, kms.ErrKeyNotFound) {
+		return fmt.Errorf("%q: %w", name, absent)
+	}
+	question := fmt.Sprintf("There is no key %s. Remove what a deletion that was cut off may have left of it?", name)
+	if err := confirm(a, force, question); err != nil {
+		return fmt.Errorf("%q: %w: %w", name, absent, err)
+	}
+	if err := keys.DeleteKey(ctx, name); err != nil {
+		return fmt.Errorf("%q: %w", name, err)
+	}
+	fmt.Fprintf(a.Stderr, "%s: it was deleted before; what that had left is removed now\n", name)
+	return nil
 }
 
 // mayRemove says whether a key may be deleted: --force is given, or it is known that nothing

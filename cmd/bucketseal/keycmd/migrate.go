@@ -121,31 +121,31 @@ func migrate(ctx context.Context, a *cli.App, from, to kms.Store, pattern string
 }
 
 var (
-	errGone     = fmt.Errorf("read: %w", kms.ErrKeyNotFound)
+	errGone     = errors.New("it is not in the source any more")
 	errOtherKey = errors.New("the target has another key of that name; nothing was changed")
 )
 
-// copyEntries copies a key with its versions, but for those that the target says are destroyed.
-// A listing may be out of date: what belongs to the key is read by name. fresh is false if the
-// target had them all.
+// copyEntries copies a key with its versions, but for those that the target says are destroyed,
+// and opens it there. A listing may be out of date: what belongs to the key is read by name. fresh
+// is false if the target had them all.
 func copyEntries(ctx context.Context, from, to kms.Store, key kms.KeyEntries) (fresh bool, err error) {
-	destroyed, err := kms.DestroyedEntries(ctx, to, key.Name)
-	if err != nil {
-		return false, fmt.Errorf("which versions the target says are destroyed: %w", err)
-	}
 	values, err := kms.ReadEntries(ctx, from, key.Name, key.Entries)
+	if errors.Is(err, kms.ErrKeyNotFound) {
+		return false, fmt.Errorf("%w: %w", errGone, err)
+	}
 	if err != nil {
 		return false, fmt.Errorf("read: %w", err)
 	}
-	defer func() {
-		for _, value := range values {
-			clear(value)
-		}
-	}()
+	defer clearAll(values)
 	if len(values) == 0 {
 		return false, errGone
 	}
-	for _, entry := range kms.GroupEntries(slices.Collect(maps.Keys(values)))[0].Entries {
+	entries := kms.GroupEntries(slices.Collect(maps.Keys(values)))[0].Entries
+	destroyed, err := kms.DestroyedEntries(ctx, to, key.Name, entries)
+	if err != nil {
+		return false, fmt.Errorf("which versions the target says are destroyed: %w", err)
+	}
+	for _, entry := range entries {
 		if slices.Contains(destroyed, entry) {
 			continue
 		}
@@ -155,7 +155,18 @@ func copyEntries(ctx context.Context, from, to kms.Store, key kms.KeyEntries) (f
 		}
 		fresh = fresh || copied
 	}
+	there, err := kms.ReadEntries(ctx, to, key.Name, nil)
+	clearAll(there)
+	if err != nil {
+		return false, fmt.Errorf("open the copy: %w", err)
+	}
 	return fresh, nil
+}
+
+func clearAll(values map[string][]byte) {
+	for _, value := range values {
+		clear(value)
+	}
 }
 
 // copyKey writes a value and reads it back. fresh is false if the target had it already.

@@ -28,8 +28,12 @@ func begin(ctx context.Context, c *config.Config, keys *build.Keys, handler *pro
 
 // makeKeys makes the keys that the configuration lists or names.
 func makeKeys(ctx context.Context, c *config.Config, keys *build.Keys, log *slog.Logger) error {
-	if err := keys.CreateListed(ctx); err != nil {
+	dead, err := keys.CreateListed(ctx)
+	if err != nil {
 		return err
+	}
+	for _, name := range dead {
+		log.Error("a KMS key that the configuration lists does not exist, and its name is taken", "key", name)
 	}
 	return createKeys(ctx, c, keys, log)
 }
@@ -60,19 +64,23 @@ func makeKeysLater(ctx context.Context, pause time.Duration, setUp, makeThem fun
 }
 
 // createKeys makes the configured keys that do not exist. A key service that
-// does not answer does not keep the server from starting: it is asked again in
-// the background.
+// does not answer, or has not let go of a deleted key yet, does not keep the server from
+// starting: it is asked again in the background.
 func createKeys(ctx context.Context, c *config.Config, keys kms.Service, log *slog.Logger) error {
 	names := []string{c.DefaultKey}
 	if c.SSES3.Key != c.DefaultKey {
 		names = append(names, c.SSES3.Key)
 	}
 	for _, name := range names {
-		err := ensureKey(ctx, keys, name, log)
-		if errors.Is(err, kms.ErrUnavailable) {
+		switch err := ensureKey(ctx, keys, name, log); {
+		case err == nil:
+		case errors.Is(err, kms.ErrUnavailable):
 			log.Error("the key service does not answer; requests get 503 until it does", "key", name, "error", err)
 			go retryKey(ctx, keys, name, log)
-		} else if err != nil {
+		case errors.Is(err, kms.ErrKeyExists):
+			log.Error("a KMS key does not exist, and its name is taken; nothing is written under it until that is settled", "key", name, "error", err)
+			go retryKey(ctx, keys, name, log)
+		default:
 			return err
 		}
 	}
@@ -80,7 +88,8 @@ func createKeys(ctx context.Context, c *config.Config, keys kms.Service, log *sl
 }
 
 // ensureKey creates a key if it does not exist. An identity that may not look at
-// keys, or not create them, may be all the same one that may use them.
+// keys, or not create them, may be all the same one that may use them. kms.ErrKeyExists if
+// the name is taken by what is left of a key.
 func ensureKey(ctx context.Context, keys kms.Service, name string, log *slog.Logger) error {
 	_, err := keys.DescribeKey(ctx, name)
 	if !errors.Is(err, kms.ErrKeyNotFound) && !errors.Is(err, kms.ErrNotPermitted) {
@@ -93,6 +102,9 @@ func ensureKey(ctx context.Context, keys kms.Service, name string, log *slog.Log
 	case err == nil:
 		log.Info("created KMS key", "key", name)
 	case errors.Is(err, kms.ErrKeyExists):
+		if _, dead := keys.DescribeKey(ctx, name); errors.Is(dead, kms.ErrKeyNotFound) {
+			return fmt.Errorf("KMS key %q: %w, but it opens nothing; if it was deleted, \"bucketseal key rm\" removes what is left of it; if its record was lost, \"bucketseal key restore\" brings it back", name, err)
+		}
 	case errors.Is(err, kms.ErrNotPermitted):
 		log.Warn("the key service does not let us create the KMS key; it must exist already", "key", name, "error", err)
 	default:
@@ -110,10 +122,10 @@ func retryKey(ctx context.Context, keys kms.Service, name string, log *slog.Logg
 		}
 		err := ensureKey(ctx, keys, name, log)
 		if err == nil {
-			log.Info("the key service answers again", "key", name)
+			log.Info("the KMS key is there", "key", name)
 			return
 		}
-		if !errors.Is(err, kms.ErrUnavailable) {
+		if !errors.Is(err, kms.ErrUnavailable) && !errors.Is(err, kms.ErrKeyExists) {
 			log.Error("cannot create KMS key", "key", name, "error", err)
 		}
 	}

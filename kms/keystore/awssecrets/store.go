@@ -26,7 +26,10 @@ import (
 	"github.com/bucketseal/bucketseal/kms/keystore/awskms/awsapi"
 )
 
-var _ kms.Store = (*Store)(nil)
+var (
+	_ kms.Store           = (*Store)(nil)
+	_ kms.DeletionChecker = (*Store)(nil)
+)
 
 // Store is a kms.Store on AWS Secrets Manager. It is safe for concurrent use.
 type Store struct {
@@ -181,20 +184,37 @@ func (s *Store) Get(ctx context.Context, name string) ([]byte, error) {
 	return valueOf(out), nil
 }
 
+// MayDelete implements kms.DeletionChecker: kms.ErrNotPermitted for a secret that is not this
+// store's key. Whether the caller may delete at all it does not tell.
+func (s *Store) MayDelete(ctx context.Context, name string) error {
+	_, err := s.deletable(ctx, name)
+	return err
+}
+
+// deletable returns what AWS says of a secret that may be deleted; else what Delete returns.
+func (s *Store) deletable(ctx context.Context, name string) (*secretsmanager.DescribeSecretOutput, error) {
+	what := s.what("delete", name)
+	meta, err := s.describe(ctx, s.secret(name))
+	if err != nil {
+		return nil, s.mapError(ctx, what, err)
+	}
+	if meta.DeletedDate != nil {
+		return nil, fmt.Errorf("%s: %w: its secret is scheduled for deletion", what, kms.ErrKeyNotFound)
+	}
+	if err := s.owned(ctx, name, meta); err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return meta, nil
+}
+
 // Delete schedules the secret's deletion, or deletes it at once with Purge:
 // kms.ErrKeyNotFound, also for one that is scheduled already;
 // kms.ErrNotPermitted for a secret that is not this store's key.
 func (s *Store) Delete(ctx context.Context, name string) error {
 	what := s.what("delete", name)
-	meta, err := s.describe(ctx, s.secret(name))
+	meta, err := s.deletable(ctx, name)
 	if err != nil {
-		return s.mapError(ctx, what, err)
-	}
-	if meta.DeletedDate != nil {
-		return fmt.Errorf("%s: %w: its secret is scheduled for deletion", what, kms.ErrKeyNotFound)
-	}
-	if err := s.owned(ctx, name, meta); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+		return err
 	}
 	// By ARN, which is this secret's alone: the SDK repeats a call whose answer was
 	// lost, and somebody may have made another of that name meanwhile.

@@ -424,3 +424,43 @@ func TestErrorsHoldNoValueAndNoCredentials(t *testing.T) {
 		t.Errorf("secret in %q", err)
 	}
 }
+
+// A role without DeleteSecret, or a secret that is not the store's any more, keeps a key whole that
+// is to be deleted.
+func TestARefusedDeletionKeepsARotatedKey(t *testing.T) {
+	t.Parallel()
+	for name, refuse := range map[string]func(fake *awsfake.Server){
+		"a role without DeleteSecret": func(fake *awsfake.Server) {
+			fake.Inject("DeleteSecret", awsfake.Fault{Code: "AccessDeniedException", Message: "no"})
+		},
+		"a secret with other tags": func(fake *awsfake.Server) {
+			secret, _ := fake.Secret("p/k")
+			secret.Tags = map[string]string{"app": "another"}
+			fake.PutSecret("p/k", secret)
+		},
+	} {
+		fake := awsfake.Start(t)
+		opts := testOptions(fake.URL)
+		opts.Prefix, opts.Tags = "p/", map[string]string{"app": "bucketseal"}
+		s := open(t, opts)
+		l, err := kms.NewLocal(kms.LocalOptions{Store: s})
+		must(t, err)
+		defer l.Close()
+		must(t, l.CreateKey(t.Context(), "k"))
+		old, err := l.GenerateDEK(t.Context(), "k", nil)
+		must(t, err)
+		_, err = l.RotateKey(t.Context(), "k", 0)
+		must(t, err)
+		refuse(fake)
+		for range 2 {
+			wantErr(t, l.DeleteKey(t.Context(), "k"), kms.ErrNotPermitted)
+			wantErr(t, l.ChangeVersion(t.Context(), "k", kms.VersionChange{Action: kms.Destroy, Version: 1, Force: true}), kms.ErrNotPermitted)
+		}
+		after, err := kms.NewLocal(kms.LocalOptions{Store: open(t, opts)})
+		must(t, err)
+		defer after.Close()
+		if dek, err := after.DecryptDEK(t.Context(), "k", old.Ciphertext, nil); err != nil || dek != old.Plaintext {
+			t.Errorf("%s: version 1 afterwards: %v", name, err)
+		}
+	}
+}

@@ -1,4 +1,5 @@
-package kms
+// Package strictjson reads JSON that two parties must not understand differently.
+package strictjson
 
 import (
 	"errors"
@@ -7,11 +8,11 @@ import (
 	"unicode/utf8"
 )
 
-// parseStringObject reads a JSON object whose values are all strings, and
+// Strings reads a JSON object whose values are all strings, and
 // nothing else: encoding/json takes the last of repeated names, mends invalid
 // UTF-8 and lone surrogates, and ignores the case of names, so that two parties
 // may see different objects in the same bytes. Errors never quote values.
-func parseStringObject(text []byte) (map[string]string, error) {
+func Strings(text []byte) (map[string]string, error) {
 	if !utf8.Valid(text) {
 		return nil, errors.New("not valid UTF-8")
 	}
