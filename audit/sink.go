@@ -30,8 +30,8 @@ type Keeper interface {
 	Moved() bool
 	Reopen() error
 	// Yield leaves the place of what the sink writes to, to another process, and goes on writing
-	// to it elsewhere: it is replaced no more. Resume takes that back: Moved says then that what
-	// the sink writes to is elsewhere.
+	// to it elsewhere: it is replaced no more, and left to nobody else. Resume takes that back:
+	// Moved says then that what the sink writes to is elsewhere.
 	Yield(now time.Time) error
 	Resume()
 	// KeepHead keeps lines beside the log: who cuts the log off must cut them off too.

@@ -10,22 +10,36 @@ import (
 	"time"
 )
 
-// handTo has a process hand over, and returns the number of the next one.
+// servesAlready is what a process says that another one has taken over from, and that is asked once
+// more.
+const servesAlready = "another process serves already"
+
+// handTo has a process hand over, and returns the number of the next one. Meanwhile and afterwards
+// the process is asked once more, which changes nothing.
 func handTo(t *testing.T, p *process, pid int) (next int) {
 	t.Helper()
 	at := p.logSize()
-	if err := syscall.Kill(pid, syscall.SIGUSR2); err != nil {
-		t.Fatal(err)
+	ask := func() {
+		t.Helper()
+		if err := syscall.Kill(pid, syscall.SIGUSR2); err != nil {
+			t.Fatal(err)
+		}
 	}
-	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	ask()
+	waitLog(t, p, at, "starting the program anew")
+	ask()
+	for deadline := time.Now().Add(60 * time.Second); next == 0; time.Sleep(50 * time.Millisecond) {
 		if m := handedTo.FindStringSubmatch(p.logSince(at)); m != nil {
 			next, _ = strconv.Atoi(m[1])
-			return next
-		}
-		if time.Now().After(deadline) || strings.Contains(p.logSince(at), "does not take over") {
+		} else if time.Now().After(deadline) || strings.Contains(p.logSince(at), "does not take over") {
 			t.Fatalf("not handed over:\n%s", p.logSince(at))
 		}
 	}
+	waitLog(t, p, at, servesAlready)
+	at = p.logSize()
+	ask()
+	waitLog(t, p, at, servesAlready)
+	return next
 }
 
 // waitSigned waits until an audit log has a key, which those who take over go on with.

@@ -14,10 +14,14 @@ import (
 )
 
 // Yield implements audit.Keeper. The file becomes a former one, in which this process writes
-// on. Its head goes with it, and says that another process may begin a chain after it.
+// on. Its head goes with it, and says that another process may begin a chain after it. A file that
+// is another one's already stays where it is.
 func (s *File) Yield(now time.Time) error {
 	if s.f == nil {
 		return errors.New("audit file: it is not open")
+	}
+	if s.at != s.o.Path {
+		return errors.New("audit file: it was left to another process already")
 	}
 	if err := syncData(s.f); err != nil {
 		return fmt.Errorf("audit file: %w", err)
@@ -40,6 +44,7 @@ func (s *File) Yield(now time.Time) error {
 		err = syncFolder(filepath.Dir(s.o.Path))
 	}
 	if err != nil {
+		_ = os.Rename(name+HeadSuffix, s.o.Path+HeadSuffix) // if it went
 		return errors.Join(fmt.Errorf("audit file: %w", err), os.Rename(name, s.o.Path))
 	}
 	s.at = name

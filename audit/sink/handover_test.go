@@ -3,6 +3,7 @@ package sink_test
 import (
 	"bytes"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -116,6 +117,39 @@ func TestAProcessGoesOnIfTheOtherDoesNotCome(t *testing.T) {
 			t.Error("the next one")
 		}
 		k.fine()
+	}
+}
+
+// A process that is asked to hand over once more has no log any more that it could leave.
+func TestAFileIsLeftToAnotherProcessOnce(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, sink.FileOptions{})
+	k.open(true)
+	k.record(3)
+	if err := k.log.Yield(); err != nil {
+		t.Fatal(err)
+	}
+	next := k.successor()
+	next.open(true)
+	next.record(2)
+	there, err := os.Stat(k.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Millisecond) // files are named by the microsecond
+	if err := k.log.Yield(); err == nil {
+		t.Error("another process's file was left")
+	}
+	k.record(1)
+	next.record(2)
+	if now, err := os.Stat(k.path); err != nil || !os.SameFile(there, now) {
+		t.Errorf("the next process's file was moved: %v", err)
+	}
+	if err := errors.Join(k.log.Close(), next.log.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if r := k.fine(); r.Chains != 2 {
+		t.Errorf("%d chains", r.Chains)
 	}
 }
 

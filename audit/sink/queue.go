@@ -27,6 +27,8 @@ type queue struct {
 	offset   int64     // in the first, of what is not taken off yet
 	out      *os.File  // the last one
 	lock     *os.File
+	// syncFolder makes names in a folder durable; tests have it fail.
+	syncFolder func(name string) error
 }
 
 // segment is a file of whole lines.
@@ -46,7 +48,7 @@ func openQueue(folder string, limit int64) (*queue, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, err
 	}
-	q := &queue{folder: folder, limit: limit}
+	q := &queue{folder: folder, limit: limit, syncFolder: syncFolder}
 	var err error
 	if q.lock, err = os.OpenFile(filepath.Join(folder, "lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return nil, err
@@ -153,25 +155,43 @@ func (q *queue) beginsLine(number uint64, offset int64) bool {
 // cursor is how it is noted that lines before an offset of a segment were taken off.
 func cursor(number uint64, offset int64) string { return fmt.Sprintf("%d %d\n", number, offset) }
 
-// begin opens a new segment to write to.
+// begin opens a new segment to write to. If that fails, it can be tried again.
 func (q *queue) begin() error {
 	next := uint64(1)
 	if n := len(q.segments); n > 0 {
 		next = q.segments[n-1].number + 1
 	}
-	out, err := os.OpenFile(q.name(next), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	out, err := q.create(next)
 	if err != nil {
 		return err
 	}
-	if err := syncFolder(q.folder); err != nil {
-		_ = out.Close()
-		return err
+	if err := q.syncFolder(q.folder); err != nil {
+		// Made anew, so that the next sync has something to do: one that failed may have
+		// forgotten what it was about.
+		return errors.Join(err, out.Close(), os.Remove(q.name(next)))
 	}
 	if q.out != nil {
 		_ = q.out.Close()
 	}
 	q.out, q.segments = out, append(q.segments, segment{number: next})
 	return nil
+}
+
+// create creates the file of a segment. One that an earlier try left is taken: it is empty.
+func (q *queue) create(number uint64) (*os.File, error) {
+	out, err := os.OpenFile(q.name(number), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	info, err := out.Stat()
+	if err == nil && info.Size() > 0 {
+		err = fmt.Errorf("%s: %w", q.name(number), os.ErrExist)
+	}
+	if err != nil {
+		_ = out.Close()
+		return nil, err
+	}
+	return out, nil
 }
 
 // add appends lines, durably if sync is set. errQueueFull.

@@ -144,14 +144,18 @@ func (t *table) candidates(path string) []*row {
 	return list
 }
 
-// Handle implements intake.Handler. Only callers who signed get
-// an answer; what they may is for MinIO to say, and of keys for the proxy too.
-func (a *API) Handle(w *intake.Answer, r *intake.Request) error {
+// Name implements intake.Handler.
+func (a *API) Name(r *intake.Request) error {
 	r.Bucket, r.Key = "minio", strings.TrimPrefix(r.URL.Path, Root)
 	if objectname.HasDotSegment(r.Key) || !utf8.ValidString(r.Key) || strings.ContainsRune(r.Key, 0) {
 		return intake.ErrMalformedPath
 	}
-	var err error
+	return nil
+}
+
+// Handle implements intake.Handler. Only callers who signed get
+// an answer; what they may is for MinIO to say, and of keys for the proxy too.
+func (a *API) Handle(w *intake.Answer, r *intake.Request) (err error) {
 	if r.Query, err = intake.ParseQuery(r.Request); err != nil {
 		return err
 	}

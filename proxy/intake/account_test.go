@@ -84,6 +84,8 @@ func (h *writing) Handle(w *intake.Answer, r *intake.Request) error {
 	return h.err
 }
 
+func (h *writing) Name(*intake.Request) error { return nil }
+
 func (h *writing) Describe(err error) *intake.Error { return s3api.Describe(err) }
 
 func (h *writing) WriteError(w *intake.Answer, r *intake.Request, e *intake.Error) {

@@ -53,6 +53,14 @@ type failing struct {
 	err    error
 	// described is the error that the client is told of.
 	described error
+	// unnamed is why the address names nothing.
+	unnamed error
+}
+
+// Name implements intake.Handler.
+func (f *failing) Name(r *intake.Request) error {
+	r.Bucket, r.Key = "bucket", "key"
+	return f.unnamed
 }
 
 // Handle implements intake.Handler.
@@ -107,6 +115,34 @@ func TestUpstreamsRefusalOfTheProxysSignatureIsToldApart(t *testing.T) {
 		}
 		if tt.stale != strings.Contains(log.String(), "correct the secret in the configuration") {
 			t.Errorf("%s: the log says %q", name, log.String())
+		}
+	}
+}
+
+// A request that comes from a bucketseal is refused whatever it asks for, and the log says what
+// that was.
+func TestARequestFromABucketsealIsNamedAndRefused(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		mark    string
+		unnamed error
+		want    error
+	}{
+		"from a bucketseal":                {"1", nil, intake.ErrLoop},
+		"from a bucketseal, about nothing": {"1", intake.ErrMalformedPath, intake.ErrLoop},
+		"from a client, about nothing":     {"", intake.ErrMalformedPath, intake.ErrMalformedPath},
+		"from a client":                    {"", nil, intake.ErrNotOffered},
+	} {
+		var log strings.Builder
+		in := newIntake(t, slog.New(slog.NewTextHandler(&log, nil)))
+		r := httptest.NewRequest(http.MethodGet, "/bucket/key", nil)
+		if tt.mark != "" {
+			r.Header.Set(upstream.HopHeader, tt.mark)
+		}
+		h := &failing{err: intake.ErrNotOffered, unnamed: tt.unnamed}
+		in.Serve(httptest.NewRecorder(), r, false, h)
+		if !errors.Is(h.described, tt.want) || !strings.Contains(log.String(), "bucket=bucket key=key") {
+			t.Errorf("%s: %v\n%s", name, h.described, log.String())
 		}
 	}
 }

@@ -99,6 +99,9 @@ func (in *Intake) Verifier() *sigv4.Verifier { return in.o.Verifier }
 
 // Handler is one API.
 type Handler interface {
+	// Name sets what the address of a request names, or returns why it names nothing. It is
+	// called before anything is decided, so that a refusal says what of.
+	Name(r *Request) error
 	// Handle answers a request, or returns why not.
 	Handle(w *Answer, r *Request) error
 	// Describe returns what a client sees of an error.
@@ -141,11 +144,14 @@ func (in *Intake) Serve(w http.ResponseWriter, r *http.Request, virtualHost bool
 // whose it is; what is refused for its headers, and what waits for a client's document, has
 // none.
 func (in *Intake) handle(w *Answer, r *Request, h Handler) error {
-	if edge.HeaderSize(r.Request) > in.o.MaxHeader {
+	unnamed := h.Name(r)
+	switch {
+	case edge.HeaderSize(r.Request) > in.o.MaxHeader:
 		return ErrHeadersTooLarge
-	}
-	if r.Header.Get(upstream.HopHeader) != "" {
+	case r.Header.Get(upstream.HopHeader) != "":
 		return ErrLoop
+	case unnamed != nil:
+		return unnamed
 	}
 	defer func() {
 		r.stepOut()

@@ -18,6 +18,9 @@ type handled struct {
 	do func(r *intake.Request)
 }
 
+// Name implements intake.Handler.
+func (handled) Name(*intake.Request) error { return nil }
+
 // Handle implements intake.Handler.
 func (h handled) Handle(_ *intake.Answer, r *intake.Request) error {
 	h.do(r)

@@ -141,12 +141,12 @@ type call struct {
 	bucket, key string
 }
 
+// Name implements intake.Handler.
+func (c *call) Name(r *intake.Request) error { return setName(r, c.scope, c.bucket, c.key) }
+
 // Handle implements intake.Handler.
 func (c *call) Handle(w *intake.Answer, r *intake.Request) error {
 	r.Tell = tell
-	if err := setName(r, c.scope, c.bucket, c.key); err != nil {
-		return err
-	}
 	if c.scope == route.Service && sts.Is(r.Request) {
 		if err := c.o.Admit(r.Context(), storage.Reads); err != nil {
 			return err

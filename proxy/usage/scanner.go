@@ -180,7 +180,8 @@ func (s *Scanner) scan(ctx context.Context, o *ScanOptions) (*Scan, error) {
 	}
 	scan := fromMaintenance(u)
 	if shared != nil { // else nothing of late writes is known, and no version is covered
-		scan.Covered, scan.Late = covered, shared.Late
+		scan.cover(covered)
+		scan.Late = shared.Late
 	}
 	scan.System = s.ofSystem(u.System)
 	if err := s.store(ctx, scan); err != nil {
@@ -212,10 +213,10 @@ func (s *Scanner) ofSystem(found *maintenance.SystemUsage) []SystemCount {
 	return counts
 }
 
-// versions returns, for each KMS key that is known, the version below which nothing is
+// versions returns, for each KMS key that is known, the version before which nothing is
 // sealed any more, in a moment at the latest. young is a key that needs this moment, besides
 // if that one does, "" if none does.
-func (s *Scanner) versions(ctx context.Context, besides string) (covered map[string]uint32, young string, err error) {
+func (s *Scanner) versions(ctx context.Context, besides string) (covered map[string]kms.VersionInfo, young string, err error) {
 	names, err := s.o.Keys.ListKeys(ctx, "")
 	if err != nil && !errors.Is(err, kms.ErrNotPermitted) && !errors.Is(err, kms.ErrNotSupported) {
 		return nil, "", err
@@ -225,7 +226,7 @@ func (s *Scanner) versions(ctx context.Context, besides string) (covered map[str
 		names = append(names, besides)
 	}
 	slices.Sort(names)
-	covered = make(map[string]uint32)
+	covered = make(map[string]kms.VersionInfo)
 	var mu sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(versionReads)
@@ -235,11 +236,11 @@ func (s *Scanner) versions(ctx context.Context, besides string) (covered map[str
 			if errors.Is(err, kms.ErrUnavailable) || ctx.Err() != nil {
 				return err
 			}
-			number, isYoung := newest(versions, s.o.Offline)
+			latest, isYoung := newest(versions, s.o.Offline)
 			mu.Lock()
 			defer mu.Unlock()
-			if err == nil && number > 1 { // of a key without versions there is nothing to cover
-				if covered[name] = number; isYoung && young != besides {
+			if err == nil && latest.Version > 1 { // of a key without versions there is nothing to cover
+				if covered[name] = latest; isYoung && young != besides {
 					young = name
 				}
 			}
@@ -249,15 +250,15 @@ func (s *Scanner) versions(ctx context.Context, besides string) (covered map[str
 	return covered, young, group.Wait()
 }
 
-// newest returns the number of the newest version that is older than offline, 0 if there is none, and
+// newest returns the newest version that is older than offline, the zero value if there is none, and
 // whether it is a young one.
-func newest(versions []kms.VersionInfo, offline time.Duration) (number uint32, young bool) {
+func newest(versions []kms.VersionInfo, offline time.Duration) (v kms.VersionInfo, young bool) {
 	for _, v := range slices.Backward(versions) {
 		if age := time.Since(v.CreatedAt); offline <= 0 || age > offline {
-			return v.Version, age < recent
+			return v, age < recent
 		}
 	}
-	return 0, false
+	return kms.VersionInfo{}, false
 }
 
 // claim says which process scans, and until when it does if it gives no sign of life, by the

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/bucketseal/bucketseal/kms"
 	"github.com/bucketseal/bucketseal/proxy/maintenance"
 	"github.com/bucketseal/bucketseal/proxy/system"
 )
@@ -92,6 +93,9 @@ type Scan struct {
 	// everywhere, before the scan began: those before it sealed nothing new since, but what
 	// Late tells.
 	Covered map[string]uint32 `json:"covered,omitempty"`
+	// Since has when each of these versions was made, which tells its key from another one that
+	// has its name later.
+	Since map[string]time.Time `json:"covered_since,omitempty"`
 	// Late is what the proxies' uses had of late writes when the scan began.
 	Late map[string]map[uint32]time.Time `json:"late,omitempty"`
 	// System are the proxies' own objects; nil if they were not counted.
@@ -121,6 +125,21 @@ func (r Row) compare(o Row) int {
 	return slices.Compare(
 		[]string{r.KMSKey, fmt.Sprintf("%010d", r.Version), r.Bucket, r.Mode},
 		[]string{o.KMSKey, fmt.Sprintf("%010d", o.Version), o.Bucket, o.Mode})
+}
+
+// cover sets what the scan covers.
+func (s *Scan) cover(newest map[string]kms.VersionInfo) {
+	s.Covered, s.Since = make(map[string]uint32), make(map[string]time.Time)
+	for key, v := range newest {
+		s.Covered[key], s.Since[key] = v.Version, v.CreatedAt.UTC()
+	}
+}
+
+// saw says whether the KMS key that has these versions is the one whose versions the scan covers.
+func (s *Scan) saw(key string, versions []kms.VersionInfo) bool {
+	return slices.ContainsFunc(versions, func(v kms.VersionInfo) bool {
+		return v.Version == s.Covered[key] && v.CreatedAt.Equal(s.Since[key])
+	})
 }
 
 // Of returns the rows of a KMS key, of one version, or of all for 0; of all keys for "".

@@ -426,6 +426,62 @@ func TestAVersionIsNotFreeIfItWasWantedSinceTheScan(t *testing.T) {
 	}
 }
 
+// A key of the same name whose versions begin anew, or go on from an older state, is none that the
+// scan covers anything of: neither if somebody has seen it in use, nor if nobody has.
+func TestAScanCoversNothingOfAnotherKeyOfThatName(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	p := s.proxy(0)
+	versions := func() []kms.VersionInfo {
+		t.Helper()
+		all, err := s.keys.KeyVersions(t.Context(), "k")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	s.rotate()
+	s.rotate()
+	scan := s.scanned(p)
+	later := scan.Began.Add(time.Hour)
+	if v := OfVersionAmong(scan, &Shared{}, "k", 1, versions(), later); !v.Free() {
+		t.Fatalf("of the key that it saw: %q", v.Missing)
+	}
+	if err := s.keys.DeleteKey(t.Context(), "k"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.keys.CreateKey(t.Context(), "k"); err != nil {
+		t.Fatal(err)
+	}
+	u := NewUses(s.keys, "system")
+	u.now = func() time.Time { return scan.Began.Add(2 * time.Minute) }
+	u.ShareIn(newShelf())
+	if _, err := u.GenerateDEK(t.Context(), "k", nil); err != nil {
+		t.Fatal(err)
+	}
+	shared, err := u.Shared(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // fewer versions than it saw, as many, more
+		s.rotate()
+		if v := OfVersion(scan, shared, "k", 1, later); v.Free() || !strings.Contains(v.Missing, "was sealed under version 1") {
+			t.Errorf("in use since: %q", v.Missing)
+		}
+		if v := OfVersionAmong(scan, &Shared{}, "k", 1, versions(), later); v.Free() || !strings.Contains(v.Missing, "not known to have seen this key") {
+			t.Errorf("made anew: %q", v.Missing)
+		}
+	}
+	scan = s.scanned(p)
+	if v := OfVersionAmong(scan, &Shared{}, "k", 1, versions(), later); !v.Free() {
+		t.Errorf("scanned again: %q", v.Missing)
+	}
+	scan.Since = nil // by a version of this program that did not note it
+	if v := OfVersionAmong(scan, &Shared{}, "k", 1, versions(), later); v.Free() {
+		t.Error("a scan that does not say which key it saw covers one")
+	}
+}
+
 // More versions of keys than are remembered one by one are remembered together: none of them is
 // taken for unused.
 func TestMoreUsesThanThereIsRoomForAreNotForgotten(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/bucketseal/bucketseal/kms"
 )
 
 // maxAge is how old a scan may be that something is destroyed on.
@@ -113,7 +115,9 @@ func judge(scan *Scan, key string, version uint32, now time.Time) *Verdict {
 
 // OfVersion judges a version of a KMS key. scan is nil if there is none. New objects come under
 // the newest version alone. So a scan covers an older one if it began when every server knew
-// of a newer one, and if no write that had begun before ended since. Whatever was opened with the
+// of a newer one, and if no write that had begun before ended since. Nothing is sealed under an older
+// version then, unless another key has the name now, or an older state of it: that, the scan did not
+// count. Whatever was opened with the
 // version since, or asked for, the scan did not count: MinIO lists nothing below a key that exists.
 func OfVersion(scan *Scan, shared *Shared, key string, version uint32, now time.Time) *Verdict {
 	v := judge(scan, key, version, now)
@@ -125,12 +129,26 @@ func OfVersion(scan *Scan, shared *Shared, key string, version uint32, now time.
 	case version >= scan.Covered[key]:
 		v.Missing = fmt.Sprintf("when the last scan began, at %s, version %d was not yet known to be replaced by a newer one everywhere", scan.Began.UTC().Format(time.RFC3339), version)
 		v.Remedy = scanAgain
+	case use.Generate.After(scan.Began): // it is the minute that was begun
+		v.Missing = fmt.Sprintf("something was sealed under version %d at %s, which the last scan, from %s, did not count", version, use.Generate.UTC().Format("15:04 MST on 2006-01-02"), scan.Began.UTC().Format(time.RFC3339))
+		v.Remedy = scanAgain
 	case !late.Equal(scan.Late[key][version]), late.Add(lateFor).After(scan.Began):
 		v.Missing = fmt.Sprintf("a write under version %d ended at %s, about or after when the last scan began", version, late.UTC().Format(time.RFC3339))
 		v.Remedy = fmt.Sprintf("%s, after %s", scanAgain, late.Add(lateFor).UTC().Format(time.RFC3339))
 	case opened.After(scan.Began): // it is the minute that was begun
 		v.Missing = fmt.Sprintf("something under version %d was opened or asked for at %s, which the last scan, from %s, did not count", version, opened.UTC().Format("15:04 MST on 2006-01-02"), scan.Began.UTC().Format(time.RFC3339))
 		v.Remedy = scanAgain + "; if that counts nothing, objects below keys that exist themselves may be it (docs/keys.md)"
+	}
+	return v
+}
+
+// OfVersionAmong is OfVersion where the versions are known that the KMS key has now: what a scan
+// covers, it covers of the key that it saw, and not of another one that has the name now.
+func OfVersionAmong(scan *Scan, shared *Shared, key string, version uint32, versions []kms.VersionInfo, now time.Time) *Verdict {
+	v := OfVersion(scan, shared, key, version, now)
+	if v.Missing == "" && !scan.saw(key, versions) {
+		v.Missing = fmt.Sprintf("the last scan, from %s, is not known to have seen this key: it was made anew since, or put back from a backup, or the scan is of an earlier version of this program", scan.Began.UTC().Format(time.RFC3339))
+		v.Remedy = scanAgain
 	}
 	return v
 }

@@ -78,6 +78,8 @@ type handOver struct {
 	ended   func()            // the grace is over
 	grace   func() time.Duration
 	log     *slog.Logger
+
+	over bool // another process serves already
 }
 
 // handed is a socket with its name.
@@ -87,8 +89,12 @@ type handed struct {
 }
 
 // try starts the program anew and hands the sockets over, once that is ready. A program
-// that fails changes nothing.
+// that fails changes nothing. Once one has taken over, there is nothing left to hand over.
 func (h *handOver) try(ctx context.Context) {
+	if h.over {
+		h.log.Info("asked to hand over once more: another process serves already, and this one ends")
+		return
+	}
 	h.log.Info("asked to hand over: starting the program anew")
 	began := time.Now()
 	pid, err := h.begin(ctx)
@@ -96,6 +102,7 @@ func (h *handOver) try(ctx context.Context) {
 		h.log.Error("the new process does not take over; this one goes on serving", "error", err)
 		return
 	}
+	h.over = true
 	h.rest()
 	tellManager(h.app, pid)
 	grace := max(h.grace(), handOverGrace)
@@ -104,21 +111,27 @@ func (h *handOver) try(ctx context.Context) {
 }
 
 // begin starts the other process. The audit log's file is left to it first, since each file has
-// one process that writes; if that does not come, this one takes it back.
+// one process that writes; if that does not come, this one takes it back. What can fail without
+// that process comes before.
 func (h *handOver) begin(ctx context.Context) (pid int, err error) {
 	if inMemory(h.keys) {
 		return 0, errors.New("the keys are in the memory of this process, and would be lost")
 	}
-	if h.audit == nil {
-		return h.start(ctx)
-	}
-	if h.audit.Webhook != nil {
+	if h.audit != nil && h.audit.Webhook != nil {
 		return 0, errors.New("the queue of audit.webhook is one process's: restart the server instead")
+	}
+	next, err := h.prepare()
+	if err != nil {
+		return 0, err
+	}
+	defer next.close()
+	if h.audit == nil {
+		return next.start(ctx)
 	}
 	if err := h.audit.Yield(); err != nil {
 		return 0, fmt.Errorf("leave the audit log to it: %w", err)
 	}
-	if pid, err = h.start(ctx); err != nil {
+	if pid, err = next.start(ctx); err != nil {
 		h.audit.Resume()
 	}
 	return pid, err

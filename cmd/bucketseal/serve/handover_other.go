@@ -14,6 +14,14 @@ func handOverSignals() (asked <-chan os.Signal, stop func()) { return nil, func(
 // follow does nothing.
 func (h *handOver) follow(context.Context, <-chan os.Signal) {}
 
-func (h *handOver) start(context.Context) (pid int, err error) {
-	return 0, errors.New("this system hands no sockets over")
+// successor is no process here.
+type successor struct{}
+
+// prepare fails.
+func (h *handOver) prepare() (*successor, error) {
+	return nil, errors.New("this system hands no sockets over")
 }
+
+func (s *successor) start(context.Context) (pid int, err error) { return 0, nil }
+
+func (s *successor) close() {}

@@ -38,57 +38,83 @@ func (h *handOver) follow(ctx context.Context, asked <-chan os.Signal) {
 	}()
 }
 
-// start starts the program anew with the sockets, and returns its process id once it is
-// ready. It ends a process that is not.
-func (h *handOver) start(ctx context.Context) (pid int, err error) {
+// successor is the process that shall take over, before it is started. close must be called.
+type successor struct {
+	program string
+	env     []string
+	// files are its file descriptors: from firstSocket on the sockets, and at last the end of a
+	// pipe on which it says that it is ready.
+	files []uintptr
+	ready *os.File // the other end
+}
+
+// prepare gets all that the program needs that is started anew: copies of the sockets.
+func (h *handOver) prepare() (_ *successor, err error) {
 	if os.Getpid() == 1 {
-		return 0, errors.New("this is process 1 of a container, which ends with it: start another container instead")
+		return nil, errors.New("this is process 1 of a container, which ends with it: start another container instead")
 	}
-	program, err := os.Executable()
-	if err != nil {
-		return 0, err
+	s := &successor{files: []uintptr{0, 1, 2}}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.program, err = os.Executable(); err != nil {
+		return nil, err
+	}
+	var names, managed []string
+	for _, of := range h.sockets() {
+		fd, err := duplicate(of.listener)
+		if err != nil {
+			return nil, fmt.Errorf("socket %s: %w", of.name, err)
+		}
+		s.files, names = append(s.files, uintptr(fd)), append(names, of.name)
+		if _, is := of.listener.(managedSocket); is {
+			managed = append(managed, of.name)
+		}
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	defer func() { _ = r.Close() }()
-	files := []uintptr{0, 1, 2}
-	defer func() {
-		for _, fd := range files[firstSocket:] {
-			_ = unix.Close(int(fd))
-		}
-	}()
-	var names, managed []string
-	for _, s := range h.sockets() {
-		fd, err := duplicate(s.listener)
-		if err != nil {
-			_ = w.Close()
-			return 0, fmt.Errorf("socket %s: %w", s.name, err)
-		}
-		files, names = append(files, uintptr(fd)), append(names, s.name)
-		if _, is := s.listener.(managedSocket); is {
-			managed = append(managed, s.name)
-		}
-	}
+	s.ready = r
 	ready, err := unix.FcntlInt(w.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	_ = w.Close()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	files = append(files, uintptr(ready))
+	s.files = append(s.files, uintptr(ready))
 	env := slices.DeleteFunc(slices.Clone(h.app.Environ), func(e string) bool {
 		// The watchdog is fed by who serves: without a pid, that is the new process.
 		return strings.HasPrefix(e, "LISTEN_") || strings.HasPrefix(e, envSuccessor+"=") || strings.HasPrefix(e, envManaged+"=") || strings.HasPrefix(e, "WATCHDOG_PID=")
 	})
-	env = append(env, "LISTEN_FDS="+strconv.Itoa(len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"),
-		envSuccessor+"="+strconv.Itoa(len(files)-1), envManaged+"="+strings.Join(managed, ":"))
-	if pid, err = syscall.ForkExec(program, os.Args, &syscall.ProcAttr{Env: env, Files: files}); err != nil {
-		return 0, fmt.Errorf("%s: %w", program, err)
+	s.env = append(env, "LISTEN_FDS="+strconv.Itoa(len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"),
+		envSuccessor+"="+strconv.Itoa(len(s.files)-1), envManaged+"="+strings.Join(managed, ":"))
+	return s, nil
+}
+
+// start starts the process, and returns its id once it is ready. It ends a process that is not.
+func (s *successor) start(ctx context.Context) (pid int, err error) {
+	if pid, err = syscall.ForkExec(s.program, os.Args, &syscall.ProcAttr{Env: s.env, Files: s.files}); err != nil {
+		return 0, fmt.Errorf("%s: %w", s.program, err)
 	}
-	_ = unix.Close(ready)
-	files = files[:len(files)-1]
-	return pid, await(ctx, pid, r)
+	s.closeFiles() // the process has its own: the pipe ends with it
+	return pid, await(ctx, pid, s.ready)
+}
+
+// close closes what this process has for it.
+func (s *successor) close() {
+	s.closeFiles()
+	if s.ready != nil {
+		_ = s.ready.Close()
+	}
+}
+
+func (s *successor) closeFiles() {
+	for _, fd := range s.files[firstSocket:] {
+		_ = unix.Close(int(fd))
+	}
+	s.files = s.files[:firstSocket]
 }
 
 // await waits until the process says that it is ready.
