@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"io"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,12 +15,12 @@ import (
 // refusing is a key service that creates no key while it is down.
 type refusing struct {
 	kms.Service
-	down  bool
+	down  atomic.Bool
 	names []string
 }
 
 func (r *refusing) CreateKey(_ context.Context, name string) error {
-	if r.down {
+	if r.down.Load() {
 		return kms.ErrUnavailable
 	}
 	r.names = append(r.names, name)
@@ -29,7 +30,8 @@ func (r *refusing) CreateKey(_ context.Context, name string) error {
 func TestListedKeysAreTriedAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		service := &refusing{down: true}
+		service := new(refusing)
+		service.down.Store(true)
 		s := &Server{opts: Options{Now: time.Now, ErrorLog: io.Discard, AuditLog: io.Discard}, service: service, metrics: newMetrics(time.Now(), time.Now), errorHub: newHub(), auditHub: newHub(), listed: newListedKeys(service)}
 		st := &state{config: new(config.Config)}
 		st.errors, st.audits = s.newLoggers(config.Log{})
@@ -41,7 +43,7 @@ func TestListedKeysAreTriedAgain(t *testing.T) {
 		s.listed.made("a")
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		service.down = false
+		service.down.Store(false)
 		time.Sleep(listedAgain)
 		synctest.Wait()
 		if len(service.names) != 1 || service.names[0] != "b" {
