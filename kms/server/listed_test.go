@@ -27,6 +27,8 @@ func (r *refusing) CreateKey(_ context.Context, name string) error {
 	return nil
 }
 
+func (r *refusing) DescribeKey(context.Context, string) (kms.KeyInfo, error) { return kms.KeyInfo{}, nil }
+
 func TestListedKeysAreTriedAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
