@@ -114,8 +114,8 @@ func (l *listing) lookUp(ctx context.Context, e *storage.Entry) error {
 	info, err := l.own().Head(ctx, &storage.Get{Name: objectname.Listed(l.list.Bucket, key), Version: e.VersionID})
 	var answer *storage.Error
 	switch {
-	case errors.Is(err, storage.ErrForbidden):
-		return fmt.Errorf("look %q up for a listing: %w", e.Key, ErrServiceRights)
+	case storage.OwnRefused(err):
+		return fmt.Errorf("look %q up for a listing: %w (%w)", e.Key, ErrServiceRights, err)
 	case errors.As(err, &answer) && answer.Status >= 500: // which says nothing of the object
 		return fmt.Errorf("look %q up for a listing: %w (%v)", e.Key, storage.ErrUnreachable, err) //nolint:errorlint // it was an answer to the proxy
 	case answer != nil, err == nil && info.ETag != e.ETag:

@@ -94,7 +94,7 @@ func (v *Vault) etagsOf(ctx context.Context, c *caller.Caller, at storage.Backen
 	}
 	if !rec.MD5ETag() { // no key is needed for it
 		ref := sealed.Ref(name, rec, info.ETag)
-		if _, err := v.o.Manifests.Find(ctx, ref, v.o.Objects.Data(name, info)); err != nil && sealed.MayPass(err) {
+		if _, err := v.o.Manifests.Find(ctx, ref, v.o.Objects.Data(name, info)); sealed.MayPass(err) || storage.OwnRefused(err) {
 			return nil, err
 		}
 		return &etags{client: sealed.ETag(rec, nil, v.o.Objects.OwnETag(ref, info.ETag)), upstream: info.ETag}, nil
