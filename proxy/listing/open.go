@@ -136,7 +136,7 @@ func (l *listing) openRecords(ctx context.Context, page *storage.Page) ([]entry,
 	read := func(i int) error {
 		e := &entries[i]
 		e.Entry, e.stored = &page.Entries[i], page.Entries[i].ETag
-		e.complete = e.HasMetadata || l.completed[i]
+		e.complete = e.HasMetadata || l.completed[versionOf(e.Entry)]
 		return l.readRecord(e)
 	}
 	if err := l.each(ctx, entries, read); err != nil {
