@@ -157,7 +157,7 @@ type listing struct {
 	// epoch is the bucket's, from before its records were read.
 	epoch uint64
 	// completed are the entries whose metadata the proxy's own credential brought.
-	completed map[int]bool
+	completed map[version]bool
 	// wraps are those of the page, nil if none was needed.
 	wraps *keyring.Fetched
 }

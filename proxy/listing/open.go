@@ -54,8 +54,8 @@ func (e *entry) ref() manifest.Ref { return sealed.Ref(e.name, e.record, e.store
 
 // open replaces upstream's sizes and ETags by those the client knows. An entry
 // whose record or manifest can never be opened keeps upstream's: one bad object
-// must not make a whole listing fail. What may pass fails the listing, since
-// clients compare sizes and ETags, and copy or delete where they differ.
+// must not make a whole listing fail. What may pass fails the listing, and what the proxy
+// itself is refused, since clients compare sizes and ETags, and copy or delete where they differ.
 func (l *listing) open(ctx context.Context, page *storage.Page) ([]entry, error) {
 	entries, err := l.openRecords(ctx, page)
 	if err != nil {
@@ -90,7 +90,7 @@ func (l *listing) readManifests(ctx context.Context, entries []entry) error {
 			continue
 		}
 		ref := e.ref()
-		if err := failed[ref]; sealed.MayPass(err) {
+		if err := failed[ref]; fails(err) {
 			return fmt.Errorf("manifest of %q: %w", e.Key, err)
 		} else if err != nil {
 			l.warn(ctx, e, err)
@@ -122,6 +122,10 @@ func (l *listing) storedOf(entries []entry) func(manifest.Ref) manifest.Data {
 	return func(ref manifest.Ref) manifest.Data { return data[ref] }
 }
 
+// fails says whether an error is the listing's, and not that of an object which cannot be opened:
+// it may pass, or is about the proxy's own credential.
+func fails(err error) bool { return sealed.MayPass(err) || storage.OwnRefused(err) }
+
 // openers bounds the records of one listing that are opened at a time.
 const openers = 8
 
@@ -132,7 +136,7 @@ func (l *listing) openRecords(ctx context.Context, page *storage.Page) ([]entry,
 	read := func(i int) error {
 		e := &entries[i]
 		e.Entry, e.stored = &page.Entries[i], page.Entries[i].ETag
-		e.complete = e.HasMetadata || l.completed[i]
+		e.complete = e.HasMetadata || l.completed[versionOf(e.Entry)]
 		return l.readRecord(e)
 	}
 	if err := l.each(ctx, entries, read); err != nil {
@@ -160,7 +164,7 @@ func (l *listing) each(ctx context.Context, entries []entry, do func(i int) erro
 					continue
 				}
 				err := do(int(i))
-				if sealed.MayPass(err) {
+				if fails(err) {
 					next.Store(int64(len(entries)))
 					return fmt.Errorf("open %q: %w", e.Key, err)
 				}

@@ -76,6 +76,8 @@ var mappedElsewhere = map[string]string{
 	"storage.ErrRange":            "what an *Error means",
 	"storage.ErrForbidden":        "what an *Error means",
 	"storage.ErrLocked":           "what an *Error means",
+	"storage.ErrOwnCredential":    "system.ErrOwnCredential is the same",
+	"storage.ErrOwnRights":        "system.ErrOwnRights is the same",
 	"inventory.ErrRights":         "only the command line gets it",
 	"keyring.ErrNotRewrapped":     "only the command line gets it",
 	"keyring.ErrWithheld":         "vault.ErrWithheld is the same",

@@ -40,7 +40,8 @@ type Storage interface {
 	As(Actor) Backend
 	// Own returns the storage under the proxy's own credential. The actor is on whose
 	// behalf something is looked up, zero for nobody: what it says, and not its
-	// credential, goes along.
+	// credential, goes along. Refusals of that credential are ErrOwnCredential or ErrOwnRights,
+	// too: no client is to take them for its own.
 	Own(Actor) Backend
 	// Capabilities returns what the storage can do beyond the plain S3 of Backend.
 	Capabilities() Capabilities

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/bucketseal/bucketseal/proxy/storage"
 )
 
 // Sentinels of the system bucket's objects.
@@ -20,11 +22,9 @@ var ErrNotReady = errors.New("the proxy is not set up yet")
 
 // What MinIO may have against the proxy itself. They come with MinIO's own answer.
 var (
-	// ErrOwnCredential says that MinIO does not know the service credential, or knows
-	// another secret for it.
-	ErrOwnCredential = errors.New("MinIO refuses the proxy's own credential")
-	// ErrOwnRights says that the service credential lacks a right.
-	ErrOwnRights = errors.New("MinIO does not let the proxy's own credential do what it must")
+	// ErrOwnCredential and ErrOwnRights are those of package storage: it is one credential.
+	ErrOwnCredential = storage.ErrOwnCredential
+	ErrOwnRights     = storage.ErrOwnRights
 	// ErrNoBucket says that the system bucket does not exist. It is ErrNotFound too.
 	ErrNoBucket = fmt.Errorf("the system bucket does not exist: %w", ErrNotFound)
 )

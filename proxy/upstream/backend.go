@@ -44,7 +44,7 @@ func (s *Storage) As(actor storage.Actor) storage.Backend {
 func (s *Storage) Own(actor storage.Actor) storage.Backend {
 	nobody := actor.Agent == "" && actor.Referer == "" && !actor.Addr.IsValid()
 	actor.Credential = &s.own
-	return &backend{client: s.client, actor: actor, nobody: nobody}
+	return storage.ForOwn(&backend{client: s.client, actor: actor, nobody: nobody})
 }
 
 // maxRecord is how much metadata MinIO takes in the signed query, in bytes, at every call

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/bucketseal/bucketseal/proxy/storage"
+	"github.com/bucketseal/bucketseal/proxy/system"
 	"github.com/bucketseal/bucketseal/sse"
 )
 
@@ -93,6 +94,29 @@ func TestRefusalsAreErrorsOfEveryCall(t *testing.T) {
 				t.Errorf("nobody waits: %v", err)
 			}
 		})
+	}
+}
+
+// A client whose request needs a look of the proxy's own is not to take its refusal for its own.
+func TestRefusalsOfTheProxysOwnCredentialAreToldApart(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[string]error{"AccessDenied": system.ErrOwnRights, "InvalidAccessKeyId": system.ErrOwnCredential, "Other": system.ErrOwnRights} {
+		at := fakeMinIO(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.Header().Set("X-Minio-Error-Code", code)
+			w.WriteHeader(http.StatusForbidden)
+			if r.Method != http.MethodHead {
+				_, _ = io.WriteString(w, "<Error><Code>"+code+"</Code></Error>")
+			}
+		}).Storage(storage.Credential{})
+		for name, call := range everyCall {
+			if err := call(t.Context(), at.Own(testActor)); !errors.Is(err, want) {
+				t.Errorf("%s, %s: %v", name, code, err)
+			}
+			if err := call(t.Context(), at.As(testActor)); err == nil || storage.OwnRefused(err) {
+				t.Errorf("%s as the caller, %s: %v", name, code, err)
+			}
+		}
 	}
 }
 

@@ -18,15 +18,10 @@ import (
 
 // ownFault returns which of these an error code stands for, and nil for none.
 func ownFault(code string) error {
-	switch code {
-	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessKeyDisabled", "InvalidTokenId", "ExpiredToken":
-		return system.ErrOwnCredential
-	case "AccessDenied":
-		return system.ErrOwnRights
-	case "NoSuchBucket":
+	if code == "NoSuchBucket" {
 		return system.ErrNoBucket
 	}
-	return nil
+	return (&storage.Error{Code: code}).AgainstOwn()
 }
 
 // maxSystemObject bounds a system object that is read into memory, in bytes.

@@ -170,7 +170,8 @@ func (p *completing) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := p.commit(ctx, pinned); err != nil {
+	commit := func(pinned storage.Conditions) error { return p.commit(ctx, pinned) }
+	if err := p.vault.whilePinned(ctx, p.caller, p.wanted.Name, p.wanted.Conditions, pinned, commit); err != nil {
 		return err
 	}
 	return p.vault.checkResent(ctx, p.caller, p.wanted.Name, p.version, p.etag, p.storedParts(), p.sent)

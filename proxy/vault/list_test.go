@@ -194,9 +194,11 @@ func TestObjectsOfUnreadablePagesAreLookedUp(t *testing.T) {
 		listed string
 	}{
 		{"no right", memory.Forbidden(), vault.ErrServiceRights, ""},
+		{"a credential that is none any more", &storage.Error{Status: 403, Code: "InvalidAccessKeyId"}, storage.ErrOwnCredential, ""},
 		{"no answer", storage.ErrUnreachable, storage.ErrUnreachable, ""},
 		{"an answer that says nothing of it", &storage.Error{Status: 503}, storage.ErrUnreachable, ""},
-		{"gone", &storage.Error{Status: 404}, nil, objects[1].Stored},
+		{"an odd name", &storage.Error{Status: 400}, nil, objects[1].Stored},
+		{"gone", &storage.Error{Status: 404}, nil, objects[2].ETag},
 	} {
 		watch.Fail = func(c *memory.Call) error {
 			if c.Op == memory.Head && c.Name == objects[1].Name {

@@ -106,7 +106,7 @@ func TestAConditionOnAnObjectThatIsCopiedOntoItselfMeanwhile(t *testing.T) {
 			t.Errorf("%v to %v: %v, %v", from, to, copied, err)
 		}
 		held.Release(nil)
-		if err := <-written; !errors.Is(err, storage.ErrPrecondition) {
+		if err := <-written; !errors.Is(err, conditions.ErrPrecondition) {
 			t.Errorf("%v to %v: a write on a condition that holds no more: %v", from, to, err)
 		}
 		k.at.Storage.SetFaults(nil)

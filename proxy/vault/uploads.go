@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"time"
 
@@ -152,7 +153,12 @@ func (v *Vault) Begin(ctx context.Context, c *caller.Caller, b *Begin) (*Begun, 
 		b.Meta.Set("X-Amz-Checksum-Algorithm", plaintext.Algorithm(noted.Checksum).String())
 		b.Meta.Set("X-Amz-Checksum-Type", checksumKind(noted.Composite))
 	}
-	noted.ID, err = v.as(c).CreateUpload(ctx, &storage.CreateUpload{Name: b.Name, Meta: b.Meta, Record: noted.Record, Conditions: pinned})
+	err = v.whilePinned(ctx, c, b.Name, b.Conditions, pinned, func(pinned storage.Conditions) (err error) {
+		noted.ID, err = v.as(c).CreateUpload(ctx, &storage.CreateUpload{
+			Name: b.Name, Meta: maps.Clone(b.Meta), Record: noted.Record, Conditions: pinned,
+		})
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -101,7 +101,8 @@ func New(o Options) (*Vault, error) {
 func (v *Vault) as(c *caller.Caller) storage.Backend { return v.o.Storage.As(c.Actor) }
 
 // own returns the storage under the proxy's own credential, on behalf of a caller. What it
-// tells may show only to whom the storage would have told it.
+// tells may show only to whom the storage would have told it. A refusal of that credential is
+// storage.ErrOwnCredential or ErrOwnRights.
 func (v *Vault) own(c *caller.Caller) storage.Backend { return v.o.Storage.Own(c.Actor) }
 
 // alone returns the storage under the proxy's own credential, on nobody's behalf.

@@ -40,10 +40,30 @@ func (v *Vault) pin(ctx context.Context, c *caller.Caller, name sse.Name, asked 
 	if err := asked.Check(current.known()); err != nil {
 		return pinned, err
 	}
-	if current != nil {
+	switch {
+	case current != nil:
 		pinned.IfMatch = current.upstream
+	case asked.IfNoneMatch != "": // what comes meanwhile may be what must not be there
+		pinned.IfNoneMatch = "*"
 	}
 	return pinned, nil
+}
+
+// whilePinned does what upstream does only if what pin returned holds. Where another object is
+// there by then, pin judges that one, and it is done again. ErrChanged if that happens again and
+// again, and what do returns.
+func (v *Vault) whilePinned(ctx context.Context, c *caller.Caller, name sse.Name, asked conditions.Write, pinned storage.Conditions, do func(storage.Conditions) error) error {
+	return whileChanging(func() error {
+		err := do(pinned)
+		if asked.Existence() || !errors.Is(err, storage.ErrPrecondition) {
+			return err
+		}
+		var failed error
+		if pinned, failed = v.pin(ctx, c, name, asked); failed != nil {
+			return failed
+		}
+		return sealed.AsChanged(err)
+	})
 }
 
 // readerConditions judges the conditions of a request that upstream cannot judge:
@@ -94,7 +114,7 @@ func (v *Vault) etagsOf(ctx context.Context, c *caller.Caller, at storage.Backen
 	}
 	if !rec.MD5ETag() { // no key is needed for it
 		ref := sealed.Ref(name, rec, info.ETag)
-		if _, err := v.o.Manifests.Find(ctx, ref, v.o.Objects.Data(name, info)); err != nil && sealed.MayPass(err) {
+		if _, err := v.o.Manifests.Find(ctx, ref, v.o.Objects.Data(name, info)); sealed.MayPass(err) || storage.OwnRefused(err) {
 			return nil, err
 		}
 		return &etags{client: sealed.ETag(rec, nil, v.o.Objects.OwnETag(ref, info.ETag)), upstream: info.ETag}, nil

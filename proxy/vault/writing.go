@@ -195,17 +195,12 @@ func (u *writing) sendPlain(ctx context.Context) error {
 	return u.send(ctx, storage.Body{Reader: plain, Length: u.size, Unprotected: true})
 }
 
-// send sends the object and keeps upstream's verdict.
-func (u *writing) send(ctx context.Context, body storage.Body) (err error) {
+// send sends the object and keeps upstream's verdict. ErrChanged if the object's conditions hold
+// again, and of its body too much was read to send it again.
+func (u *writing) send(ctx context.Context, body storage.Body) error {
 	body.Expect = body.Length >= expectContinueFrom || u.size > u.vault.o.SmallObject
-	u.answer, err = u.vault.as(u.caller).Put(ctx, &storage.Put{
-		Name: u.write.Name, Meta: u.meta, Record: u.text, Conditions: u.pinned, Body: body,
-	})
-	if err != nil {
-		if u.whole.Load() && storage.MayBeDone(err) {
-			u.key.Doubt(ctx)
-		}
-		return sendError(u.body, err)
+	if err := u.sendPinned(ctx, body); err != nil {
+		return err
 	}
 	if err := keyring.Unconfirmed(u.key.Confirm(ctx)); err != nil {
 		return err
@@ -214,6 +209,37 @@ func (u *writing) send(ctx context.Context, body storage.Body) (err error) {
 		Name: u.write.Name, Record: u.record, Facts: u.facts, Size: u.size, EncSize: body.Length, Stored: u.answer,
 	})
 	return nil
+}
+
+// sendPinned sends the object until upstream takes it, or refuses it for another reason than that
+// its conditions were judged on another object.
+func (u *writing) sendPinned(ctx context.Context, body storage.Body) error {
+	asked := u.write.Conditions
+	if u.copied || asked.Existence() { // nothing of a copy's is pinned
+		return u.try(ctx, body, u.meta, u.pinned)
+	}
+	again := plaintext.Repeat(body)
+	return u.vault.whilePinned(ctx, u.caller, u.write.Name, asked, u.pinned, func(pinned storage.Conditions) error {
+		body, ok := again()
+		if !ok {
+			return ErrChanged
+		}
+		return u.try(ctx, body, maps.Clone(u.meta), pinned)
+	})
+}
+
+// try sends the object once.
+func (u *writing) try(ctx context.Context, body storage.Body, meta storage.Metadata, pinned storage.Conditions) (err error) {
+	u.answer, err = u.vault.as(u.caller).Put(ctx, &storage.Put{
+		Name: u.write.Name, Meta: meta, Record: u.text, Conditions: pinned, Body: body,
+	})
+	if err == nil {
+		return nil
+	}
+	if u.whole.Load() && storage.MayBeDone(err) {
+		u.key.Doubt(ctx)
+	}
+	return sendError(u.body, err)
 }
 
 // sendError is plaintext.Fault for what sending a body ended with: the storage's own answer

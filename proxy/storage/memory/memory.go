@@ -86,7 +86,7 @@ func (v *View) As(a storage.Actor) storage.Backend {
 // Own implements storage.Storage.
 func (v *View) Own(a storage.Actor) storage.Backend {
 	a.Credential = nil
-	return &backend{s: v.s, from: v.from, actor: a, own: true}
+	return storage.ForOwn(&backend{s: v.s, from: v.from, actor: a, own: true})
 }
 
 // Capabilities implements storage.Storage.
