@@ -15,8 +15,8 @@ const (
 	// Bytes, resident and heap. A proxy's caches (listings have 32 MiB) are not full after a tenth of an hour, and Go lets
 	// a heap double before it collects.
 	memoryFactor, memoryMore = 1.25, 96 << 20
-	countFactor, countMore   = 1.1, 256       // goroutines, descriptors
-	middleFactor             = 1.5            // of the time in which half of the answers come
+	countFactor, countMore   = 1.1, 256 // goroutines, descriptors
+	middleFactor             = 1.5      // of the time in which half of the answers come
 	middleMore               = 20 * time.Millisecond
 	slowestFactor            = 2.0 // of the time in which all but one in a hundred come
 	slowestMore              = 150 * time.Millisecond

@@ -27,7 +27,9 @@ func (r *refusing) CreateKey(_ context.Context, name string) error {
 	return nil
 }
 
-func (r *refusing) DescribeKey(context.Context, string) (kms.KeyInfo, error) { return kms.KeyInfo{}, nil }
+func (r *refusing) DescribeKey(context.Context, string) (kms.KeyInfo, error) {
+	return kms.KeyInfo{}, nil
+}
 
 func TestListedKeysAreTriedAgain(t *testing.T) {
 	t.Parallel()

@@ -287,7 +287,7 @@ func (k *copying) copyUpstream(ctx context.Context, record string) (err error) {
 		// that comes between would get this copy's metadata on its data.
 		algorithm = "CRC64NVME"
 	}
-	end, err := k.vault.circles.begin(ctx, source.Name, k.copy.Name)
+	end, err := k.vault.circles.Begin(ctx, source.Name, k.copy.Name)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ import (
 	"github.com/bucketseal/bucketseal/proxy/rekey"
 	"github.com/bucketseal/bucketseal/proxy/sealed"
 	"github.com/bucketseal/bucketseal/proxy/storage"
-	"github.com/bucketseal/bucketseal/proxy/uploads"
+	"github.com/bucketseal/bucketseal/proxy/turns"
 )
 
 // Options are a Vault's dependencies and settings.
@@ -68,8 +68,8 @@ type Vault struct {
 	layouts layouts
 	senders partSenders
 	commits commits
-	circles copyCycles
-	turns   uploads.Turns // of Completes, by the storage's upload ids
+	circles turns.Copies
+	turns   turns.ByKey // of Completes, by the storage's upload ids
 	copies  sync.Pool     // of *[copyBuffer]byte
 }
 

@@ -78,8 +78,12 @@ func remembered(ctx context.Context, server *proxy.Server) (*usage.Scan, *usage.
 func usedVersion(ctx context.Context, a *cli.App, cmd *cobra.Command, keys kms.Service, name string, version uint32) (v *usage.Verdict, err error) {
 	err = withProxy(ctx, a, cmd, keys, func(ctx context.Context, _ *config.Config, server *proxy.Server) error {
 		scan, shared, err := remembered(ctx, server)
+		if err != nil {
+			return err
+		}
+		versions, err := keys.KeyVersions(ctx, name)
 		if err == nil {
-			v = usage.OfVersion(scan, shared, name, version, time.Now())
+			v = usage.OfVersionAmong(scan, shared, name, version, versions, time.Now())
 		}
 		return err
 	})

@@ -1,13 +1,15 @@
-package uploads
+// Package turns is who has to wait for whom within a process: Completes of one upload, and copies that
+// would have MinIO wait for itself.
+package turns
 
 import (
 	"context"
 	"sync"
 )
 
-// Turns lets one at a time do what has the same key. The zero value is ready for use. It is safe for
+// ByKey lets one at a time do what has the same key. The zero value is ready for use. It is safe for
 // concurrent use.
-type Turns struct {
+type ByKey struct {
 	mu    sync.Mutex
 	byKey map[string]*turn
 }
@@ -20,7 +22,7 @@ type turn struct {
 
 // Take waits for the turn, and returns what ends it, which is to be called once. If ctx ends before, its
 // cause is the error.
-func (t *Turns) Take(ctx context.Context, key string) (end func(), err error) {
+func (t *ByKey) Take(ctx context.Context, key string) (end func(), err error) {
 	mine := t.join(key)
 	select {
 	case <-mine.free:
@@ -35,7 +37,7 @@ func (t *Turns) Take(ctx context.Context, key string) (end func(), err error) {
 }
 
 // join counts one more who has the turn or waits for it.
-func (t *Turns) join(key string) *turn {
+func (t *ByKey) join(key string) *turn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.byKey == nil {
@@ -52,7 +54,7 @@ func (t *Turns) join(key string) *turn {
 }
 
 // leave forgets a turn that nobody has or waits for.
-func (t *Turns) leave(key string, mine *turn) {
+func (t *ByKey) leave(key string, mine *turn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if mine.users--; mine.users == 0 {

@@ -1,4 +1,4 @@
-package vault
+package turns
 
 import (
 	"context"
@@ -7,21 +7,21 @@ import (
 	"github.com/bucketseal/bucketseal/sse"
 )
 
-// copyCycles are the copies that upstream is making. MinIO holds a copy's source until the copy is
+// Copies are the copies that upstream is making. MinIO holds a copy's source until the copy is
 // stored, and waits for all who hold its name: of two copies in opposite directions each waits for
 // the other, until a client gives up. So no copy is begun that would close
 // such a circle; those of other proxies are not known. The zero value is ready for use. It is safe
 // for concurrent use.
-type copyCycles struct {
+type Copies struct {
 	mu sync.Mutex
 	// running counts the copies by source and name.
 	running map[sse.Name]map[sse.Name]int
 	changed chan struct{} // is closed when one ends; nil if nobody waits
 }
 
-// begin waits until a copy closes no circle, and returns what ends it. If ctx ends before, its cause
+// Begin waits until a copy closes no circle, and returns what ends it. If ctx ends before, its cause
 // is the error.
-func (c *copyCycles) begin(ctx context.Context, from, to sse.Name) (end func(), err error) {
+func (c *Copies) Begin(ctx context.Context, from, to sse.Name) (end func(), err error) {
 	for {
 		wait := c.try(from, to)
 		if wait == nil {
@@ -36,7 +36,7 @@ func (c *copyCycles) begin(ctx context.Context, from, to sse.Name) (end func(), 
 }
 
 // try notes a copy, or returns what is closed when it may be tried again.
-func (c *copyCycles) try(from, to sse.Name) <-chan struct{} {
+func (c *Copies) try(from, to sse.Name) <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if from != to && c.leads(to, from, map[sse.Name]bool{}) {
@@ -56,7 +56,7 @@ func (c *copyCycles) try(from, to sse.Name) <-chan struct{} {
 }
 
 // leads says whether copies that are running lead from one name to another.
-func (c *copyCycles) leads(from, to sse.Name, seen map[sse.Name]bool) bool {
+func (c *Copies) leads(from, to sse.Name, seen map[sse.Name]bool) bool {
 	seen[from] = true
 	for next := range c.running[from] {
 		if next == to || !seen[next] && c.leads(next, to, seen) {
@@ -66,7 +66,7 @@ func (c *copyCycles) leads(from, to sse.Name, seen map[sse.Name]bool) bool {
 	return false
 }
 
-func (c *copyCycles) end(from, to sse.Name) {
+func (c *Copies) end(from, to sse.Name) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.running[from][to]--; c.running[from][to] == 0 {

@@ -1,4 +1,4 @@
-package uploads
+package turns
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 func TestTurns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var turns Turns
+		var turns ByKey
 		take := func(ctx context.Context, key string) func() {
 			t.Helper()
 			end, err := turns.Take(ctx, key)

@@ -1,4 +1,4 @@
-package vault
+package turns
 
 import (
 	"context"
@@ -29,10 +29,10 @@ func TestCopiesInACircleWaitForEachOther(t *testing.T) {
 		{"past one onto itself", [][2]string{{"b", "b"}, {"b", "c"}}, "c", "b", true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			var c copyCycles
+			var c Copies
 			var ends []func()
 			for _, copied := range tt.running {
-				end, err := c.begin(t.Context(), name(copied[0]), name(copied[1]))
+				end, err := c.Begin(t.Context(), name(copied[0]), name(copied[1]))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -40,7 +40,7 @@ func TestCopiesInACircleWaitForEachOther(t *testing.T) {
 			}
 			begun := make(chan func(), 1)
 			go func() {
-				end, err := c.begin(t.Context(), name(tt.from), name(tt.to))
+				end, err := c.Begin(t.Context(), name(tt.from), name(tt.to))
 				if err != nil {
 					t.Error(err)
 				}
@@ -63,16 +63,16 @@ func TestCopiesInACircleWaitForEachOther(t *testing.T) {
 
 func TestACopyThatWaitsEndsWithItsClient(t *testing.T) {
 	t.Parallel()
-	var c copyCycles
+	var c Copies
 	a, b := sse.Name{Bucket: "b", Key: "a"}, sse.Name{Bucket: "b", Key: "b"}
-	end, err := c.begin(t.Context(), a, b)
+	end, err := c.Begin(t.Context(), a, b)
 	if err != nil {
 		t.Fatal(err)
 	}
 	gone := errors.New("gone")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(gone)
-	if _, err := c.begin(ctx, b, a); !errors.Is(err, gone) {
+	if _, err := c.Begin(ctx, b, a); !errors.Is(err, gone) {
 		t.Errorf("error %v", err)
 	}
 	end()
