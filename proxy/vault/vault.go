@@ -70,7 +70,7 @@ type Vault struct {
 	commits commits
 	circles turns.Copies
 	turns   turns.ByKey // of Completes, by the storage's upload ids
-	copies  sync.Pool     // of *[copyBuffer]byte
+	copies  sync.Pool   // of *[copyBuffer]byte
 }
 
 // New checks the options and returns an engine that has asked for nothing yet.
