@@ -230,10 +230,17 @@ func (b *Begin) setChecksum(noted *manifest.Upload) error {
 	return nil
 }
 
-// Abort ends an upload. ErrNoSuchUpload, or upstream's own answer, for one that ended
-// already.
+// Abort ends an upload. For one that ended already, or never was, upstream's own answer, which
+// MinIO has as success; ErrNoSuchUpload for what is no upload's id.
 func (v *Vault) Abort(ctx context.Context, c *caller.Caller, named Upload) error {
 	u, err := v.upload(ctx, c, named, storage.AbortUpload)
+	if errors.Is(err, ErrNoSuchUpload) {
+		id, bad := uploads.ParseID(named.ID)
+		if bad != nil {
+			return bad
+		}
+		return asNoSuchUpload(v.as(c).Abort(ctx, &storage.Upload{Name: named.Name, ID: id.Upstream, As: &id.Sealed}))
+	}
 	if err != nil {
 		return err
 	}
