@@ -93,8 +93,11 @@ func build(ctx context.Context, root, out string, flags ...string) error {
 	if err != nil {
 		return err
 	}
-	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-o", out}, flags...)
-	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/bucketseal")...)
+	return compile(ctx, root, slices.Concat([]string{"-trimpath", "-buildvcs=false", "-o", out}, flags, []string{"./cmd/bucketseal"})...)
+}
+
+func compile(ctx context.Context, root string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build"}, args...)...)
 	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if said, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w: %s", err, said)
@@ -104,6 +107,24 @@ func build(ctx context.Context, root, out string, flags ...string) error {
 
 // Build builds cmd/bucketseal of the module in folder root, with the fault, to the file out.
 func (f *Fault) Build(ctx context.Context, root, out string) error {
+	return f.planted(ctx, root, func(root, overlay string) error { return build(ctx, root, out, "-overlay", overlay) })
+}
+
+// Compile compiles the packages that the fault changes.
+func (f *Fault) Compile(ctx context.Context, root string) error {
+	return f.planted(ctx, root, func(root, overlay string) error {
+		args := []string{"-overlay", overlay}
+		for _, name := range f.Files() {
+			if folder := "./" + filepath.Dir(name); !slices.Contains(args, folder) {
+				args = append(args, folder)
+			}
+		}
+		return compile(ctx, root, args...)
+	})
+}
+
+// planted hands do the absolute root, and an overlay for go build that has the fault.
+func (f *Fault) planted(ctx context.Context, root string, do func(root, overlay string) error) error {
 	dir, err := os.MkdirTemp("", "chaos-plant-")
 	if err != nil {
 		return err
@@ -127,7 +148,7 @@ func (f *Fault) Build(ctx context.Context, root, out string) error {
 	if err := os.WriteFile(file, overlay, 0o600); err != nil {
 		return err
 	}
-	if err := build(ctx, root, out, "-overlay", file); err != nil {
+	if err := do(root, file); err != nil {
 		return fmt.Errorf("%s: %w", f.Name, err)
 	}
 	return nil

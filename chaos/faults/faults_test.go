@@ -43,6 +43,20 @@ func TestEveryPatchAppliesToThisSource(t *testing.T) {
 	}
 }
 
+// A patch may apply to a function that has other parameters now.
+func TestEveryPatchCompiles(t *testing.T) {
+	t.Parallel()
+	all, err := faults.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range all {
+		if err := f.Compile(t.Context(), root); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestAPatchOfOtherSourceIsRefused(t *testing.T) {
 	t.Parallel()
 	all, err := faults.All()
