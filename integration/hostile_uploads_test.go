@@ -257,7 +257,11 @@ func TestHostileUpstreamAttacksNotesOfUploads(t *testing.T) {
 				}
 				return lies(w, r)
 			})
-			for _, r := range []request{u.partRequest(1, partData(5000, 60)), u.request(http.MethodGet), u.request(http.MethodPost), u.request(http.MethodDelete)} {
+			tries := []request{u.partRequest(1, partData(5000, 60)), u.request(http.MethodGet), u.request(http.MethodPost), u.request(http.MethodDelete)}
+			if name == "withheld" { // an abort is carried out by upstream then
+				tries = tries[:3]
+			}
+			for _, r := range tries {
 				if r.method == http.MethodPost {
 					r.body = []byte("<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>" + strings.Repeat("0", 32) + "</ETag></Part></CompleteMultipartUpload>")
 				}
